@@ -1,0 +1,331 @@
+//! The inventory as it is written: what serde reads and what the JSON Schema describes.
+//!
+//! Every value that can be wrong in itself is [`Spanned`], so that an error can point at it. Nothing outside
+//! [`crate::inventory`] sees these types; [`super::check`] turns them into the typed [`super::Inventory`].
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserializer, MapAccess, Visitor};
+use serde_saphyr::Spanned;
+
+/// An inventory of docker-cluster: the hosts and what connects them.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(title = "docker-cluster inventory")]
+pub struct RawInventory {
+    /// Name of the cluster; letters, digits, `-`, `_` and `.`. Default: `cluster`.
+    #[schemars(with = "Option<String>")]
+    pub cluster: Option<Spanned<String>>,
+    /// How hosts are reached, unless a host says otherwise.
+    #[serde(default)]
+    pub ssh: RawSsh,
+    /// The Docker engine on every host.
+    #[serde(default)]
+    pub engine: RawEngine,
+    /// What is asked of the kernel.
+    #[serde(default)]
+    pub kernel: RawKernel,
+    /// The key-value store behind a classic overlay.
+    #[serde(default)]
+    pub store: RawStore,
+    /// The network that connects the containers.
+    #[serde(default)]
+    pub network: RawNetwork,
+    /// Swarm mode settings, for the `swarm` fabric.
+    #[serde(default)]
+    pub swarm: RawSwarm,
+    /// The reachability smoke test.
+    #[serde(default)]
+    pub smoke: RawSmoke,
+    /// How engines are restarted.
+    #[serde(default)]
+    pub restart: RawRestart,
+    /// The hosts: addresses, or maps with more.
+    #[schemars(with = "Vec<RawHost>", length(min = 1))]
+    pub hosts: Spanned<Vec<Spanned<RawHost>>>,
+}
+
+/// SSH settings. They win over `~/.ssh/config`, which counts for everything that is not said here.
+#[derive(Debug, Default, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawSsh {
+    /// Login user. Default: what `~/.ssh/config` or ssh itself says.
+    #[schemars(with = "Option<String>")]
+    pub user: Option<Spanned<String>>,
+    /// Port of sshd. Default: what `~/.ssh/config` or ssh itself says.
+    #[schemars(with = "Option<u16>")]
+    pub port: Option<Spanned<u16>>,
+    /// Private key file; `~/` is expanded and a relative path is relative to the inventory.
+    #[schemars(with = "Option<String>")]
+    pub identity: Option<Spanned<String>>,
+    /// Jump host as in `ssh -J`: `[user@]host[:port]`, several separated by commas.
+    #[schemars(with = "Option<String>")]
+    pub jump: Option<Spanned<String>>,
+    /// How to become root: `auto` (root, or sudo when the login is not root), `root` or `sudo`.
+    #[schemars(with = "Option<Become>")]
+    #[serde(rename = "become")]
+    pub become_root: Option<Spanned<Become>>,
+    /// `accept-new` remembers the key of a host seen for the first time; `strict` refuses it. A changed key is always fatal.
+    #[schemars(with = "Option<HostKeyPolicy>")]
+    pub host_key: Option<Spanned<HostKeyPolicy>>,
+    /// A `known_hosts` file to use instead of the user's own.
+    #[schemars(with = "Option<String>")]
+    pub known_hosts: Option<Spanned<String>>,
+    /// How long to wait for a connection, such as `10s`. Default: 10s.
+    #[schemars(with = "Option<String>")]
+    pub connect_timeout: Option<Spanned<String>>,
+    /// How long a connection outlives the command that made it, such as `10m`. Default: 10m. `docker-cluster disconnect`
+    /// closes it at once.
+    #[schemars(with = "Option<String>")]
+    pub persist: Option<Spanned<String>>,
+}
+
+/// How to become root on a host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Become {
+    /// Root if the login is root, else passwordless sudo.
+    Auto,
+    /// The login must be root.
+    Root,
+    /// Passwordless sudo.
+    Sudo,
+}
+
+/// What to do about host keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum HostKeyPolicy {
+    /// Remember the key of a host seen for the first time.
+    AcceptNew,
+    /// Refuse a host whose key is not known.
+    Strict,
+}
+
+/// The Docker engine.
+#[derive(Debug, Default, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawEngine {
+    /// Version constraint such as `>=20.10, <23`. Default: any version that can carry the fabric.
+    #[schemars(with = "Option<String>")]
+    pub version: Option<Spanned<String>>,
+    /// `auto` installs a missing engine from the distribution's packages; `never` makes a missing engine a problem.
+    pub install: Option<InstallPolicy>,
+    /// More daemon options, merged into `daemon.json`. A key that the host already sets otherwise is a problem.
+    #[serde(default)]
+    #[schemars(with = "Option<serde_json::Map<String, serde_json::Value>>")]
+    pub options: Option<Spanned<serde_json::Map<String, serde_json::Value>>>,
+}
+
+/// Whether a missing engine is installed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum InstallPolicy {
+    /// Install it from the distribution's packages.
+    Auto,
+    /// Leave the host alone and report it.
+    Never,
+}
+
+/// The kernel.
+#[derive(Debug, Default, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawKernel {
+    /// Oldest kernel accepted. Default: `3.16`, the first with a VXLAN that overlay networks can rely on.
+    #[schemars(with = "Option<String>")]
+    pub minimum: Option<Spanned<String>>,
+}
+
+/// The key-value store.
+#[derive(Debug, Default, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawStore {
+    /// Which store to run on the hosts.
+    pub kind: Option<StoreKind>,
+    /// The servers: a number (odd), or names of hosts. Default: 1 for one or two hosts, 3 up to ten, 5 from there.
+    #[schemars(with = "Option<RawServers>")]
+    pub servers: Option<Spanned<RawServers>>,
+    /// Where the store's program comes from. Default: the distribution's package.
+    pub source: Option<RawSource>,
+    /// An external store that docker-cluster does not manage, such as `etcd://10.0.0.5:2379,10.0.0.6:2379/prefix`.
+    #[schemars(with = "Option<String>")]
+    pub url: Option<Spanned<String>>,
+    /// `cluster-store-opts` for an external store (`kv.cacertfile` and others).
+    #[serde(default)]
+    pub options: BTreeMap<String, String>,
+}
+
+/// Kind of key-value store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum StoreKind {
+    /// HashiCorp Consul: an agent on every host.
+    Consul,
+}
+
+/// Servers by number or by name.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum RawServers {
+    /// How many.
+    Count(usize),
+    /// Which hosts.
+    Names(Vec<String>),
+}
+
+/// Where a program comes from.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct RawSource {
+    /// A binary on this machine, pushed to the hosts over SSH.
+    #[schemars(with = "Option<String>")]
+    pub path: Option<Spanned<String>>,
+    /// A binary, or a zip that holds it, fetched by this machine and pushed to the hosts over SSH.
+    #[schemars(with = "Option<String>")]
+    pub url: Option<Spanned<String>>,
+    /// SHA-256 of the file, in hexadecimal. Required with `path` and `url`.
+    #[schemars(with = "Option<String>")]
+    pub sha256: Option<Spanned<String>>,
+    /// Version of the program, such as `1.20.1`: its configuration is written for it. Required with `path` and `url`.
+    #[schemars(with = "Option<String>")]
+    pub version: Option<Spanned<String>>,
+}
+
+/// The network.
+#[derive(Debug, Default, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawNetwork {
+    /// How containers on different hosts reach each other. Default: `auto`.
+    pub fabric: Option<FabricKind>,
+    /// Name of the Docker network. Default: the cluster's name.
+    #[schemars(with = "Option<String>")]
+    pub name: Option<Spanned<String>>,
+    /// Subnet in CIDR notation. Default: `10.90.0.0/16`.
+    #[schemars(with = "Option<String>")]
+    pub subnet: Option<Spanned<String>>,
+    /// MTU of the underlay in bytes; the engine takes 50 off for VXLAN. Default: the smallest among the hosts' interfaces.
+    #[schemars(with = "Option<u16>")]
+    pub mtu: Option<Spanned<u16>>,
+    /// Encrypt the traffic between hosts (swarm mode only). Default: false.
+    #[schemars(with = "Option<bool>")]
+    pub encrypted: Option<Spanned<bool>>,
+}
+
+/// How containers on different hosts reach each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, serde::Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum FabricKind {
+    /// `overlay` where every engine can do it, else `swarm`.
+    Auto,
+    /// The classic overlay over a key-value store; engines up to 20.10.
+    Overlay,
+    /// An attachable overlay in swarm mode.
+    Swarm,
+}
+
+/// Swarm mode.
+#[derive(Debug, Default, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawSwarm {
+    /// The managers: a number (odd), or names of hosts. Default: 1 for one or two hosts, 3 up to ten, 5 from there.
+    #[schemars(with = "Option<RawServers>")]
+    pub managers: Option<Spanned<RawServers>>,
+    /// Tags to spread managers over: one manager per tag first, such as one per rack.
+    #[serde(default)]
+    #[schemars(with = "Vec<String>")]
+    pub spread: Vec<Spanned<String>>,
+    /// Pool for networks that are made without a subnet. Default: Docker's own, `10.0.0.0/8`.
+    #[schemars(with = "Option<String>")]
+    pub address_pool: Option<Spanned<String>>,
+    /// UDP port of the VXLAN data path. Default: 4789.
+    #[schemars(with = "Option<u16>")]
+    pub data_path_port: Option<Spanned<u16>>,
+}
+
+/// The smoke test.
+#[derive(Debug, Default, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawSmoke {
+    /// An image that holds `sh`, `nginx` and `wget`. Default: `nginx:alpine`.
+    #[schemars(with = "Option<String>")]
+    pub image: Option<Spanned<String>>,
+    /// A tar of that image (`docker save`), pushed over SSH to hosts that lack it; a relative path is relative to the
+    /// inventory. Default: the hosts pull the image.
+    #[schemars(with = "Option<String>")]
+    pub tar: Option<Spanned<String>>,
+}
+
+/// Restarts.
+#[derive(Debug, Default, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawRestart {
+    /// How many engines may restart at a time while containers run. Default: 1.
+    #[schemars(with = "Option<usize>")]
+    pub parallel: Option<Spanned<usize>>,
+}
+
+/// A host: its address alone, or a map.
+#[derive(Debug, Default, JsonSchema)]
+#[schemars(untagged)]
+pub enum RawHost {
+    /// Nothing yet; replaced while reading.
+    #[default]
+    #[schemars(skip)]
+    Empty,
+    /// The address alone.
+    Address(String),
+    /// A map.
+    Full(Box<RawHostMap>),
+}
+
+/// A host with settings of its own.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawHostMap {
+    /// Name of the host in this inventory. Default: its address.
+    #[schemars(with = "Option<String>")]
+    pub name: Option<Spanned<String>>,
+    /// Where ssh finds it: a host name, an IP address, or a `Host` of `~/.ssh/config`.
+    #[schemars(with = "Option<String>")]
+    pub address: Option<Spanned<String>>,
+    /// The address or the interface over which the hosts reach each other. Default: found from the host's own routes.
+    #[schemars(with = "Option<String>")]
+    pub private: Option<Spanned<String>>,
+    /// Tags, to select hosts with `--on @tag`.
+    #[serde(default)]
+    #[schemars(with = "Vec<String>")]
+    pub tags: Vec<Spanned<String>>,
+    /// Labels, put on the engine's node in swarm mode.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+    /// SSH settings of this host alone.
+    #[serde(default)]
+    pub ssh: RawSsh,
+}
+
+// By hand instead of `#[serde(untagged)]`: an untagged enum buffers its input, and the spans inside are lost.
+impl<'de> Deserialize<'de> for RawHost {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct HostVisitor;
+        impl<'de> Visitor<'de> for HostVisitor {
+            type Value = RawHost;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an address, or a map with `address` and more")
+            }
+
+            fn visit_str<E>(self, address: &str) -> Result<RawHost, E> {
+                Ok(RawHost::Address(address.to_owned()))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<RawHost, A::Error> {
+                RawHostMap::deserialize(MapAccessDeserializer::new(map)).map(|host| RawHost::Full(Box::new(host)))
+            }
+        }
+        deserializer.deserialize_any(HostVisitor)
+    }
+}
