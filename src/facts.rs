@@ -1,0 +1,882 @@
+//! The facts of a host: one read-only probe (`templates/facts.sh`), one round trip. Parsing is pure and never trusts the
+//! host: anything that is not what it should be is missing, not a panic.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
+
+use ipnet::IpNet;
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::host::{Command, Connection, HostError, printable};
+use crate::record::Record;
+
+/// The probe.
+pub const SCRIPT: &str = include_str!("../templates/facts.sh");
+
+/// How long the probe may take. Its slowest parts are bounded by ten seconds each inside the script; all of them together
+/// only take that long on a host whose engine hangs.
+const FACTS_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A kernel module, and whether it can be had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Module {
+    /// Loaded, built in, or there to be loaded.
+    Present,
+    /// Certainly not there.
+    Missing,
+    /// The host does not tell.
+    Unknown,
+}
+
+/// Which init system runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Init {
+    /// systemd: `/run/systemd/system` exists.
+    Systemd,
+    /// Something else; the name of process 1.
+    Other(String),
+}
+
+/// A systemd unit.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Unit {
+    /// `loaded`, `not-found`, `masked`.
+    pub load: String,
+    /// `active`, `inactive`, `failed`, `activating`.
+    pub active: String,
+    /// `enabled`, `disabled`, `masked`.
+    pub file_state: String,
+    /// The unit file.
+    pub path: String,
+    /// Drop-ins.
+    pub drop_ins: Vec<String>,
+    /// Main process, 0 if there is none.
+    pub main_pid: u32,
+}
+
+/// A network interface.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Interface {
+    /// Its name.
+    pub name: String,
+    /// Its MTU, in bytes.
+    pub mtu: u32,
+}
+
+/// An address of an interface.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Address {
+    /// The interface.
+    pub interface: String,
+    /// The address with its prefix length.
+    pub net: IpNet,
+}
+
+/// A route of the main table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Route {
+    /// Where to.
+    pub to: IpNet,
+    /// Over which interface.
+    pub interface: String,
+}
+
+/// A container.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Container {
+    /// Its name, without the slash.
+    pub name: String,
+    /// `running`, `exited`, `created`.
+    pub status: String,
+    /// `no`, `always`, `unless-stopped`, `on-failure`; empty is `no`.
+    pub restart: String,
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
+    /// The networks it is on.
+    pub networks: Value,
+    /// Exit code of its last run.
+    pub exit_code: i64,
+}
+
+impl Container {
+    /// Whether it runs.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.status == "running"
+    }
+
+    /// Whether the engine starts it again after its own restart.
+    #[must_use]
+    pub fn comes_back(&self) -> bool {
+        matches!(self.restart.as_str(), "always" | "unless-stopped" | "on-failure")
+    }
+}
+
+/// A network of the engine.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Network {
+    /// Its name.
+    pub name: String,
+    /// Its id.
+    pub id: String,
+    /// Its driver.
+    pub driver: String,
+    /// `local`, `global`, `swarm`.
+    pub scope: String,
+    /// Its subnets.
+    pub subnets: Vec<IpNet>,
+    /// Its driver options.
+    pub options: BTreeMap<String, String>,
+    /// Whether plain containers can join it in swarm mode.
+    pub attachable: bool,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// The engine of a host.
+#[derive(Debug, Clone, Default)]
+pub struct Engine {
+    /// Version, such as 20.10.5.
+    pub version: Option<semver::Version>,
+    /// Version as it is written.
+    pub version_text: String,
+    /// Path of `dockerd`.
+    pub path: String,
+    /// Key-value backends in the binary: `consul`, `etcd`, `zookeeper`.
+    pub kv_backends: BTreeSet<String>,
+    /// What `docker info` says, if the engine answers.
+    pub info: Option<Value>,
+    /// Its identity (`/etc/docker/key.json`).
+    pub key: String,
+    /// Containers, all states.
+    pub containers: Vec<Container>,
+    /// Networks.
+    pub networks: Vec<Network>,
+    /// Images as `name:tag`.
+    pub images: BTreeSet<String>,
+}
+
+impl Engine {
+    /// Whether it answers.
+    #[must_use]
+    pub fn is_up(&self) -> bool {
+        self.info_str("ServerVersion").is_some_and(|version| !version.is_empty())
+    }
+
+    /// A string of `docker info`.
+    #[must_use]
+    pub fn info_str(&self, key: &str) -> Option<&str> {
+        self.info.as_ref()?.get(key)?.as_str()
+    }
+
+    /// The swarm part of `docker info`.
+    #[must_use]
+    pub fn swarm(&self) -> Swarm {
+        let Some(swarm) = self.info.as_ref().and_then(|info| info.get("Swarm")) else {
+            return Swarm::default();
+        };
+        let text = |value: Option<&Value>| value.and_then(Value::as_str).unwrap_or_default().to_owned();
+        let number = |key: &str| swarm.get(key).and_then(Value::as_u64).unwrap_or_default();
+        Swarm {
+            state: text(swarm.get("LocalNodeState")),
+            node_id: text(swarm.get("NodeID")),
+            node_address: text(swarm.get("NodeAddr")),
+            is_manager: swarm.get("ControlAvailable").and_then(Value::as_bool).unwrap_or_default(),
+            cluster_id: text(swarm.pointer("/Cluster/ID")),
+            error: text(swarm.get("Error")),
+            managers: number("Managers"),
+            nodes: number("Nodes"),
+            remote_managers: swarm
+                .get("RemoteManagers")
+                .and_then(Value::as_array)
+                .map(|list| {
+                    list.iter().filter_map(|m| m.get("Addr").and_then(Value::as_str).map(str::to_owned)).collect()
+                })
+                .unwrap_or_default(),
+            data_path_port: swarm.pointer("/Cluster/DataPathPort").and_then(Value::as_u64).unwrap_or_default(),
+        }
+    }
+
+    /// A network by name.
+    #[must_use]
+    pub fn network(&self, name: &str) -> Option<&Network> {
+        self.networks.iter().find(|network| network.name == name)
+    }
+
+    /// Running containers that are not docker-cluster's own.
+    pub fn running(&self) -> impl Iterator<Item = &Container> {
+        let own = |container: &Container| {
+            [crate::verify::PROBE_LABEL, crate::engine_api::KEEPER_LABEL]
+                .iter()
+                .any(|label| container.labels.contains_key(*label))
+        };
+        self.containers.iter().filter(move |container| container.is_running() && !own(container))
+    }
+}
+
+/// Swarm mode as one engine sees it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Swarm {
+    /// `inactive`, `pending`, `active`, `error`, `locked`; empty if the engine does not say.
+    pub state: String,
+    /// This node's id.
+    pub node_id: String,
+    /// This node's address.
+    pub node_address: String,
+    /// Whether it is a manager that can reach a quorum.
+    pub is_manager: bool,
+    /// Id of the swarm; managers only.
+    pub cluster_id: String,
+    /// The engine's own words on what is wrong.
+    pub error: String,
+    /// Managers, as a manager counts them.
+    pub managers: u64,
+    /// Nodes, as a manager counts them.
+    pub nodes: u64,
+    /// Addresses of managers, as `ip:port`.
+    pub remote_managers: Vec<String>,
+    /// VXLAN port; managers only, 0 elsewhere.
+    pub data_path_port: u64,
+}
+
+impl Swarm {
+    /// Whether this engine is part of a swarm, in whatever state.
+    #[must_use]
+    pub fn is_member(&self) -> bool {
+        !matches!(self.state.as_str(), "" | "inactive")
+    }
+}
+
+/// A node of a swarm, as a manager sees it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Node {
+    /// Its id.
+    pub id: String,
+    /// Its host name.
+    pub hostname: String,
+    /// `ready`, `down`, `unknown`.
+    pub state: String,
+    /// `active`, `pause`, `drain`.
+    pub availability: String,
+    /// Whether it is meant to be a manager.
+    pub is_manager: bool,
+    /// Whether it counts for the quorum. After a new cluster was forced, the managers of before are such by name only:
+    /// they cannot be demoted, and need not be before they are removed (swarmkit, controlapi's `RemoveNode`).
+    pub is_raft_member: bool,
+    /// Whether it is a manager that the others reach.
+    pub is_reachable: bool,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// A file that docker-cluster cares about.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FileFact {
+    /// SHA-256 in hexadecimal.
+    pub sha256: String,
+    /// Mode in octal, such as `640`.
+    pub mode: String,
+    /// `user:group`.
+    pub owner: String,
+}
+
+/// The store's part on a host.
+#[derive(Debug, Clone, Default)]
+pub struct StoreFacts {
+    /// Path of the program.
+    pub path: String,
+    /// Version of the program.
+    pub version: Option<semver::Version>,
+    /// SHA-256 of the program that docker-cluster pushed.
+    pub sha256: String,
+    /// Whether the local agent answers with a leader behind it.
+    pub ready: bool,
+    /// What it says instead.
+    pub error: String,
+    /// The agent's configuration, without its secrets.
+    pub config: Option<String>,
+    /// The agents that this one knows: name and status.
+    pub members: Vec<(String, String)>,
+    /// The agent's certificate, in PEM.
+    pub agent_cert: String,
+    /// The CA's certificate, in PEM.
+    pub ca_cert: String,
+}
+
+/// Everything known of a host.
+#[derive(Debug, Clone)]
+pub struct Facts {
+    /// `ID` of `/etc/os-release`.
+    pub os_id: String,
+    /// `VERSION_ID`.
+    pub os_version: String,
+    /// `PRETTY_NAME`.
+    pub os_pretty: String,
+    /// Kernel release as it is written.
+    pub kernel_text: String,
+    /// Kernel version.
+    pub kernel: Option<(u64, u64, u64)>,
+    /// Machine architecture.
+    pub architecture: String,
+    /// Host name.
+    pub hostname: String,
+    /// Machine id.
+    pub machine_id: String,
+    /// Changes with every boot.
+    pub boot_id: String,
+    /// The host's clock, in seconds since 1970.
+    pub clock: i64,
+    /// How far the host's clock is from this machine's, in seconds; 0 within the time of the probe.
+    pub clock_offset: i64,
+    /// Kernel modules.
+    pub modules: BTreeMap<String, Module>,
+    /// Interfaces.
+    pub interfaces: Vec<Interface>,
+    /// Addresses.
+    pub addresses: Vec<Address>,
+    /// Routes, the default route as `0.0.0.0/0`.
+    pub routes: Vec<Route>,
+    /// Listening TCP sockets.
+    pub tcp: BTreeSet<(IpAddr, u16)>,
+    /// Bound UDP sockets.
+    pub udp: BTreeSet<(IpAddr, u16)>,
+    /// Init system.
+    pub init: Init,
+    /// Package managers.
+    pub package_managers: BTreeSet<String>,
+    /// What apt would install, by package, if its lists say.
+    pub candidates: BTreeMap<String, String>,
+    /// The engine, if there is one.
+    pub engine: Option<Engine>,
+    /// `/etc/docker/daemon.json`, if there is one.
+    pub daemon_json: Option<String>,
+    /// `ExecStart` and environment lines of the engine's unit.
+    pub docker_exec: Vec<String>,
+    /// `/etc/default/docker`.
+    pub default_docker: Option<String>,
+    /// `/etc/sysconfig/docker`.
+    pub sysconfig_docker: Option<String>,
+    /// systemd units by name.
+    pub units: BTreeMap<String, Unit>,
+    /// The store.
+    pub store: StoreFacts,
+    /// Files of docker-cluster, and `daemon.json`.
+    pub files: BTreeMap<String, FileFact>,
+    /// What docker-cluster has written here.
+    pub records: Vec<Record>,
+    /// Id of the swarm that this engine is in, from its node certificate; workers do not tell it otherwise.
+    pub swarm_cluster: Option<String>,
+    /// Whether this engine is a manager by its node certificate, also while its quorum is lost.
+    pub swarm_manager: bool,
+    /// The nodes of the swarm, as a manager sees them; empty elsewhere.
+    pub nodes: Vec<Node>,
+    /// What hung on the networks of this host when a migration began.
+    pub migration: Option<crate::fabrics::migrate::Record>,
+    /// Whether the store's system user exists.
+    pub store_user: bool,
+}
+
+/// Facts that could not be understood.
+#[derive(Debug, thiserror::Error)]
+pub enum FactsError {
+    /// The host could not be asked.
+    #[error(transparent)]
+    Host(#[from] HostError),
+    /// It answered something else.
+    #[error("the host's answer is not what the facts probe prints{}", detail(.0))]
+    Garbled(String),
+}
+
+fn detail(text: &str) -> String {
+    match text.trim() {
+        "" => String::new(),
+        text => format!(": {text}"),
+    }
+}
+
+/// Asks a host for its facts.
+pub async fn gather(host: &Connection) -> Result<Facts, FactsError> {
+    let command = Command::script(SCRIPT, Vec::<String>::new()).timeout(FACTS_TIMEOUT);
+    let sent = now();
+    let output = host.run(&command).await?;
+    let received = now();
+    if output.status != 0 {
+        return Err(host.failure(&command, output.status, &output).into());
+    }
+    parse(&output.stdout, sent, received).ok_or_else(|| {
+        let text = printable(&output.stdout[..output.stdout.len().min(200)]);
+        FactsError::Garbled(format!("{} {}", text.trim(), output.stderr_text().trim()))
+    })
+}
+
+fn now() -> i64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64)
+}
+
+/// Parses the probe's output. `sent` and `received` are this machine's clock around the probe, in seconds since 1970.
+/// `None` if it is not such an output, or was cut off.
+#[must_use]
+pub fn parse(output: &[u8], sent: i64, received: i64) -> Option<Facts> {
+    let text = String::from_utf8_lossy(output);
+    let sections = Sections::split(&text);
+    if !sections.has("begin") || !sections.has("end") {
+        return None;
+    }
+    let os = key_values(&sections.text("os-release"));
+    let uname = sections.line("uname");
+    let mut uname = uname.split_whitespace().skip(1).map(str::to_owned);
+    let kernel_text = clean(&uname.next().unwrap_or_default());
+    let architecture = clean(&uname.next().unwrap_or_default());
+    let clock: i64 = sections.line("clock").trim().parse().unwrap_or(sent);
+    let clock_offset = if clock < sent { clock.saturating_sub(sent) } else { (clock.saturating_sub(received)).max(0) };
+    let from_os = |key: &str| clean(os.get(key).map_or("", String::as_str));
+    let (interfaces, addresses, routes) = (links(&sections), addresses(&sections), routes(&sections));
+    Some(Facts {
+        os_id: from_os("ID"),
+        os_version: from_os("VERSION_ID"),
+        os_pretty: from_os("PRETTY_NAME"),
+        kernel: parse_kernel_version(&kernel_text).ok(),
+        kernel_text,
+        architecture,
+        hostname: clean(sections.line("hostname").trim()),
+        machine_id: clean(sections.line("machine-id").trim()),
+        boot_id: clean(sections.line("boot-id").trim()),
+        clock,
+        clock_offset,
+        modules: sections
+            .lines("modules")
+            .filter_map(|line| line.split_once(' '))
+            .map(|(name, state)| {
+                let state = match state {
+                    "loaded" | "builtin" | "available" => Module::Present,
+                    "missing" => Module::Missing,
+                    _ => Module::Unknown,
+                };
+                (name.to_owned(), state)
+            })
+            .collect(),
+        interfaces,
+        addresses,
+        routes,
+        tcp: sections.lines("tcp").filter_map(|line| socket(line, Some("0A"))).collect(),
+        udp: sections.lines("udp").filter_map(|line| socket(line, None)).collect(),
+        init: match sections.line("init").trim() {
+            "systemd" => Init::Systemd,
+            other => Init::Other(clean(other)),
+        },
+        package_managers: sections.lines("package-managers").map(clean).collect(),
+        candidates: candidates(&sections),
+        engine: engine(&sections),
+        daemon_json: sections.optional("daemon-json"),
+        docker_exec: sections.lines("docker-exec").chain(sections.lines("docker-environment")).map(clean).collect(),
+        default_docker: sections.optional("default-docker"),
+        sysconfig_docker: sections.optional("sysconfig-docker"),
+        units: units(&sections),
+        store: store(&sections),
+        files: files(&sections),
+        records: sections.lines("records").filter_map(|line| serde_json::from_str(line).ok()).collect(),
+        swarm_cluster: swarm_certificate(&sections.text("swarm-cert")).map(|(cluster, _)| cluster),
+        swarm_manager: swarm_certificate(&sections.text("swarm-cert")).is_some_and(|(_, role)| role == "swarm-manager"),
+        nodes: sections.lines("nodes").filter_map(node).collect(),
+        migration: serde_json::from_str(&sections.text("migration")).ok(),
+        store_user: sections.line("user-exists").contains("docker-cluster-store"),
+    })
+}
+
+/// Parses a kernel version such as `5.10.0-30-amd64` or `4.19`.
+pub fn parse_kernel_version(text: &str) -> Result<(u64, u64, u64), String> {
+    let numeric: String = text.chars().take_while(|c| c.is_ascii_digit() || *c == '.').collect();
+    let mut parts = numeric.split('.').filter(|part| !part.is_empty()).map(str::parse::<u64>);
+    match (parts.next(), parts.next(), parts.next()) {
+        (Some(Ok(major)), Some(Ok(minor)), patch) => Ok((major, minor, patch.and_then(Result::ok).unwrap_or(0))),
+        _ => Err(format!("{text:?} is not a kernel version")),
+    }
+}
+
+/// Parses an engine version as the engine writes it (`20.10.5+dfsg1`, `26.1.5`, `17.05.0-ce`): three numbers; the rest is
+/// the packager's. Leading zeros, which semver refuses, were usual before 23.
+#[must_use]
+pub fn parse_engine_version(text: &str) -> Option<semver::Version> {
+    let numeric: String = text.chars().take_while(|c| c.is_ascii_digit() || *c == '.').collect();
+    let mut parts = numeric.split('.').map(str::parse::<u64>);
+    let (major, minor) = (parts.next()?.ok()?, parts.next()?.ok()?);
+    Some(semver::Version::new(major, minor, parts.next().and_then(Result::ok).unwrap_or(0)))
+}
+
+impl Facts {
+    /// The unit of that name, if systemd knows it.
+    #[must_use]
+    pub fn unit(&self, name: &str) -> Option<&Unit> {
+        self.units.get(name).filter(|unit| unit.load != "not-found")
+    }
+
+    /// Whether the unit is active.
+    #[must_use]
+    pub fn is_active(&self, unit: &str) -> bool {
+        self.unit(unit).is_some_and(|unit| unit.active == "active")
+    }
+
+    /// MTU of an interface.
+    #[must_use]
+    pub fn mtu_of(&self, interface: &str) -> Option<u32> {
+        self.interfaces.iter().find(|i| i.name == interface).map(|i| i.mtu)
+    }
+
+    /// The first IPv4 address of an interface.
+    #[must_use]
+    pub fn ipv4_of(&self, interface: &str) -> Option<Ipv4Addr> {
+        self.addresses.iter().filter(|a| a.interface == interface).find_map(|a| match a.net.addr() {
+            IpAddr::V4(ip) => Some(ip),
+            IpAddr::V6(_) => None,
+        })
+    }
+
+    /// The interface that has an address.
+    #[must_use]
+    pub fn interface_with(&self, ip: IpAddr) -> Option<&str> {
+        self.addresses.iter().find(|a| a.net.addr() == ip).map(|a| a.interface.as_str())
+    }
+
+    /// Interface of the default route.
+    #[must_use]
+    pub fn default_interface(&self) -> Option<&str> {
+        self.routes.iter().find(|r| r.to.prefix_len() == 0).map(|r| r.interface.as_str())
+    }
+
+    /// The record of a file that docker-cluster wrote.
+    #[must_use]
+    pub fn record(&self, path: &str) -> Option<&Record> {
+        self.records.iter().find(|record| record.path == path)
+    }
+}
+
+/// One line from a host, safe to print and to compare.
+fn clean(text: &str) -> String {
+    printable(text.as_bytes()).replace(['\n', '\t'], " ")
+}
+
+struct Sections<'a>(BTreeMap<&'a str, Vec<&'a str>>);
+
+impl<'a> Sections<'a> {
+    fn split(text: &'a str) -> Self {
+        let mut map: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        let mut current = None;
+        for line in text.split('\n') {
+            if let Some(name) = line.strip_prefix('@') {
+                map.entry(name).or_default();
+                current = Some(name);
+            } else if let (Some(content), Some(name)) = (line.strip_prefix('|'), current)
+                && let Some(lines) = map.get_mut(name)
+            {
+                lines.push(content);
+            }
+        }
+        Self(map)
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.0.get(name).is_some_and(|lines| !lines.is_empty())
+    }
+
+    fn lines(&self, name: &str) -> impl Iterator<Item = &'a str> + '_ {
+        self.0.get(name).into_iter().flatten().copied()
+    }
+
+    fn line(&self, name: &str) -> String {
+        self.lines(name).next().unwrap_or_default().to_owned()
+    }
+
+    fn text(&self, name: &str) -> String {
+        self.lines(name).fold(String::new(), |mut text, line| {
+            text.push_str(line);
+            text.push('\n');
+            text
+        })
+    }
+
+    /// The text of a file, `None` if the file is not there.
+    fn optional(&self, name: &str) -> Option<String> {
+        self.0.contains_key(name).then(|| self.text(name))
+    }
+}
+
+/// `KEY=value` lines; quotes as in `/etc/os-release`.
+fn key_values(text: &str) -> BTreeMap<String, String> {
+    text.lines()
+        .filter_map(|line| line.split_once('='))
+        .map(|(key, value)| (key.to_owned(), value.trim_matches(['"', '\'']).to_owned()))
+        .collect()
+}
+
+fn links(sections: &Sections<'_>) -> Vec<Interface> {
+    // "4: eth0@if5: <FLAGS> mtu 1400 qdisc ..."
+    let parse = |line: &str| {
+        let mut parts = line.split(": ");
+        let name = parts.nth(1)?.split('@').next()?;
+        let mtu = line.split(" mtu ").nth(1)?.split(' ').next()?.parse().ok()?;
+        Some(Interface { name: clean(name), mtu })
+    };
+    sections.lines("links").filter_map(parse).collect()
+}
+
+fn addresses(sections: &Sections<'_>) -> Vec<Address> {
+    // "4: eth0    inet 192.0.2.2/24 brd ... scope global eth0"
+    let parse = |line: &str| {
+        let mut words = line.split_whitespace().skip(1);
+        let interface = clean(words.next()?);
+        words.find(|word| *word == "inet" || *word == "inet6")?;
+        Some(Address { interface, net: words.next()?.parse().ok()? })
+    };
+    sections.lines("addresses").filter_map(parse).collect()
+}
+
+fn routes(sections: &Sections<'_>) -> Vec<Route> {
+    // "default via 192.0.2.1 dev eth0", "10.0.0.0/8 dev eth1 ...", "10.1.2.3 via ..."
+    let parse = |line: &str| {
+        let mut words = line.split_whitespace();
+        let to = words.next()?;
+        let to = match to {
+            "default" => IpNet::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0).ok()?,
+            to => to.parse::<IpNet>().ok().or_else(|| to.parse::<IpAddr>().ok().map(IpNet::from))?,
+        };
+        words.find(|word| *word == "dev")?;
+        Some(Route { to, interface: clean(words.next()?) })
+    };
+    sections.lines("routes").filter_map(parse).collect()
+}
+
+/// A line of `/proc/net/{tcp,udp}{,6}`: the local address and port in hexadecimal, each 32-bit word of the address in the
+/// byte order of the machine (little-endian on what Docker runs on).
+fn socket(line: &str, state: Option<&str>) -> Option<(IpAddr, u16)> {
+    let mut words = line.split_whitespace().skip(1);
+    let (address, port) = words.next()?.split_once(':')?;
+    if let Some(state) = state
+        && words.nth(1)? != state
+    {
+        return None;
+    }
+    let port = u16::from_str_radix(port, 16).ok()?;
+    let word = |at: usize| u32::from_str_radix(address.get(at..at + 8)?, 16).ok().map(u32::swap_bytes);
+    let ip = match address.len() {
+        8 => IpAddr::V4(Ipv4Addr::from(word(0)?)),
+        32 => {
+            let words = [word(0)?, word(8)?, word(16)?, word(24)?];
+            let bits = words.iter().fold(0u128, |bits, word| (bits << 32) | u128::from(*word));
+            IpAddr::V6(Ipv6Addr::from(bits))
+        }
+        _ => return None,
+    };
+    Some((ip, port))
+}
+
+fn candidates(sections: &Sections<'_>) -> BTreeMap<String, String> {
+    let mut found = BTreeMap::new();
+    let mut package = String::new();
+    for line in sections.lines("candidates") {
+        match line.trim().strip_prefix("Candidate:") {
+            Some(version) if version.trim() != "(none)" => {
+                found.insert(package.clone(), clean(version.trim()));
+            }
+            Some(_) => {}
+            None => package = clean(line.trim_end_matches(':')),
+        }
+    }
+    found
+}
+
+fn units(sections: &Sections<'_>) -> BTreeMap<String, Unit> {
+    let mut units = BTreeMap::new();
+    // `systemctl show` separates units by an empty line.
+    for block in sections.text("units").split("\n\n") {
+        let values = key_values(block);
+        let get = |key: &str| clean(values.get(key).map_or("", String::as_str));
+        if values.contains_key("Id") {
+            let unit = Unit {
+                load: get("LoadState"),
+                active: get("ActiveState"),
+                file_state: get("UnitFileState"),
+                path: get("FragmentPath"),
+                drop_ins: get("DropInPaths").split_whitespace().map(str::to_owned).collect(),
+                main_pid: get("MainPID").parse().unwrap_or(0),
+            };
+            units.insert(get("Id"), unit);
+        }
+    }
+    units
+}
+
+fn engine(sections: &Sections<'_>) -> Option<Engine> {
+    let path = clean(sections.line("dockerd-path").trim());
+    if path.is_empty() {
+        return None;
+    }
+    // "Docker version 20.10.5+dfsg1, build 55c4c88"
+    let line = sections.line("dockerd-version");
+    let version_text = clean(line.split("version ").nth(1).unwrap_or_default().split(',').next().unwrap_or_default());
+    Some(Engine {
+        version: parse_engine_version(&version_text),
+        version_text,
+        path,
+        kv_backends: sections.lines("kv-backends").map(clean).collect(),
+        info: serde_json::from_str(&sections.line("docker-info")).ok(),
+        key: clean(sections.line("engine-key").trim()),
+        containers: sections.lines("containers").filter_map(container).collect(),
+        networks: sections.lines("networks").filter_map(network).collect(),
+        images: sections.lines("images").filter_map(|line| line.split(' ').next()).map(clean).collect(),
+    })
+}
+
+fn container(line: &str) -> Option<Container> {
+    let mut values = serde_json::Deserializer::from_str(line).into_iter::<Value>().filter_map(Result::ok);
+    let mut text = || Some(clean(values.next()?.as_str()?));
+    let (name, status, restart) = (text()?.trim_start_matches('/').to_owned(), text()?, text()?);
+    let labels = values.next().and_then(|labels| BTreeMap::deserialize(labels).ok()).unwrap_or_default();
+    let networks = values.next().unwrap_or(Value::Null);
+    let exit_code = values.next().and_then(|code| code.as_i64()).unwrap_or(0);
+    Some(Container { name, status, restart, labels, networks, exit_code })
+}
+
+fn network(line: &str) -> Option<Network> {
+    let value: Value = serde_json::from_str(line).ok()?;
+    let text = |key: &str| clean(value.get(key).and_then(Value::as_str).unwrap_or_default());
+    let strings = |key: &str| value.get(key).and_then(|map| BTreeMap::deserialize(map).ok()).unwrap_or_default();
+    let subnets = value.pointer("/IPAM/Config").and_then(Value::as_array).into_iter().flatten();
+    Some(Network {
+        name: text("Name"),
+        id: text("Id"),
+        driver: text("Driver"),
+        scope: text("Scope"),
+        subnets: subnets.filter_map(|config| config.get("Subnet")?.as_str()?.parse().ok()).collect(),
+        options: strings("Options"),
+        attachable: value.get("Attachable").and_then(Value::as_bool).unwrap_or_default(),
+        labels: strings("Labels"),
+    })
+}
+
+/// Swarm mode writes the swarm's id as the organization of every node certificate, and the role as its unit.
+fn swarm_certificate(pem: &str) -> Option<(String, String)> {
+    let (_, pem) = x509_parser::pem::parse_x509_pem(pem.as_bytes()).ok()?;
+    let cert = pem.parse_x509().ok()?;
+    let id = clean(cert.subject().iter_organization().next()?.as_str().ok()?);
+    let role = clean(cert.subject().iter_organizational_unit().next()?.as_str().ok()?);
+    Some((id, role))
+}
+
+fn node(line: &str) -> Option<Node> {
+    let value: Value = serde_json::from_str(line).ok()?;
+    let text = |path: &str| clean(value.pointer(path).and_then(Value::as_str).unwrap_or_default());
+    Some(Node {
+        id: text("/ID"),
+        hostname: text("/Description/Hostname"),
+        state: text("/Status/State"),
+        availability: text("/Spec/Availability"),
+        is_manager: text("/Spec/Role") == "manager",
+        is_raft_member: value.get("ManagerStatus").is_some_and(|status| !status.is_null()),
+        is_reachable: text("/ManagerStatus/Reachability") == "reachable",
+        labels: value.pointer("/Spec/Labels").and_then(|labels| BTreeMap::deserialize(labels).ok()).unwrap_or_default(),
+    })
+}
+
+fn store(sections: &Sections<'_>) -> StoreFacts {
+    let ready: Vec<&str> = sections.lines("store-ready").collect();
+    // "Consul v1.8.7"
+    let version = sections.line("consul-version");
+    let version = version.split(" v").nth(1).and_then(parse_engine_version);
+    StoreFacts {
+        path: clean(sections.line("consul-path").trim()),
+        version,
+        sha256: clean(sections.line("consul-sha256").split(' ').next().unwrap_or_default()),
+        ready: ready.last() == Some(&"ready"),
+        error: clean(ready.first().filter(|line| **line != "ready").copied().unwrap_or_default()),
+        config: sections.optional("store-config"),
+        members: sections
+            .lines("store-members")
+            .skip(1)
+            .filter_map(|line| {
+                let mut words = line.split_whitespace();
+                let name = clean(words.next()?);
+                words.next()?;
+                Some((name, clean(words.next()?)))
+            })
+            .collect(),
+        agent_cert: sections.text("agent-cert"),
+        ca_cert: sections.text("ca-cert"),
+    }
+}
+
+fn files(sections: &Sections<'_>) -> BTreeMap<String, FileFact> {
+    let mut files: BTreeMap<String, FileFact> = BTreeMap::new();
+    for line in sections.lines("files") {
+        let mut words = line.splitn(3, ' ');
+        if let (Some(mode), Some(owner), Some(path)) = (words.next(), words.next(), words.next()) {
+            let file = files.entry(clean(path)).or_default();
+            file.mode = clean(mode);
+            file.owner = clean(owner);
+        }
+    }
+    for line in sections.lines("sums") {
+        if let Some((sum, path)) = line.split_once("  ") {
+            files.entry(clean(path)).or_default().sha256 = clean(sum);
+        }
+    }
+    files
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_as_engines_write_them() {
+        assert_eq!(parse_engine_version("20.10.5+dfsg1").unwrap(), semver::Version::new(20, 10, 5));
+        assert_eq!(parse_engine_version("17.05.0-ce").unwrap(), semver::Version::new(17, 5, 0));
+        assert_eq!(parse_engine_version("1.8").unwrap(), semver::Version::new(1, 8, 0));
+        assert!(parse_engine_version("dev").is_none());
+        assert_eq!(parse_kernel_version("5.10.0-30-amd64").unwrap(), (5, 10, 0));
+        assert_eq!(parse_kernel_version("4.19").unwrap(), (4, 19, 0));
+        assert!(parse_kernel_version("new").is_err());
+    }
+
+    #[test]
+    fn sockets_of_proc_net() {
+        let line = "   0: 0100007F:2135 00000000:0000 0A 00000000:00000000 00:00000000";
+        assert_eq!(socket(line, Some("0A")).unwrap(), ("127.0.0.1".parse().unwrap(), 8501));
+        let line = " 1: 00000000000000000000000001000000:0016 00000000000000000000000000000000:0000 0A 0";
+        assert_eq!(socket(line, Some("0A")).unwrap(), ("::1".parse().unwrap(), 22));
+        assert!(socket("  sl  local_address rem_address   st", None).is_none());
+    }
+
+    #[test]
+    fn content_cannot_open_a_section() {
+        let output = "@begin\n|1\n@hostname\n|web\n|@machine-id\n@end\n|1\n";
+        let facts = parse(output.as_bytes(), 0, 0).unwrap();
+        assert_eq!((facts.hostname.as_str(), facts.machine_id.as_str()), ("web", ""));
+    }
+
+    #[test]
+    fn an_answer_that_was_cut_off_is_no_answer() {
+        assert!(parse(b"@begin\n|1\n@hostname\n|web\n", 0, 0).is_none());
+        assert!(parse(b"", 0, 0).is_none());
+        assert!(parse(&[0xff; 1000], 0, 0).is_none());
+    }
+
+    #[test]
+    fn the_clock_is_off_only_beyond_the_time_of_the_probe() {
+        let at = |clock: i64| {
+            parse(format!("@begin\n|1\n@clock\n|{clock}\n@end\n|1\n").as_bytes(), 100, 103).unwrap().clock_offset
+        };
+        assert_eq!((at(99), at(100), at(103), at(110)), (-1, 0, 0, 7));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn whatever_a_host_prints_is_no_panic(bytes in proptest::collection::vec(0u8..=255, 0..600), section in "[a-z-]{1,16}") {
+            let mut output = format!("@begin\n|1\n@{section}\n|").into_bytes();
+            output.extend(bytes);
+            output.extend(b"\n@end\n|1\n");
+            let _ = parse(&output, 0, 0);
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! A host runs an argv, streams bytes in and out, and lends its sockets. No domain verb in it.
+//!
+//! Values travel as arguments or on standard input, never pasted into shell text: [`Command`] is an argv, and the only
+//! quoting is the one that SSH itself needs, done in one place ([`Command::wire`]).
+
+mod error;
+mod ssh;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use error::HostError;
+pub use ssh::{Connection, Connector, Liveness, Remote, Stream, disconnect_all, forget, ssh_arguments};
+
+use crate::inventory::HostName;
+
+/// The connected hosts of a run.
+pub type Hosts = BTreeMap<HostName, Arc<Connection>>;
+
+/// How long an ordinary command may take. It asks a local daemon or touches a few files; what takes longer is stuck.
+/// Commands with work to do (package managers, image loads) bring their own.
+pub const COMMAND_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Most bytes read from one command's output, per stream. The facts of a host with hundreds of containers take some
+/// hundred kilobytes; an endless stream must not fill this machine's memory.
+pub const MAX_OUTPUT: usize = 16 << 20;
+
+/// With which rights a command runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rights {
+    /// As the login user.
+    Login,
+    /// As root: directly, or through passwordless sudo.
+    Root,
+}
+
+/// A command for a host.
+#[derive(Debug, Clone)]
+pub struct Command {
+    argv: Vec<String>,
+    stdin: Vec<u8>,
+    timeout: Duration,
+    rights: Rights,
+}
+
+/// Runs its arguments as root: directly where the login is root, else through sudo, which must not ask. The text is
+/// constant; what is run comes as arguments.
+const AS_ROOT: &str = r#"if [ "$(id -u)" = 0 ]; then exec "$@"; else exec sudo -n -- "$@"; fi"#;
+
+impl Command {
+    /// A command that runs as root within [`COMMAND_TIMEOUT`].
+    pub fn new<S: Into<String>>(argv: impl IntoIterator<Item = S>) -> Self {
+        Self {
+            argv: argv.into_iter().map(Into::into).collect(),
+            stdin: Vec::new(),
+            timeout: COMMAND_TIMEOUT,
+            rights: Rights::Root,
+        }
+    }
+
+    /// A shell script, sent on standard input; `args` are its `$1`, `$2` and so on.
+    pub fn script<S: Into<String>>(text: &str, args: impl IntoIterator<Item = S>) -> Self {
+        Self::new(["sh", "-s", "--"].map(String::from).into_iter().chain(args.into_iter().map(Into::into)))
+            .stdin(text.as_bytes())
+    }
+
+    /// Bytes for its standard input.
+    #[must_use]
+    pub fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Self {
+        self.stdin = bytes.into();
+        self
+    }
+
+    /// How long it may take.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// With which rights it runs.
+    #[must_use]
+    pub fn rights(mut self, rights: Rights) -> Self {
+        self.rights = rights;
+        self
+    }
+
+    /// The argv, for messages. Secrets never are in it: they travel on standard input.
+    #[must_use]
+    pub fn display(&self) -> String {
+        shlex::try_join(self.argv.iter().map(String::as_str)).unwrap_or_else(|_| self.argv.join(" "))
+    }
+
+    /// The command line that is sent to sshd, which hands it to the login shell: every word quoted. A dropped connection
+    /// leaves the remote process running, so the remote end has the deadline as well.
+    pub(crate) fn wire(&self) -> Result<String, HostError> {
+        let seconds = self.timeout.as_secs().max(1).to_string();
+        let limited = ["timeout", "-k", "5", &seconds].map(String::from).into_iter().chain(self.argv.iter().cloned());
+        let words: Vec<String> = match self.rights {
+            Rights::Login => limited.collect(),
+            Rights::Root => {
+                ["sh", "-c", AS_ROOT, "docker-cluster"].map(String::from).into_iter().chain(limited).collect()
+            }
+        };
+        shlex::try_join(words.iter().map(String::as_str))
+            .map_err(|_| HostError::Unquotable { command: self.argv.join(" ") })
+    }
+}
+
+/// What a command gave back.
+#[derive(Debug, Clone, Default)]
+pub struct Output {
+    /// Exit status; 128 and the signal if it was killed.
+    pub status: i32,
+    /// Standard output.
+    pub stdout: Vec<u8>,
+    /// Standard error.
+    pub stderr: Vec<u8>,
+}
+
+impl Output {
+    /// Standard output as text, with terminal control codes neutralised.
+    #[must_use]
+    pub fn stdout_text(&self) -> String {
+        printable(&self.stdout)
+    }
+
+    /// Standard error as text, with terminal control codes neutralised.
+    #[must_use]
+    pub fn stderr_text(&self) -> String {
+        printable(&self.stderr)
+    }
+}
+
+/// Bytes from a host as text that is safe to print: a host may be hostile, and a terminal obeys escape codes. Line feeds
+/// and tabs stay, every other control character becomes U+FFFD.
+#[must_use]
+pub fn printable(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes)
+        .chars()
+        .filter(|c| *c != '\r')
+        .map(|c| match c {
+            '\n' | '\t' => c,
+            // Bidirectional overrides reorder what a person reads.
+            '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => '\u{fffd}',
+            c if c.is_control() => '\u{fffd}',
+            c => c,
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_word_is_quoted_on_the_wire() {
+        let wire = Command::new(["echo", "a b", "$(id)", "'; rm -rf /"]).rights(Rights::Login).wire().unwrap();
+        assert_eq!(shlex::split(&wire).unwrap(), ["timeout", "-k", "5", "60", "echo", "a b", "$(id)", "'; rm -rf /"],);
+    }
+
+    #[test]
+    fn a_nul_byte_is_refused() {
+        assert!(Command::new(["echo", "a\0b"]).wire().is_err());
+    }
+
+    #[test]
+    fn control_codes_of_a_host_do_not_reach_the_terminal() {
+        assert_eq!(printable(b"a\x1b[31mred\x07\r\nb\tc"), "a\u{fffd}[31mred\u{fffd}\nb\tc");
+        assert_eq!(printable("x\u{202e}y\u{9b}z".as_bytes()), "x\u{fffd}y\u{fffd}z");
+        assert_eq!(printable(&[0xff, b'a']), "\u{fffd}a");
+    }
+}

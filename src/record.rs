@@ -1,0 +1,41 @@
+//! The record on each host: what docker-cluster wrote there, with the originals byte for byte.
+//!
+//! It lives in `/var/lib/docker-cluster/record`, readable by root alone: per file a `.json` with what was written, a
+//! `.origin` that says what was there before (`absent`, or `file MODE OWNER SHA256`), and the `.bytes` of that.
+//! `templates/put-file.sh` writes all three; a file is put in place only after its record is.
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+/// Where the record is.
+pub const FOLDER: &str = "/var/lib/docker-cluster/record";
+
+/// What was last written to one file of a host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// The file.
+    pub path: String,
+    /// SHA-256 of the bytes that were written, in hexadecimal.
+    pub sha256: String,
+    /// Fingerprint of the content as the plan knows it, with slots in the place of secrets.
+    pub source: String,
+    /// SHA-256 of the secrets that filled the slots; empty if there were none.
+    #[serde(default)]
+    pub secrets: String,
+    /// Who wrote it: `user@machine`.
+    pub by: String,
+    /// When, in seconds since 1970 by that machine's clock.
+    pub at: i64,
+}
+
+/// Name of a file's record, without the ending.
+#[must_use]
+pub fn key(path: &str) -> String {
+    sha256_hex(path.as_bytes())[..16].to_owned()
+}
+
+/// SHA-256 in lower-case hexadecimal.
+#[must_use]
+pub fn sha256_hex(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,23 @@
+# Installs packages with apt: PACKAGE or PACKAGE=VERSION each. What is there stays as it is.
+set -eu
+export DEBIAN_FRONTEND=noninteractive LC_ALL=C NEEDRESTART_MODE=a
+# Another apt (a timer, a person) may hold the lock: it is waited for this long, in seconds. An unattended upgrade of a slow
+# machine takes some minutes.
+LOCK=300
+# Every fetch is tried this often: mirrors are many machines behind one name, and one of them may be out.
+apt() { apt-get -q -o "DPkg::Lock::Timeout=$LOCK" -o Acquire::Retries=3 -o Dpkg::Use-Pty=0 "$@"; }
+# The lists have a lock of their own, which that option does not cover in every apt: it is polled, to the same limit.
+wait_lists() {
+    end=$(( $(date +%s) + LOCK ))
+    until said=$(apt update 2>&1); do
+        case $said in
+        *"Could not get lock"*) [ "$(date +%s)" -lt "$end" ] || { echo "$said" >&2; return 1; } ;;
+        *) echo "$said" >&2; return 1 ;;
+        esac
+        sleep 1
+    done
+    # A mirror that does not answer is only a warning to apt; without lists the installation then says so itself.
+    echo "$said" | grep -E '^[WE]:' >&2 || true
+}
+wait_lists
+apt install -y --no-install-recommends -- "$@"
