@@ -1,0 +1,172 @@
+//! Fabrics: how containers on different hosts reach each other. One file each; adding one is a file, a variant of
+//! [`FabricKind`] and an arm in [`fabric`].
+
+pub mod migrate;
+mod overlay;
+mod swarm;
+
+pub use swarm::removal;
+
+use crate::inventory::FabricKind;
+use crate::plan::{HostWorld, Problem, Steps, World};
+use crate::stores;
+use crate::verify::{Needs, SIGN_OF_LIFE};
+
+/// TCP and UDP port of the gossip between engines. It cannot be changed.
+const GOSSIP_PORT: u16 = 7946;
+
+/// A way to connect hosts. Synchronous and pure: it looks at the world and returns data.
+pub trait Fabric {
+    /// What forbids it here, found before anything is touched.
+    fn problems(&self, world: &World<'_>) -> Vec<Problem>;
+    /// The steps that are missing for it, and what a person should know.
+    fn steps(&self, world: &World<'_>, steps: &mut Steps, notes: &mut Vec<String>);
+    /// What it needs of the way between hosts, for `verify` to look at when a pair fails.
+    fn needs(&self, world: &World<'_>) -> Needs;
+}
+
+/// Port of SSH on the underlay, asked only for a sign of life: a refusal is one as well.
+const SSH_PORT: u16 = 22;
+
+/// What every fabric over VXLAN needs. `ports` gives the TCP ports of a host beside the gossip's.
+fn vxlan_needs(
+    world: &World<'_>,
+    vxlan_port: u16,
+    ports: impl Fn(&HostWorld<'_>) -> Vec<(u16, &'static str)>,
+) -> Needs {
+    let each = world.hosts.iter().map(|host| {
+        let mut all = vec![(SSH_PORT, SIGN_OF_LIFE), (GOSSIP_PORT, "the gossip of the engines")];
+        all.extend(ports(host));
+        (host.name().clone(), all)
+    });
+    Needs {
+        network: world.inventory.network.name.to_string(),
+        vxlan_port,
+        encrypted: world.inventory.network.encrypted,
+        mtu: world.underlay_mtu(),
+        ports: each.collect(),
+    }
+}
+
+/// The fabric of a kind; none for `auto`, which [`choose`] resolves.
+#[must_use]
+pub fn fabric(kind: FabricKind) -> Option<&'static dyn Fabric> {
+    match kind {
+        FabricKind::Auto => None,
+        FabricKind::Overlay => Some(&overlay::Overlay),
+        FabricKind::Swarm => Some(&swarm::SwarmMode),
+    }
+}
+
+/// A fabric that was chosen, and why.
+#[derive(Debug)]
+pub struct Chosen {
+    /// The fabric; `auto` if none is possible.
+    pub kind: FabricKind,
+    /// Why, as a sentence.
+    pub reason: String,
+    /// Why none is possible.
+    pub problems: Vec<Problem>,
+}
+
+/// Resolves `auto` by what the engines can do.
+#[must_use]
+pub fn choose(world: &World<'_>) -> Chosen {
+    let wanted = world.inventory.network.fabric;
+    let backend = stores::backend(world);
+    let chosen = |kind, reason: String| Chosen { kind, reason, problems: Vec::new() };
+    match wanted {
+        FabricKind::Overlay => return chosen(wanted, "the inventory says so".to_owned()),
+        FabricKind::Swarm => return chosen(wanted, "the inventory says so".to_owned()),
+        FabricKind::Auto => {}
+    }
+    if world.hosts.iter().any(swarm::is_member) && !world.hosts.iter().any(overlay::uses_store) {
+        return chosen(FabricKind::Swarm, "its hosts are in swarm mode already".to_owned());
+    }
+    let without: Vec<(&HostWorld<'_>, String)> =
+        world.hosts.iter().filter_map(|host| Some((host, no_classic_overlay(host, backend)?))).collect();
+    if without.is_empty() && !world.inventory.network.encrypted {
+        return chosen(FabricKind::Overlay, format!("every engine has the {backend} backend of the classic overlay"));
+    }
+    let held: Vec<&HostWorld<'_>> = world.hosts.iter().filter(|host| overlay::uses_store(host)).collect();
+    if held.is_empty() {
+        let reason = match without.first() {
+            Some((host, why)) if without.len() == 1 => {
+                format!("{} {why}, so the classic overlay is not possible", host.name())
+            }
+            Some((host, why)) => format!(
+                "{} {why}, as have {} others, so the classic overlay is not possible",
+                host.name(),
+                without.len() - 1
+            ),
+            None => "encrypted traffic needs swarm mode".to_owned(),
+        };
+        return chosen(FabricKind::Swarm, reason.replace("as have 1 others", "as has another host"));
+    }
+    // Some can only do one, some are set up for the other.
+    let names = |hosts: &mut dyn Iterator<Item = String>| hosts.collect::<Vec<_>>().join(", ");
+    let modern = names(&mut without.iter().map(|(host, why)| format!("{} ({why})", host.name())));
+    let classic = names(&mut held.iter().map(|host| host.name().to_string()));
+    let problem = Problem::of_all(
+        format!(
+            "these hosts cannot share one fabric: {classic} run a classic overlay over a store, which excludes swarm mode; {modern}"
+        ),
+        "move the old hosts with `docker-cluster migrate`, or take the new ones out of this inventory, or give them an engine 20.10 with the backend",
+    );
+    Chosen { kind: FabricKind::Auto, reason: "none fits all hosts".to_owned(), problems: vec![problem] }
+}
+
+/// Why a host's engine cannot do the classic overlay over a store.
+pub(crate) fn no_classic_overlay(host: &HostWorld<'_>, backend: &str) -> Option<String> {
+    let engine = host.engine.as_ref()?;
+    let will = if engine.to_install { "will have" } else { "has" };
+    if engine.version.major >= 23 {
+        return Some(format!(
+            "{will} the engine {}, and engines from 23 on have no overlay over a key-value store",
+            engine.version
+        ));
+    }
+    if !engine.kv_backends.contains(backend) {
+        let others: Vec<&str> = engine.kv_backends.iter().map(String::as_str).collect();
+        let others = if others.is_empty() { "none".to_owned() } else { others.join(", ") };
+        return Some(format!(
+            "{will} the engine {} whose binary was built without the {backend} backend (it has: {others})",
+            engine.version
+        ));
+    }
+    None
+}
+
+/// Networks of a host's engine that are in the way of the wanted one.
+pub(crate) fn network_problems(world: &World<'_>, host: &HostWorld<'_>, scope: &str, problems: &mut Vec<Problem>) {
+    let wanted = &world.inventory.network;
+    let Some(engine) = &host.facts.engine else { return };
+    if let Some(found) = engine.network(wanted.name.as_str()) {
+        if found.driver != "overlay" || found.scope != scope {
+            problems.push(Problem::on(
+                host.name(),
+                format!(
+                    "a network called {} is there already, with the driver {} and the scope {}",
+                    wanted.name, found.driver, found.scope
+                ),
+                "choose another `network.name`, or remove that network",
+            ));
+        } else if !found.subnets.contains(&wanted.subnet) {
+            let subnets: Vec<String> = found.subnets.iter().map(ToString::to_string).collect();
+            problems.push(Problem::on(
+                host.name(),
+                format!("the network {} has the subnet {}, and the inventory wants {}", wanted.name, subnets.join(", "), wanted.subnet),
+                "a subnet cannot be changed in place: choose another `network.name`, or remove the network when nothing hangs on it",
+            ));
+        }
+    }
+    for other in engine.networks.iter().filter(|network| network.name != wanted.name.as_str()) {
+        if let Some(subnet) = other.subnets.iter().find(|subnet| crate::inventory::overlap(subnet, &wanted.subnet)) {
+            problems.push(Problem::on(
+                host.name(),
+                format!("the wanted subnet {} overlaps with {subnet} of its network {}", wanted.subnet, other.name),
+                "choose another `network.subnet`",
+            ));
+        }
+    }
+}

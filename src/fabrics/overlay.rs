@@ -1,0 +1,233 @@
+//! The classic overlay over a key-value store: engines up to 20.10.
+
+use std::collections::BTreeMap;
+
+use serde_json::json;
+
+use super::{Fabric, GOSSIP_PORT, network_problems, no_classic_overlay, vxlan_needs};
+use crate::engines::options;
+use crate::facts::Container;
+use crate::plan::{Action, EngineCall, HostWorld, Options, Problem, Stage, StepId, Steps, World};
+use crate::stores::{self, consul};
+use crate::verify::Needs;
+
+/// Port in `cluster-advertise`. The engine wants one and announces it, but nothing of docker-cluster listens there: it is the
+/// engine's TLS port by convention.
+const ADVERTISE_PORT: u16 = 2376;
+
+/// UDP port of VXLAN; it cannot be changed in this fabric.
+const VXLAN_PORT: u16 = 4789;
+
+/// How long the engines may take to see each other in the store, in seconds. Discovery writes a heartbeat every 20 s.
+const NEIGHBOURS_DEADLINE: u64 = 90;
+
+/// How long the network may take to be seen by every engine, in seconds.
+const NETWORK_DEADLINE: u64 = 60;
+
+/// The classic overlay.
+pub struct Overlay;
+
+/// Whether a host's engine is set up for a store.
+pub(super) fn uses_store(host: &HostWorld<'_>) -> bool {
+    options::present(host).contains_key("cluster-store")
+}
+
+fn advertise(host: &HostWorld<'_>) -> String {
+    format!("{}:{ADVERTISE_PORT}", host.private)
+}
+
+/// The daemon options that a host should have.
+fn wanted(world: &World<'_>, host: &HostWorld<'_>) -> Options {
+    let endpoint = stores::endpoint(world);
+    let mut options = world.inventory.engine.options.clone();
+    options.insert("cluster-store".to_owned(), json!(endpoint.url));
+    options.insert("cluster-advertise".to_owned(), json!(advertise(host)));
+    if !endpoint.options.is_empty() {
+        options.insert("cluster-store-opts".to_owned(), json!(endpoint.options));
+    }
+    options
+}
+
+impl Fabric for Overlay {
+    fn problems(&self, world: &World<'_>) -> Vec<Problem> {
+        let mut problems = stores::problems(world);
+        for host in &world.hosts {
+            if let Some(why) = no_classic_overlay(host, stores::backend(world)) {
+                let backends = host.engine.as_ref().map(|engine| engine.kv_backends.clone()).unwrap_or_default();
+                let fix = match backends.contains("etcd") {
+                    true => {
+                        "use `fabric: swarm` (or `auto`), or an etcd of your own with `store.url: etcd://...`, or docker-ce 20.10"
+                    }
+                    false => "use `fabric: swarm` (or `auto`)",
+                };
+                problems.push(Problem::on(host.name(), why, fix));
+            }
+            engine_problems(world, host, &mut problems);
+            ports(host, &mut problems);
+            network_problems(world, host, "global", &mut problems);
+        }
+        problems
+    }
+
+    fn steps(&self, world: &World<'_>, steps: &mut Steps, notes: &mut Vec<String>) {
+        stores::steps(world, steps, notes);
+        set_options(world, steps, notes);
+        network(world, steps);
+        keepers(world, steps);
+    }
+
+    fn needs(&self, world: &World<'_>) -> Needs {
+        vxlan_needs(world, VXLAN_PORT, |host| stores::ports(world, host))
+    }
+}
+
+fn engine_problems(world: &World<'_>, host: &HostWorld<'_>, problems: &mut Vec<Problem>) {
+    if let Some(engine) = &host.facts.engine {
+        let swarm = engine.swarm();
+        if swarm.is_member() {
+            problems.push(Problem::on(
+                host.name(),
+                format!("its engine is in swarm mode (node {}), which excludes an overlay over a store", swarm.node_id),
+                "use `fabric: swarm`, or take it out with `docker swarm leave` there if that swarm is no longer needed",
+            ));
+        }
+    }
+    options::problems(host, &wanted(world, host), problems);
+}
+
+fn ports(host: &HostWorld<'_>, problems: &mut Vec<Problem>) {
+    if uses_store(host) {
+        return;
+    }
+    for (port, taken, protocol) in [
+        (GOSSIP_PORT, host.facts.tcp.iter().any(|(_, port)| *port == GOSSIP_PORT), "TCP"),
+        (GOSSIP_PORT, host.facts.udp.iter().any(|(_, port)| *port == GOSSIP_PORT), "UDP"),
+        (VXLAN_PORT, host.facts.udp.iter().any(|(_, port)| *port == VXLAN_PORT), "UDP"),
+    ] {
+        if taken && !host.facts.engine.as_ref().is_some_and(|engine| engine.swarm().is_member()) {
+            problems.push(Problem::on(
+                host.name(),
+                format!("{protocol} port {port} is taken, and the overlay needs it"),
+                format!("find the program with `ss -lnp 'sport = :{port}'` there and stop it; other VXLAN users (flannel, OVS) exclude this fabric"),
+            ));
+        }
+    }
+}
+
+/// How the engines get their options, and how it shows that they run with them.
+fn set_options(world: &World<'_>, steps: &mut Steps, notes: &mut Vec<String>) {
+    let url = stores::endpoint(world).url;
+    let runs_with = |host: &HostWorld<'_>| {
+        let Some(engine) = &host.facts.engine else { return false };
+        engine.info_str("ClusterStore") == Some(url.as_str())
+            && engine.info_str("ClusterAdvertise") == Some(advertise(host).as_str())
+    };
+    let format = "{{.ServerVersion}} {{.ClusterStore}} {{.ClusterAdvertise}}";
+    let shows = |host: &HostWorld<'_>| vec![url.clone(), advertise(host)];
+    let target = options::Target { wanted: &|host| wanted(world, host), runs_with: &runs_with, format, shows: &shows };
+    let restarted = options::steps(world, steps, notes, &target);
+    // Every engine announces itself in the store; only our own store can be asked.
+    if world.inventory.store.external.is_none() && !restarted.is_empty() {
+        let last = steps.last_of_each();
+        for host in world.hosts.iter().filter(|host| restarted.contains(host.name())) {
+            let action = Action::WaitFor {
+                what: "the engines see each other in the store".to_owned(),
+                argv: [consul::STORE_COMMAND, "kv", "get", "-keys", "docker/nodes/"].map(str::to_owned).to_vec(),
+                expect: vec![advertise(host)],
+                peers: world.hosts.iter().map(|peer| (peer.name().clone(), advertise(peer))).collect(),
+                deadline: NEIGHBOURS_DEADLINE,
+            };
+            let id = steps.add(host.name(), Stage::Options, "wait until the engine sees its neighbours", action);
+            steps.follow(id, &last);
+        }
+    }
+}
+
+/// Gives engines their store back, whose networks are still in it.
+pub(super) fn return_to_store(world: &World<'_>, steps: &mut Steps, notes: &mut Vec<String>) {
+    set_options(world, steps, notes);
+    let name = world.inventory.network.name.as_str();
+    for host in &world.hosts {
+        wait_for_network(world, host, name, steps, Vec::new());
+    }
+}
+
+fn network(world: &World<'_>, steps: &mut Steps) {
+    let wanted = &world.inventory.network;
+    let name = wanted.name.as_str();
+    let lacking: Vec<&HostWorld<'_>> = world
+        .hosts
+        .iter()
+        .filter(|host| host.facts.engine.as_ref().and_then(|engine| engine.network(name)).is_none())
+        .collect();
+    let Some(first) = lacking.first() else { return };
+    let mut created = Vec::new();
+    if lacking.len() == world.hosts.len() {
+        let mtu = world.underlay_mtu();
+        let call = EngineCall::CreateNetwork {
+            name: name.to_owned(),
+            subnet: wanted.subnet.to_string(),
+            options: BTreeMap::from([("com.docker.network.driver.mtu".to_owned(), mtu.to_string())]),
+            attachable: false,
+            labels: BTreeMap::from([("docker-cluster".to_owned(), world.inventory.cluster.to_string())]),
+        };
+        let why = format!(
+            "create the overlay network {name} with the subnet {} for an underlay of {mtu} bytes",
+            wanted.subnet
+        );
+        created.push(steps.add(first.name(), Stage::Network, why, Action::Engine(call)));
+    }
+    for host in lacking {
+        wait_for_network(world, host, name, steps, created.clone());
+    }
+}
+
+fn wait_for_network(world: &World<'_>, host: &HostWorld<'_>, name: &str, steps: &mut Steps, after: Vec<StepId>) {
+    let action = Action::WaitFor {
+        what: format!("the engine knows the network {name}"),
+        argv: ["docker", "network", "inspect", "--format", "{{.Scope}} {{range .IPAM.Config}}{{.Subnet}}{{end}}", name]
+            .map(str::to_owned)
+            .to_vec(),
+        expect: vec!["global".to_owned(), world.inventory.network.subnet.to_string()],
+        peers: Vec::new(),
+        deadline: NETWORK_DEADLINE,
+    };
+    let why = format!("check that the engine knows the network {name}");
+    steps.add_after(host.name(), Stage::Network, why, action, after);
+}
+
+/// Keeps the network's sandbox on every host alive with a container that sleeps.
+///
+/// When the last container leaves a network, these engines tear its sandbox down and forget a thread in it: `watchMiss` of the
+/// overlay driver ends without going back to the host's network namespace (moby/libnetwork#1838; never mended, since 23
+/// removed the driver). Whatever the engine runs on that thread later fails at random: the store "refuses" connections, names do
+/// not resolve, packets to new containers go nowhere. Three starts and stops of a container are enough to see it.
+pub(super) fn keepers(world: &World<'_>, steps: &mut Steps) {
+    let network = world.inventory.network.name.as_str();
+    let cluster = world.inventory.cluster.as_str();
+    let smoke = &world.inventory.smoke;
+    for host in &world.hosts {
+        let engine = host.facts.engine.as_ref();
+        // Names on an overlay are one name space for all hosts.
+        let name = format!("dc-keeper-{network}-{}", host.name().slug());
+        let keeps = |container: &Container| {
+            container.name == name && container.is_running() && container.networks.get(network).is_some()
+        };
+        if engine.is_some_and(|engine| engine.containers.iter().any(keeps)) {
+            continue;
+        }
+        if !engine.is_some_and(|engine| engine.images.contains(&smoke.image)) {
+            let from = if smoke.tar.is_some() { "push" } else { "pull" };
+            let action = Action::EnsureImage { image: smoke.image.clone(), tar: smoke.tar.clone() };
+            steps.add(host.name(), Stage::Network, format!("{from} the image {}", smoke.image), action);
+        }
+        let call = EngineCall::RunKeeper {
+            name: name.clone(),
+            image: smoke.image.clone(),
+            network: network.to_owned(),
+            cluster: cluster.to_owned(),
+        };
+        let why = format!("keep {network} open here with a sleeping container (moby/libnetwork#1838)");
+        steps.add(host.name(), Stage::Network, why, Action::Engine(call));
+    }
+}

@@ -1,0 +1,576 @@
+//! Swarm mode: an attachable overlay whose control plane is in the engines themselves; any engine from 1.12 on, and the only
+//! overlay of engines from 23 on.
+
+use std::collections::BTreeMap;
+
+use super::{Fabric, GOSSIP_PORT, network_problems, overlay, vxlan_needs};
+use crate::engines::options;
+use crate::facts::{Module, Node, Swarm};
+use crate::inventory::{HostName, Members, quorum_size};
+use crate::plan::{
+    Action, EngineCall, HostWorld, NodeUpdate, Options, Problem, Stage, StepId, Steps, SwarmRole, World,
+};
+use crate::verify::Needs;
+
+/// TCP port of the managers. It cannot be changed.
+const MANAGER_PORT: u16 = 2377;
+
+/// How long a node may take to join, in seconds. The engine's own limit is 20, after which it goes on in the background.
+const JOIN_DEADLINE: u64 = 120;
+
+/// How long tasks may take to move, a manager to be demoted, a node to leave, in seconds. Containers that ignore their signal take
+/// ten each, and a new manager quorum is found within a few.
+const LEAVE_DEADLINE: u64 = 120;
+
+/// Label of the containers of services.
+const TASK_LABEL: &str = "com.docker.swarm.task";
+
+/// How long a network may take to be known to every manager, in seconds.
+const NETWORK_DEADLINE: u64 = 60;
+
+/// Swarm mode.
+pub struct SwarmMode;
+
+/// Whether a host's engine is in a swarm.
+pub(super) fn is_member(host: &HostWorld<'_>) -> bool {
+    swarm(host).is_member()
+}
+
+/// The manager that everything goes through: one that is, or the first that will be.
+pub(super) fn lead(world: &World<'_>) -> Option<HostName> {
+    let present = world.hosts.iter().find(|host| swarm(host).is_manager);
+    let managers = wanted_managers(world);
+    present.or_else(|| world.hosts.iter().find(|host| managers.contains(host.name()))).map(|host| host.name().clone())
+}
+
+fn swarm(host: &HostWorld<'_>) -> Swarm {
+    host.facts.engine.as_ref().map(crate::facts::Engine::swarm).unwrap_or_default()
+}
+
+/// The swarm that the inventory's hosts form, if they do: that of its managers.
+fn cluster_id(world: &World<'_>) -> Option<String> {
+    world
+        .hosts
+        .iter()
+        .map(|host| swarm(host))
+        .find(|swarm| swarm.is_manager && !swarm.cluster_id.is_empty())
+        .map(|swarm| swarm.cluster_id)
+}
+
+/// The managers that there should be: those that are, then hosts spread over the tags, then the first of the inventory.
+fn wanted_managers(world: &World<'_>) -> Vec<HostName> {
+    let spec = &world.inventory.swarm;
+    let count = match &spec.managers {
+        Members::Named(names) => return names.clone(),
+        Members::Count(count) => *count,
+        Members::BySize => quorum_size(world.inventory.hosts.len()),
+    };
+    let mut chosen: Vec<HostName> =
+        world.hosts.iter().filter(|host| swarm(host).is_manager).map(|host| host.name().clone()).collect();
+    // A manager that cannot be asked right now may still be one; one that is gone for good is not.
+    let counted = world.hosts.iter().map(|host| swarm(host).managers).max().unwrap_or(0) as usize;
+    let lost = gone(world).iter().filter(|node| node.is_raft_member).count();
+    let elsewhere = counted.saturating_sub(lost);
+    let count = count.saturating_sub(elsewhere.saturating_sub(chosen.len())).max(chosen.len());
+    let tag_counts = |host: &HostWorld<'_>, chosen: &[HostName]| {
+        let shared = |tag| {
+            chosen.iter().filter(|name| world.host(name).is_some_and(|other| other.spec.tags.contains(tag))).count()
+        };
+        host.spec
+            .tags
+            .iter()
+            .filter(|tag| spec.spread.contains(tag))
+            .map(shared)
+            .max()
+            .unwrap_or(usize::from(!spec.spread.is_empty()) * count)
+    };
+    while chosen.len() < count {
+        let free = world.hosts.iter().enumerate().filter(|(_, host)| !chosen.contains(host.name()));
+        // The least represented tag first, then the order of the inventory.
+        let Some((_, next)) = free.min_by_key(|(at, host)| (tag_counts(host, &chosen), *at)) else {
+            break;
+        };
+        chosen.push(next.name().clone());
+    }
+    if chosen.len().is_multiple_of(2) && !world.hosts.iter().any(|host| swarm(host).is_manager) {
+        chosen.pop();
+    }
+    chosen
+}
+
+impl Fabric for SwarmMode {
+    fn problems(&self, world: &World<'_>) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        let ours = cluster_id(world);
+        for host in &world.hosts {
+            let swarm = swarm(host);
+            if overlay::uses_store(host) {
+                problems.push(Problem::on(
+                    host.name(),
+                    "its engine is set up for an overlay over a store (`cluster-store`), which excludes swarm mode",
+                    "move the cluster with `docker-cluster migrate`",
+                ));
+            }
+            if options::present(host).get("live-restore").and_then(serde_json::Value::as_bool) == Some(true) {
+                problems.push(Problem::on(
+                    host.name(),
+                    "its engine has `live-restore` on, which excludes swarm mode",
+                    "remove `live-restore` from /etc/docker/daemon.json there",
+                ));
+            }
+            membership(host, &swarm, ours.as_deref(), &mut problems);
+            options::problems(host, &world.inventory.engine.options, &mut problems);
+            if !swarm.is_member() && !overlay::uses_store(host) {
+                ports(world, host, &mut problems);
+            }
+            if world.inventory.network.encrypted && host.facts.modules.get("esp4") == Some(&Module::Missing) {
+                problems.push(Problem::on(
+                    host.name(),
+                    format!("its kernel {} has no esp4 module, which encrypted traffic needs", host.facts.kernel_text),
+                    "use a kernel with IPsec (INET_ESP), or remove `network.encrypted`",
+                ));
+            }
+            network_problems(world, host, "swarm", &mut problems);
+        }
+        if ours.is_none() && !world.recover_quorum && world.hosts.iter().any(|host| swarm(host).is_member()) {
+            let members = world.hosts.iter().filter(|host| swarm(host).is_member());
+            let names: Vec<&str> = members.map(|host| host.name().as_str()).collect();
+            problems.push(Problem::of_all(
+                format!("{} are in a swarm, but no manager of it has a quorum", names.join(", ")),
+                "bring its managers back; if they are gone for good, `up --recover-quorum` goes on with what one of the present ones knows",
+            ));
+        }
+        problems
+    }
+
+    fn steps(&self, world: &World<'_>, steps: &mut Steps, notes: &mut Vec<String>) {
+        if world.recover_quorum && cluster_id(world).is_none() {
+            recover(world, steps, notes);
+            return;
+        }
+        let wanted = |_: &HostWorld<'_>| -> Options { world.inventory.engine.options.clone() };
+        let target = options::Target {
+            wanted: &wanted,
+            runs_with: &|_| true,
+            format: "{{.ServerVersion}}",
+            shows: &|_| Vec::new(),
+        };
+        options::steps(world, steps, notes, &target);
+        let managers = wanted_managers(world);
+        let lead = join(world, steps, notes, &managers);
+        if let Some(lead) = lead {
+            remove_gone(world, steps, notes, &lead);
+            roles_and_labels(world, steps, &managers, &lead);
+            network(world, steps, &lead);
+        }
+    }
+
+    fn needs(&self, world: &World<'_>) -> Needs {
+        let port = world.inventory.swarm.data_path_port;
+        vxlan_needs(world, port, |host| match swarm(host).is_manager {
+            true => vec![(MANAGER_PORT, "the swarm's managers")],
+            false => Vec::new(),
+        })
+    }
+}
+
+fn membership(host: &HostWorld<'_>, swarm: &Swarm, ours: Option<&str>, problems: &mut Vec<Problem>) {
+    let theirs = host.facts.swarm_cluster.as_deref().unwrap_or(&swarm.cluster_id);
+    if let Some(ours) = ours
+        && swarm.is_member()
+        && !theirs.is_empty()
+        && theirs != ours
+    {
+        problems.push(Problem::on(
+            host.name(),
+            format!("it is in another swarm: {theirs}, and the other hosts are in {ours}"),
+            "take it out with `docker swarm leave` there if that is wanted; docker-cluster never takes a node over",
+        ));
+    }
+    match swarm.state.as_str() {
+        "locked" => {
+            problems.push(Problem::on(host.name(), "its swarm is locked", "unlock it with `docker swarm unlock` there"))
+        }
+        "error" => problems.push(Problem::on(
+            host.name(),
+            format!("its engine cannot take part in its swarm: {}", swarm.error),
+            "look at `docker info` and `journalctl -u docker` there",
+        )),
+        _ => {}
+    }
+}
+
+fn ports(world: &World<'_>, host: &HostWorld<'_>, problems: &mut Vec<Problem>) {
+    let data_path_port = world.inventory.swarm.data_path_port;
+    let taken = |set: &std::collections::BTreeSet<(std::net::IpAddr, u16)>, wanted: u16| {
+        set.iter().any(|(_, port)| *port == wanted)
+    };
+    for (is_taken, protocol, port) in [
+        (taken(&host.facts.tcp, MANAGER_PORT), "TCP", MANAGER_PORT),
+        (taken(&host.facts.tcp, GOSSIP_PORT), "TCP", GOSSIP_PORT),
+        (taken(&host.facts.udp, GOSSIP_PORT), "UDP", GOSSIP_PORT),
+        (taken(&host.facts.udp, data_path_port), "UDP", data_path_port),
+    ] {
+        if is_taken {
+            problems.push(Problem::on(
+                host.name(),
+                format!("{protocol} port {port} is taken, and swarm mode needs it"),
+                format!("find the program with `ss -lnp 'sport = :{port}'` there and stop it; only the data path port can be another (`swarm.data_path_port`)"),
+            ));
+        }
+    }
+}
+
+/// Makes the hosts one swarm. Returns the manager that the rest goes through.
+fn join(world: &World<'_>, steps: &mut Steps, notes: &mut Vec<String>, managers: &[HostName]) -> Option<HostName> {
+    let present = world.hosts.iter().find(|host| swarm(host).is_manager);
+    let lead = present.or_else(|| world.hosts.iter().find(|host| managers.contains(host.name())))?;
+    if present.is_none() {
+        notes.push(match managers.len() {
+            1 => format!(
+                "the swarm has one manager, {}: without it running containers go on, and nothing can be changed",
+                managers[0]
+            ),
+            n => format!(
+                "the swarm has {n} managers ({}): it tolerates the loss of {}",
+                managers.iter().map(HostName::as_str).collect::<Vec<_>>().join(", "),
+                n / 2
+            ),
+        });
+        let call = EngineCall::InitSwarm {
+            force_new_cluster: false,
+            address: lead.private,
+            address_pool: world.inventory.swarm.address_pool.map(|pool| pool.to_string()),
+            data_path_port: world.inventory.swarm.data_path_port,
+        };
+        steps.add(
+            lead.name(),
+            Stage::Swarm,
+            format!("start a swarm with {} as its first manager, at {}", lead.name(), lead.private),
+            Action::Engine(call),
+        );
+    }
+    let joining: Vec<&HostWorld<'_>> =
+        world.hosts.iter().filter(|host| host.name() != lead.name() && !swarm(host).is_member()).collect();
+    if !joining.is_empty() {
+        let tokens = steps.add(
+            lead.name(),
+            Stage::Swarm,
+            "fetch the join tokens, which stay in memory",
+            Action::FetchJoinTokens,
+        );
+        let addresses: Vec<String> = std::iter::once(lead)
+            .chain(world.hosts.iter().filter(|host| swarm(host).is_manager && host.name() != lead.name()))
+            .map(|host| format!("{}:{MANAGER_PORT}", host.private))
+            .collect();
+        // Managers join one after the other: each changes the quorum.
+        let mut previous: Option<StepId> = None;
+        for host in joining {
+            let role = if managers.contains(host.name()) { SwarmRole::Manager } else { SwarmRole::Worker };
+            let mut after = vec![tokens];
+            if role == SwarmRole::Manager {
+                after.extend(previous);
+            }
+            let role_name = match role {
+                SwarmRole::Manager => "manager",
+                SwarmRole::Worker => "worker",
+            };
+            let action = Action::JoinSwarm { role, managers: addresses.clone(), address: host.private };
+            steps.add_after(
+                host.name(),
+                Stage::Swarm,
+                format!("join the swarm as a {role_name}, at {}", host.private),
+                action,
+                after,
+            );
+            let action = Action::WaitFor {
+                what: "the node is active in the swarm".to_owned(),
+                argv: [
+                    "docker",
+                    "info",
+                    "--format",
+                    "state={{.Swarm.LocalNodeState}} manager={{.Swarm.ControlAvailable}}",
+                ]
+                .map(str::to_owned)
+                .to_vec(),
+                expect: vec![format!("state=active manager={}", role == SwarmRole::Manager)],
+                peers: Vec::new(),
+                deadline: JOIN_DEADLINE,
+            };
+            let id = steps.add(host.name(), Stage::Swarm, "wait until the swarm has taken it", action);
+            if role == SwarmRole::Manager {
+                previous = Some(id);
+            }
+        }
+    }
+    Some(lead.name().clone())
+}
+
+/// Roles and labels of nodes, set on a manager. Nobody is demoted unless the inventory names or counts the managers.
+fn roles_and_labels(world: &World<'_>, steps: &mut Steps, managers: &[HostName], lead: &HostName) {
+    let explicit = world.inventory.swarm.managers != Members::BySize;
+    let nodes = world.host(lead).map(|host| host.facts.nodes.clone()).unwrap_or_default();
+    let joined = steps.last_of_each();
+    // Promotions before demotions: the quorum grows before it shrinks.
+    let mut hosts: Vec<&HostWorld<'_>> = world.hosts.iter().collect();
+    hosts.sort_by_key(|host| !managers.contains(host.name()));
+    for host in hosts {
+        let node = nodes.iter().find(|node| node.hostname == host.facts.hostname && node.state != "down");
+        let labels: BTreeMap<String, String> = host
+            .spec
+            .labels
+            .iter()
+            .filter(|(key, value)| node.and_then(|node| node.labels.get(*key)) != Some(value))
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect();
+        let should_manage = managers.contains(host.name());
+        let role = match node {
+            Some(node) if should_manage && !node.is_manager => Some(SwarmRole::Manager),
+            Some(node) if !should_manage && node.is_manager && explicit => Some(SwarmRole::Worker),
+            _ => None,
+        };
+        if labels.is_empty() && role.is_none() {
+            continue;
+        }
+        let what = match role {
+            Some(SwarmRole::Manager) => format!("promote {} to a manager", host.name()),
+            Some(SwarmRole::Worker) => format!("demote {} to a worker", host.name()),
+            None => format!(
+                "label the node {}: {}",
+                host.name(),
+                labels.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(", ")
+            ),
+        };
+        let call = EngineCall::UpdateNode(NodeUpdate { node: host.facts.hostname.clone(), labels, role, drain: false });
+        let id = steps.add(lead, Stage::Swarm, what, Action::Engine(call));
+        steps.follow(id, &joined);
+    }
+}
+
+fn network(world: &World<'_>, steps: &mut Steps, lead: &HostName) {
+    let wanted = &world.inventory.network;
+    let name = wanted.name.as_str();
+    // Workers only know a network while a container of theirs is on it: managers are asked.
+    let knows = |host: &HostWorld<'_>| host.facts.engine.as_ref().and_then(|engine| engine.network(name)).is_some();
+    if world.hosts.iter().any(|host| swarm(host).is_manager && knows(host)) {
+        return;
+    }
+    let mtu = world.underlay_mtu();
+    let mut options = BTreeMap::from([("com.docker.network.driver.mtu".to_owned(), mtu.to_string())]);
+    if wanted.encrypted {
+        options.insert("encrypted".to_owned(), String::new());
+    }
+    let call = EngineCall::CreateNetwork {
+        name: name.to_owned(),
+        subnet: wanted.subnet.to_string(),
+        options,
+        attachable: true,
+        labels: BTreeMap::from([("docker-cluster".to_owned(), world.inventory.cluster.to_string())]),
+    };
+    let encrypted = if wanted.encrypted { ", encrypted" } else { "" };
+    let why = format!(
+        "create the attachable overlay network {name} with the subnet {} for an underlay of {mtu} bytes{encrypted}",
+        wanted.subnet
+    );
+    steps.add(lead, Stage::Network, why, Action::Engine(call));
+    let action = Action::WaitFor {
+        what: format!("the managers know the network {name}"),
+        argv: ["docker", "network", "inspect", "--format", "{{.Scope}} {{range .IPAM.Config}}{{.Subnet}}{{end}}", name]
+            .map(str::to_owned)
+            .to_vec(),
+        expect: vec!["swarm".to_owned(), wanted.subnet.to_string()],
+        peers: Vec::new(),
+        deadline: NETWORK_DEADLINE,
+    };
+    steps.add(lead, Stage::Network, format!("check that the swarm knows the network {name}"), action);
+}
+
+/// Nodes of the swarm that are down and on no host of the inventory. With a host that does not answer nobody is: it may be its node.
+fn gone(world: &World<'_>) -> Vec<Node> {
+    if !world.unreached.is_empty() {
+        return Vec::new();
+    }
+    let known = |node: &Node| world.hosts.iter().any(|host| host.facts.hostname == node.hostname);
+    let nodes = world.hosts.iter().map(|host| &host.facts.nodes).find(|nodes| !nodes.is_empty());
+    nodes.into_iter().flatten().filter(|node| node.state == "down" && !known(node)).cloned().collect()
+}
+
+/// Takes nodes out of the swarm that left the inventory and are down.
+fn remove_gone(world: &World<'_>, steps: &mut Steps, notes: &mut Vec<String>, lead: &HostName) {
+    for node in gone(world) {
+        forget_node(steps, lead, &node);
+    }
+    let known = |node: &Node| world.hosts.iter().any(|host| host.facts.hostname == node.hostname);
+    let nodes = world.host(lead).map(|host| host.facts.nodes.as_slice()).unwrap_or_default();
+    for node in nodes.iter().filter(|node| node.state != "down" && !known(node) && world.unreached.is_empty()) {
+        notes.push(format!("{} is in the swarm and not in the inventory; it is left alone", node.hostname));
+    }
+}
+
+/// Removes the entry of a node that does not run any more. A member of the quorum is demoted first: the swarm refuses to
+/// remove one.
+fn forget_node(steps: &mut Steps, lead: &HostName, node: &Node) {
+    if node.is_raft_member {
+        let update =
+            NodeUpdate { node: node.id.clone(), labels: BTreeMap::new(), role: Some(SwarmRole::Worker), drain: true };
+        let why = format!("demote {}, which is gone", node.hostname);
+        steps.add(lead, Stage::Swarm, why, Action::Engine(EngineCall::UpdateNode(update)));
+        let action = Action::WaitFor {
+            what: "the managers agree".to_owned(),
+            argv: [
+                "docker",
+                "node",
+                "inspect",
+                "--format",
+                "role={{.Spec.Role}} manager={{with .ManagerStatus}}yes{{else}}no{{end}}",
+                &node.id,
+            ]
+            .map(str::to_owned)
+            .to_vec(),
+            expect: vec!["role=worker manager=no".to_owned()],
+            peers: Vec::new(),
+            deadline: LEAVE_DEADLINE,
+        };
+        steps.add(lead, Stage::Swarm, format!("wait until the managers have done without {}", node.hostname), action);
+    }
+    let call = EngineCall::RemoveNode { id: node.id.clone() };
+    steps.add(lead, Stage::Swarm, format!("remove {} from the swarm", node.hostname), Action::Engine(call));
+}
+
+/// Goes on with one manager's knowledge after the quorum is gone for good. The next plan does the rest.
+fn recover(world: &World<'_>, steps: &mut Steps, notes: &mut Vec<String>) {
+    let manager = |host: &&HostWorld<'_>| host.facts.swarm_manager;
+    let Some(lead) = world.hosts.iter().find(manager) else { return };
+    let call = EngineCall::InitSwarm {
+        force_new_cluster: true,
+        address: lead.private,
+        address_pool: None,
+        data_path_port: world.inventory.swarm.data_path_port,
+    };
+    steps.add(
+        lead.name(),
+        Stage::Swarm,
+        format!("make {} the only manager of its swarm, with all that it knows", lead.name()),
+        Action::Engine(call),
+    );
+    let action = Action::WaitFor {
+        what: "the swarm has a leader".to_owned(),
+        argv: ["docker", "node", "ls", "--format", "{{.ManagerStatus}}"].map(str::to_owned).to_vec(),
+        expect: vec!["Leader".to_owned()],
+        peers: Vec::new(),
+        deadline: JOIN_DEADLINE,
+    };
+    let leads = steps.add(lead.name(), Stage::Swarm, "wait until it leads", action);
+    // Other managers of old still believe in the quorum that is lost: they leave, and join again with the next `up`.
+    for host in world.hosts.iter().filter(|host| host.name() != lead.name() && host.facts.swarm_manager) {
+        let argv = ["docker", "swarm", "leave", "--force"].map(str::to_owned).to_vec();
+        let id = steps.add(
+            host.name(),
+            Stage::Swarm,
+            "leave the quorum that is lost, to join again",
+            Action::Run { argv, timeout: LEAVE_DEADLINE },
+        );
+        steps.follow(id, &[leads]);
+    }
+    notes
+        .push("run `up` again afterwards: it removes the managers that are gone and brings the others back".to_owned());
+}
+
+/// The plan to take a host out of the swarm: its tasks move away, it leaves, its entry goes.
+pub fn removal(
+    world: &World<'_>,
+    target: &HostName,
+    steps: &mut Steps,
+    notes: &mut Vec<String>,
+    problems: &mut Vec<Problem>,
+) {
+    let lead = world.hosts.iter().find(|host| swarm(host).is_manager && host.name() != target);
+    let Some(lead) = lead else {
+        problems.push(Problem::on(
+            target,
+            "no other manager of its swarm answers: without one the swarm would be lost with it",
+            "add or promote another host first (`swarm.managers`)",
+        ));
+        return;
+    };
+    let host = world.host(target);
+    // A host that does not answer is told by its name in the inventory, which is its host name more often than not.
+    let hostname = host.map_or(target.as_str(), |host| host.facts.hostname.as_str());
+    let Some(node) = lead.facts.nodes.iter().find(|node| node.hostname == hostname) else {
+        problems.push(Problem::on(
+            target,
+            "it is not in the swarm",
+            "nothing is to be done; take it out of the inventory",
+        ));
+        return;
+    };
+    if node.is_manager {
+        let managers = lead.facts.nodes.iter().filter(|other| other.is_raft_member && other.id != node.id);
+        let (all, reachable) =
+            managers.fold((0, 0), |(all, up), other| (all + 1, up + usize::from(other.is_reachable)));
+        // While it is demoted it still counts: the others alone must be a majority of what is left.
+        if reachable * 2 <= all {
+            problems.push(Problem::on(
+                target,
+                format!(
+                    "it is a manager, and of the {all} others only {reachable} answer: the swarm would lose its quorum"
+                ),
+                "bring the other managers back first",
+            ));
+            return;
+        }
+    }
+    let lost: Vec<&str> = host
+        .and_then(|host| host.facts.engine.as_ref())
+        .into_iter()
+        .flat_map(|engine| engine.running())
+        .filter(|c| !c.labels.contains_key(TASK_LABEL))
+        .map(|c| c.name.as_str())
+        .collect();
+    if !lost.is_empty() {
+        notes.push(format!(
+            "{target}: {} run there outside of services; they stay there and lose the network",
+            lost.join(", ")
+        ));
+    }
+    let Some(host) = host.filter(|host| swarm(host).is_member()) else {
+        forget_node(steps, lead.name(), node);
+        return;
+    };
+    let update = NodeUpdate {
+        node: node.id.clone(),
+        labels: BTreeMap::new(),
+        role: node.is_manager.then_some(SwarmRole::Worker),
+        drain: true,
+    };
+    let why =
+        if node.is_manager { format!("drain {target} and demote it to a worker") } else { format!("drain {target}") };
+    steps.add(lead.name(), Stage::Swarm, why, Action::Engine(EngineCall::UpdateNode(update)));
+    let script = r#"test -z "$(docker node ps -q --filter desired-state=running "$1")""#;
+    let action = Action::WaitFor {
+        what: "its tasks have moved".to_owned(),
+        argv: ["sh", "-c", script, "sh", &node.id].map(str::to_owned).to_vec(),
+        expect: Vec::new(),
+        peers: Vec::new(),
+        deadline: LEAVE_DEADLINE,
+    };
+    let moved = steps.add(lead.name(), Stage::Swarm, format!("wait until the tasks of {target} have moved"), action);
+    let action = Action::WaitFor {
+        what: "it is a worker".to_owned(),
+        argv: ["docker", "info", "--format", "manager={{.Swarm.ControlAvailable}}"].map(str::to_owned).to_vec(),
+        expect: vec!["manager=false".to_owned()],
+        peers: Vec::new(),
+        deadline: LEAVE_DEADLINE,
+    };
+    steps.add_after(host.name(), Stage::Swarm, "wait until it is a worker", action, vec![moved]);
+    let argv = ["docker", "swarm", "leave"].map(str::to_owned).to_vec();
+    let left = steps.add(host.name(), Stage::Swarm, "leave the swarm", Action::Run { argv, timeout: LEAVE_DEADLINE });
+    let call = EngineCall::RemoveNode { id: node.id.clone() };
+    steps.add_after(
+        lead.name(),
+        Stage::Swarm,
+        format!("remove {target} from the swarm"),
+        Action::Engine(call),
+        vec![left],
+    );
+}

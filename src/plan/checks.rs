@@ -1,0 +1,203 @@
+//! Problems of any cluster, whatever the fabric.
+
+use std::collections::BTreeMap;
+
+use super::{Problem, World, daemon_json};
+use crate::engines;
+use crate::facts::{Init, Module};
+use crate::inventory::{HostName, InstallPolicy};
+use crate::platform::PackageManager;
+
+/// How far clocks may be apart, in seconds. Certificates are backdated five minutes and Consul's and swarm mode's tokens
+/// and certificates live by the clock; half of that leaves room for drift until the next look.
+pub const MAX_CLOCK_OFFSET: i64 = 150;
+
+/// All of them.
+#[must_use]
+pub fn problems(world: &World<'_>) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for host in &world.hosts {
+        kernel(world, host, &mut problems);
+        engine(world, host, &mut problems);
+        if host.facts.init != Init::Systemd {
+            let Init::Other(name) = &host.facts.init else { continue };
+            problems.push(Problem::on(
+                host.name(),
+                format!("its init system is {name:?}, not systemd"),
+                "docker-cluster manages services through systemd; use a host that has it",
+            ));
+        }
+        if host.facts.clock_offset.abs() > MAX_CLOCK_OFFSET {
+            problems.push(Problem::on(
+                host.name(),
+                format!(
+                    "its clock is {} s {} this machine's",
+                    host.facts.clock_offset.abs(),
+                    if host.facts.clock_offset < 0 { "behind" } else { "ahead of" }
+                ),
+                "set the clocks (`timedatectl set-ntp true`); certificates depend on them",
+            ));
+        }
+        if let Some(network) = routes_that_collide(world, host) {
+            problems.push(network);
+        }
+    }
+    duplicates(world, &mut problems);
+    problems
+}
+
+fn kernel(world: &World<'_>, host: &super::HostWorld<'_>, problems: &mut Vec<Problem>) {
+    let wanted = world.inventory.kernel_minimum;
+    if host.facts.kernel.is_some_and(|kernel| kernel < wanted) {
+        problems.push(Problem::on(
+            host.name(),
+            format!("its kernel {} is older than {}.{}", host.facts.kernel_text, wanted.0, wanted.1),
+            "boot a newer kernel, or lower `kernel.minimum` in the inventory",
+        ));
+    }
+    for module in ["vxlan", "bridge", "veth", "br_netfilter"] {
+        if host.facts.modules.get(module) == Some(&Module::Missing) {
+            problems.push(Problem::on(
+                host.name(),
+                format!("its kernel {} has no {module} module, which overlay networks need", host.facts.kernel_text),
+                "install the kernel package that holds it (on cloud images often `linux-modules-extra-...`)",
+            ));
+        }
+    }
+}
+
+fn engine(world: &World<'_>, host: &super::HostWorld<'_>, problems: &mut Vec<Problem>) {
+    let spec = &world.inventory.engine;
+    let Some(offer) = &host.engine else {
+        let (what, fix) = match spec.install {
+            InstallPolicy::Never => (
+                "has no Docker engine, and the inventory says `install: never`".to_owned(),
+                "install the engine there, or say `install: auto`",
+            ),
+            InstallPolicy::Auto if PackageManager::of(host.facts).is_none() => (
+                format!(
+                    "has no Docker engine, and docker-cluster cannot install one with what {} has",
+                    host.facts.os_pretty
+                ),
+                "install the engine there by hand; docker-cluster installs it with apt",
+            ),
+            InstallPolicy::Auto => (
+                format!("has no Docker engine, and docker-cluster does not know what {} offers", host.facts.os_pretty),
+                "run `apt-get update` there, so that its package lists tell, or install the engine by hand",
+            ),
+        };
+        problems.push(Problem::on(host.name(), what, fix));
+        return;
+    };
+    if offer.to_install && spec.install == InstallPolicy::Never {
+        problems.push(Problem::on(
+            host.name(),
+            "has no Docker engine, and the inventory says `install: never`",
+            "install the engine there, or say `install: auto`",
+        ));
+    }
+    if let Some(wanted) = &spec.version
+        && !wanted.matches(&offer.version)
+    {
+        let (what, fix) = match offer.to_install {
+            true => (
+                format!("its packages offer the engine {}, and the inventory wants {wanted}", offer.version),
+                "change `engine.version`, or install the wanted engine there by hand",
+            ),
+            false => (
+                format!("its engine is {}, and the inventory wants {wanted}", offer.version),
+                "upgrade or downgrade the engine there by hand, or change `engine.version`; docker-cluster never does so silently",
+            ),
+        };
+        problems.push(Problem::on(host.name(), what, fix));
+    }
+    if let Some(engine) = &host.facts.engine
+        && !engine.is_up()
+        && engines::is_running(host.facts)
+    {
+        problems.push(Problem::on(
+            host.name(),
+            "its engine runs but does not answer `docker info`",
+            "look at `journalctl -u docker` there",
+        ));
+    }
+    if engines::is_snap(host.facts) {
+        problems.push(Problem::on(
+            host.name(),
+            "its engine comes from snap, whose options are out of reach",
+            "use the distribution's package or docker-ce",
+        ));
+    }
+    // One option in two places: the engine would not start.
+    let flags = engines::flags(host.facts);
+    let keys = host
+        .facts
+        .daemon_json
+        .as_deref()
+        .and_then(|text| serde_json::from_str::<super::Options>(text).ok())
+        .unwrap_or_default();
+    for key in keys.keys() {
+        if let Some((_, source)) = flags.iter().find(|(flag, _)| *flag == daemon_json::flag_for(key)) {
+            problems.push(Problem::on(
+                host.name(),
+                format!("the daemon option `{key}` is set in {} and as a flag in {source}; the engine refuses to start with both", daemon_json::PATH),
+                format!("remove one of the two; a restart of the engine fails until then (flag --{})", daemon_json::flag_for(key)),
+            ));
+        }
+    }
+}
+
+/// A route of the host that the overlay's subnet would hide, or be hidden by.
+fn routes_that_collide(world: &World<'_>, host: &super::HostWorld<'_>) -> Option<Problem> {
+    let wanted = &world.inventory.network;
+    let ours = host.facts.engine.as_ref().and_then(|engine| engine.network(wanted.name.as_str()));
+    // The bridges of the wanted network itself are no collision.
+    let is_ours =
+        |interface: &str| ours.is_some_and(|network| network.id.len() >= 12 && interface.ends_with(&network.id[..12]));
+    let route = host.facts.routes.iter().find(|route| {
+        let overlap = wanted.subnet.contains(&route.to.network()) || route.to.contains(&wanted.subnet.network());
+        overlap && route.to.prefix_len() > 0 && !is_ours(&route.interface)
+    })?;
+    Some(Problem::on(
+        host.name(),
+        format!(
+            "the network's subnet {} collides with its route to {} over {}",
+            wanted.subnet, route.to, route.interface
+        ),
+        "choose another `network.subnet`",
+    ))
+}
+
+/// Names and identities that must be unique.
+fn duplicates(world: &World<'_>, problems: &mut Vec<Problem>) {
+    type Identity = fn(&super::HostWorld<'_>) -> String;
+    let identities: [(&str, &str, Identity); 4] = [
+        (
+            "host name",
+            "give each its own with `hostnamectl set-hostname NAME` and restart its engine; overlay networks lose all packets between hosts of one name",
+            |host| host.facts.hostname.clone(),
+        ),
+        (
+            "machine id",
+            "these are clones: `rm /etc/machine-id && systemd-machine-id-setup` on one of them, then reboot it",
+            |host| host.facts.machine_id.clone(),
+        ),
+        ("engine id", "these are clones: stop the engine on one, `rm /etc/docker/key.json`, start it again", |host| {
+            host.facts.engine.as_ref().map(|engine| engine.key.clone()).unwrap_or_default()
+        }),
+        ("private address", "correct `private:` in the inventory", |host| host.private.to_string()),
+    ];
+    for (what, fix, identity) in identities {
+        let mut seen: BTreeMap<String, Vec<&HostName>> = BTreeMap::new();
+        for host in &world.hosts {
+            let value = identity(host);
+            if !value.is_empty() {
+                seen.entry(value).or_default().push(host.name());
+            }
+        }
+        for (value, hosts) in seen.into_iter().filter(|(_, hosts)| hosts.len() > 1) {
+            let names: Vec<&str> = hosts.iter().map(|host| host.as_str()).collect();
+            problems.push(Problem::of_all(format!("{} have the same {what} `{value}`", names.join(" and ")), fix));
+        }
+    }
+}

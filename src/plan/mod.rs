@@ -1,0 +1,213 @@
+//! Decide here, obey in [`crate::apply`].
+//!
+//! [`plan`] is a pure function of the inventory and the facts: no I/O, no clock, no network. What it returns is what `plan`
+//! prints, what `--output json` writes, what the golden tests hold and what `up` executes.
+
+pub mod checks;
+pub mod daemon_json;
+mod step;
+mod world;
+
+use serde::Serialize;
+
+pub use step::{
+    Action, ConsulCall, Content, EngineCall, NodeUpdate, Options, Piece, PutFile, SecretsFrom, Slot, Stage, Step,
+    StepId, SwarmRole,
+};
+pub use world::{HostWorld, Unreached, World};
+
+use crate::fabrics::{self, Chosen};
+use crate::inventory::{FabricKind, HostName};
+
+/// Something that forbids the run, found before anything is touched.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Problem {
+    /// The host it is about; none if it is about the cluster.
+    pub host: Option<HostName>,
+    /// What is wrong, as a sentence without a full stop.
+    pub what: String,
+    /// What to do about it.
+    pub fix: String,
+}
+
+impl Problem {
+    /// A problem of one host.
+    pub fn on(host: &HostName, what: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self { host: Some(host.clone()), what: what.into(), fix: fix.into() }
+    }
+
+    /// A problem of the cluster.
+    pub fn of_all(what: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self { host: None, what: what.into(), fix: fix.into() }
+    }
+}
+
+/// A plan: what would change, on which host, in which order, and why.
+#[derive(Debug, Clone, Serialize)]
+pub struct Plan {
+    /// The cluster.
+    pub cluster: String,
+    /// The fabric that was chosen.
+    pub fabric: FabricKind,
+    /// Why it was chosen.
+    pub reason: String,
+    /// The hosts the plan is about, in the inventory's order.
+    pub hosts: Vec<HostName>,
+    /// The steps.
+    pub steps: Vec<Step>,
+    /// What forbids the run.
+    pub problems: Vec<Problem>,
+    /// What a person should know before agreeing.
+    pub notes: Vec<String>,
+    /// Hosts that could not be asked; the run leaves them out.
+    pub unreached: Vec<Unreached>,
+}
+
+impl Plan {
+    /// Whether nothing is to be done.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.steps.is_empty()
+    }
+
+    /// The steps of one host.
+    pub fn steps_of<'a>(&'a self, host: &'a HostName) -> impl Iterator<Item = &'a Step> {
+        self.steps.iter().filter(move |step| step.host == *host)
+    }
+
+    /// Leaves out the steps of hosts that are not selected, and what waits for them.
+    pub fn limit_to(&mut self, selected: &[HostName]) {
+        self.steps.retain(|step| selected.contains(&step.host));
+        let kept: Vec<StepId> = self.steps.iter().map(|step| step.id).collect();
+        for step in &mut self.steps {
+            step.after.retain(|id| kept.contains(id));
+            step.follows.retain(|id| kept.contains(id));
+        }
+        self.hosts.retain(|host| selected.contains(host));
+    }
+}
+
+/// Collects steps.
+#[derive(Debug, Default)]
+pub struct Steps {
+    steps: Vec<Step>,
+}
+
+impl Steps {
+    /// Adds a step at the end of its host's steps.
+    pub fn add(&mut self, host: &HostName, stage: Stage, why: impl Into<String>, action: Action) -> StepId {
+        self.add_after(host, stage, why, action, Vec::new())
+    }
+
+    /// Adds a step that also waits for steps of other hosts.
+    pub fn add_after(
+        &mut self,
+        host: &HostName,
+        stage: Stage,
+        why: impl Into<String>,
+        action: Action,
+        after: Vec<StepId>,
+    ) -> StepId {
+        let id = self.steps.len();
+        let after =
+            after.into_iter().filter(|other| self.steps.get(*other).is_some_and(|step| step.host != *host)).collect();
+        self.steps.push(Step { id, host: host.clone(), stage, why: why.into(), action, after, follows: Vec::new() });
+        id
+    }
+
+    /// Makes a step wait until steps of other hosts are over, done or not.
+    pub fn follow(&mut self, id: StepId, others: &[StepId]) {
+        let Some(host) = self.steps.get(id).map(|step| step.host.clone()) else {
+            return;
+        };
+        let follows: Vec<StepId> = others
+            .iter()
+            .copied()
+            .filter(|other| self.steps.get(*other).is_some_and(|step| step.host != host))
+            .collect();
+        self.steps[id].follows = follows;
+    }
+
+    /// The last step of a host so far.
+    #[must_use]
+    pub fn last_of(&self, host: &HostName) -> Option<StepId> {
+        self.steps.iter().rfind(|step| step.host == *host).map(|step| step.id)
+    }
+
+    /// The last step of every host so far.
+    #[must_use]
+    pub fn last_of_each(&self) -> Vec<StepId> {
+        let mut last: Vec<(HostName, StepId)> = Vec::new();
+        for step in &self.steps {
+            match last.iter_mut().find(|(host, _)| *host == step.host) {
+                Some((_, id)) => *id = step.id,
+                None => last.push((step.host.clone(), step.id)),
+            }
+        }
+        last.into_iter().map(|(_, id)| id).collect()
+    }
+
+    /// Whether a host has a step in a stage.
+    #[must_use]
+    pub fn touches(&self, host: &HostName, stage: Stage) -> bool {
+        self.steps.iter().any(|step| step.host == *host && step.stage == stage)
+    }
+
+    /// The steps.
+    #[must_use]
+    pub fn into_vec(self) -> Vec<Step> {
+        self.steps
+    }
+}
+
+/// Decides everything.
+///
+/// The order here is the order of the run on each host; what waits across hosts says so in [`Step::after`].
+#[must_use]
+pub fn plan(world: &World<'_>) -> Plan {
+    let mut problems = world.problems.clone();
+    problems.extend(checks::problems(world));
+    let mut steps = Steps::default();
+    let mut notes = Vec::new();
+    let Chosen { kind, reason, problems: choice_problems } = fabrics::choose(world);
+    problems.extend(choice_problems);
+    if let Some(fabric) = fabrics::fabric(kind) {
+        problems.extend(fabric.problems(world));
+        // Steps are only planned where nothing forbids them: a plan with problems is shown, never run.
+        if problems.is_empty() && !world.hosts.is_empty() {
+            crate::engines::install_steps(world, &mut steps);
+            fabric.steps(world, &mut steps, &mut notes);
+        }
+    }
+    problems.dedup();
+    Plan {
+        cluster: world.inventory.cluster.to_string(),
+        fabric: kind,
+        reason,
+        hosts: world.hosts.iter().map(|host| host.name().clone()).collect(),
+        steps: steps.into_vec(),
+        problems,
+        notes,
+        unreached: world.unreached.clone(),
+    }
+}
+
+/// Decides how a host is taken out of its swarm.
+#[must_use]
+pub fn plan_removal(world: &World<'_>, target: &HostName) -> Plan {
+    let mut steps = Steps::default();
+    let mut problems = Vec::new();
+    let mut notes = Vec::new();
+    fabrics::removal(world, target, &mut steps, &mut notes, &mut problems);
+    Plan {
+        cluster: world.inventory.cluster.to_string(),
+        fabric: FabricKind::Swarm,
+        reason: format!("{target} is to leave it"),
+        hosts: world.hosts.iter().map(|host| host.name().clone()).collect(),
+        steps: if problems.is_empty() { steps.into_vec() } else { Vec::new() },
+        problems,
+        notes,
+        // A host that does not answer may be the very one that is to go.
+        unreached: world.unreached.iter().filter(|unreached| unreached.host != *target).cloned().collect(),
+    }
+}

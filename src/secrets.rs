@@ -1,0 +1,247 @@
+//! Secrets: born here or fetched from a host, held in memory, written only to root-only files on hosts.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::RwLock;
+
+use base64::Engine as _;
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose, SanType,
+};
+use serde::{Deserialize, Serialize};
+use time::{Duration, OffsetDateTime};
+
+use crate::plan::{Content, Piece, Slot};
+use crate::record::sha256_hex;
+
+/// Life of the store's CA, in days. It never leaves the servers and can be rotated; ten years outlive the hosts.
+const CA_DAYS: i64 = 3650;
+
+/// Life of a host's certificate, in days. `up` renews it when less than a third is left, so a cluster that somebody looks
+/// at twice a year never sees one expire.
+pub const CERTIFICATE_DAYS: i64 = 825;
+
+/// Certificates begin this long before now, in minutes: clocks of hosts may be a little behind.
+const BACKDATE_MINUTES: i64 = 5;
+
+/// Text that must not be printed. Its Debug and Display say nothing of it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps a text.
+    #[must_use]
+    pub fn new(text: String) -> Self {
+        Self(text)
+    }
+
+    /// The text, for the one place that needs it.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[secret]")
+    }
+}
+
+/// The store's secrets, as they are kept on its servers (`/var/lib/docker-cluster/secrets/store.json`, root only).
+#[derive(Clone, Serialize, Deserialize)]
+pub struct StoreBundle {
+    ca_cert: String,
+    ca_key: String,
+    gossip: String,
+    management_token: String,
+    agent_token: String,
+    engine_token: String,
+}
+
+/// A secret could not be made or read.
+#[derive(Debug, thiserror::Error)]
+pub enum SecretsError {
+    /// Key or certificate could not be made.
+    #[error("cannot make a certificate: {0}")]
+    Certificate(#[from] rcgen::Error),
+    /// The bundle on the host is not what it should be.
+    #[error("the store's secrets on the host cannot be read: {0}")]
+    Bundle(#[from] serde_json::Error),
+    /// No randomness.
+    #[error("this machine gives no random numbers")]
+    Random,
+    /// A slot was used before it was filled: a defect of the plan.
+    #[error("the slot {0:?} is not filled yet")]
+    Empty(Slot),
+}
+
+impl StoreBundle {
+    /// Makes new secrets: a CA, a gossip key of 32 bytes, three tokens.
+    pub fn mint(cluster: &str) -> Result<Self, SecretsError> {
+        let key = KeyPair::generate()?;
+        let mut params = CertificateParams::default();
+        params.distinguished_name = name(&format!("docker-cluster {cluster} store CA"));
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        (params.not_before, params.not_after) = lifetime(CA_DAYS);
+        let cert = params.self_signed(&key)?;
+        Ok(Self {
+            ca_cert: cert.pem(),
+            ca_key: key.serialize_pem(),
+            gossip: base64::engine::general_purpose::STANDARD.encode(random::<32>()?),
+            management_token: uuid::Uuid::new_v4().to_string(),
+            agent_token: uuid::Uuid::new_v4().to_string(),
+            engine_token: uuid::Uuid::new_v4().to_string(),
+        })
+    }
+
+    /// Reads them as they are kept.
+    pub fn parse(json: &str) -> Result<Self, SecretsError> {
+        Ok(serde_json::from_str(json)?)
+    }
+
+    /// Issues a certificate for an agent; it serves and it asks, so it is good for both. Returns certificate and key in PEM.
+    pub fn issue(
+        &self,
+        common_name: &str,
+        dns_names: &[String],
+        addresses: &[IpAddr],
+    ) -> Result<(String, Secret), SecretsError> {
+        let issuer = Issuer::from_ca_cert_pem(&self.ca_cert, KeyPair::from_pem(&self.ca_key)?)?;
+        let key = KeyPair::generate()?;
+        let mut params = CertificateParams::new(dns_names.to_vec())?;
+        params.distinguished_name = name(common_name);
+        params.subject_alt_names.extend(addresses.iter().map(|ip| SanType::IpAddress(*ip)));
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        (params.not_before, params.not_after) = lifetime(CERTIFICATE_DAYS);
+        let cert = params.signed_by(&key, &issuer)?;
+        Ok((cert.pem(), Secret::new(key.serialize_pem())))
+    }
+}
+
+fn name(common_name: &str) -> DistinguishedName {
+    let mut name = DistinguishedName::new();
+    name.push(DnType::CommonName, common_name);
+    name
+}
+
+/// Both dates: the default of rcgen ends in the year 4096, which some TLS stacks refuse.
+fn lifetime(days: i64) -> (OffsetDateTime, OffsetDateTime) {
+    let now = OffsetDateTime::now_utc();
+    (now - Duration::minutes(BACKDATE_MINUTES), now + Duration::days(days))
+}
+
+fn random<const N: usize>() -> Result<[u8; N], SecretsError> {
+    let mut bytes = [0; N];
+    rustls::crypto::ring::default_provider().secure_random.fill(&mut bytes).map_err(|_| SecretsError::Random)?;
+    Ok(bytes)
+}
+
+/// The slots of a run, filled as the run goes on.
+#[derive(Debug, Default)]
+pub struct Slots {
+    filled: RwLock<BTreeMap<Slot, Secret>>,
+    bundle: RwLock<Option<StoreBundle>>,
+}
+
+impl fmt::Debug for StoreBundle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[store secrets]")
+    }
+}
+
+impl Slots {
+    /// Fills a slot.
+    pub fn fill(&self, slot: Slot, secret: Secret) {
+        self.filled.write().unwrap_or_else(std::sync::PoisonError::into_inner).insert(slot, secret);
+    }
+
+    /// Fills all slots of the store.
+    pub fn fill_store(&self, bundle: StoreBundle) -> Result<(), SecretsError> {
+        let json = serde_json::to_string_pretty(&bundle)? + "\n";
+        let pairs = [
+            (Slot::StoreBundle, json),
+            (Slot::StoreCa, bundle.ca_cert.clone()),
+            (Slot::Gossip, bundle.gossip.clone()),
+            (Slot::ManagementToken, bundle.management_token.clone()),
+            (Slot::AgentToken, bundle.agent_token.clone()),
+            (Slot::EngineToken, bundle.engine_token.clone()),
+        ];
+        for (slot, text) in pairs {
+            self.fill(slot, Secret::new(text));
+        }
+        *self.bundle.write().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(bundle);
+        Ok(())
+    }
+
+    /// The secret in a slot.
+    pub fn get(&self, slot: Slot) -> Result<Secret, SecretsError> {
+        self.filled
+            .read()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .get(&slot)
+            .cloned()
+            .ok_or(SecretsError::Empty(slot))
+    }
+
+    /// The store's CA.
+    pub fn bundle(&self) -> Result<StoreBundle, SecretsError> {
+        self.bundle
+            .read()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .clone()
+            .ok_or(SecretsError::Empty(Slot::StoreBundle))
+    }
+
+    /// Content with its slots filled, and the checksum of the bundle that filled them (empty if there were no slots).
+    pub fn resolve(&self, content: &Content) -> Result<(Vec<u8>, String), SecretsError> {
+        let mut bytes = Vec::new();
+        let mut secrets = String::new();
+        for piece in &content.0 {
+            match piece {
+                Piece::Text(text) => bytes.extend(text.as_bytes()),
+                Piece::Slot(slot) => {
+                    bytes.extend(self.get(*slot)?.expose().as_bytes());
+                    secrets = self
+                        .get(Slot::StoreBundle)
+                        .map(|bundle| sha256_hex(bundle.expose().as_bytes()))
+                        .unwrap_or_default();
+                }
+            }
+        }
+        Ok((bytes, secrets))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_do_not_show_in_debug_output() {
+        let bundle = StoreBundle::mint("c").unwrap();
+        let slots = Slots::default();
+        let token = bundle.engine_token.clone();
+        slots.fill_store(bundle).unwrap();
+        let shown = format!("{slots:?}");
+        assert!(!shown.contains(&token) && shown.contains("[secret]"), "{shown}");
+    }
+
+    #[test]
+    fn a_certificate_is_of_the_ca_and_names_its_host() {
+        let bundle = StoreBundle::mint("c").unwrap();
+        let bundle = StoreBundle::parse(&serde_json::to_string(&bundle).unwrap()).unwrap();
+        let (cert, _) = bundle.issue("a", &["server.dc1.consul".to_owned()], &["10.0.0.1".parse().unwrap()]).unwrap();
+        let (_, pem) = x509_parser::pem::parse_x509_pem(cert.as_bytes()).unwrap();
+        let (_, ca) = x509_parser::pem::parse_x509_pem(bundle.ca_cert.as_bytes()).unwrap();
+        let (cert, ca) = (pem.parse_x509().unwrap(), ca.parse_x509().unwrap());
+        assert_eq!(cert.issuer(), ca.subject());
+        let names = cert.subject_alternative_name().unwrap().unwrap();
+        assert!(format!("{:?}", names.value).contains("server.dc1.consul"));
+        assert!(cert.validity().not_before.to_datetime() < OffsetDateTime::now_utc());
+    }
+}

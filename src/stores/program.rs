@@ -1,0 +1,43 @@
+//! Getting a program on this machine, to push it: from a file or a URL, never without its checksum.
+
+use std::io::{Cursor, Read};
+
+use crate::record::sha256_hex;
+
+/// Largest program accepted, in bytes. Consul's is about 170 MB today.
+const MAX_PROGRAM: u64 = 512 << 20;
+
+/// Reads a program from a path or an `http(s)://` URL and checks it. A zip that holds one file called `consul` is unpacked.
+pub async fn fetch(source: &str, sha256: &str) -> Result<Vec<u8>, String> {
+    let bytes = if source.starts_with("https://") || source.starts_with("http://") {
+        download(source).await?
+    } else {
+        tokio::fs::read(source).await.map_err(|error| format!("cannot read {source}: {error}"))?
+    };
+    let found = sha256_hex(&bytes);
+    if found != sha256 {
+        return Err(format!("{source} has the SHA-256 {found}, and the inventory says {sha256}; it is not used"));
+    }
+    if bytes.starts_with(b"PK\x03\x04") {
+        return unzip(&bytes).map_err(|error| format!("cannot unpack {source}: {error}"));
+    }
+    Ok(bytes)
+}
+
+async fn download(url: &str) -> Result<Vec<u8>, String> {
+    let problem = |error: reqwest::Error| format!("cannot fetch {url}: {error}");
+    let response =
+        reqwest::Client::new().get(url).send().await.and_then(reqwest::Response::error_for_status).map_err(problem)?;
+    if response.content_length().is_some_and(|length| length > MAX_PROGRAM) {
+        return Err(format!("{url} is larger than {MAX_PROGRAM} bytes"));
+    }
+    Ok(response.bytes().await.map_err(problem)?.to_vec())
+}
+
+fn unzip(bytes: &[u8]) -> Result<Vec<u8>, String> {
+    let mut archive = zip::ZipArchive::new(Cursor::new(bytes)).map_err(|error| error.to_string())?;
+    let file = archive.by_name("consul").map_err(|_| "it holds no file called `consul`".to_owned())?;
+    let mut program = Vec::new();
+    file.take(MAX_PROGRAM).read_to_end(&mut program).map_err(|error| error.to_string())?;
+    Ok(program)
+}

@@ -1,0 +1,304 @@
+//! Golden plans: what is decided for hosts that do not exist, from what the probe would print on them.
+
+mod fake;
+
+use docker_cluster::inventory::FabricKind;
+use docker_cluster::plan::{Action, Plan};
+
+use fake::{Fake, debian, plan_for, plan_without, problems, shown};
+
+fn three(release: &'static str) -> Vec<Fake> {
+    vec![debian(release, "a", 11), debian(release, "b", 12), debian(release, "c", 13)]
+}
+
+fn only_problem(plan: &Plan) -> String {
+    let found = problems(plan);
+    assert_eq!(found.len(), 1, "{found:#?}");
+    found.into_iter().next().unwrap()
+}
+
+#[test]
+fn bare_debian_11_gets_engine_store_and_overlay() {
+    let hosts: Vec<Fake> = three("11").into_iter().map(Fake::bare).collect();
+    insta::assert_snapshot!(shown(&plan_for(&hosts, "")));
+}
+
+#[test]
+fn debian_13_gets_swarm_mode() {
+    insta::assert_snapshot!(shown(&plan_for(&three("13"), "")));
+}
+
+#[test]
+fn debian_12_gets_swarm_mode_with_the_reason() {
+    let plan = plan_for(&three("12"), "");
+    assert_eq!(plan.fabric, FabricKind::Swarm);
+    assert!(plan.reason.contains("without the consul backend (it has: etcd, zookeeper)"), "{}", plan.reason);
+}
+
+#[test]
+fn debian_12_cannot_be_made_to_use_consul() {
+    let plan = plan_for(&three("12"), "network: {fabric: overlay}\n");
+    let found = problems(&plan);
+    assert!(
+        found
+            .iter()
+            .any(|problem| problem
+                .contains("a: has the engine 20.10.24 whose binary was built without the consul backend")),
+        "{found:#?}"
+    );
+    assert!(plan.problems.iter().any(|problem| problem.fix.contains("fabric: swarm") && problem.fix.contains("etcd")));
+}
+
+#[test]
+fn an_external_etcd_serves_debian_12() {
+    let plan = plan_for(&three("12"), "store: {url: 'etcd://10.0.0.5:2379/docker'}\n");
+    assert_eq!(plan.fabric, FabricKind::Overlay);
+    insta::assert_snapshot!(shown(&plan));
+}
+
+#[test]
+fn a_kv_cluster_and_a_new_engine_cannot_share_a_fabric() {
+    let mut hosts = three("11");
+    for host in &mut hosts {
+        host.daemon_json = Some(r#"{"cluster-store": "consul://127.0.0.1:8501"}"#);
+    }
+    hosts.push(debian("13", "d", 14));
+    let plan = plan_for(&hosts, "");
+    let problem = only_problem(&plan);
+    assert!(problem.contains("cannot share one fabric: a, b, c run a classic overlay"), "{problem}");
+    assert!(problem.contains("d (has the engine 26.1.5, and engines from 23 on have no overlay"), "{problem}");
+    assert!(plan.problems[0].fix.contains("migrate"));
+}
+
+#[test]
+fn old_and_new_engines_that_are_free_share_swarm_mode() {
+    let plan = plan_for(&[debian("11", "a", 11), debian("13", "b", 12), debian("13", "c", 13)], "");
+    assert_eq!((plan.fabric, problems(&plan)), (FabricKind::Swarm, Vec::<String>::new()));
+}
+
+#[test]
+fn engines_with_containers_restart_one_after_the_other() {
+    let mut hosts = three("11");
+    for host in &mut hosts {
+        host.containers = vec![("web", "always"), ("batch", "no")];
+    }
+    let plan = plan_for(&hosts, "");
+    let restarts: Vec<_> = plan.steps.iter().filter(|step| step.why.starts_with("restart the engine")).collect();
+    assert_eq!(restarts.len(), 3);
+    assert!(restarts[0].after.is_empty() && restarts[1].after.len() == 1 && restarts[2].after.len() == 1);
+    let waited = plan.steps.iter().find(|step| restarts[1].after.contains(&step.id)).unwrap();
+    assert!(
+        waited.host == restarts[0].host && matches!(waited.action, Action::WaitFor { .. }),
+        "it waits until the one before is healthy"
+    );
+    assert!(plan.notes.iter().any(|note| note.contains("stops batch for good")), "{:?}", plan.notes);
+}
+
+#[test]
+fn restart_parallel_allows_more_at_a_time() {
+    let mut hosts = three("11");
+    for host in &mut hosts {
+        host.containers = vec![("web", "always")];
+    }
+    let plan = plan_for(&hosts, "restart: {parallel: 2}\n");
+    let waits: Vec<bool> = plan
+        .steps
+        .iter()
+        .filter(|step| step.why.starts_with("restart the engine"))
+        .map(|step| !step.after.is_empty())
+        .collect();
+    assert_eq!(waits, [false, false, true]);
+}
+
+#[test]
+fn an_old_kernel() {
+    let mut hosts = three("11");
+    hosts[1].kernel = "3.13.0-generic";
+    assert_eq!(only_problem(&plan_for(&hosts, "")), "b: its kernel 3.13.0-generic is older than 3.16");
+    hosts[1].kernel = "4.19.0";
+    assert_eq!(only_problem(&plan_for(&hosts, "kernel: {minimum: '5.4'}\n")), "b: its kernel 4.19.0 is older than 5.4");
+}
+
+#[test]
+fn a_kernel_without_vxlan() {
+    let mut hosts = three("13");
+    hosts[2].missing_modules = vec!["vxlan"];
+    assert!(only_problem(&plan_for(&hosts, "")).contains("c: its kernel 5.10.0-30-amd64 has no vxlan module"));
+}
+
+#[test]
+fn encryption_needs_its_module_everywhere() {
+    let mut hosts = three("11");
+    hosts[0].missing_modules = vec!["esp4"];
+    let plan = plan_for(&hosts, "network: {encrypted: true}\n");
+    assert_eq!(plan.fabric, FabricKind::Swarm, "the classic overlay cannot encrypt");
+    assert!(only_problem(&plan).contains("a: its kernel 5.10.0-30-amd64 has no esp4 module"));
+}
+
+#[test]
+fn clones_are_told_apart() {
+    let mut hosts = three("11");
+    hosts[2].hostname = Some("a");
+    assert_eq!(only_problem(&plan_for(&hosts, "")), "a and c have the same host name `a`");
+}
+
+#[test]
+fn clocks_apart() {
+    let mut hosts = three("11");
+    hosts[0].clock -= 3600;
+    assert_eq!(only_problem(&plan_for(&hosts, "")), "a: its clock is 3600 s behind this machine's");
+}
+
+#[test]
+fn a_port_that_is_taken() {
+    let mut hosts = three("11");
+    hosts[0].tcp.push(8301);
+    assert!(only_problem(&plan_for(&hosts, "")).starts_with("a: TCP port 8301 is taken, and Consul's gossip needs it"));
+    let mut hosts = three("13");
+    hosts[0].tcp.push(2377);
+    assert!(only_problem(&plan_for(&hosts, "")).starts_with("a: TCP port 2377 is taken, and swarm mode needs it"));
+}
+
+#[test]
+fn a_subnet_that_a_host_routes_elsewhere() {
+    let mut hosts = three("11");
+    hosts[1].routes = vec!["10.90.4.0/22 dev tun0 scope link"];
+    assert_eq!(
+        only_problem(&plan_for(&hosts, "")),
+        "b: the network's subnet 10.90.0.0/16 collides with its route to 10.90.4.0/22 over tun0"
+    );
+}
+
+#[test]
+fn an_option_in_two_places() {
+    let mut hosts = three("11");
+    hosts[0].daemon_json = Some(r#"{"log-driver": "journald"}"#);
+    hosts[0].default_docker = Some("DOCKER_OPTS=\"--log-driver=local\"");
+    assert!(
+        only_problem(&plan_for(&hosts, ""))
+            .contains("`log-driver` is set in /etc/docker/daemon.json and as a flag in /etc/default/docker")
+    );
+    hosts[0].daemon_json = None;
+    hosts[0].default_docker = Some("DOCKER_OPTS=\"--cluster-store-opt kv.path=x\"");
+    assert!(only_problem(&plan_for(&hosts, "")).contains("`--cluster-store-opt` is a flag in /etc/default/docker"));
+}
+
+#[test]
+fn a_daemon_json_that_cannot_be_merged() {
+    let mut hosts = three("11");
+    hosts[0].daemon_json = Some("{\"a\": ");
+    assert!(only_problem(&plan_for(&hosts, "")).contains("a: /etc/docker/daemon.json is not valid"));
+    hosts[0].daemon_json = Some(r#"{"cluster-store": "etcd://10.0.0.9:2379"}"#);
+    let problem = only_problem(&plan_for(&hosts, ""));
+    assert!(
+        problem.contains("`cluster-store` is \"etcd://10.0.0.9:2379\"")
+            && problem.contains("needs \"consul://127.0.0.1:8501\""),
+        "{problem}"
+    );
+}
+
+#[test]
+fn an_engine_in_swarm_mode_excludes_the_classic_overlay() {
+    let mut hosts = three("11");
+    hosts[1].swarm = Some(("swarm1", "node1", true));
+    assert!(
+        only_problem(&plan_for(&hosts, "network: {fabric: overlay}\n"))
+            .contains("b: its engine is in swarm mode (node node1)")
+    );
+}
+
+#[test]
+fn a_node_of_another_swarm_is_never_taken_over() {
+    let mut hosts = three("13");
+    hosts[0].swarm = Some(("swarm1", "node1", true));
+    hosts[1].swarm = Some(("swarm2", "node2", true));
+    assert_eq!(
+        only_problem(&plan_for(&hosts, "")),
+        "b: it is in another swarm: swarm2, and the other hosts are in swarm1"
+    );
+}
+
+#[test]
+fn a_host_is_added_to_a_swarm() {
+    let mut hosts = three("13");
+    hosts[0].swarm = Some(("swarm1", "node1", true));
+    let plan = plan_for(&hosts[..1], "");
+    assert!(plan.steps.iter().all(|step| !step.why.contains("start a swarm")));
+    let plan = plan_for(&hosts, "");
+    assert!(plan.steps.iter().any(|step| step.host.as_str() == "b" && step.why.starts_with("join the swarm")));
+    assert!(plan.steps.iter().all(|step| !step.why.contains("start a swarm")));
+}
+
+#[test]
+fn managers_are_spread_over_tags() {
+    let text = "swarm: {managers: 3, spread: [r1, r2, r3]}\nhosts:\n  - {name: a, address: 10.0.0.11, tags: [r1]}\n  - {name: b, address: 10.0.0.12, tags: [r1]}\n  - {name: c, address: 10.0.0.13, tags: [r2]}\n  - {name: d, address: 10.0.0.14, tags: [r3]}\n";
+    let inventory = docker_cluster::inventory::Inventory::parse(text, "t").unwrap();
+    let hosts = [debian("13", "a", 11), debian("13", "b", 12), debian("13", "c", 13), debian("13", "d", 14)];
+    let plan = fake::plan_with(&inventory, &hosts);
+    let managers: Vec<&str> = plan
+        .steps
+        .iter()
+        .filter(|step| step.why.contains("as a manager") || step.why.contains("first manager"))
+        .map(|step| step.host.as_str())
+        .collect();
+    assert_eq!(managers, ["a", "c", "d"]);
+}
+
+#[test]
+fn a_missing_engine_that_must_not_be_installed() {
+    let hosts: Vec<Fake> = three("11").into_iter().map(Fake::bare).collect();
+    let found = problems(&plan_for(&hosts, "engine: {install: never}\n"));
+    assert_eq!(found.len(), 3);
+    assert!(found[0].contains("has no Docker engine, and the inventory says `install: never`"));
+}
+
+#[test]
+fn an_engine_of_another_version_is_never_replaced() {
+    let plan = plan_for(&three("11"), "engine: {version: '>=23'}\n");
+    assert!(problems(&plan)[0].contains("a: its engine is 20.10.5, and the inventory wants >=23"));
+}
+
+#[test]
+fn another_init_system() {
+    let mut hosts = three("11");
+    hosts[0].init = "runit";
+    assert!(only_problem(&plan_for(&hosts, "")).contains("its init system is \"runit\", not systemd"));
+}
+
+#[test]
+fn a_host_that_does_not_answer_is_left_out() {
+    let plan = plan_without(&three("11"), &["c"], "");
+    assert!(problems(&plan).is_empty());
+    assert!(plan.steps.iter().all(|step| step.host.as_str() != "c"));
+    // Two servers would be worse than one.
+    assert!(plan.notes.iter().any(|note| note.contains("one server, a")), "{:?}", plan.notes);
+}
+
+#[test]
+fn debian_12_needs_a_program_for_consul() {
+    let mut hosts = three("12");
+    for host in &mut hosts {
+        host.engine = Some(("20.10.24", "consul etcd"));
+    }
+    assert!(problems(&plan_for(&hosts, ""))[0].contains("a: Debian GNU/Linux 12 has no package of Consul"));
+    let sha = "a".repeat(64);
+    let plan = plan_for(&hosts, &format!("store: {{source: {{path: consul, sha256: {sha}, version: '1.20.1'}}}}\n"));
+    assert!(problems(&plan).is_empty());
+    let config = serde_json::to_string(&plan.steps).unwrap();
+    assert!(config.contains("initial_management") && config.contains("grpc_tls"), "today's Consul gets today's keys");
+}
+
+#[test]
+fn consul_1_8_gets_the_keys_it_knows() {
+    let config = serde_json::to_string(&plan_for(&three("11"), "").steps).unwrap();
+    assert!(config.contains(r#"\"master\""#) && !config.contains("initial_management") && !config.contains("grpc_tls"));
+}
+
+#[test]
+fn secrets_are_slots_in_the_plan() {
+    let plan = serde_json::to_string(&plan_for(&three("11"), "")).unwrap();
+    for slot in ["gossip", "engine-token", "agent-token", "management-token", "store-bundle"] {
+        assert!(plan.contains(&format!(r#"{{"slot":"{slot}"}}"#)), "{slot}");
+    }
+    assert!(!plan.contains("PRIVATE KEY"));
+}
