@@ -1,0 +1,295 @@
+//! Plans and matrices as people read them.
+
+use std::fmt::Write as _;
+
+use owo_colors::Style;
+use similar::TextDiff;
+
+use super::table::{Tone, table};
+use super::{Ui, indent};
+use crate::inventory::{FabricKind, HostName};
+use crate::plan::{Action, Plan, Step};
+use crate::verify::{Changes, Direction, Figures, Matrix, Measurement, Pair, Verdict};
+
+/// Lines of unchanged text around a change in a diff.
+const DIFF_CONTEXT: usize = 2;
+
+/// More hosts than this make a table wider than most terminals: the matrix then is a list of what fails.
+const MAX_MATRIX: usize = 50;
+
+/// A plan.
+#[must_use]
+pub fn plan(plan: &Plan, ui: Ui) -> String {
+    let paint = |style: Style, text: &str| ui.paint(ui.out, style, text);
+    let mut text = String::new();
+    let fabric = match plan.fabric {
+        FabricKind::Auto => "none".to_owned(),
+        FabricKind::Overlay => "overlay over a key-value store".to_owned(),
+        FabricKind::Swarm => "swarm-mode overlay".to_owned(),
+    };
+    let _ = writeln!(text, "Cluster {}: {fabric}, because {}.", paint(Style::new().bold(), &plan.cluster), plan.reason);
+    for unreached in &plan.unreached {
+        let _ = writeln!(
+            text,
+            "\n{} {} cannot be asked and is left out: {}",
+            paint(Style::new().red(), "✗"),
+            unreached.host,
+            indent(&unreached.error)
+        );
+    }
+    if !plan.problems.is_empty() {
+        let _ = writeln!(
+            text,
+            "\n{}",
+            paint(Style::new().red().bold(), &format!("{} forbid this:", count(plan.problems.len(), "problem")))
+        );
+        for problem in &plan.problems {
+            let whose = problem.host.as_ref().map_or_else(String::new, |host| format!("{host}: "));
+            let _ = writeln!(
+                text,
+                "  {} {whose}{}\n      {} {}",
+                paint(Style::new().red(), "✗"),
+                indent(&problem.what),
+                paint(Style::new().cyan(), "→"),
+                problem.fix
+            );
+        }
+        return text;
+    }
+    for (hosts, steps) in alike(plan) {
+        let names: Vec<&str> = hosts.iter().map(|host| host.as_str()).collect();
+        let _ = writeln!(text, "\n{}", paint(Style::new().bold(), &names.join(", ")));
+        for step in steps {
+            let _ = writeln!(text, "  {} {}", paint(Style::new().yellow(), "~"), step.why);
+            if let Action::PutFile(file) = &step.action
+                && let (Some(before), Some(after)) = (&file.before, file.content.plain())
+            {
+                if hosts.len() > 1 {
+                    let _ = writeln!(text, "      {}", paint(Style::new().dimmed(), &format!("on {}:", step.host)));
+                }
+                text.push_str(&diff(before, after, ui));
+            }
+        }
+    }
+    if !plan.notes.is_empty() {
+        text.push('\n');
+        for note in &plan.notes {
+            let _ = writeln!(text, "{} {note}", paint(Style::new().yellow(), "Note:"));
+        }
+    }
+    let busy = plan.hosts.iter().filter(|host| plan.steps_of(host).next().is_some()).count();
+    match plan.steps.len() {
+        0 => text.push_str("\nNothing to do: every host is as the inventory says.\n"),
+        n => {
+            let _ = writeln!(text, "\n{} on {}.", count(n, "step"), count(busy, "host"));
+        }
+    }
+    text
+}
+
+/// Hosts with the same sentences together, in the order of the first of each: ten alike hosts are read once.
+fn alike(plan: &Plan) -> Vec<(Vec<&HostName>, Vec<&Step>)> {
+    let mut groups: Vec<(Vec<&HostName>, Vec<&Step>)> = Vec::new();
+    for host in &plan.hosts {
+        let steps: Vec<&Step> = plan.steps_of(host).collect();
+        let same =
+            |other: &[&Step]| other.len() == steps.len() && other.iter().zip(&steps).all(|(a, b)| a.why == b.why);
+        match groups.iter_mut().find(|(_, other)| same(other)) {
+            _ if steps.is_empty() => {}
+            Some((hosts, _)) => hosts.push(host),
+            None => groups.push((vec![host], steps)),
+        }
+    }
+    groups
+}
+
+fn count(n: usize, what: &str) -> String {
+    if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") }
+}
+
+fn diff(before: &str, after: &str, ui: Ui) -> String {
+    let mut text = String::new();
+    for line in TextDiff::from_lines(before, after).unified_diff().context_radius(DIFF_CONTEXT).to_string().lines() {
+        let style = match line.chars().next() {
+            Some('+') => Style::new().green(),
+            Some('-') => Style::new().red(),
+            _ => Style::new().dimmed(),
+        };
+        if !line.starts_with("\\ No newline") && !line.starts_with("@@") {
+            let _ = writeln!(text, "      {}", ui.paint(ui.out, style, line));
+        }
+    }
+    text
+}
+
+/// A matrix: a cell a pair with the latency in milliseconds, then a line a cause.
+#[must_use]
+pub fn matrix(matrix: &Matrix, ui: Ui, width: usize) -> String {
+    let mut text = String::new();
+    if matrix.interrupted {
+        return "Interrupted; nothing is left on the hosts.\n".to_owned();
+    }
+    if matrix.hosts.len() <= MAX_MATRIX {
+        text.push_str(&grid(matrix, ui, width));
+    }
+    let broken = matrix.pairs.iter().filter(|pair| !pair.ok).count();
+    let good = matrix.pairs.len() - broken;
+    let took = matrix.took.as_secs_f64();
+    let rate = matrix.pairs.len() as f64 / took.max(0.001);
+    if matrix.pairs.is_empty() {
+        let _ = writeln!(text, "One host has no other to reach.");
+    } else if broken == 0 {
+        let all = ui.paint(
+            ui.out,
+            Style::new().green().bold(),
+            &format!("All {} reach each other", count(matrix.pairs.len(), "pair")),
+        );
+        let _ = writeln!(text, "\n{all} by name on {} ({took:.1} s, {rate:.0} pairs a second).", matrix.network);
+    } else {
+        let some = ui.paint(
+            ui.out,
+            Style::new().red().bold(),
+            &format!("{} of {} do not reach", broken, count(matrix.pairs.len(), "pair")),
+        );
+        let _ = writeln!(text, "\n{some}; {good} do ({took:.1} s).");
+    }
+    if matrix.hosts.len() > MAX_MATRIX {
+        text.push_str(&slowest(matrix));
+    }
+    text.push_str(&verdicts(&matrix.verdicts, matrix, ui));
+    text
+}
+
+/// What was measured: a row a direction, each figure with its multiple of the bare underlay's; then why pairs fail.
+#[must_use]
+pub fn bench(matrix: &Matrix, ui: Ui, width: usize) -> String {
+    if matrix.interrupted {
+        return "Interrupted; nothing is left on the hosts.\n".to_owned();
+    }
+    let header = ["direction", "p50", "p99", "requests/s", "throughput"];
+    let rows = matrix.bench.iter().map(|measured| {
+        let mut row = vec![(format!("{} -> {}", measured.direction.from, measured.direction.to), Tone::Plain)];
+        row.extend(figures(measured).map(|text| (text, Tone::Plain)));
+        row
+    });
+    let mut text = table(&header, rows.collect(), ui.out, width);
+    let _ = writeln!(
+        text,
+        "Over {}, and as a multiple of the bare underlay: below 1x is faster for times, slower for rates.",
+        matrix.network
+    );
+    for measured in &matrix.bench {
+        for error in &measured.errors {
+            let Direction { from, to } = &measured.direction;
+            let _ = writeln!(text, "  {} {from} -> {to}: {error}", ui.paint(ui.out, Style::new().red(), "✗"));
+        }
+    }
+    text.push_str(&verdicts(&matrix.verdicts, matrix, ui));
+    text
+}
+
+/// The four figures of a measurement, as text.
+pub(super) fn figures(measured: &Measurement) -> [String; 4] {
+    let cell = |pick: fn(&Figures) -> f64, show: fn(f64) -> String| {
+        let value = measured.fabric.as_ref().map_or_else(|| "?".to_owned(), |of| show(pick(of)));
+        measured.ratio.as_ref().map_or(value.clone(), |of| format!("{value} ({:.2}x)", pick(of)))
+    };
+    [
+        cell(|of| of.p50_us, |us| format!("{us:.0} µs")),
+        cell(|of| of.p99_us, |us| format!("{us:.0} µs")),
+        cell(|of| of.requests_per_second, |rate| format!("{rate:.0}")),
+        cell(|of| of.bits_per_second, |rate| format!("{:.2} Gbit/s", rate / 1e9)),
+    ]
+}
+
+/// What has changed between two looks, a line each with the time, and the state after it.
+#[must_use]
+pub fn changes(changes: &Changes, now: &Matrix, ui: Ui) -> String {
+    let at = super::now();
+    let mut text = String::new();
+    let broken = now.pairs.iter().filter(|pair| !pair.ok).count();
+    let (style, state) = match broken {
+        0 => (Style::new().green(), format!("all {} reach each other", count(now.pairs.len(), "pair"))),
+        n => (Style::new().red(), format!("{n} of {} do not reach", count(now.pairs.len(), "pair"))),
+    };
+    let _ = writeln!(text, "{at} {}", ui.paint(ui.out, style, &state));
+    for verdict in &changes.gone {
+        let mark = ui.paint(ui.out, Style::new().green(), "✓");
+        let _ = writeln!(text, "  {mark} no more: {}", indent(&verdict.sentence()));
+    }
+    text.push_str(&verdicts(&changes.appeared, now, ui));
+    text
+}
+
+/// The causes, each with what to do and what was observed.
+fn verdicts(verdicts: &[Verdict], matrix: &Matrix, ui: Ui) -> String {
+    let mut text = String::new();
+    for verdict in verdicts {
+        let broken = verdict.pairs.iter().any(|pair| matrix.pair(&pair.from, &pair.to).is_some_and(|pair| !pair.ok));
+        let (mark, style) = if broken { ("✗", Style::new().red()) } else { ("!", Style::new().yellow()) };
+        let _ = writeln!(text, "  {} {}", ui.paint(ui.out, style, mark), indent(&verdict.sentence()));
+        let _ = writeln!(text, "      {} {}", ui.paint(ui.out, Style::new().cyan(), "→"), verdict.fix);
+        let more = verdict.observed.len().saturating_sub(MAX_OBSERVED);
+        for line in verdict.observed.iter().take(MAX_OBSERVED) {
+            let _ = writeln!(text, "      {}", ui.paint(ui.out, Style::new().dimmed(), &indent(line)));
+        }
+        if more > 0 {
+            let line = format!("{more} more observations: `--evidence DIR` keeps them all");
+            let _ = writeln!(text, "      {}", ui.paint(ui.out, Style::new().dimmed(), &line));
+        }
+    }
+    text
+}
+
+/// The layers of one direction fit: what else was seen is in the evidence.
+const MAX_OBSERVED: usize = 10;
+
+/// The slowest pairs, where a matrix would not fit.
+fn slowest(matrix: &Matrix) -> String {
+    let mut pairs: Vec<(f64, &Pair)> = matrix.pairs.iter().filter_map(|pair| Some((pair.latency_ms?, pair))).collect();
+    pairs.sort_by(|(a, _), (b, _)| b.total_cmp(a));
+    let mut text = String::new();
+    for (latency, pair) in pairs.iter().take(MAX_SLOWEST) {
+        let _ = writeln!(text, "  {latency:8.1} ms  {} -> {}", pair.from, pair.to);
+    }
+    if text.is_empty() { text } else { format!("The slowest:\n{text}") }
+}
+
+/// So many pairs fit on a screen beside the causes.
+const MAX_SLOWEST: usize = 5;
+
+fn grid(matrix: &Matrix, ui: Ui, width: usize) -> String {
+    // Names do not fit over the columns when there are many hosts: numbers do, and the rows carry both.
+    let widest = matrix.hosts.iter().map(|host| host.as_str().len()).max().unwrap_or(0).max("from".len());
+    let named = (widest + 3) * (matrix.hosts.len() + 1) <= width;
+    let label = |at: usize, host: &HostName| if named { host.to_string() } else { (at + 1).to_string() };
+    let mut header = vec![r"from \ to".to_owned()];
+    header.extend(matrix.hosts.iter().enumerate().map(|(at, host)| label(at, host)));
+    // With many columns the latency does not fit either: a mark does.
+    let numbers = named || (matrix.hosts.len() * 7 + widest + 6) <= width;
+    let rows = matrix.hosts.iter().enumerate().map(|(at, from)| {
+        let name = if named { from.to_string() } else { format!("{} {from}", at + 1) };
+        let mut row = vec![(name, Tone::Plain)];
+        row.extend(matrix.hosts.iter().map(|to| match matrix.pair(from, to) {
+            _ if from == to => ("·".to_owned(), Tone::Dim),
+            Some(pair) if pair.ok && numbers => (format!("{:.1}", pair.latency_ms.unwrap_or_default()), Tone::Good),
+            Some(pair) if pair.ok => ("✓".to_owned(), Tone::Good),
+            Some(_) => ("✗".to_owned(), Tone::Bad),
+            None => ("?".to_owned(), Tone::Dim),
+        }));
+        row
+    });
+    let header: Vec<&str> = header.iter().map(String::as_str).collect();
+    if numbers || matrix.hosts.len() * 4 + widest + 6 <= width {
+        let unit = if numbers { " (milliseconds a request)" } else { "" };
+        return format!("{}{}\n", table(&header, rows.collect(), ui.out, width), unit.trim_start())
+            .replace("\n\n", "\n");
+    }
+    // Narrower than the narrowest table: one line a source, one mark a target.
+    let mut text = String::new();
+    for row in rows {
+        let marks: String = row.iter().skip(1).map(|(mark, _)| mark.as_str()).collect();
+        let _ = writeln!(text, "{:<widest$} {marks}", row[0].0, widest = widest + 3);
+    }
+    text
+}

@@ -1,0 +1,141 @@
+//! Looks at what lies below a pair that fails: fresh facts, the state of each host, and the ways between them.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use super::known::{HostView, Ill, Known, StoreView};
+use super::links;
+use crate::fabrics;
+use crate::facts::{self, Facts};
+use crate::host::{Command, Connection, Hosts};
+use crate::inventory::{HostName, Inventory};
+use crate::plan::{HostWorld, World};
+use crate::stores::consul;
+
+const HOST_CHECKS: &str = include_str!("../../templates/verify/host.sh");
+
+/// What a host said, by the name of the file that `--evidence` keeps it in.
+pub type Reports = BTreeMap<(HostName, &'static str), String>;
+
+/// Looks at these hosts. `ill` are those whose probe did not work.
+pub async fn examine(
+    inventory: &Inventory,
+    hosts: &Hosts,
+    ill: &BTreeMap<HostName, Ill>,
+    reports: &mut Reports,
+) -> Known {
+    let gathered = hosts.iter().map(|(name, host)| async move { (name.clone(), facts::gather(host).await) });
+    let mut all: Vec<(HostName, Facts)> = Vec::new();
+    let mut views: BTreeMap<HostName, HostView> = BTreeMap::new();
+    for (name, result) in futures_util::future::join_all(gathered).await {
+        match result {
+            Ok(facts) => all.push((name, facts)),
+            Err(error) => {
+                let view = HostView { ill: Some(Ill::Unreached(error.to_string())), ..HostView::default() };
+                views.insert(name, view);
+            }
+        }
+    }
+    let world = World::new(inventory, &all, Vec::new());
+    let chosen = fabrics::choose(&world);
+    let needs = fabrics::fabric(chosen.kind).map(|fabric| fabric.needs(&world)).unwrap_or_default();
+    for host in &world.hosts {
+        views.insert(host.name().clone(), view(inventory, host));
+    }
+    for (name, ill) in ill {
+        views.entry(name.clone()).or_default().ill = Some(ill.clone());
+    }
+    let addresses: BTreeMap<HostName, IpAddr> = world
+        .hosts
+        .iter()
+        .filter(|host| host.private.is_ipv4())
+        .map(|host| (host.name().clone(), host.private))
+        .collect();
+    let checks = addresses.iter().filter_map(|(name, address)| Some((name, address, hosts.get(name)?)));
+    let checks = futures_util::future::join_all(
+        checks.map(|(name, address, host)| async move { (name, checks_of(host, *address, inventory).await) }),
+    );
+    let (checks, links) = tokio::join!(checks, links::examine(hosts, &addresses, &needs));
+    for (name, text) in checks {
+        if let Some(view) = views.get_mut(name) {
+            for (key, value) in text.lines().filter_map(|line| line.split_once(' ')) {
+                view.checks.entry(key.to_owned()).or_default().push(value.to_owned());
+            }
+        }
+        reports.insert((name.clone(), "host.txt"), text);
+    }
+    for (name, report) in &links.reports {
+        reports.insert((name.clone(), "links.txt"), report.clone());
+    }
+    for (name, error) in links.failed {
+        views.entry(name).or_default().agent_failed = Some(error);
+    }
+    Known { hosts: views, links: links.links, needs }
+}
+
+async fn checks_of(host: &Connection, address: IpAddr, inventory: &Inventory) -> String {
+    let args = [address.to_string(), inventory.network.name.to_string()];
+    match host.run(&Command::script(HOST_CHECKS, args)).await {
+        Ok(output) => output.stdout_text(),
+        Err(error) => format!("error {error}\n"),
+    }
+}
+
+/// What of a host's facts matters to its pairs.
+fn view(inventory: &Inventory, host: &HostWorld<'_>) -> HostView {
+    let facts = host.facts;
+    let engine = facts.engine.as_ref();
+    let swarm = engine.map(facts::Engine::swarm).unwrap_or_default();
+    let store = consul::is_server(facts).map(|_| StoreView {
+        runs: facts.units.get(consul::UNIT).is_some_and(|unit| unit.active == "active"),
+        ready: facts.store.ready,
+        error: facts.store.error.clone(),
+        lost: facts
+            .store
+            .members
+            .iter()
+            .filter(|(_, status)| status == "failed")
+            .map(|(name, _)| name.clone())
+            .collect(),
+    });
+    HostView {
+        ill: None,
+        private: Some(host.private),
+        hostname: facts.hostname.clone(),
+        engine_up: Some(engine.is_some_and(facts::Engine::is_up)),
+        advertised: advertised(facts, &swarm),
+        has_network: engine.is_some_and(|engine| engine.network(inventory.network.name.as_str()).is_some()),
+        // The engine lists no network while its store does not answer: that is the store's fault, which comes first.
+        needs_network: !swarm.is_member() || swarm.is_manager,
+        store,
+        swarm_error: swarm_error(&swarm),
+        clock_offset: facts.clock_offset,
+        checks: BTreeMap::new(),
+        agent_failed: None,
+    }
+}
+
+/// What the engine says of its swarm, if not all is well: an error, or a state in which it waits for something.
+fn swarm_error(swarm: &facts::Swarm) -> Option<String> {
+    match (swarm.is_member(), swarm.error.as_str(), swarm.state.as_str()) {
+        (false, _, _) | (true, "", "active") => None,
+        (true, "", state) => Some(format!("its state is {state}")),
+        (true, error, _) => Some(error.to_owned()),
+    }
+}
+
+/// The address that the engine tells the others: an address, or an interface's.
+fn advertised(facts: &Facts, swarm: &facts::Swarm) -> Option<(String, Option<String>)> {
+    let address = if swarm.is_member() {
+        swarm.node_address.clone()
+    } else {
+        let text = facts.engine.as_ref()?.info_str("ClusterAdvertise")?;
+        let (name, _) = text.rsplit_once(':')?;
+        facts.ipv4_of(name).map_or_else(|| name.to_owned(), |ip| ip.to_string())
+    };
+    if address.is_empty() {
+        return None;
+    }
+    let interface = address.parse().ok().and_then(|ip: IpAddr| facts.interface_with(ip)).map(str::to_owned);
+    Some((address, interface))
+}

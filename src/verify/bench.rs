@@ -1,0 +1,246 @@
+//! What the fabric costs: the same program measures a pair over the fabric and over the bare underlay, one pair after the other, so
+//! that no two of them share a wire or a processor.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use openssh::ChildStdin;
+use serde::Serialize;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
+use tokio::time::timeout;
+
+use super::Probe;
+use super::matrix::Direction;
+use crate::event::{Event, Events};
+use crate::host::{Command, Connection, Hosts, Stream, printable};
+use crate::inventory::HostName;
+
+const PROGRAM: &str = include_str!("../../templates/verify/bench.pl");
+
+/// Serves on the host's own network and on the probe's. Standard input is handed on, because its end ends both.
+/// Arguments: PROGRAM CONTAINER UNDERLAY FABRIC.
+const SERVE: &str = r#"exec 3<&0
+pid=$(docker inspect --format '{{.State.Pid}}' "$2") || exit 1
+nsenter -t "$pid" -n perl -e "$1" serve fabric "$4" <&3 &
+perl -e "$1" serve underlay "$3" <&3 &
+wait"#;
+
+/// Asks in turns, so that a change of the machines' load meets both alike.
+/// Arguments: PROGRAM CONTAINER ROUNDS FABRIC PORT UNDERLAY PORT.
+const ASK: &str = r#"pid=$(docker inspect --format '{{.State.Pid}}' "$2") || exit 1
+round=0
+while [ "$round" -lt "$3" ]; do
+    nsenter -t "$pid" -n perl -e "$1" ask fabric "$4" "$5"
+    perl -e "$1" ask underlay "$6" "$7"
+    round=$((round + 1))
+done"#;
+
+/// Rounds of a pair; the median of three survives one disturbance.
+const ROUNDS: usize = 3;
+
+/// How long starting the servers may take: two interpreters on a busy host.
+const START_DEADLINE: Duration = Duration::from_secs(20);
+
+/// How long they live at most (`SERVER_LIFETIME` in `bench.pl`).
+const SERVER_TIMEOUT: Duration = Duration::from_secs(3600);
+
+/// How long a pair may take: three rounds of two measurements of about a second, or five seconds where a firewall is silent.
+const PAIR_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How long one pair usually takes, for the one who waits.
+pub const PAIR_TIME: Duration = Duration::from_secs(8);
+
+/// Most bytes that a server says.
+const MAX_WORDS: u64 = 4096;
+
+/// What was measured over one of the two networks: medians over the rounds.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Figures {
+    /// Median time of a request of 128 bytes over a connection that is open, in microseconds.
+    pub p50_us: f64,
+    /// The time that 99 of 100 requests stay below, in microseconds.
+    pub p99_us: f64,
+    /// Requests per second over 16 connections.
+    pub requests_per_second: f64,
+    /// Bits per second of one connection that sends all it can.
+    pub bits_per_second: f64,
+}
+
+/// One direction.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Measurement {
+    /// Which.
+    #[serde(flatten)]
+    pub direction: Direction,
+    /// Over the fabric.
+    pub fabric: Option<Figures>,
+    /// Over the bare underlay.
+    pub underlay: Option<Figures>,
+    /// The fabric's figures as multiples of the underlay's.
+    pub ratio: Option<Figures>,
+    /// Why something could not be measured.
+    pub errors: Vec<String>,
+}
+
+impl Measurement {
+    fn failed(direction: Direction, error: impl Into<String>) -> Self {
+        Self { direction, fabric: None, underlay: None, ratio: None, errors: vec![error.into()] }
+    }
+}
+
+struct Server {
+    fabric: u16,
+    underlay: u16,
+    /// Held: their end is the server's.
+    _input: ChildStdin,
+    _stream: Stream,
+}
+
+/// Measures these directions, in this order. `underlay` are the hosts' private addresses.
+pub(super) async fn measure(
+    hosts: &Hosts,
+    probes: &BTreeMap<HostName, Probe>,
+    underlay: &BTreeMap<HostName, IpAddr>,
+    directions: &[Direction],
+    events: &Events,
+) -> Vec<Measurement> {
+    let targets = hosts.iter().filter(|(name, _)| directions.iter().any(|direction| direction.to == **name));
+    let servers = targets.map(|(name, host)| async move {
+        let result = match (probes.get(name), underlay.get(name)) {
+            (Some(probe), Some(address)) => serve(host, probe, *address).await,
+            _ => Err("it has no probe".to_owned()),
+        };
+        (name.clone(), result)
+    });
+    let servers: BTreeMap<HostName, Result<Server, String>> =
+        futures_util::future::join_all(servers).await.into_iter().collect();
+    let mut measured = Vec::new();
+    for (at, direction) in directions.iter().enumerate() {
+        let Direction { from, to } = direction;
+        let why = format!("measure {from} -> {to} ({} of {})", at + 1, directions.len());
+        events.emit(Event::StepStarted { host: from.clone(), why });
+        let ends = (hosts.get(from), probes.get(from), servers.get(to), probes.get(to), underlay.get(to));
+        measured.push(match ends {
+            (Some(host), Some(own), Some(Ok(server)), Some(target), Some(address)) => {
+                ask(host, own, server, target, *address, direction).await
+            }
+            (_, _, Some(Err(error)), _, _) => Measurement::failed(direction.clone(), format!("{to}: {error}")),
+            _ => Measurement::failed(direction.clone(), "one of the two has no probe"),
+        });
+        events.emit(Event::HostDone(from.clone()));
+    }
+    measured
+}
+
+async fn serve(host: &Connection, probe: &Probe, underlay: IpAddr) -> Result<Server, String> {
+    let underlay = underlay.to_string();
+    let argv = ["sh", "-c", SERVE, "bench", PROGRAM, &probe.container, &underlay, &probe.address];
+    let mut stream =
+        host.stream(&Command::new(argv).timeout(SERVER_TIMEOUT)).await.map_err(|error| error.to_string())?;
+    let (Some(input), Some(output)) = (stream.stdin(), stream.stdout()) else {
+        return Err("the server could not be started".to_owned());
+    };
+    let mut output = BufReader::new(output.take(MAX_WORDS));
+    let reading = async {
+        let (mut fabric, mut underlay) = (None, None);
+        while fabric.is_none() || underlay.is_none() {
+            let mut line = Vec::new();
+            if output.read_until(b'\n', &mut line).await.map_err(|error| error.to_string())? == 0 {
+                return Err("the server ended early; are Perl and nsenter installed there?".to_owned());
+            }
+            let line = printable(&line);
+            let mut words = line.split_whitespace().skip(1);
+            let (name, port) = (words.next(), words.next().and_then(|port| port.parse().ok()));
+            match name {
+                Some("fabric") => fabric = port,
+                _ => underlay = port,
+            }
+        }
+        Ok((fabric.unwrap_or_default(), underlay.unwrap_or_default()))
+    };
+    let (fabric, underlay) = timeout(START_DEADLINE, reading)
+        .await
+        .map_err(|_| format!("the server did not start within {}", humantime::format_duration(START_DEADLINE)))??;
+    Ok(Server { fabric, underlay, _input: input, _stream: stream })
+}
+
+async fn ask(
+    host: &Connection,
+    own: &Probe,
+    server: &Server,
+    target: &Probe,
+    underlay: IpAddr,
+    direction: &Direction,
+) -> Measurement {
+    let words = [ROUNDS.to_string(), target.address.clone(), server.fabric.to_string(), underlay.to_string()];
+    let mut argv: Vec<String> = ["sh", "-c", ASK, "bench", PROGRAM, &own.container].map(str::to_owned).to_vec();
+    argv.extend(words);
+    argv.push(server.underlay.to_string());
+    match host.check(&Command::new(argv).timeout(PAIR_TIMEOUT)).await {
+        Ok(text) => read(direction, &text),
+        Err(error) => Measurement::failed(direction.clone(), error.to_string()),
+    }
+}
+
+fn read(direction: &Direction, text: &str) -> Measurement {
+    let (fabric, underlay) = (figures(text, "fabric"), figures(text, "underlay"));
+    let ratio = fabric.zip(underlay).map(|(fabric, underlay)| {
+        let of = |pick: fn(&Figures) -> f64| pick(&fabric) / pick(&underlay).max(f64::MIN_POSITIVE);
+        Figures {
+            p50_us: of(|figures| figures.p50_us),
+            p99_us: of(|figures| figures.p99_us),
+            requests_per_second: of(|figures| figures.requests_per_second),
+            bits_per_second: of(|figures| figures.bits_per_second),
+        }
+    });
+    let mut errors: Vec<String> = text
+        .lines()
+        .filter_map(|line| line.split_once(" failed "))
+        .map(|(network, words)| format!("over the {network}: {words}"))
+        .collect();
+    errors.dedup();
+    Measurement { direction: direction.clone(), fabric, underlay, ratio, errors }
+}
+
+/// The medians of the rounds over one network.
+fn figures(text: &str, name: &str) -> Option<Figures> {
+    let mut columns: [Vec<f64>; 4] = Default::default();
+    for line in text.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix(' ')) {
+        let numbers: Vec<f64> = line.split(' ').filter_map(|word| word.parse().ok()).collect();
+        let Ok(numbers) = <[f64; 4]>::try_from(numbers) else { continue };
+        for (column, number) in columns.iter_mut().zip(numbers) {
+            column.push(number);
+        }
+    }
+    let [p50_us, p99_us, requests_per_second, bits_per_second] = columns.map(|mut column| {
+        column.sort_by(f64::total_cmp);
+        column.get(column.len() / 2).copied()
+    });
+    Some(Figures {
+        p50_us: p50_us?,
+        p99_us: p99_us?,
+        requests_per_second: requests_per_second?,
+        bits_per_second: bits_per_second?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_of_the_rounds_counts() {
+        let name = |name| HostName::parse(name).unwrap();
+        let direction = Direction { from: name("a"), to: name("b") };
+        let text = "fabric 60 90 1000 8e9\nunderlay 50 90 2000 16e9\nfabric 600 900 10 8e6\nunderlay 40 80 2000 16e9\n\
+                    fabric 55 91 1000 7e9\nunderlay failed no route\nnoise\nfabric x\n";
+        let measured = read(&direction, text);
+        assert_eq!(measured.fabric.unwrap().p50_us, 60.0);
+        assert_eq!(measured.underlay.unwrap().p50_us, 50.0);
+        assert_eq!(measured.ratio.unwrap().requests_per_second, 0.5);
+        assert_eq!(measured.errors, ["over the underlay: no route"]);
+        let blind = read(&direction, "");
+        assert!(blind.fabric.is_none() && blind.ratio.is_none());
+    }
+}

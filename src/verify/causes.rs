@@ -1,0 +1,556 @@
+//! Why a pair fails: the table of causes, and nothing else. A cause looks at what is known of a pair and of its two hosts, and
+//! either says one sentence or nothing; the first that speaks is the verdict. The order is from what explains everything (a host
+//! that is off) to what is left when all layers pass.
+
+use std::collections::BTreeMap;
+
+use super::known::{HostView, Ill, Known, SIGN_OF_LIFE};
+use super::links::{Link, Tcp, Way};
+use super::matrix::{Failure, Layer};
+use crate::inventory::HostName;
+use crate::plan::checks::MAX_CLOCK_OFFSET;
+
+/// A pair to explain.
+#[derive(Debug, Clone, Copy)]
+pub struct Case<'a> {
+    /// Who asked.
+    pub from: &'a HostName,
+    /// Who was asked.
+    pub to: &'a HostName,
+    /// How it failed; `None` for a pair that works, of which only the ways are looked at.
+    pub failure: Option<&'a Failure>,
+    /// Everything known.
+    pub known: &'a Known,
+}
+
+/// What a finding is about.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum About {
+    /// These hosts.
+    Hosts(Vec<HostName>),
+    /// This direction.
+    Link(HostName, HostName),
+}
+
+/// A cause that was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// What it is about.
+    pub about: About,
+    /// The sentence, without its subject.
+    pub what: String,
+    /// What to run or change.
+    pub fix: String,
+    /// What was observed.
+    pub observed: Vec<String>,
+}
+
+/// A row of the table.
+pub struct Cause {
+    /// Its name in JSON and JUnit; stable.
+    pub id: &'static str,
+    /// Whether it can be wrong with a pair that still works, until the next change.
+    pub latent: bool,
+    look: fn(&Case<'_>) -> Option<Finding>,
+}
+
+impl std::fmt::Debug for Cause {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.id)
+    }
+}
+
+/// The table. Its order matters: the first that speaks is the verdict.
+pub const CAUSES: &[Cause] = &[
+    Cause { id: "host-unreachable", latent: false, look: host_unreachable },
+    Cause { id: "engine-down", latent: false, look: engine_down },
+    Cause { id: "duplicate-hostname", latent: true, look: duplicate_hostname },
+    Cause { id: "wrong-advertise", latent: true, look: wrong_advertise },
+    Cause { id: "store-agent-down", latent: true, look: store_agent_down },
+    Cause { id: "store-no-leader", latent: true, look: store_no_leader },
+    Cause { id: "swarm", latent: true, look: swarm },
+    Cause { id: "network-missing", latent: false, look: network_missing },
+    Cause { id: "no-probe", latent: false, look: no_probe },
+    Cause { id: "underlay-down", latent: true, look: underlay_down },
+    Cause { id: "esp-blocked", latent: true, look: esp_blocked },
+    Cause { id: "vxlan-blocked", latent: true, look: vxlan_blocked },
+    Cause { id: "gossip-udp-blocked", latent: true, look: gossip_udp_blocked },
+    Cause { id: "tcp-port-blocked", latent: true, look: tcp_port_blocked },
+    Cause { id: "mtu", latent: true, look: mtu },
+    Cause { id: "name", latent: false, look: name },
+    Cause { id: "packets-lost", latent: true, look: packets_lost },
+    Cause { id: "clock", latent: true, look: clock },
+    Cause { id: "checksum-offload", latent: false, look: checksum_offload },
+    Cause { id: "neighbours", latent: false, look: neighbours },
+    Cause { id: "unexplained", latent: false, look: unexplained },
+];
+
+/// The verdict on a pair. One that fails always has one; one that works may have one about a layer that its next change will need.
+#[must_use]
+pub fn explain(case: &Case<'_>) -> Option<(&'static Cause, Finding)> {
+    CAUSES
+        .iter()
+        .filter(|cause| cause.latent || case.failure.is_some())
+        .find_map(|cause| (cause.look)(case).map(|finding| (cause, finding)))
+}
+
+impl<'a> Case<'a> {
+    fn host(&self, name: &HostName) -> Option<&'a HostView> {
+        self.known.hosts.get(name)
+    }
+
+    /// The two hosts, the asked one first: it is the one that fails to answer.
+    fn hosts(&self) -> impl Iterator<Item = (&'a HostName, &'a HostView)> + use<'a> {
+        let known = self.known;
+        [self.to, self.from].into_iter().filter_map(move |name| Some((name, known.hosts.get(name)?)))
+    }
+
+    /// Both directions: an answer needs the way back.
+    fn directions(&self) -> impl Iterator<Item = (&'a HostName, &'a HostName, &'a Link)> + use<'a> {
+        let (known, pairs) = (self.known, [(self.from, self.to), (self.to, self.from)]);
+        pairs.into_iter().filter_map(move |(from, to)| Some((from, to, known.links.get(&(from.clone(), to.clone()))?)))
+    }
+
+    fn reverse(&self, from: &HostName, to: &HostName) -> Option<&'a Link> {
+        self.known.links.get(&(to.clone(), from.clone()))
+    }
+}
+
+/// A host as a shell word on docker-cluster's command line.
+fn on(host: &HostName, command: &str) -> String {
+    format!("docker-cluster ssh {host} -- {command}")
+}
+
+fn about_host(
+    host: &HostName,
+    what: impl Into<String>,
+    fix: impl Into<String>,
+    observed: Vec<String>,
+) -> Option<Finding> {
+    Some(Finding { about: About::Hosts(vec![host.clone()]), what: what.into(), fix: fix.into(), observed })
+}
+
+fn host_unreachable(case: &Case<'_>) -> Option<Finding> {
+    case.hosts().find_map(|(name, view)| match &view.ill {
+        Some(Ill::Unreached(error)) => {
+            let fix = format!("is it on? `docker-cluster ssh {name}`");
+            about_host(name, format!("it cannot be asked: {error}"), fix, Vec::new())
+        }
+        _ => None,
+    })
+}
+
+fn engine_down(case: &Case<'_>) -> Option<Finding> {
+    let (name, view) = case.hosts().find(|(_, view)| view.engine_up == Some(false))?;
+    let said = view.last_words();
+    about_host(name, "its Docker engine does not answer", on(name, "systemctl status docker"), said)
+}
+
+fn duplicate_hostname(case: &Case<'_>) -> Option<Finding> {
+    case.hosts().find_map(|(name, view)| {
+        let same: Vec<&HostName> = case
+            .known
+            .hosts
+            .iter()
+            .filter(|(_, other)| other.hostname == view.hostname && !view.hostname.is_empty())
+            .map(|(other, _)| other)
+            .collect();
+        if same.len() < 2 {
+            return None;
+        }
+        Some(Finding {
+            about: About::Hosts(same.into_iter().cloned().collect()),
+            what: format!(
+                "they have the same host name `{}`, by which engines tell each other apart: packets vanish",
+                view.hostname
+            ),
+            fix: format!("{}, then restart its engine", on(name, "hostnamectl set-hostname NAME")),
+            observed: Vec::new(),
+        })
+    })
+}
+
+fn wrong_advertise(case: &Case<'_>) -> Option<Finding> {
+    case.hosts().find_map(|(name, view)| {
+        let (address, interface) = view.advertised.as_ref()?;
+        let wanted = view.private?;
+        if *address == wanted.to_string() {
+            return None;
+        }
+        let at = match interface {
+            Some(interface) => format!("of its interface {interface}"),
+            None => "which is on none of its interfaces".to_owned(),
+        };
+        about_host(
+            name,
+            format!("its engine advertises {address}, {at}, and the others reach it at {wanted}"),
+            "`docker-cluster plan` shows what sets it; `private:` in the inventory says which address is right",
+            Vec::new(),
+        )
+    })
+}
+
+fn store_agent_down(case: &Case<'_>) -> Option<Finding> {
+    case.hosts().find_map(|(name, view)| {
+        let store = view.store.as_ref().filter(|store| !store.runs)?;
+        about_host(
+            name,
+            "its Consul agent does not run: its engine hears of no new containers, and cannot start any on the network",
+            on(name, "systemctl status docker-cluster-consul"),
+            vec![format!("the agent's client says: {}", store.error)],
+        )
+    })
+}
+
+fn store_no_leader(case: &Case<'_>) -> Option<Finding> {
+    case.hosts().find_map(|(name, view)| {
+        let store = view.store.as_ref().filter(|store| store.runs && !store.ready)?;
+        let lost = match store.lost.as_slice() {
+            [] => String::new(),
+            lost => format!(" ({} are down)", lost.join(", ")),
+        };
+        Some(Finding {
+            // Shared by all hosts that see it, so that it is one sentence.
+            about: About::Hosts(
+                case.known
+                    .hosts
+                    .iter()
+                    .filter(|(_, view)| view.store.as_ref().is_some_and(|store| store.runs && !store.ready))
+                    .map(|(name, _)| name.clone())
+                    .collect(),
+            ),
+            what: format!(
+                "the store has no leader{lost}: running containers keep their network, new ones cannot join it"
+            ),
+            fix: "start the servers that are down; it goes on by itself when a majority is back".to_owned(),
+            observed: vec![format!("{name}: {}", store.error)],
+        })
+    })
+}
+
+/// Words of swarmkit for a raft group without a majority (`manager/state/raft`, `ErrLostLeadership` and its like end in these).
+const NO_LEADER: &str = "does not have a leader";
+
+fn swarm(case: &Case<'_>) -> Option<Finding> {
+    let (name, _) = case.hosts().find(|(_, view)| view.swarm_error.is_some())?;
+    let errors: Vec<(&HostName, &String)> =
+        case.known.hosts.iter().filter_map(|(name, view)| Some((name, view.swarm_error.as_ref()?))).collect();
+    let observed = errors.iter().map(|(name, error)| format!("{name}: {error}")).collect();
+    let without: Vec<HostName> =
+        errors.iter().filter(|(_, error)| error.contains(NO_LEADER)).map(|(name, _)| (*name).clone()).collect();
+    if without.contains(name) {
+        return Some(Finding {
+            about: About::Hosts(without),
+            what: "the swarm has no leader: running containers keep their network, new ones cannot join it".to_owned(),
+            fix: "start the managers that are down; if they are gone for good, `docker-cluster up --recover-quorum`"
+                .to_owned(),
+            observed,
+        });
+    }
+    about_host(
+        name,
+        "its engine is not in order with its swarm",
+        "`docker-cluster plan` says what it lacks".to_owned(),
+        observed,
+    )
+}
+
+fn network_missing(case: &Case<'_>) -> Option<Finding> {
+    let (name, _) =
+        case.hosts().find(|(_, view)| view.engine_up == Some(true) && view.needs_network && !view.has_network)?;
+    let network = &case.known.needs.network;
+    about_host(name, format!("the network {network} is not there"), "`docker-cluster up` makes it", Vec::new())
+}
+
+fn no_probe(case: &Case<'_>) -> Option<Finding> {
+    case.hosts().find_map(|(name, view)| match &view.ill {
+        Some(Ill::NoProbe(error)) => {
+            let said = view.last_words();
+            about_host(name, error.clone(), on(name, "journalctl -u docker -n 50"), said)
+        }
+        _ => None,
+    })
+}
+
+fn link(
+    case: &Case<'_>,
+    (from, to, link): (&HostName, &HostName, &Link),
+    what: String,
+    fix: String,
+    more: Vec<String>,
+) -> Option<Finding> {
+    let mut observed: Vec<String> =
+        link.layers(case.known.needs.vxlan_port).into_iter().map(|line| format!("{from} -> {to}, {line}")).collect();
+    observed.extend(more);
+    Some(Finding { about: About::Link(from.clone(), to.clone()), what, fix, observed })
+}
+
+fn underlay_down(case: &Case<'_>) -> Option<Finding> {
+    let (from, to, found) = case.directions().find(|(_, _, link)| !link.anything_passes())?;
+    let address = case.host(to).and_then(|view| view.private).map_or_else(String::new, |ip| format!(" ({ip})"));
+    link(
+        case,
+        (from, to, found),
+        format!("nothing passes between their private addresses{address}: no TCP, no UDP, no ICMP"),
+        format!(
+            "{}; check routes, VLANs and security groups",
+            on(from, &format!("ping -c1 {}", address.trim_matches([' ', '(', ')'])))
+        ),
+        Vec::new(),
+    )
+}
+
+/// One kind of datagram that does not arrive.
+fn datagram(
+    case: &Case<'_>,
+    name: &str,
+    words: &[&str],
+    needed_for: &str,
+    way: fn(&Link) -> Option<Way>,
+) -> Option<Finding> {
+    let (from, to, found) = case.directions().find(|(_, _, link)| way(link).is_some_and(|way| !way.passed()))?;
+    let back = case.reverse(from, to).and_then(way).is_some_and(Way::passed);
+    let only = if back { ", in this direction only" } else { "" };
+    let rules_of = |host: &HostName| case.host(host).map(|view| view.rules(words)).unwrap_or_default();
+    let with_rules =
+        |host: &HostName| rules_of(host).into_iter().map(|rule| format!("{host}, its rule: {rule}")).collect();
+    let show = |host: &HostName| match rules_of(host).first() {
+        Some(rule) => format!("{host} has the rule `{rule}`; remove it or let {needed_for} pass before it"),
+        None => format!("{} shows its rules; let {needed_for} pass", on(host, "iptables-save")),
+    };
+    let passing = found.passing();
+    match way(found)? {
+        Way::Passed { .. } => None,
+        // The rule is the host's, whoever it hits.
+        Way::DroppedAtTarget => {
+            let what = format!("{name} arrives at {to} and is dropped by its own firewall ({passing}){only}");
+            link(case, (from, to, found), what, show(to), with_rules(to))
+        }
+        Way::DeniedAtSource => {
+            let what = format!("{name} is not let out by {from}'s own firewall ({passing}){only}");
+            link(case, (from, to, found), what, show(from), with_rules(from))
+        }
+        Way::Lost => {
+            let what = format!("{name} is dropped on the way ({passing}){only}");
+            let fix = format!(
+                "let {needed_for} pass between the hosts: security groups, the hypervisor's own VXLAN or NSX, a firewall between them"
+            );
+            link(case, (from, to, found), what, fix, Vec::new())
+        }
+    }
+}
+
+fn esp_blocked(case: &Case<'_>) -> Option<Finding> {
+    datagram(case, "IP protocol 50 (ESP)", &["esp", "-p 50"], "IP protocol 50", |link| link.esp)
+}
+
+fn vxlan_blocked(case: &Case<'_>) -> Option<Finding> {
+    let port = case.known.needs.vxlan_port;
+    let words = port.to_string();
+    datagram(case, &format!("UDP {port}"), &[&words, "-p udp -j"], &format!("UDP {port}"), |link| Some(link.vxlan))
+}
+
+fn gossip_udp_blocked(case: &Case<'_>) -> Option<Finding> {
+    datagram(case, "UDP 7946, the gossip of the engines,", &["7946", "-p udp -j"], "UDP 7946", |link| Some(link.gossip))
+}
+
+fn tcp_port_blocked(case: &Case<'_>) -> Option<Finding> {
+    case.directions().find_map(|(from, to, found)| {
+        let ports = case.known.needs.ports.get(to)?;
+        let (port, role) = ports
+            .iter()
+            .find(|(port, role)| *role != SIGN_OF_LIFE && found.tcp.get(port).is_some_and(|tcp| *tcp != Tcp::Open))?;
+        let state = found.tcp.get(port)?;
+        let text = port.to_string();
+        let rules: Vec<String> = [from, to]
+            .into_iter()
+            .flat_map(|host| {
+                let rules = case.host(host).map(|view| view.rules(&[&text])).unwrap_or_default();
+                rules.into_iter().map(move |rule| format!("{host}, its rule: {rule}"))
+            })
+            .collect();
+        let (what, fix) = match state {
+            // A firewall that rejects looks the same: the rules tell.
+            Tcp::Refused if rules.is_empty() => (
+                format!("nothing listens on TCP {port} ({role}) of {to}"),
+                on(to, "systemctl status docker docker-cluster-consul"),
+            ),
+            _ => (
+                format!("TCP {port} ({role}) of {to} does not answer, although {}", found.passing()),
+                match rules.first() {
+                    Some(rule) => format!("{rule}; let TCP {port} pass"),
+                    None => format!("let TCP {port} pass between the hosts"),
+                },
+            ),
+        };
+        link(case, (from, to, found), what, fix, rules)
+    })
+}
+
+fn mtu(case: &Case<'_>) -> Option<Finding> {
+    let needs = case.known.needs.mtu;
+    let (from, to, found) =
+        case.directions().find(|(_, _, link)| link.vxlan.passed() && link.path_mtu.0 > 0 && link.path_mtu.0 < needs)?;
+    let (passes, wire) = found.path_mtu;
+    let back = case.reverse(from, to).is_some_and(|link| link.path_mtu.0 >= needs);
+    let only = if back { ", in this direction only" } else { "" };
+    let place =
+        if wire > passes { format!("are dropped by {to}'s own firewall") } else { "vanish on the way".to_owned() };
+    let rules: Vec<String> = case
+        .host(to)
+        .map(|view| view.rules(&["length"]))
+        .unwrap_or_default()
+        .into_iter()
+        .map(|rule| format!("{to}, its rule: {rule}"))
+        .collect();
+    link(
+        case,
+        (from, to, found),
+        format!("packets of more than {passes} bytes {place}{only}, and the network makes packets of up to {needs}"),
+        format!(
+            "let {needs} bytes pass, or say `mtu: {passes}` under `network:` in the inventory and make the network anew"
+        ),
+        rules,
+    )
+}
+
+fn name(case: &Case<'_>) -> Option<Finding> {
+    let failure = case.failure.filter(|failure| failure.layer == Layer::Name && failure.by_address)?;
+    about_host(
+        case.from,
+        "containers on it do not resolve the names of the network, although the addresses behind them answer",
+        on(case.from, "journalctl -u docker -n 50"),
+        vec![failure.words.clone()],
+    )
+}
+
+fn packets_lost(case: &Case<'_>) -> Option<Finding> {
+    let lost = |way: Way| match way {
+        Way::Passed { lost } => lost,
+        _ => 0,
+    };
+    let (from, to, found) = case.directions().find(|(_, _, link)| lost(link.vxlan) + lost(link.gossip) >= MANY_LOST)?;
+    link(
+        case,
+        (from, to, found),
+        "packets are lost on the way".to_owned(),
+        format!("{} and look at the errors of the interface", on(from, "ip -s link")),
+        Vec::new(),
+    )
+}
+
+/// So many lost datagrams of six are a way that loses packets: one may be chance on a busy machine.
+const MANY_LOST: u32 = 2;
+
+fn clock(case: &Case<'_>) -> Option<Finding> {
+    let (name, view) = case.hosts().find(|(_, view)| view.clock_offset.abs() > MAX_CLOCK_OFFSET)?;
+    let seconds = view.clock_offset;
+    about_host(
+        name,
+        format!(
+            "its clock is {seconds} s off: certificates and sessions of the store may not be valid yet or any more"
+        ),
+        on(name, "timedatectl set-ntp true"),
+        Vec::new(),
+    )
+}
+
+fn checksum_offload(case: &Case<'_>) -> Option<Finding> {
+    let all_pass = |link: &Link| link.vxlan.passed() && link.gossip.passed();
+    if case.directions().count() < 2 || !case.directions().all(|(_, _, link)| all_pass(link)) {
+        return None;
+    }
+    let (name, view) = case.hosts().find(|(_, view)| {
+        view.check("tunnel-checksum-offload") == Some("on")
+            && view.check("driver").is_some_and(|driver| BROKEN_OFFLOAD.contains(&driver))
+    })?;
+    let (driver, device) = (view.check("driver")?, view.check("device")?);
+    about_host(
+        name,
+        format!(
+            "its driver {driver} computes checksums inside tunnels, which some versions of it do wrongly; all layers below pass"
+        ),
+        on(name, &format!("ethtool -K {device} tx-checksum-ip-generic off")),
+        Vec::new(),
+    )
+}
+
+/// Drivers whose offload of checksums inside tunnels is reported to be broken on some versions: packets arrive, and are thrown away
+/// as damaged. A suspicion, hence near the end of the table.
+const BROKEN_OFFLOAD: &[&str] = &["vmxnet3", "ixgbe", "mlx5_core", "hv_netvsc"];
+
+fn neighbours(case: &Case<'_>) -> Option<Finding> {
+    let failure = case.failure?;
+    let all_pass = |link: &Link| link.vxlan.passed() && link.gossip.passed();
+    if case.directions().count() < 2 || !case.directions().all(|(_, _, link)| all_pass(link)) || failure.by_address {
+        return None;
+    }
+    about_host(
+        case.from,
+        format!(
+            "every layer between the hosts passes, and it does not find the container on {}: its engine's view of the network is stale",
+            case.to
+        ),
+        format!("{} (containers without a restart policy stop)", on(case.from, "systemctl restart docker")),
+        vec![failure.words.clone()],
+    )
+}
+
+fn unexplained(case: &Case<'_>) -> Option<Finding> {
+    let failure = case.failure?;
+    let mut observed: Vec<String> = case
+        .directions()
+        .flat_map(|(from, to, link)| {
+            link.layers(case.known.needs.vxlan_port).into_iter().map(move |line| format!("{from} -> {to}, {line}"))
+        })
+        .collect();
+    let blind = case.hosts().filter_map(|(name, view)| Some(format!("{name}: {}", view.agent_failed.as_ref()?)));
+    observed.extend(blind.map(|line| format!("the ways could not be looked at: {line}")));
+    Some(Finding {
+        about: About::Link(case.from.clone(), case.to.clone()),
+        what: failure.sentence(),
+        fix: "`--evidence DIR` keeps everything that was seen".to_owned(),
+        observed,
+    })
+}
+
+/// Endpoints of the network that no host has: a container of that name cannot start until they are removed. Only telling if every
+/// host was asked; containers come and go, so only what two looks have found counts.
+#[must_use]
+pub fn stale_endpoints(known: &Known) -> BTreeMap<String, String> {
+    let lines = known.hosts.values().flat_map(|view| view.checks.get("endpoint").into_iter().flatten());
+    let (mut own, mut remote) = (Vec::new(), BTreeMap::new());
+    for line in lines {
+        let mut words = line.splitn(3, ' ');
+        let (Some(key), Some(id), Some(name)) = (words.next(), words.next(), words.next()) else { continue };
+        match key.strip_prefix("ep-") {
+            Some(_) => {
+                remote.insert(id.to_owned(), name.to_owned());
+            }
+            None => own.push(id),
+        }
+    }
+    remote.retain(|id, name| !own.contains(&id.as_str()) && !name.starts_with(super::PROBE_PREFIX));
+    remote
+}
+
+/// The finding for them.
+#[must_use]
+pub fn stale_finding(known: &Known, stale: &BTreeMap<String, String>) -> Option<Finding> {
+    let names: Vec<&str> = stale.values().map(String::as_str).collect();
+    let host = known.hosts.iter().find(|(_, view)| view.engine_up == Some(true)).map(|(name, _)| name)?;
+    let network = &known.needs.network;
+    let first = names.first()?;
+    Some(Finding {
+        about: About::Hosts(Vec::new()),
+        what: format!(
+            "the network {network} remembers containers that no host has ({}): none of that name can start",
+            names.join(", ")
+        ),
+        fix: on(host, &format!("docker network disconnect -f {network} {first}")),
+        observed: stale.iter().map(|(id, name)| format!("endpoint {id} of {name}")).collect(),
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,301 @@
+//! A test for each row of the table: what is seen, and which cause is named, about whom, and nothing before it.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use super::super::known::{Needs, StoreView};
+use super::*;
+
+fn host(name: &str) -> HostName {
+    HostName::parse(name).unwrap()
+}
+
+fn good_link() -> Link {
+    let passed = Way::Passed { lost: 0 };
+    let tcp = [(22, Tcp::Open), (7946, Tcp::Open)].into();
+    Link { tcp, icmp: true, vxlan: passed, gossip: passed, esp: None, path_mtu: (1500, 1500) }
+}
+
+fn good_host(name: &str, number: u8) -> HostView {
+    let private = IpAddr::from([10, 0, 0, number]);
+    HostView {
+        private: Some(private),
+        hostname: name.to_owned(),
+        engine_up: Some(true),
+        advertised: Some((private.to_string(), Some("eth0".to_owned()))),
+        has_network: true,
+        needs_network: true,
+        store: Some(StoreView { runs: true, ready: true, ..StoreView::default() }),
+        ..HostView::default()
+    }
+}
+
+/// Three hosts of which nothing is wrong.
+fn all_well() -> Known {
+    let names = ["a", "b", "c"].map(host);
+    let hosts = names.iter().zip(1..).map(|(name, number)| (name.clone(), good_host(name.as_str(), number)));
+    let pairs = names.iter().flat_map(|from| names.iter().map(move |to| (from.clone(), to.clone())));
+    let ports = names.iter().map(|name| (name.clone(), vec![(7946, "the gossip of the engines"), (22, SIGN_OF_LIFE)]));
+    Known {
+        hosts: hosts.collect(),
+        links: pairs.filter(|(from, to)| from != to).map(|pair| (pair, good_link())).collect(),
+        needs: Needs { network: "net".into(), vxlan_port: 4789, encrypted: false, mtu: 1500, ports: ports.collect() },
+    }
+}
+
+fn no_answer() -> Failure {
+    Failure { layer: Layer::Http, by_address: false, words: "timed out".into(), to: host("b") }
+}
+
+/// What is said of a -> b.
+fn verdict(known: &Known, failure: Option<&Failure>) -> Option<(&'static str, Finding)> {
+    let (from, to) = (host("a"), host("b"));
+    explain(&Case { from: &from, to: &to, failure, known }).map(|(cause, finding)| (cause.id, finding))
+}
+
+/// A row: what is done to a cluster of which all is well, how the pair a -> b then fails, and what must be said of whom.
+struct Row {
+    id: &'static str,
+    broken: fn(&mut Known),
+    failure: Failure,
+    about: About,
+    words: &'static [&'static str],
+}
+
+fn about(name: &str) -> About {
+    About::Hosts(vec![host(name)])
+}
+
+fn a_to_b() -> About {
+    About::Link(host("a"), host("b"))
+}
+
+fn b(known: &mut Known) -> &mut HostView {
+    known.hosts.get_mut(&host("b")).unwrap()
+}
+
+fn there(known: &mut Known) -> &mut Link {
+    known.links.get_mut(&(host("a"), host("b"))).unwrap()
+}
+
+fn nothing(_: &mut Known) {}
+
+fn rows() -> Vec<Row> {
+    let row = |id, broken: fn(&mut Known), about, words| Row { id, broken, failure: no_answer(), about, words };
+    let failing = |id, broken, layer, by_address, about, words| Row {
+        failure: Failure { layer, by_address, ..no_answer() },
+        ..row(id, broken, about, words)
+    };
+    vec![
+        row(
+            "host-unreachable",
+            |known| b(known).ill = Some(Ill::Unreached("no route".into())),
+            about("b"),
+            &["cannot be asked: no route", "docker-cluster ssh b"],
+        ),
+        row(
+            "engine-down",
+            |known| {
+                b(known).engine_up = Some(false);
+                b(known).ill = Some(Ill::NoProbe("Cannot connect to the Docker daemon".into()));
+                b(known).checks.insert("engine".into(), vec!["level=error msg=last".into()]);
+            },
+            about("b"),
+            &["Docker engine does not answer", "systemctl status docker", "level=error msg=last"],
+        ),
+        row(
+            "duplicate-hostname",
+            |known| b(known).hostname = "a".into(),
+            About::Hosts(vec![host("a"), host("b")]),
+            &["the same host name `a`", "hostnamectl"],
+        ),
+        row(
+            "wrong-advertise",
+            |known| b(known).advertised = Some(("172.17.0.1".into(), Some("docker0".into()))),
+            about("b"),
+            &["advertises 172.17.0.1, of its interface docker0", "reach it at 10.0.0.2"],
+        ),
+        row(
+            "store-agent-down",
+            |known| b(known).store = Some(StoreView { error: "connection refused".into(), ..StoreView::default() }),
+            about("b"),
+            &["Consul agent does not run", "connection refused"],
+        ),
+        row(
+            "store-no-leader",
+            |known| {
+                for name in ["a", "b"] {
+                    let lost = vec!["c".into()];
+                    let view = StoreView { runs: true, ready: false, error: "No cluster leader".into(), lost };
+                    known.hosts.get_mut(&host(name)).unwrap().store = Some(view);
+                }
+            },
+            About::Hosts(vec![host("a"), host("b")]),
+            &["the store has no leader (c are down)", "No cluster leader"],
+        ),
+        row(
+            "swarm",
+            |known| b(known).swarm_error = Some("The swarm does not have a leader. It's possible".into()),
+            about("b"),
+            &["the swarm has no leader", "--recover-quorum"],
+        ),
+        row(
+            "network-missing",
+            |known| b(known).has_network = false,
+            about("b"),
+            &["the network net is not there", "up"],
+        ),
+        row(
+            "no-probe",
+            |known| b(known).ill = Some(Ill::NoProbe("no space left on device".into())),
+            about("b"),
+            &["no space left on device", "journalctl -u docker"],
+        ),
+        row(
+            "underlay-down",
+            |known| {
+                let tcp = [(22, Tcp::Silent), (7946, Tcp::Silent)].into();
+                let (vxlan, gossip) = (Way::Lost, Way::Lost);
+                *there(known) = Link { tcp, icmp: false, vxlan, gossip, esp: None, path_mtu: (0, 0) };
+            },
+            a_to_b(),
+            &["nothing passes between their private addresses (10.0.0.2)", "ping -c1 10.0.0.2"],
+        ),
+        row(
+            "esp-blocked",
+            |known| there(known).esp = Some(Way::Lost),
+            a_to_b(),
+            &["IP protocol 50 (ESP) is dropped on the way"],
+        ),
+        row(
+            "vxlan-blocked",
+            |known| there(known).vxlan = Way::Lost,
+            a_to_b(),
+            &["UDP 4789 is dropped on the way (TCP and ICMP pass), in this direction only", "security groups"],
+        ),
+        row(
+            "gossip-udp-blocked",
+            |known| there(known).gossip = Way::DeniedAtSource,
+            a_to_b(),
+            &["UDP 7946", "not let out by a's own firewall"],
+        ),
+        row(
+            "tcp-port-blocked",
+            |known| {
+                there(known).tcp.insert(7946, Tcp::Silent);
+            },
+            a_to_b(),
+            &["TCP 7946 (the gossip of the engines) of b does not answer, although TCP and ICMP pass"],
+        ),
+        row(
+            "mtu",
+            |known| there(known).path_mtu = (1400, 1400),
+            a_to_b(),
+            &["packets of more than 1400 bytes vanish on the way, in this direction only", "up to 1500", "mtu: 1400"],
+        ),
+        failing("name", nothing, Layer::Name, true, about("a"), &["do not resolve the names", "timed out"]),
+        row(
+            "packets-lost",
+            |known| there(known).vxlan = Way::Passed { lost: 2 },
+            a_to_b(),
+            &["packets are lost on the way", "UDP 4789: arrives, 2 of 3 lost"],
+        ),
+        row("clock", |known| b(known).clock_offset = -900, about("b"), &["clock is -900 s off", "set-ntp"]),
+        row(
+            "checksum-offload",
+            |known| {
+                let facts = [("driver", "vmxnet3"), ("device", "ens192"), ("tunnel-checksum-offload", "on")];
+                b(known).checks = facts.map(|(key, value)| (key.to_owned(), vec![value.to_owned()])).into();
+            },
+            about("b"),
+            &["driver vmxnet3", "ethtool -K ens192"],
+        ),
+        row("neighbours", nothing, about("a"), &["does not find the container on b", "restart docker"]),
+        failing(
+            "unexplained",
+            nothing,
+            Layer::Http,
+            true,
+            a_to_b(),
+            &["the container on b does not answer", "--evidence"],
+        ),
+    ]
+}
+
+#[test]
+fn every_row_of_the_table_has_its_signature() {
+    let rows = rows();
+    let tested: Vec<&str> = rows.iter().map(|row| row.id).collect();
+    let table: Vec<&str> = CAUSES.iter().map(|cause| cause.id).collect();
+    assert_eq!(tested, table, "a row of the table without a test, or the other way round");
+    for row in rows {
+        let mut known = all_well();
+        (row.broken)(&mut known);
+        let (id, finding) = verdict(&known, Some(&row.failure)).unwrap();
+        assert_eq!((id, &finding.about), (row.id, &row.about), "{finding:?}");
+        let said = format!("{}\n{}\n{}", finding.what, finding.fix, finding.observed.join("\n"));
+        for words in row.words {
+            assert!(said.contains(words), "{}: `{words}` is not in:\n{said}", row.id);
+        }
+        assert!(!finding.fix.is_empty(), "{} says what to do", row.id);
+        // A pair that works is judged by what may break it next, and by nothing else.
+        let latent = CAUSES.iter().any(|cause| cause.id == row.id && cause.latent);
+        assert_eq!(verdict(&known, None).map(|(id, _)| id), latent.then_some(row.id));
+    }
+    assert!(verdict(&all_well(), None).is_none(), "of a cluster that is well nothing is said");
+}
+
+#[test]
+fn the_host_with_the_rule_is_named() {
+    let mut known = all_well();
+    there(&mut known).vxlan = Way::DroppedAtTarget;
+    let rules = ["-A INPUT -p tcp --dport 80 -j DROP", "-A INPUT -p udp -m udp --dport 4789 -j DROP"];
+    b(&mut known).checks.insert("rule".into(), rules.map(str::to_owned).to_vec());
+    let (id, finding) = verdict(&known, Some(&no_answer())).unwrap();
+    assert_eq!(id, "vxlan-blocked");
+    assert!(finding.what.starts_with("UDP 4789 arrives at b and is dropped by its own firewall"), "{}", finding.what);
+    assert!(finding.fix.starts_with("b has the rule `-A INPUT -p udp -m udp --dport 4789 -j DROP`"), "{}", finding.fix);
+    assert!(finding.observed.contains(&format!("b, its rule: {}", rules[1])), "{:?}", finding.observed);
+}
+
+#[test]
+fn a_direction_that_fails_both_ways_is_not_said_to_be_the_only_one() {
+    let mut known = all_well();
+    for link in known.links.values_mut() {
+        link.vxlan = Way::Lost;
+    }
+    let (_, finding) = verdict(&known, Some(&no_answer())).unwrap();
+    assert_eq!(finding.what, "UDP 4789 is dropped on the way (TCP and ICMP pass)");
+}
+
+#[test]
+fn a_port_on_which_nothing_listens_is_not_a_firewall() {
+    let mut known = all_well();
+    there(&mut known).tcp.insert(7946, Tcp::Refused);
+    let (id, finding) = verdict(&known, Some(&no_answer())).unwrap();
+    assert_eq!(
+        (id, finding.what.as_str()),
+        ("tcp-port-blocked", "nothing listens on TCP 7946 (the gossip of the engines) of b")
+    );
+    b(&mut known).checks.insert("rule".into(), vec!["-A INPUT -p tcp --dport 7946 -j REJECT".into()]);
+    let (_, finding) = verdict(&known, Some(&no_answer())).unwrap();
+    assert!(finding.what.contains("does not answer") && finding.fix.contains("REJECT"), "{finding:?}");
+}
+
+#[test]
+fn endpoints_that_no_host_has_are_stale() {
+    let mut known = all_well();
+    let endpoints =
+        |lines: &[&str]| [("endpoint".to_owned(), lines.iter().map(|line| (*line).to_owned()).collect())].into();
+    b(&mut known).checks =
+        endpoints(&["4f0c id-live web", "ep-id-gone id-gone db", "ep-id-probe id-probe dc-probe-1-x"]);
+    known.hosts.get_mut(&host("a")).unwrap().checks = endpoints(&["ep-id-live id-live web", "ep-id-gone id-gone db"]);
+    let stale = stale_endpoints(&known);
+    assert_eq!(stale, BTreeMap::from([("id-gone".to_owned(), "db".to_owned())]));
+    let finding = stale_finding(&known, &stale).unwrap();
+    assert!(
+        finding.what.contains("(db)") && finding.fix.ends_with("docker network disconnect -f net db"),
+        "{finding:?}"
+    );
+    assert!(stale_finding(&known, &BTreeMap::new()).is_none());
+}

@@ -1,0 +1,332 @@
+//! Proof: an nginx on every host, asked by name from every other, and every ordered pair a cell of a matrix.
+//!
+//! One SSH command per source host, all sources in parallel. Probe containers are labelled, have a name of their run, end by
+//! themselves, and are removed in any case.
+
+mod autopsy;
+mod bench;
+mod causes;
+mod known;
+mod links;
+mod matrix;
+mod runs;
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+
+pub use autopsy::Reports;
+pub use bench::{Figures, Measurement, PAIR_TIME};
+pub use causes::{CAUSES, Cause};
+pub use known::{Needs, SIGN_OF_LIFE};
+pub use matrix::{Changes, Direction, Matrix, Pair, Verdict};
+
+use known::Ill;
+use matrix::Failure;
+use runs::Running;
+
+use crate::event::{Event, Events};
+use crate::host::{Command, Connection, HostError, Hosts};
+use crate::images::{self, last_line};
+use crate::inventory::{HostName, Inventory};
+
+/// Label of every probe container; its value is the cluster.
+pub const PROBE_LABEL: &str = "docker-cluster.probe";
+
+const START: &str = include_str!("../../templates/verify/probe-start.sh");
+const PROBE: &str = include_str!("../../templates/verify/probe.sh");
+
+/// How long a probe container lives at most, in seconds: well beyond the longest verification, and short enough that a
+/// killed run bothers nobody.
+const PROBE_LIFETIME: u64 = 900;
+
+/// How long a pair may take until it counts as broken, in seconds. Gossip spreads a new name in a second or two; a lost
+/// packet of TCP is sent again after one, two and four.
+const PAIR_DEADLINE: u64 = 15;
+
+/// How long starting a probe may take: the engine makes the network's sandbox, and a store without quorum answers after 14 s
+/// (`facts.md`).
+const START_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How long a probe that does not start is tried again: while a swarm or a store elects a leader, its networks are not found, and an
+/// election takes some seconds.
+const START_DEADLINE: Duration = Duration::from_secs(12);
+
+/// How long a swarm's worker is tried that cannot attach to a network because its manager does not answer: the engine gives up on
+/// one try after 20 s, and finds another manager meanwhile if there is one.
+const ATTACH_DEADLINE: Duration = Duration::from_secs(60);
+
+/// How the engine says that.
+const NO_MANAGER_ANSWERS: &str = "context deadline exceeded";
+
+/// How often.
+const START_POLL: Duration = Duration::from_millis(700);
+
+/// How the names of probe containers begin.
+pub const PROBE_PREFIX: &str = "dc-probe-";
+
+/// Exit status of the start script for a missing image.
+const NO_IMAGE: i32 = 3;
+
+/// A probe that runs.
+#[derive(Debug, Clone)]
+struct Probe {
+    container: String,
+    nonce: String,
+    address: String,
+}
+
+/// How a verification looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Depth {
+    /// Only what fails is looked at below HTTP.
+    #[default]
+    Failures,
+    /// Every layer of every pair.
+    Everything,
+}
+
+/// What a verification does.
+#[derive(Debug, Clone, Default)]
+pub struct Look {
+    /// How deep.
+    pub depth: Depth,
+    /// The directions to measure, after all of them are verified.
+    pub measure: Vec<Direction>,
+    /// The hosts' private addresses, for the measurement over the bare underlay.
+    pub underlay: BTreeMap<HostName, IpAddr>,
+}
+
+/// Verifies the hosts. Unreached ones are in the matrix too, as what they are: pairs that do not reach.
+pub async fn verify(
+    inventory: &Inventory,
+    hosts: &Hosts,
+    unreached: &BTreeMap<HostName, String>,
+    look: &Look,
+    events: &Events,
+    mut stop: watch::Receiver<bool>,
+) -> (Matrix, Reports) {
+    let began = std::time::Instant::now();
+    let mut reports = Reports::new();
+    let run = Running::begin();
+    let work = async {
+        let (probes, mut broken) = start_all(inventory, hosts, &run, events).await;
+        let mut matrix = ask_all(inventory, hosts, unreached, &probes, &mut broken, events).await;
+        let all = look.depth == Depth::Everything;
+        if all || !matrix.ok() {
+            for host in hosts.keys() {
+                let why = "look at the layers below".to_owned();
+                events.emit(Event::StepStarted { host: host.clone(), why });
+            }
+            let mut ill = broken;
+            ill.extend(unreached.iter().map(|(name, error)| (name.clone(), Ill::Unreached(error.clone()))));
+            explain(inventory, hosts, &ill, all, &mut matrix, &mut reports).await;
+        }
+        if !look.measure.is_empty() {
+            matrix.bench = bench::measure(hosts, &probes, &look.underlay, &look.measure, events).await;
+        }
+        matrix
+    };
+    let stopped = async {
+        // The sender lives as long as the program.
+        let _ = stop.wait_for(|stop| *stop).await;
+    };
+    let mut matrix = tokio::select! {
+        matrix = work => matrix,
+        () = stopped => Matrix::interrupted(inventory),
+    };
+    remove_all(hosts, &run.name, events).await;
+    run.end();
+    matrix.took = began.elapsed();
+    (matrix, reports)
+}
+
+/// Says why pairs fail.
+async fn explain(
+    inventory: &Inventory,
+    hosts: &Hosts,
+    ill: &BTreeMap<HostName, Ill>,
+    all: bool,
+    matrix: &mut Matrix,
+    reports: &mut Reports,
+) {
+    let known = autopsy::examine(inventory, hosts, ill, reports).await;
+    matrix.judge(&known, all);
+    let stale = causes::stale_endpoints(&known);
+    // Who was not asked may have the container.
+    if !stale.is_empty() && hosts.len() == inventory.hosts.len() && known.hosts.values().all(|view| view.ill.is_none())
+    {
+        let still = causes::stale_endpoints(&autopsy::examine(inventory, hosts, ill, reports).await);
+        let both = stale.into_iter().filter(|(id, _)| still.contains_key(id)).collect();
+        if let Some(finding) = causes::stale_finding(&known, &both) {
+            matrix.add("stale-endpoint", finding);
+        }
+    }
+}
+
+fn container_name(run: &str, host: &HostName) -> String {
+    format!("{PROBE_PREFIX}{run}-{}", host.slug())
+}
+
+async fn start_all(
+    inventory: &Inventory,
+    hosts: &Hosts,
+    run: &Running,
+    events: &Events,
+) -> (BTreeMap<HostName, Probe>, BTreeMap<HostName, Ill>) {
+    let starts = hosts.iter().map(|(name, host)| async move {
+        events.emit(Event::StepStarted { host: name.clone(), why: "start a probe container".to_owned() });
+        (name.clone(), start(inventory, name, host, run, events).await)
+    });
+    let (mut probes, mut broken) = (BTreeMap::new(), BTreeMap::new());
+    for (name, result) in futures_util::future::join_all(starts).await {
+        match result {
+            Ok(probe) => {
+                probes.insert(name, probe);
+            }
+            Err(error) => {
+                broken.insert(name, Ill::NoProbe(error));
+            }
+        }
+    }
+    (probes, broken)
+}
+
+async fn start(
+    inventory: &Inventory,
+    name: &HostName,
+    host: &Connection,
+    run: &Running,
+    events: &Events,
+) -> Result<Probe, String> {
+    let container = container_name(&run.name, name);
+    let nonce = uuid::Uuid::new_v4().simple().to_string();
+    let image = &inventory.smoke.image;
+    let lifetime = PROBE_LIFETIME.to_string();
+    let mut args =
+        vec![inventory.cluster.as_str(), inventory.network.name.as_str(), image, &container, &lifetime, &nonce];
+    args.extend(run.dead.iter().map(String::as_str));
+    let command = Command::script(START, args).timeout(START_TIMEOUT);
+    let began = Instant::now();
+    loop {
+        let output = host.run(&command).await.map_err(|error| error.to_string())?;
+        match output.status {
+            0 => return Ok(Probe { container, nonce, address: output.stdout_text().trim().to_owned() }),
+            NO_IMAGE => {
+                let what = format!("fetch the smoke-test image {image}");
+                events.emit(Event::StepProgress { host: name.clone(), what });
+                images::ensure(host, image, inventory.smoke.tar.as_deref()).await?;
+            }
+            _ if began.elapsed() >= patience(&output.stderr_text()) => {
+                let words = output.stderr_text();
+                return Err(format!("its engine cannot start a container on the network: {}", last_line(&words)));
+            }
+            _ => {
+                // The engine may have made the container and failed to start it.
+                host.run(&Command::new(["docker", "rm", "-f", &container])).await.map_err(|error| error.to_string())?;
+                tokio::time::sleep(START_POLL).await;
+            }
+        }
+    }
+}
+
+fn patience(words: &str) -> Duration {
+    if words.contains(NO_MANAGER_ANSWERS) { ATTACH_DEADLINE } else { START_DEADLINE }
+}
+
+async fn ask_all(
+    inventory: &Inventory,
+    hosts: &Hosts,
+    unreached: &BTreeMap<HostName, String>,
+    probes: &BTreeMap<HostName, Probe>,
+    broken: &mut BTreeMap<HostName, Ill>,
+    events: &Events,
+) -> Matrix {
+    let asks = hosts.iter().filter_map(|(name, host)| Some((name, host, probes.get(name)?))).map(
+        |(name, host, probe)| async move {
+            events.emit(Event::StepStarted {
+                host: name.clone(),
+                why: format!("wget from {name} to every other host, by name"),
+            });
+            let answers = ask(name, host, probe, probes).await;
+            events.emit(Event::HostDone(name.clone()));
+            (name.clone(), answers)
+        },
+    );
+    let answers: BTreeMap<HostName, Result<BTreeMap<String, String>, HostError>> =
+        futures_util::future::join_all(asks).await.into_iter().collect();
+    let members: Vec<&HostName> = inventory
+        .hosts
+        .iter()
+        .map(|host| &host.name)
+        .filter(|name| hosts.contains_key(*name) || unreached.contains_key(*name))
+        .collect();
+    let mut matrix = Matrix::new(inventory, members.iter().map(|name| (*name).clone()).collect());
+    for from in &members {
+        for to in members.iter().filter(|to| *to != from) {
+            let ill = |host: &HostName| {
+                let why = unreached.get(host).cloned().or_else(|| match broken.get(host)? {
+                    Ill::Unreached(error) | Ill::NoProbe(error) => Some(error.clone()),
+                });
+                why.map(|error| Failure::unasked(to, format!("{host}: {error}")))
+            };
+            let result = match (ill(from).or_else(|| ill(to)), answers.get(*from), probes.get(*to)) {
+                (Some(failure), _, _) => Err(failure),
+                (None, Some(Ok(lines)), Some(target)) => {
+                    matrix::read(to, lines.get(&target.container).map(String::as_str))
+                }
+                (None, Some(Err(error)), _) => Err(Failure::unasked(to, format!("{from}: {error}"))),
+                _ => Err(Failure::unasked(to, "it was not asked")),
+            };
+            matrix.pairs.push(Pair::new(from, to, result));
+        }
+    }
+    // Only now: a probe that cannot ask may well have answered.
+    let mute = answers.iter().filter_map(|(name, answer)| Some((name, answer.as_ref().err()?)));
+    broken.extend(
+        mute.map(|(name, error)| (name.clone(), Ill::NoProbe(format!("its probe could not be asked: {error}")))),
+    );
+    matrix
+}
+
+/// One SSH command: every other probe from this one. Returns the line of each target, by container name.
+async fn ask(
+    name: &HostName,
+    host: &Connection,
+    own: &Probe,
+    probes: &BTreeMap<HostName, Probe>,
+) -> Result<BTreeMap<String, String>, HostError> {
+    let mut argv: Vec<String> = ["docker", "exec", "-i", &own.container, "sh", "-s", "--"].map(str::to_owned).to_vec();
+    argv.push(PAIR_DEADLINE.to_string());
+    for (_, probe) in probes.iter().filter(|(other, _)| *other != name) {
+        argv.extend([probe.container.clone(), probe.nonce.clone(), probe.address.clone()]);
+    }
+    // Attempts that began before the deadline end after it: three requests of three seconds each.
+    let limit = Duration::from_secs(PAIR_DEADLINE + 15);
+    let text = host.check(&Command::new(argv).stdin(PROBE).timeout(limit)).await?;
+    Ok(text
+        .lines()
+        .filter_map(|line| line.split_once(' '))
+        .map(|(name, rest)| (name.to_owned(), rest.to_owned()))
+        .collect())
+}
+
+async fn remove_all(hosts: &Hosts, run: &str, events: &Events) {
+    let removals = hosts.iter().map(|(name, host)| async move {
+        // By name, whether the start of it is known to have worked or not.
+        let command = Command::new(["docker", "rm", "-f", &container_name(run, name)]);
+        match host.run(&command).await {
+            Ok(output) if output.status == 0 || output.stderr_text().contains("No such container") => {}
+            Ok(output) => events.emit(Event::Note(format!(
+                "{name}: the probe container could not be removed: {}",
+                output.stderr_text().trim()
+            ))),
+            Err(error) => events.emit(Event::Note(format!(
+                "{name}: the probe container could not be removed ({error}); it ends by itself"
+            ))),
+        }
+    });
+    futures_util::future::join_all(removals).await;
+}

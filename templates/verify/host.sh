@@ -1,0 +1,30 @@
+# What of this host decides whether the overlay's packets pass, for the report on a pair that fails. Reads only.
+# Arguments: ADDRESS NETWORK. Lines: KEY VALUE.
+address=$1 network=$2
+PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
+say() { [ -n "$2" ] && printf '%s %s\n' "$1" "$2"; }
+first() { head -c 400 "$1" 2>/dev/null | head -n 1; }
+say forwarding "$(first /proc/sys/net/ipv4/ip_forward)"
+say bridge-netfilter "$(first /proc/sys/net/bridge/bridge-nf-call-iptables)"
+say forward-policy "$(iptables -w 2 -S FORWARD 2>/dev/null | sed -n 's/^-P FORWARD //p')"
+device=$(ip -o -4 address show 2>/dev/null | awk -v want="$address" '{ split($4, net, "/"); if (net[1] == want) { print $2; exit } }')
+device=${device%%@*}
+say device "$device"
+if [ -n "$device" ]; then
+    driver=$(readlink "/sys/class/net/$device/device/driver")
+    say driver "${driver##*/}"
+    say mtu "$(first "/sys/class/net/$device/mtu")"
+    say tunnel-checksum-offload "$(ethtool -k "$device" 2>/dev/null | sed -n 's/^tx-udp_tnl-csum-segmentation: \([a-z]*\).*/\1/p')"
+fi
+# Rules that throw packets away, for a firewall of the host's own that is in the way.
+iptables-save 2>/dev/null | grep -E -e '-j (DROP|REJECT)' | head -n 40 | while read -r rule; do say rule "$rule"; done
+nft list ruleset 2>/dev/null | grep -E '\b(drop|reject)\b' | grep -E '4789|7946|udp|tcp' | head -n 20 | while read -r rule; do say nft "$rule"; done
+# The engine's own last words on networks.
+if [ -d /run/systemd/system ]; then
+    journalctl -q -u docker --no-pager -n 300 -o cat --since -10min 2>/dev/null | grep -E 'level=(warning|error|fatal)' | tail -n 15 | cut -c 1-400 |
+        while read -r line; do say engine "$line"; done
+fi
+# The endpoints that this engine knows, by id: a remote one is ep-ID.
+docker network inspect --format '{{range $key, $value := .Containers}}{{$key}} {{$value.EndpointID}} {{$value.Name}}{{"\n"}}{{end}}' "$network" 2>/dev/null |
+    grep . | head -n 2000 | while read -r line; do say endpoint "$line"; done
+exit 0

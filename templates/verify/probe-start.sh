@@ -1,0 +1,35 @@
+# Starts the probe of this host: a container with nginx on the network under test. Removes leftovers of killed runs first.
+# Arguments: CLUSTER NETWORK IMAGE NAME LIFETIME NONCE [RUN...], the names of runs that were killed
+# Exit status 3: the image is not here.
+set -eu
+cluster=$1 network=$2 image=$3 name=$4 lifetime=$5 nonce=$6
+shift 6
+now=$(date +%s)
+label=docker-cluster.probe
+# A leftover is a probe whose time is over, or one of a run that its own machine knows to be dead. Others are at work.
+docker ps -a --filter "label=$label" --format '{{.Names}} {{.Label "docker-cluster.expires"}}' | while read -r other expires; do
+    [ "${expires:-0}" -ge "$now" ] || docker rm -f "$other" >/dev/null 2>&1 || true
+    for run in "$@"; do
+        case $other in "dc-probe-$run-"*) docker rm -f "$other" >/dev/null 2>&1 || true ;; esac
+    done
+done
+docker image inspect "$image" >/dev/null 2>&1 || exit 3
+# The configuration is made inside, from arguments, so that any image with sh, nginx and wget will do. The large body is
+# longer than any Ethernet frame, jumbo frames included: it only arrives if full packets do.
+docker run -d --rm --name "$name" --hostname "$name" --network "$network" \
+    --label "$label=$cluster" --label "docker-cluster.expires=$((now + lifetime))" \
+    --entrypoint sh "$image" -c '
+        nonce=$1
+        # A variable, repeated: nginx takes no parameter longer than 4096 bytes.
+        kilo=$(printf "%01000d" 0); large="\$kilo\$kilo\$kilo\$kilo\$kilo"; large="$large$large$large"
+        printf "%s\n" "daemon off; user root; worker_processes 1; pid /tmp/probe.pid; error_log /dev/stderr crit;" \
+            "events { worker_connections 256; }" \
+            "http { access_log off; default_type text/plain; keepalive_timeout 0; client_max_body_size 1m;" \
+            "client_body_temp_path /tmp/body; proxy_temp_path /tmp/proxy; fastcgi_temp_path /tmp/fcgi; uwsgi_temp_path /tmp/uwsgi; scgi_temp_path /tmp/scgi;" \
+            "server { listen 80; location = /nonce { return 200 \"$nonce\n\"; } location = /large { set \$kilo $kilo; return 200 \"$nonce $large\n\"; }" \
+            "location = /upload { proxy_pass http://127.0.0.1/nonce; } } }" > /tmp/probe.conf
+        # The engine removes the container when nginx ends: a run that was killed leaves nothing for longer than this.
+        (sleep "$2"; kill 1) &
+        exec nginx -c /tmp/probe.conf' probe "$nonce" "$lifetime" >/dev/null
+# Its address, for the probes that go without a name.
+docker inspect --format "{{with index .NetworkSettings.Networks \"$network\"}}{{.IPAddress}}{{end}}" "$name"

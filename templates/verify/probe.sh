@@ -1,0 +1,45 @@
+# Asks the probes of all other hosts from the probe of this one. Runs inside the probe container, under any POSIX sh.
+# Arguments: DEADLINE, then for each target NAME NONCE ADDRESS. One line per target on standard output:
+#   NAME ok MICROSECONDS | NAME failed name|http|large|upload address=ok|no WORDS
+deadline=$(( $(cut -d. -f1 /proc/uptime) + $1 )); shift
+case $(date +%N) in [0-9]*) now() { echo $(( $(date +%s%N) / 1000 )); } ;;
+    # busybox has no nanoseconds; the uptime has hundredths.
+    *) now() { read -r up _ < /proc/uptime; echo "${up%.*}${up#*.}0000"; } ;; esac
+# GNU wget tries twenty times and says nothing when quiet; busybox's has neither habit nor option.
+if wget --help 2>&1 | grep -q -- --tries; then how='-nv -t 1'; else how=-q; fi
+get() { wget $how -T 3 -O - "http://$1/$2" 2>"/tmp/probe.$3"; }
+# A body larger than any Ethernet frame, jumbo frames included. The target answers when it has all of it.
+head -c 20000 /dev/zero | tr '\0' x > /tmp/probe.body
+put() { wget $how -T 3 -O - --post-file=/tmp/probe.body "http://$1/upload" 2>"/tmp/probe.$1"; }
+probe() {
+    name=$1 nonce=$2 address=$3
+    while :; do
+        answer=$(get "$name" nonce "$name")
+        if [ "$answer" = "$nonce" ]; then
+            # Twice the same way costs a millisecond: the first one also paid for the name and the neighbour table.
+            begin=$(now); again=$(get "$name" nonce "$name"); end=$(now)
+            large=$(get "$name" large "$name")
+            case "$again $large" in
+            "$nonce $nonce "*) [ ${#large} -gt 12000 ] && down=ok || down=no ;;
+            *) down=no ;;
+            esac
+            if [ $down = ok ]; then
+                [ "$(put "$name")" = "$nonce" ] && { echo "$name ok $(( end - begin ))"; return; }
+                layer=upload answer="the long body got no answer: $(cat "/tmp/probe.$name")"
+            else
+                layer=large answer="the short answer arrived, the long one did not: $(echo "$large" | head -c 100)"
+            fi
+            by=ok
+        else
+            layer=http answer=$(cat "/tmp/probe.$name")
+            case $answer in *"bad address"*|*"unable to resolve"*|*"Name or service"*|*"Temporary failure"*|*"Name does not resolve"*) layer=name ;; esac
+            if [ "$(get "$address" nonce "$name.address")" = "$nonce" ]; then by=ok; else by=no; fi
+        fi
+        if [ "$(cut -d. -f1 /proc/uptime)" -ge "$deadline" ]; then
+            echo "$name failed $layer address=$by $(echo "$answer" | tr '\n' ' ' | head -c 200)"; return
+        fi
+        sleep 0.2
+    done
+}
+while [ $# -ge 3 ]; do probe "$1" "$2" "$3" & shift 3; done
+wait
