@@ -1,0 +1,424 @@
+//! Walks the plan. The only match over [`Action`]; it makes no choice that the plan has not made.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use tokio::sync::watch;
+
+use crate::engine_api::{ApiError, EngineApi};
+use crate::event::{Event, Events};
+use crate::host::{Command, Connection, HostError, Hosts};
+use crate::inventory::HostName;
+use crate::plan::{Action, Content, Plan, PutFile, SecretsFrom, Slot, Step, StepId, SwarmRole};
+use crate::record::{self, Record, sha256_hex};
+use crate::secrets::{Secret, SecretsError, Slots, StoreBundle};
+use crate::stores::consul;
+
+/// Puts a file in place; see the script.
+const PUT_FILE: &str = include_str!("../templates/put-file.sh");
+
+/// Starts a unit; see the script.
+const SERVICE: &str = include_str!("../templates/service.sh");
+
+/// Where the store's secrets are kept on its servers.
+pub const SECRETS_PATH: &str = "/var/lib/docker-cluster/secrets/store.json";
+
+/// How often a condition is asked for. A question costs the host a process; four in a second feel immediate.
+const POLL: Duration = Duration::from_millis(250);
+
+/// How long one question of a poll may take: a daemon that hangs is asked again.
+const POLL_QUESTION: Duration = Duration::from_secs(15);
+
+/// How many of a failed poll's last words are kept, in bytes: the reason is at the end.
+const LAST_WORDS: usize = 2000;
+
+/// A step that failed.
+#[derive(Debug, thiserror::Error)]
+pub enum StepError {
+    /// Over SSH.
+    #[error(transparent)]
+    Host(#[from] HostError),
+    /// In the engine.
+    #[error(transparent)]
+    Api(#[from] ApiError),
+    /// In the store.
+    #[error(transparent)]
+    Consul(#[from] consul::ConsulError),
+    /// With secrets.
+    #[error(transparent)]
+    Secrets(#[from] SecretsError),
+    /// A condition that did not come.
+    #[error("waited {} for: {what}{last_words}", humantime::format_duration(*.after))]
+    Waited {
+        /// The condition.
+        what: String,
+        /// How long.
+        after: Duration,
+        /// What the last question brought.
+        last_words: String,
+    },
+    /// An image.
+    #[error("{0}")]
+    Image(String),
+    /// A program to push.
+    #[error("{0}")]
+    Program(String),
+}
+
+impl StepError {
+    /// What to do about it.
+    #[must_use]
+    pub fn hint(&self) -> String {
+        match self {
+            Self::Host(error) => error.hint(),
+            Self::Waited { .. } => {
+                "run the same command again when the cause is mended: it goes on where this run stopped".to_owned()
+            }
+            Self::Image(_) => "correct `smoke.image` or `smoke.tar` in the inventory".to_owned(),
+            Self::Program(_) => "correct `store.source` in the inventory".to_owned(),
+            Self::Api(_) | Self::Consul(_) | Self::Secrets(_) => {
+                "run again with -vv and look at the log file".to_owned()
+            }
+        }
+    }
+}
+
+/// How a run ended.
+#[derive(Debug, Default, Clone)]
+pub struct Outcome {
+    /// Steps that were done.
+    pub done: usize,
+    /// Steps that were not begun, because of a failure or an interruption.
+    pub left: usize,
+    /// Hosts that failed, each with its error.
+    pub failed: Vec<(HostName, String)>,
+    /// Hosts that could not go on because of another.
+    pub skipped: Vec<HostName>,
+    /// Whether somebody asked to stop.
+    pub interrupted: bool,
+}
+
+impl Outcome {
+    /// Whether everything was done.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.left == 0 && self.failed.is_empty()
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Pending,
+    Done,
+    Given,
+}
+
+struct Run<'a> {
+    plan: &'a Plan,
+    slots: Slots,
+    states: Vec<(StepId, watch::Sender<State>)>,
+    events: &'a Events,
+    stop: watch::Receiver<bool>,
+    by: String,
+}
+
+/// Runs the plan. `stop` turns true when somebody asks to stop: steps that run are finished, no other begins.
+pub async fn apply(plan: &Plan, hosts: &Hosts, events: &Events, stop: watch::Receiver<bool>) -> Outcome {
+    let run = Run {
+        plan,
+        slots: Slots::default(),
+        states: plan.steps.iter().map(|step| (step.id, watch::Sender::new(State::Pending))).collect(),
+        events,
+        stop,
+        by: who(),
+    };
+    let each = plan.hosts.iter().map(|host| run.host(host, hosts.get(host)));
+    let mut outcome = Outcome::default();
+    for part in futures_util::future::join_all(each).await {
+        outcome.done += part.done;
+        outcome.left += part.left;
+        outcome.failed.extend(part.failed);
+        outcome.skipped.extend(part.skipped);
+        outcome.interrupted |= part.interrupted;
+    }
+    outcome
+}
+
+/// Who runs this, as `user@machine`.
+#[must_use]
+pub fn who() -> String {
+    let user = std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).unwrap_or_else(|_| "someone".to_owned());
+    let machine = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    format!("{user}@{}", if machine.trim().is_empty() { "somewhere" } else { machine.trim() })
+}
+
+impl Run<'_> {
+    async fn host(&self, name: &HostName, connection: Option<&Arc<Connection>>) -> Outcome {
+        let steps: Vec<&Step> = self.plan.steps_of(name).collect();
+        let mut outcome = Outcome::default();
+        for (at, step) in steps.iter().enumerate() {
+            let verdict = self.step(step, connection, &mut outcome).await;
+            if verdict.is_err() {
+                outcome.left += steps.len() - at;
+                for given in &steps[at..] {
+                    self.set(given.id, State::Given);
+                }
+                return outcome;
+            }
+            outcome.done += 1;
+            self.set(step.id, State::Done);
+        }
+        if !steps.is_empty() {
+            self.events.emit(Event::HostDone(name.clone()));
+        }
+        outcome
+    }
+
+    async fn step(&self, step: &Step, connection: Option<&Arc<Connection>>, outcome: &mut Outcome) -> Result<(), ()> {
+        let (host, why) = (step.host.clone(), step.why.clone());
+        if let Err(other) = self.wait_for_others(step).await {
+            let because = match self.plan.steps.iter().find(|step| step.id == other) {
+                Some(other) => format!("{} did not get to: {}", other.host, other.why),
+                None => "another host failed".to_owned(),
+            };
+            outcome.skipped.push(host.clone());
+            self.events.emit(Event::Skipped { host, why, because });
+            return Err(());
+        }
+        if *self.stop.borrow() {
+            outcome.interrupted = true;
+            return Err(());
+        }
+        let Some(connection) = connection else {
+            outcome.failed.push((host.clone(), "not connected".to_owned()));
+            return Err(());
+        };
+        self.events.emit(Event::StepStarted { host: host.clone(), why: why.clone() });
+        let began = Instant::now();
+        match self.obey(step, connection).await {
+            Ok(()) => {
+                self.events.emit(Event::StepDone { host, why, took: began.elapsed() });
+                Ok(())
+            }
+            Err(error) => {
+                let hint = error.hint();
+                let error = error.to_string();
+                outcome.failed.push((host.clone(), error.clone()));
+                self.events.emit(Event::StepFailed { host, why, error, hint });
+                Err(())
+            }
+        }
+    }
+
+    async fn wait_for_others(&self, step: &Step) -> Result<(), StepId> {
+        let hard = step.after.iter().map(|id| (id, true));
+        for (id, must_succeed) in hard.chain(step.follows.iter().map(|id| (id, false))) {
+            let Some((_, state)) = self.states.iter().find(|(other, _)| other == id) else {
+                continue;
+            };
+            let mut state = state.subscribe();
+            // The sender lives as long as this run: the wait cannot fail.
+            if let Ok(state) = state.wait_for(|state| *state != State::Pending).await
+                && *state == State::Given
+                && must_succeed
+            {
+                return Err(*id);
+            }
+        }
+        Ok(())
+    }
+
+    fn set(&self, id: StepId, state: State) {
+        if let Some((_, sender)) = self.states.iter().find(|(other, _)| *other == id) {
+            sender.send_replace(state);
+        }
+    }
+
+    async fn obey(&self, step: &Step, host: &Arc<Connection>) -> Result<(), StepError> {
+        match &step.action {
+            Action::Run { argv, timeout } => {
+                host.check(&Command::new(argv.clone()).timeout(Duration::from_secs(*timeout))).await?;
+            }
+            Action::Script { name, text, args, timeout } => self.script(host, name, text, args, *timeout).await?,
+            Action::Service { verb, unit, timeout } => {
+                let args = [*verb, *unit].map(str::to_owned);
+                self.script(host, "systemctl", SERVICE, &args, *timeout).await?;
+            }
+            Action::PutFile(file) => self.put(host, file).await?,
+            Action::Secrets(SecretsFrom::Mint) => self.slots.fill_store(StoreBundle::mint(&self.plan.cluster)?)?,
+            Action::Secrets(SecretsFrom::Fetch) => {
+                let json = host.check(&Command::new(["cat", SECRETS_PATH])).await?;
+                self.slots.fill_store(StoreBundle::parse(&json)?)?;
+            }
+            Action::IssueCertificate { common_name, dns_names, addresses, cert_path, key_path, owner } => {
+                let (cert, key) = self.slots.bundle()?.issue(common_name, dns_names, addresses)?;
+                // The key first: a certificate without its key would look whole to the next plan.
+                self.write(host, key_path, "0640", owner, key.expose().as_bytes(), "key", "").await?;
+                self.write(host, cert_path, "0644", owner, cert.as_bytes(), "certificate", "").await?;
+            }
+            Action::PushProgram { source, sha256, path } => {
+                let bytes = crate::stores::program::fetch(source, sha256).await.map_err(StepError::Program)?;
+                self.write(host, path, "0755", "root:root", &bytes, sha256, "").await?;
+            }
+            Action::EnsureImage { image, tar } => {
+                crate::images::ensure(host, image, tar.as_deref()).await.map_err(StepError::Image)?;
+            }
+            Action::Engine(call) => EngineApi::open(host).await?.call(call).await?,
+            Action::Consul(call) => consul::call(host, &self.slots, call).await?,
+            Action::WaitFor { what, argv, expect, peers, deadline } => {
+                let question = Question { what, argv, expect, peers, deadline: Duration::from_secs(*deadline) };
+                self.wait(step, host, &question).await?;
+            }
+            Action::FetchJoinTokens => {
+                let (manager, worker) = EngineApi::open(host).await?.join_tokens().await?;
+                self.slots.fill(Slot::ManagerJoinToken, manager);
+                self.slots.fill(Slot::WorkerJoinToken, worker);
+            }
+            Action::JoinSwarm { role, managers, address } => {
+                let slot = match role {
+                    SwarmRole::Manager => Slot::ManagerJoinToken,
+                    SwarmRole::Worker => Slot::WorkerJoinToken,
+                };
+                let token: Secret = self.slots.get(slot)?;
+                EngineApi::open(host).await?.join_swarm(managers, &address.to_string(), &token).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn script(
+        &self,
+        host: &Connection,
+        name: &str,
+        text: &str,
+        args: &[String],
+        timeout: u64,
+    ) -> Result<(), StepError> {
+        let command = Command::script(text, args.iter().cloned()).timeout(Duration::from_secs(timeout));
+        let output = host.run(&command).await?;
+        if output.status != 0 {
+            // A script's name says more than `sh -s --`; both streams may hold the reason.
+            return Err(match host.failure(&command, output.status, &output) {
+                HostError::Failed { status, stderr, .. } => {
+                    let command = format!("{name} {}", args.join(" "));
+                    let stderr = format!("{}{}", tail(&output.stdout_text()), stderr);
+                    HostError::Failed { command, status, stderr }.into()
+                }
+                other => other.into(),
+            });
+        }
+        Ok(())
+    }
+
+    async fn put(&self, host: &Connection, file: &PutFile) -> Result<(), StepError> {
+        let (bytes, secrets) = self.slots.resolve(&file.content)?;
+        self.write(host, &file.path, file.mode, &file.owner, &bytes, &Content::fingerprint(&file.content), &secrets)
+            .await
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the parts of one file, used in three places here")]
+    async fn write(
+        &self,
+        host: &Connection,
+        path: &str,
+        mode: &str,
+        owner: &str,
+        bytes: &[u8],
+        source: &str,
+        secrets: &str,
+    ) -> Result<(), StepError> {
+        let sha256 = sha256_hex(bytes);
+        let record = Record {
+            path: path.to_owned(),
+            sha256: sha256.clone(),
+            source: source.to_owned(),
+            secrets: secrets.to_owned(),
+            by: self.by.clone(),
+            at: time::OffsetDateTime::now_utc().unix_timestamp(),
+        };
+        let argv = [
+            "sh",
+            "-c",
+            PUT_FILE,
+            "put-file",
+            path,
+            mode,
+            owner,
+            &sha256,
+            &record::key(path),
+            &json!(record).to_string(),
+        ];
+        let command = Command::new(argv).stdin(bytes).timeout(Duration::from_secs(600));
+        let output = host.run(&command).await?;
+        match output.status {
+            0 => Ok(()),
+            status => Err(match host.failure(&command, status, &output) {
+                HostError::Failed { status, stderr, .. } => {
+                    HostError::Failed { command: format!("writing {path}"), status, stderr }.into()
+                }
+                other => other.into(),
+            }),
+        }
+    }
+
+    /// Whether a host has left the run.
+    fn has_left(&self, host: &HostName) -> bool {
+        let given =
+            |step: &Step| self.states.iter().any(|(id, state)| *id == step.id && *state.borrow() == State::Given);
+        self.plan.steps_of(host).any(given)
+    }
+
+    async fn wait(&self, step: &Step, host: &Connection, question: &Question<'_>) -> Result<(), StepError> {
+        let end = Instant::now() + question.deadline;
+        let command = Command::new(question.argv.to_vec()).timeout(POLL_QUESTION.min(question.deadline));
+        loop {
+            let last_words = match host.run(&command).await {
+                Ok(output) => {
+                    let text = output.stdout_text();
+                    let peers = question.peers.iter().filter(|(peer, _)| !self.has_left(peer)).map(|(_, word)| word);
+                    let missing: Vec<&str> = question
+                        .expect
+                        .iter()
+                        .chain(peers)
+                        .filter(|word| !text.contains(word.as_str()))
+                        .map(String::as_str)
+                        .collect();
+                    match (output.status, missing.is_empty()) {
+                        (0, true) => return Ok(()),
+                        (0, false) => format!("{}\n(still missing: {})", text.trim_end(), missing.join(", ")),
+                        _ => format!("{}{text}", output.stderr_text()),
+                    }
+                }
+                // The host may be on its way back: a connection that is lost is asked again until the deadline.
+                Err(error @ (HostError::Disconnected { .. } | HostError::CommandTimedOut { .. })) => error.to_string(),
+                Err(error) => return Err(error.into()),
+            };
+            if Instant::now() >= end {
+                let words = tail(&last_words);
+                let last_words =
+                    if words.trim().is_empty() { String::new() } else { format!("\n{}", words.trim_end()) };
+                return Err(StepError::Waited { what: question.what.to_owned(), after: question.deadline, last_words });
+            }
+            self.events.emit(Event::StepProgress { host: step.host.clone(), what: question.what.to_owned() });
+            tokio::time::sleep(POLL).await;
+        }
+    }
+}
+
+/// A condition that is asked for until it holds.
+struct Question<'a> {
+    what: &'a str,
+    argv: &'a [String],
+    expect: &'a [String],
+    peers: &'a [(HostName, String)],
+    deadline: Duration,
+}
+
+fn tail(text: &str) -> String {
+    let mut at = text.len().saturating_sub(LAST_WORDS);
+    while !text.is_char_boundary(at) {
+        at += 1;
+    }
+    text[at..].to_owned()
+}

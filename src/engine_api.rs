@@ -1,0 +1,267 @@
+//! The engine's API on a host, over SSH: `bollard` on a private local socket, each connection of which is a remote
+//! `docker system dial-stdio`. That is what Docker's own client does, and it works for root and through sudo alike, where a
+//! forwarded socket needs the right to open it.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bollard::Docker;
+use bollard::models::{
+    ContainerCreateBody, EndpointIpamConfig, EndpointSettings, HostConfig, Ipam, IpamConfig, NetworkConnectRequest,
+    NetworkCreateRequest, NodeSpec, NodeSpecAvailabilityEnum, NodeSpecRoleEnum, RestartPolicy, RestartPolicyNameEnum,
+    SwarmInitRequest, SwarmJoinRequest,
+};
+use bollard::query_parameters::{
+    CreateContainerOptionsBuilder, DeleteNodeOptionsBuilder, RemoveContainerOptionsBuilder, UpdateNodeOptionsBuilder,
+};
+use tokio::io::copy_bidirectional;
+use tokio::net::{UnixListener, UnixStream};
+use tokio::task::JoinHandle;
+
+use crate::host::{Command, Connection};
+use crate::plan::{EngineCall, NodeUpdate, SwarmRole};
+use crate::secrets::Secret;
+
+/// Label of the container that keeps a network's sandbox alive; its value is the cluster.
+pub const KEEPER_LABEL: &str = "docker-cluster.keeper";
+
+/// How long one API call may take, in seconds. Loading an image over a slow line is the longest.
+const API_TIMEOUT: u64 = 600;
+
+/// How long a `dial-stdio` may live: as long as any run.
+const DIAL_LIFETIME: Duration = Duration::from_secs(4 * 3600);
+
+/// A call of the engine's API that failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ApiError {
+    /// The engine refused or did not answer.
+    #[error("the engine of the host says: {0}")]
+    Engine(String),
+    /// The socket on this machine.
+    #[error("cannot make the local socket for the engine's API: {0}")]
+    Local(#[from] std::io::Error),
+}
+
+impl From<bollard::errors::Error> for ApiError {
+    fn from(error: bollard::errors::Error) -> Self {
+        match error {
+            bollard::errors::Error::DockerResponseServerError { message, .. } => {
+                Self::Engine(crate::host::printable(message.as_bytes()))
+            }
+            other => Self::Engine(crate::host::printable(other.to_string().as_bytes())),
+        }
+    }
+}
+
+/// An open way to a host's engine.
+pub struct EngineApi {
+    /// The client.
+    pub docker: Docker,
+    socket: PathBuf,
+    bridge: JoinHandle<()>,
+}
+
+impl Drop for EngineApi {
+    fn drop(&mut self) {
+        self.bridge.abort();
+        let _ = std::fs::remove_file(&self.socket);
+    }
+}
+
+impl EngineApi {
+    /// Opens the way, and agrees with the engine on an API version.
+    pub async fn open(host: &Arc<Connection>) -> Result<Self, ApiError> {
+        let socket = host.socket_path();
+        let _ = std::fs::remove_file(&socket);
+        let listener = UnixListener::bind(&socket)?;
+        let host = Arc::clone(host);
+        let bridge = tokio::spawn(async move {
+            while let Ok((local, _)) = listener.accept().await {
+                tokio::spawn(bridge(Arc::clone(&host), local));
+            }
+        });
+        let text = socket.display().to_string();
+        let docker = Docker::connect_with_unix(&text, API_TIMEOUT, bollard::API_DEFAULT_VERSION);
+        // From here on the bridge is ended when this is dropped, also on an error.
+        let api = match docker {
+            Ok(docker) => Self { docker, socket, bridge },
+            Err(error) => {
+                bridge.abort();
+                let _ = std::fs::remove_file(&socket);
+                return Err(error.into());
+            }
+        };
+        let docker = api.docker.clone().negotiate_version().await?;
+        Ok(Self::with_client(api, docker))
+    }
+
+    fn with_client(mut api: Self, docker: Docker) -> Self {
+        api.docker = docker;
+        api
+    }
+
+    /// Obeys a call of the plan.
+    pub async fn call(&self, call: &EngineCall) -> Result<(), ApiError> {
+        match call {
+            EngineCall::CreateNetwork { name, subnet, options, attachable, labels } => {
+                let request = NetworkCreateRequest {
+                    name: name.clone(),
+                    driver: Some("overlay".to_owned()),
+                    attachable: attachable.then_some(true),
+                    ipam: Some(Ipam {
+                        config: Some(vec![IpamConfig { subnet: Some(subnet.clone()), ..Default::default() }]),
+                        ..Default::default()
+                    }),
+                    options: Some(to_hash(options)),
+                    labels: Some(to_hash(labels)),
+                    ..Default::default()
+                };
+                self.docker.create_network(request).await?;
+            }
+            EngineCall::RunKeeper { name, image, network, cluster } => {
+                self.run_keeper(name, image, network, cluster).await?;
+            }
+            EngineCall::InitSwarm { force_new_cluster, address, address_pool, data_path_port } => {
+                let request = SwarmInitRequest {
+                    listen_addr: Some("0.0.0.0:2377".to_owned()),
+                    advertise_addr: Some(address.to_string()),
+                    data_path_addr: Some(address.to_string()),
+                    data_path_port: Some(u32::from(*data_path_port)),
+                    default_addr_pool: address_pool.clone().map(|pool| vec![pool]),
+                    // A /24 each, as Docker's own default.
+                    subnet_size: address_pool.as_ref().map(|_| 24),
+                    force_new_cluster: force_new_cluster.then_some(true),
+                    ..Default::default()
+                };
+                self.docker.init_swarm(request).await?;
+            }
+            EngineCall::Connect { network, container, address, aliases } => {
+                let ipam =
+                    address.clone().map(|ip| EndpointIpamConfig { ipv4_address: Some(ip), ..Default::default() });
+                let endpoint =
+                    EndpointSettings { ipam_config: ipam, aliases: Some(aliases.clone()), ..Default::default() };
+                let request = NetworkConnectRequest { container: container.clone(), endpoint_config: Some(endpoint) };
+                match self.docker.connect_network(network, request).await.map_err(ApiError::from) {
+                    Err(ApiError::Engine(words)) if words.contains("already exists in network") => {}
+                    other => other?,
+                }
+            }
+            EngineCall::UpdateNode(update) => self.update_node(update).await?,
+            EngineCall::RemoveNode { id } => {
+                let force = DeleteNodeOptionsBuilder::default().force(true).build();
+                match self.docker.delete_node(id, Some(force)).await {
+                    Ok(()) | Err(bollard::errors::Error::DockerResponseServerError { status_code: 404, .. }) => {}
+                    Err(error) => return Err(error.into()),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn run_keeper(&self, name: &str, image: &str, network: &str, cluster: &str) -> Result<(), ApiError> {
+        let force = RemoveContainerOptionsBuilder::default().force(true).build();
+        match self.docker.remove_container(name, Some(force)).await {
+            Ok(()) | Err(bollard::errors::Error::DockerResponseServerError { status_code: 404, .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let body = ContainerCreateBody {
+            image: Some(image.to_owned()),
+            entrypoint: Some(vec!["sleep".to_owned()]),
+            // The largest number of seconds that every sleep takes; the restart policy does the rest in 68 years.
+            cmd: Some(vec!["2147483647".to_owned()]),
+            // Process 1 ignores a signal that it does not handle, and the stop of the engine would wait ten seconds for it.
+            stop_signal: Some("SIGKILL".to_owned()),
+            labels: Some(HashMap::from([(KEEPER_LABEL.to_owned(), cluster.to_owned())])),
+            host_config: Some(HostConfig {
+                network_mode: Some(network.to_owned()),
+                restart_policy: Some(RestartPolicy {
+                    name: Some(RestartPolicyNameEnum::ALWAYS),
+                    maximum_retry_count: None,
+                }),
+                cap_drop: Some(vec!["ALL".to_owned()]),
+                readonly_rootfs: Some(true),
+                ..Default::default()
+            }),
+            ..Default::default()
+        };
+        let options = CreateContainerOptionsBuilder::default().name(name).build();
+        self.docker.create_container(Some(options), body).await?;
+        self.docker.start_container(name, None).await?;
+        Ok(())
+    }
+
+    /// The two join tokens of the swarm: manager's and worker's.
+    pub async fn join_tokens(&self) -> Result<(Secret, Secret), ApiError> {
+        let swarm = self.docker.inspect_swarm().await?;
+        let tokens = swarm.join_tokens.unwrap_or_default();
+        match (tokens.manager, tokens.worker) {
+            (Some(manager), Some(worker)) => Ok((Secret::new(manager), Secret::new(worker))),
+            _ => Err(ApiError::Engine("it keeps no join tokens; it may not be a manager any more".to_owned())),
+        }
+    }
+
+    /// Joins a swarm. An engine that needs longer than its own 20 s goes on in the background; the step after this one waits
+    /// for it.
+    pub async fn join_swarm(&self, managers: &[String], address: &str, token: &Secret) -> Result<(), ApiError> {
+        let request = SwarmJoinRequest {
+            listen_addr: Some("0.0.0.0:2377".to_owned()),
+            advertise_addr: Some(address.to_owned()),
+            data_path_addr: Some(address.to_owned()),
+            remote_addrs: Some(managers.to_vec()),
+            join_token: Some(token.expose().to_owned()),
+        };
+        match self.docker.join_swarm(request).await.map_err(ApiError::from) {
+            Err(ApiError::Engine(text)) if text.contains("Timeout was reached before node") => Ok(()),
+            // Never let a refused token travel on in an error text.
+            Err(ApiError::Engine(text)) => Err(ApiError::Engine(text.replace(token.expose(), "[token]"))),
+            other => other,
+        }
+    }
+
+    async fn update_node(&self, update: &NodeUpdate) -> Result<(), ApiError> {
+        let nodes = self.docker.list_nodes(None).await?;
+        let is_it = |node: &bollard::models::Node| {
+            let name = node.description.as_ref().and_then(|description| description.hostname.as_deref());
+            let down =
+                node.status.as_ref().and_then(|status| status.state).is_some_and(|state| state.to_string() == "down");
+            // A host that left and came back leaves its old entry behind, which is down.
+            node.id.as_ref() == Some(&update.node) || name == Some(update.node.as_str()) && !down
+        };
+        let wanted = &update.node;
+        let node =
+            nodes.into_iter().find(is_it).ok_or_else(|| ApiError::Engine(format!("no node is called {wanted}")))?;
+        let (Some(id), Some(version), Some(spec)) = (node.id, node.version.and_then(|v| v.index), node.spec) else {
+            return Err(ApiError::Engine(format!("the entry of node {wanted} is incomplete")));
+        };
+        let mut labels = spec.labels.unwrap_or_default();
+        labels.extend(to_hash(&update.labels));
+        let role = match update.role {
+            Some(SwarmRole::Manager) => Some(NodeSpecRoleEnum::MANAGER),
+            Some(SwarmRole::Worker) => Some(NodeSpecRoleEnum::WORKER),
+            None => spec.role,
+        };
+        let availability = if update.drain { Some(NodeSpecAvailabilityEnum::DRAIN) } else { spec.availability };
+        let spec = NodeSpec { labels: Some(labels), role, availability, ..spec };
+        let options = UpdateNodeOptionsBuilder::default().version(i64::try_from(version).unwrap_or(i64::MAX)).build();
+        self.docker.update_node(&id, spec, options).await?;
+        Ok(())
+    }
+}
+
+fn to_hash(map: &BTreeMap<String, String>) -> HashMap<String, String> {
+    map.iter().map(|(key, value)| (key.clone(), value.clone())).collect()
+}
+
+async fn bridge(host: Arc<Connection>, mut local: UnixStream) {
+    let command = Command::new(["docker", "system", "dial-stdio"]).timeout(DIAL_LIFETIME);
+    let Ok(mut remote) = host.stream(&command).await else {
+        return;
+    };
+    if let (Some(stdin), Some(stdout)) = (remote.stdin(), remote.stdout()) {
+        let mut remote = tokio::io::join(stdout, stdin);
+        // Either side may end the connection; the other sees it end.
+        let _ = copy_bidirectional(&mut local, &mut remote).await;
+    }
+}
