@@ -1,0 +1,89 @@
+//! The command line: clap types only. The doc comments here are the help texts.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::ui::ColourChoice;
+
+/// Connect the Docker hosts you already have: one inventory, plain SSH, an overlay network, and proof that it works.
+#[derive(Debug, Parser)]
+#[command(name = "docker-cluster", version, propagate_version = true, max_term_width = 100)]
+#[command(
+    after_help = "Exit codes: 0 done, 1 failed, 2 usage or inventory, 3 changes pending (plan --exit-code), 4 some pair does not reach, 5 another run holds the cluster."
+)]
+pub struct Cli {
+    /// What applies to every command.
+    #[command(flatten)]
+    pub global: Global,
+    /// The command.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What applies to every command.
+#[derive(Debug, Clone, Args)]
+pub struct Global {
+    /// The inventory.
+    #[arg(short, long, global = true, value_name = "FILE", env = "DOCKER_CLUSTER_FILE", default_value = crate::inventory::DEFAULT_FILE)]
+    pub file: PathBuf,
+    /// Only these hosts: names, globs and @tags, separated by commas, such as `a,web-*,@db`.
+    #[arg(long, global = true, value_name = "HOSTS")]
+    pub on: Option<String>,
+    /// What results look like.
+    #[arg(long, global = true, value_enum, default_value_t)]
+    pub output: Output,
+    /// When to use colour.
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN")]
+    pub color: ColourChoice,
+    /// More on standard error: -v for information, -vv for everything.
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+}
+
+/// What results look like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum Output {
+    /// For people.
+    #[default]
+    Text,
+    /// For programs; documented in the README.
+    Json,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Print a commented inventory to start from
+    Init(crate::commands::init::Init),
+    /// Show what `up` would change on each host and why; touches nothing
+    Plan(crate::commands::plan::PlanArgs),
+    /// Plan, ask, apply, verify
+    Up(crate::commands::up::Up),
+    /// Prove that every host reaches every other by name, and say why where not
+    Verify(crate::commands::verify::Verify),
+    /// Measure what the network costs: latency, requests and throughput, against the bare underlay
+    Bench(crate::commands::bench::Bench),
+    /// Print the exports that point Docker's client at a host
+    Env(crate::commands::env::Env),
+    /// Take a host out of its swarm: drain, demote, leave, remove
+    Rm(crate::commands::rm::Rm),
+    /// Move from an overlay over a store to swarm mode, or back
+    Migrate(crate::commands::migrate::Migrate),
+    /// List the hosts and their state
+    Ls,
+    /// Run a command, or a shell, on a host
+    Ssh(crate::commands::ssh::Ssh),
+    /// Throwaway hosts on this machine's Docker engine
+    Lab(crate::commands::lab::LabArgs),
+    /// Close the SSH connections that earlier commands left open
+    Disconnect,
+    /// Print the JSON Schema of the inventory
+    Schema,
+    /// What the ssh that `env` makes runs
+    #[command(hide = true, name = "docker-ssh")]
+    DockerSsh(crate::commands::docker_ssh::DockerSsh),
+    /// Print what Docker's client asks of a plugin
+    #[command(hide = true, name = "docker-cli-plugin-metadata")]
+    PluginMetadata,
+}

@@ -1,0 +1,89 @@
+//! `ls`: the hosts and their state.
+
+use serde_json::{Value, json};
+
+use super::{ask, load, select};
+use crate::cli::{Global, Output};
+use crate::error::{Error, Exit};
+use crate::facts::Facts;
+use crate::inventory::{HostSpec, Inventory};
+use crate::stores::consul;
+use crate::ui::{Progress, Tone, Ui, table, width};
+
+/// Runs it.
+pub async fn run(global: &Global, ui: Ui) -> Result<Exit, Error> {
+    let inventory = load(global)?;
+    let selected = select(&inventory, global)?;
+    let progress = Progress::start(ui);
+    let asked = ask(&selected, progress.events()).await;
+    progress.finish().await;
+    let asked = asked?;
+    let hosts: Vec<Value> = selected
+        .iter()
+        .map(|host| match asked.facts.iter().find(|(name, _)| *name == host.name) {
+            Some((_, facts)) => describe(&inventory, host, facts),
+            None => {
+                let error = asked
+                    .unreached
+                    .iter()
+                    .find(|unreached| unreached.host == host.name)
+                    .map(|unreached| unreached.error.clone());
+                json!({"name": host.name, "address": host.ssh.address, "state": "unreachable", "error": error})
+            }
+        })
+        .collect();
+    match global.output {
+        Output::Json => ui.json(&json!({"cluster": inventory.cluster, "hosts": hosts})),
+        Output::Text => {
+            let columns = ["name", "address", "state", "engine", "kernel", "store", "network"];
+            let rows = hosts.iter().map(|host| columns.iter().map(|column| cell(host, column)).collect()).collect();
+            ui.print(&table(&columns.map(str::to_uppercase).each_ref().map(String::as_str), rows, ui.out, width()));
+        }
+    }
+    Ok(if asked.unreached.is_empty() { Exit::Done } else { Exit::Failed })
+}
+
+fn cell(host: &Value, column: &str) -> (String, Tone) {
+    let text = host.get(column).and_then(Value::as_str).unwrap_or("-").to_owned();
+    let tone = match (column, text.as_str()) {
+        ("state", "up") => Tone::Good,
+        ("state", _) => Tone::Bad,
+        (_, "-") => Tone::Dim,
+        _ => Tone::Plain,
+    };
+    (text, tone)
+}
+
+fn describe(inventory: &Inventory, host: &HostSpec, facts: &Facts) -> Value {
+    let engine = facts.engine.as_ref();
+    let state = match engine {
+        None => "no engine",
+        Some(engine) if engine.is_up() => "up",
+        Some(_) => "engine down",
+    };
+    let swarm = engine.map(crate::facts::Engine::swarm).unwrap_or_default();
+    let store = match (consul::is_server(facts), facts.store.ready) {
+        (Some(true), true) => Some("consul server".to_owned()),
+        (Some(false), true) => Some("consul client".to_owned()),
+        (Some(_), false) => Some("consul, no leader".to_owned()),
+        (None, _) if swarm.is_manager => Some("swarm manager".to_owned()),
+        (None, _) if swarm.is_member() => Some("swarm worker".to_owned()),
+        (None, _) => None,
+    };
+    let name = inventory.network.name.as_str();
+    let network = match engine.and_then(|engine| engine.network(name)) {
+        Some(network) => Some(format!("{name} ({})", network.driver)),
+        // A worker knows the network only while a container of its own is on it.
+        None if swarm.is_member() && !swarm.is_manager => Some(format!("{name} (on demand)")),
+        None => None,
+    };
+    json!({
+        "name": host.name,
+        "address": host.ssh.address,
+        "state": state,
+        "engine": engine.map(|engine| engine.version_text.clone()),
+        "kernel": facts.kernel_text,
+        "store": store,
+        "network": network,
+    })
+}

@@ -1,0 +1,203 @@
+//! The commands: one verb, one file.
+
+pub mod bench;
+pub mod carry_out;
+pub mod docker_ssh;
+pub mod env;
+pub mod init;
+pub mod lab;
+pub mod ls;
+pub mod migrate;
+pub mod plan;
+pub mod rm;
+pub mod ssh;
+pub mod up;
+pub mod verify;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use crate::cli::{Cli, Command, Global};
+use crate::error::{Error, Exit};
+use crate::event::{Event, Events};
+use crate::facts::{self, Facts, FactsError};
+use crate::host::{Connection, Connector, HostError, Hosts, Liveness};
+use crate::inventory::{DEFAULT_FILE, Filter, HostName, HostSpec, Inventory};
+use crate::plan::Unreached;
+use crate::ui::Ui;
+
+/// Runs a command.
+pub async fn run(cli: Cli, ui: Ui) -> Result<Exit, Error> {
+    let global = &cli.global;
+    match cli.command {
+        Command::Init(args) => init::run(&args, ui),
+        Command::Plan(args) => plan::run(&args, global, ui).await,
+        Command::Up(args) => up::run(&args, global, ui).await,
+        Command::Verify(args) => verify::run(&args, global, ui).await,
+        Command::Bench(args) => bench::run(&args, global, ui).await,
+        Command::Env(args) => env::run(&args, global, ui),
+        Command::Ls => ls::run(global, ui).await,
+        Command::Ssh(args) => ssh::run(&args, global).await,
+        Command::Lab(args) => lab::run(&args, global, ui).await,
+        Command::DockerSsh(args) => docker_ssh::run(&args, global),
+        Command::Rm(args) => rm::run(&args, global, ui).await,
+        Command::Migrate(args) => migrate::run(&args, global, ui).await,
+        Command::Disconnect => {
+            let count = crate::host::disconnect_all()
+                .await
+                .map_err(|error| Error::failed("cannot close the connections").because(error))?;
+            ui.note(&format!("Closed {count} connections."));
+            Ok(Exit::Done)
+        }
+        Command::Schema => {
+            ui.json(&Inventory::schema());
+            Ok(Exit::Done)
+        }
+        Command::PluginMetadata => {
+            ui.json(&serde_json::json!({
+                "SchemaVersion": "0.1.0",
+                "Vendor": "docker-cluster",
+                "Version": env!("CARGO_PKG_VERSION"),
+                "ShortDescription": "Connect Docker hosts over SSH",
+            }));
+            Ok(Exit::Done)
+        }
+    }
+}
+
+/// Reads the inventory.
+pub fn load(global: &Global) -> Result<Inventory, Error> {
+    let file = global.file.display().to_string();
+    let source = std::fs::read_to_string(&global.file).map_err(|error| {
+        let error = Error::Message {
+            what: format!("cannot read the inventory {file}"),
+            cause: Some(error.to_string()),
+            hint: None,
+            exit: Exit::Usage,
+        };
+        let hint = if file == DEFAULT_FILE {
+            "name one with -f FILE, or start one: `docker-cluster init ADDRESS... > cluster.yaml`"
+        } else {
+            "check the path"
+        };
+        error.hint(hint)
+    })?;
+    Inventory::parse(&source, &file).map_err(|error| Error::Inventory(Box::new(error)))
+}
+
+/// The hosts that `--on` selects.
+pub fn select<'a>(inventory: &'a Inventory, global: &Global) -> Result<Vec<&'a HostSpec>, Error> {
+    let filter = match &global.on {
+        Some(text) => Filter::parse(text).map_err(|error| Error::usage(format!("--on: {error}")))?,
+        None => Filter::default(),
+    };
+    filter.select(inventory).map_err(|error| Error::usage(format!("--on: {error}")))
+}
+
+/// The host of that name.
+pub fn host<'a>(inventory: &'a Inventory, name: &str) -> Result<&'a HostSpec, Error> {
+    inventory.host(name).ok_or_else(|| {
+        let known: Vec<&str> = inventory.hosts.iter().map(|host| host.name.as_str()).collect();
+        Error::usage(format!("no host is called `{name}`")).hint(format!("the inventory has {}", known.join(", ")))
+    })
+}
+
+/// The connected hosts, their facts, and those that could not be asked.
+#[derive(Debug, Default)]
+pub struct Asked {
+    /// Connections.
+    pub hosts: Hosts,
+    /// Facts, in the inventory's order.
+    pub facts: Vec<(HostName, Facts)>,
+    /// The others.
+    pub unreached: Vec<Unreached>,
+}
+
+impl Asked {
+    /// Those that could not be asked, with why.
+    #[must_use]
+    pub fn unreached_by_name(&self) -> BTreeMap<HostName, String> {
+        self.unreached.iter().map(|unreached| (unreached.host.clone(), unreached.error.clone())).collect()
+    }
+}
+
+/// Connects to hosts and asks for their facts, all at once.
+pub async fn ask(specs: &[&HostSpec], events: &Events) -> Result<Asked, Error> {
+    let connector = Connector::new().map_err(|error| Error::failed("cannot prepare SSH").because(error))?;
+    let each = specs.iter().map(|spec| async {
+        events.emit(Event::Connecting(spec.name.clone()));
+        (*spec, ask_one(&connector, spec).await)
+    });
+    let mut asked = Asked::default();
+    for (spec, result) in futures_util::future::join_all(each).await {
+        match result {
+            Ok((connection, facts)) => {
+                events.emit(Event::Gathered(spec.name.clone()));
+                asked.hosts.insert(spec.name.clone(), Arc::new(connection));
+                asked.facts.push((spec.name.clone(), facts));
+            }
+            Err(error) => {
+                let hint = match &error {
+                    FactsError::Host(error) => error.hint(),
+                    FactsError::Garbled(_) => {
+                        "look at the host by hand; its login shell may print something".to_owned()
+                    }
+                };
+                let unreached = Unreached { host: spec.name.clone(), error: error.to_string(), hint };
+                events.emit(Event::Unreached {
+                    host: unreached.host.clone(),
+                    error: unreached.error.clone(),
+                    hint: unreached.hint.clone(),
+                });
+                asked.unreached.push(unreached);
+            }
+        }
+    }
+    Ok(asked)
+}
+
+async fn ask_one(connector: &Connector, spec: &HostSpec) -> Result<(Connection, Facts), FactsError> {
+    let connection = connector.connect(spec).await?;
+    match facts::gather(&connection).await {
+        // A connection that an earlier command left may be to a host that has rebooted since.
+        Err(FactsError::Host(HostError::Disconnected { .. } | HostError::CommandTimedOut { .. }))
+            if connection.liveness == Liveness::Reused =>
+        {
+            let connection = connector.reconnect(spec).await?;
+            let facts = facts::gather(&connection).await?;
+            Ok((connection, facts))
+        }
+        Err(error) => Err(error),
+        Ok(facts) => Ok((connection, facts)),
+    }
+}
+
+/// Turns true at the first Ctrl-C or SIGTERM; the second ends the program at once.
+#[must_use]
+pub fn stop_signal(events: Events) -> watch::Receiver<bool> {
+    let (sender, receiver) = watch::channel(false);
+    tokio::spawn(async move {
+        wait_for_signal().await;
+        events.emit(Event::Note(
+            "Stopping: the steps that run are finished first. Once more to stop at once.".to_owned(),
+        ));
+        drop(events);
+        sender.send_replace(true);
+        wait_for_signal().await;
+        std::process::exit(i32::from(Exit::Failed as u8));
+    });
+    receiver
+}
+
+async fn wait_for_signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut term) = signal(SignalKind::terminate()) else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = term.recv() => {}
+    }
+}

@@ -1,0 +1,44 @@
+//! `rm`: takes a host out of its swarm.
+
+use clap::Args;
+
+use super::carry_out::{Job, carry_out, check_consent};
+use super::{ask, host, load};
+use crate::cli::{Global, Output};
+use crate::error::{Error, Exit};
+use crate::inventory::HostSpec;
+use crate::plan::{World, plan_removal};
+use crate::ui::{Progress, Ui};
+
+/// Arguments of `rm`.
+#[derive(Debug, Args)]
+pub struct Rm {
+    /// The host
+    pub host: String,
+    /// Do not ask
+    #[arg(short, long)]
+    pub yes: bool,
+}
+
+/// Runs it.
+pub async fn run(args: &Rm, global: &Global, ui: Ui) -> Result<Exit, Error> {
+    let inventory = load(global)?;
+    let target = host(&inventory, &args.host)?.name.clone();
+    check_consent("rm", args.yes)?;
+    let progress = Progress::start(ui);
+    let all: Vec<&HostSpec> = inventory.hosts.iter().collect();
+    let asked = ask(&all, progress.events()).await;
+    progress.finish().await;
+    let asked = asked?;
+    let world = World::new(&inventory, &asked.facts, asked.unreached.clone());
+    let plan = plan_removal(&world, &target);
+    let job = Job { command: "rm", inventory: &inventory, asked: &asked, plan: &plan, yes: args.yes, prove: false };
+    let exit = carry_out(&job, global, ui).await?;
+    if exit == Exit::Done && global.output == Output::Text {
+        ui.note(&format!(
+            "{target} is out. Remove it from {} as well, or the next `up` joins it again.",
+            global.file.display()
+        ));
+    }
+    Ok(exit)
+}

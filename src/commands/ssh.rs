@@ -1,0 +1,39 @@
+//! `ssh`: a command, or a shell, on a host.
+
+use clap::Args;
+
+use super::{host, load};
+use crate::cli::Global;
+use crate::error::{Error, Exit};
+use crate::host::ssh_arguments;
+
+/// Arguments of `ssh`.
+#[derive(Debug, Args)]
+pub struct Ssh {
+    /// The host
+    pub host: String,
+    /// The command; a shell without one
+    #[arg(last = true)]
+    pub command: Vec<String>,
+}
+
+/// Runs it. The exit status is the command's own.
+pub async fn run(args: &Ssh, global: &Global) -> Result<Exit, Error> {
+    let inventory = load(global)?;
+    let host = host(&inventory, &args.host)?;
+    let failed = |error: std::io::Error| Error::failed("cannot run ssh").because(error);
+    let arguments = ssh_arguments(&host.ssh).map_err(|error| Error::failed("cannot prepare ssh").because(error))?;
+    let mut ssh = tokio::process::Command::new("ssh");
+    // A person may be asked for what a program may not: a password, the passphrase of a key. The first of two values counts.
+    ssh.args(["-o", "BatchMode=no"]).args(arguments).arg("--").arg(&host.ssh.address);
+    if !args.command.is_empty() {
+        let line = shlex::try_join(args.command.iter().map(String::as_str))
+            .map_err(|_| Error::usage("the command holds a NUL byte"))?;
+        ssh.arg(line);
+    }
+    let status = ssh.status().await.map_err(failed)?;
+    match status.code() {
+        Some(0) => Ok(Exit::Done),
+        code => std::process::exit(code.unwrap_or(i32::from(Exit::Failed as u8))),
+    }
+}
