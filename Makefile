@@ -1,0 +1,27 @@
+# make demo     three throwaway hosts, made into a cluster for real
+# make test     all tests, the lab included
+# make build    the program, optimised
+# make install  the program as a plugin of Docker's client: `docker cluster`
+#
+# demo and test install what they need on Debian and Ubuntu, and elsewhere say what is missing.
+PLUGINS ?= $(HOME)/.docker/cli-plugins
+
+.PHONY: demo test test-quick build install
+
+demo: build
+	scripts/demo
+
+test: test-quick
+	scripts/prepare
+	cargo test --locked --test lab -- --ignored --test-threads=1
+
+# What needs no hosts.
+test-quick:
+	cargo test --locked
+
+build:
+	cargo build --release --locked
+
+install: build
+	mkdir -p "$(PLUGINS)"
+	install -m 0755 target/release/docker-cluster "$(PLUGINS)/docker-cluster"

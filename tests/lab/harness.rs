@@ -1,0 +1,192 @@
+//! A lab for a test: made here, removed when dropped, also after a panic.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+/// How long anything may take before a test gives up on it. Nothing here takes more than two minutes on two cores.
+const PATIENCE: Duration = Duration::from_secs(240);
+
+/// A lab.
+pub struct Lab {
+    name: String,
+    folder: tempfile::TempDir,
+}
+
+/// What a command of docker-cluster gave back.
+pub struct Ran {
+    /// Exit code.
+    pub code: i32,
+    /// Standard output.
+    pub out: String,
+    /// Standard error.
+    pub err: String,
+}
+
+impl Ran {
+    /// Fails the test, with everything that was said, unless the exit code is this.
+    pub fn expect(self, code: i32) -> Self {
+        assert_eq!(self.code, code, "exit code\n--- stdout\n{}\n--- stderr\n{}", self.out, self.err);
+        self
+    }
+
+    /// The JSON document on standard output.
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {}\n{}", self.out, self.err))
+    }
+}
+
+impl From<Output> for Ran {
+    fn from(output: Output) -> Self {
+        Self {
+            code: output.status.code().unwrap_or(-1),
+            out: String::from_utf8_lossy(&output.stdout).into_owned(),
+            err: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+}
+
+/// docker-cluster with arguments.
+pub fn docker_cluster(arguments: &[&str]) -> Ran {
+    Command::new(env!("CARGO_BIN_EXE_docker-cluster"))
+        .args(arguments)
+        .env_remove("DOCKER_CLUSTER_FILE")
+        .output()
+        .unwrap()
+        .into()
+}
+
+/// Docker's client on this machine; it must succeed.
+pub fn docker(arguments: &[&str]) -> String {
+    let ran: Ran = Command::new("docker").args(arguments).output().unwrap().into();
+    assert_eq!(ran.code, 0, "docker {arguments:?}\n{}{}", ran.out, ran.err);
+    ran.out
+}
+
+impl Lab {
+    /// Makes a lab. Its name holds the process id, so that two runs do not meet.
+    pub fn up(name: &str, arguments: &[&str]) -> Self {
+        let lab = Self { name: format!("t{}-{name}", std::process::id()), folder: tempfile::tempdir().unwrap() };
+        let file = lab.file();
+        let mut all = vec!["lab", "up", "--name", &lab.name, "--inventory", file.to_str().unwrap()];
+        all.extend(arguments);
+        docker_cluster(&all).expect(0);
+        lab
+    }
+
+    /// The inventory.
+    pub fn file(&self) -> PathBuf {
+        self.folder.path().join("cluster.yaml")
+    }
+
+    /// Name of a host, from 1.
+    pub fn host(&self, number: usize) -> String {
+        format!("{}-{number}", self.name)
+    }
+
+    /// A command of docker-cluster on this lab's inventory.
+    pub fn run(&self, arguments: &[&str]) -> Ran {
+        self.run_with(&self.file(), arguments)
+    }
+
+    /// A command of docker-cluster on another inventory.
+    pub fn run_with(&self, file: &Path, arguments: &[&str]) -> Ran {
+        let mut all = vec!["-f", file.to_str().unwrap()];
+        all.extend(arguments);
+        docker_cluster(&all)
+    }
+
+    /// Another inventory, made of this lab's by a change of its text.
+    pub fn variant(&self, name: &str, change: impl FnOnce(String) -> String) -> PathBuf {
+        let path = self.folder.path().join(name);
+        std::fs::write(&path, change(std::fs::read_to_string(self.file()).unwrap())).unwrap();
+        path
+    }
+
+    /// The inventory without its hosts from this number on.
+    pub fn first_hosts(&self, count: usize) -> PathBuf {
+        let mark = format!("  - name: {}\n", self.host(count + 1));
+        self.variant(&format!("first-{count}.yaml"), |text| text.split(&mark).next().unwrap().to_owned())
+    }
+
+    /// Runs a shell line on a host, as root, not through docker-cluster; it must succeed.
+    pub fn sh(&self, host: usize, line: &str) -> String {
+        docker(&["exec", &self.host(host), "sh", "-c", line])
+    }
+
+    /// Runs a shell line that may fail, for a question that is asked until the answer is yes.
+    pub fn ask(&self, host: usize, line: &str) -> Result<String, String> {
+        let ran: Ran =
+            Command::new("docker").args(["exec", &self.host(host), "sh", "-c", line]).output().unwrap().into();
+        if ran.code == 0 { Ok(ran.out) } else { Err(ran.out + &ran.err) }
+    }
+
+    /// Asks until the answer is yes. What the question cannot find out yet is a no.
+    pub fn eventually(&self, what: &str, mut question: impl FnMut() -> Result<(), String>) {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            match question() {
+                Ok(()) => return,
+                Err(last) => assert!(Instant::now() < end, "waited for: {what}\nlast: {last}"),
+            }
+            std::thread::sleep(Duration::from_millis(500));
+        }
+    }
+
+    /// Everything of a host that `plan` must not touch: configuration with checksums, the engine's files, and processes with their
+    /// start times. Left out: the processes of the look itself and of its SSH session.
+    pub fn fingerprint(&self, host: usize) -> String {
+        self.sh(
+            host,
+            "find /etc /usr/local /root /home -type f -exec sha256sum {} + | sort; \
+             find /var/lib/docker /var/lib/docker-cluster* -maxdepth 3 2>/dev/null | sort; \
+             for p in /proc/[0-9]*; do \
+               name=$(cat $p/comm 2>/dev/null) || continue; \
+               case $name in sshd|sh|find|sort|cat|sha256sum|cut|sftp-server|systemd-logind|'(sd-pam)') continue;; esac; \
+               case $(cat $p/cgroup 2>/dev/null) in *user.slice*) continue;; esac; \
+               echo $name $(cut -d' ' -f22 $p/stat); done | sort",
+        )
+    }
+
+    /// The matrix must be green, with every ordered pair in it, and nothing left of the look.
+    pub fn assert_green(&self, file: &Path, hosts: usize) {
+        self.assert_reachable(file, hosts);
+        for host in 1..=hosts {
+            let left = self.sh(host, "docker ps -aq --filter label=docker-cluster.probe");
+            assert_eq!(left, "", "probe containers are left on host {host}");
+        }
+    }
+
+    /// The same where somebody else may be looking too, and have probes.
+    pub fn assert_reachable(&self, file: &Path, hosts: usize) {
+        let ran = self.run_with(file, &["verify", "--output", "json"]).expect(0);
+        let document = ran.json();
+        let pairs = document["pairs"].as_array().unwrap();
+        assert_eq!(pairs.len(), hosts * (hosts - 1));
+        for pair in pairs {
+            assert_eq!(pair["ok"], true, "{pair}");
+            assert!(pair["latency_ms"].as_f64().unwrap() > 0.0, "{pair}");
+            assert!(pair["cause"].is_null(), "{pair}");
+        }
+    }
+
+    /// A plan with nothing in it.
+    pub fn assert_nothing_to_do(&self, file: &Path) {
+        let ran = self.run_with(file, &["plan", "--exit-code", "--output", "json"]).expect(0);
+        assert_eq!(ran.json()["steps"].as_array().unwrap().len(), 0, "{}", ran.out);
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        let ran = docker_cluster(&["lab", "down", "--name", &self.name]);
+        if !std::thread::panicking() {
+            assert_eq!(ran.code, 0, "{}", ran.err);
+            let left = docker(&["ps", "-aq", "--filter", &format!("label=docker-cluster.lab={}", self.name)]);
+            assert_eq!(left, "", "lab down leaves nothing");
+            assert!(!self.file().exists(), "lab down removes the inventory that it wrote");
+        }
+    }
+}

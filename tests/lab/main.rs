@@ -1,0 +1,11 @@
+//! The lab: real engines, a real store, real SSH, real overlay traffic.
+//!
+//! These tests need a Docker engine and are ignored unless asked for; `make test` asks for them. Each is a story on one lab,
+//! because what a host has become is what the next command meets.
+
+mod access;
+mod harness;
+mod migrate;
+mod overlay;
+mod swarm;
+mod verify;
