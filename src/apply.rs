@@ -4,19 +4,32 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use tokio::sync::watch;
+use tokio::io::{AsyncBufRead, AsyncBufReadExt};
+use tokio::sync::{Mutex, MutexGuard, watch};
 
 use crate::engine_api::{ApiError, EngineApi};
 use crate::event::{Event, Events};
 use crate::host::{Command, Connection, HostError, Hosts};
 use crate::inventory::HostName;
-use crate::plan::{Action, Content, Plan, PutFile, SecretsFrom, Slot, Step, StepId, SwarmRole};
+use crate::plan::{Action, Content, Plan, PutFile, Restored, SecretsFrom, Slot, Step, StepId, SwarmRole, Undo};
 use crate::record::{self, Record, sha256_hex};
 use crate::secrets::{Secret, SecretsError, Slots, StoreBundle};
 use crate::stores::consul;
 
 /// Puts a file in place; see the script.
 const PUT_FILE: &str = include_str!("../templates/put-file.sh");
+
+/// Puts files back; see the script.
+const PUT_BACK: &str = include_str!("../templates/put-back.sh");
+
+/// Restores a file; see the script.
+const RESTORE: &str = include_str!("../templates/restore.sh");
+
+/// Writes down what is added to a host; see the script.
+const NOTE: &str = include_str!("../templates/note.sh");
+
+/// How many lines of a unit's journal are part of a report: what a daemon says when it gives up, and what led to it.
+const JOURNAL_LINES: &str = "12";
 
 /// Starts a unit; see the script.
 const SERVICE: &str = include_str!("../templates/service.sh");
@@ -29,6 +42,9 @@ const POLL: Duration = Duration::from_millis(250);
 
 /// How long one question of a poll may take: a daemon that hangs is asked again.
 const POLL_QUESTION: Duration = Duration::from_secs(15);
+
+/// How long a script may take that only moves small files, in seconds.
+const SHORT: u64 = 60;
 
 /// How many of a failed poll's last words are kept, in bytes: the reason is at the end.
 const LAST_WORDS: usize = 2000;
@@ -84,6 +100,14 @@ impl StepError {
     }
 }
 
+/// Whether a run goes on by itself.
+pub enum Pace {
+    /// It does.
+    Free,
+    /// It waits for a line of this before every step; the end of it stops the run. One step at a time, whatever the host.
+    StepByStep(Mutex<Box<dyn AsyncBufRead + Send + Unpin>>),
+}
+
 /// How a run ended.
 #[derive(Debug, Default, Clone)]
 pub struct Outcome {
@@ -120,17 +144,19 @@ struct Run<'a> {
     states: Vec<(StepId, watch::Sender<State>)>,
     events: &'a Events,
     stop: watch::Receiver<bool>,
+    pace: &'a Pace,
     by: String,
 }
 
 /// Runs the plan. `stop` turns true when somebody asks to stop: steps that run are finished, no other begins.
-pub async fn apply(plan: &Plan, hosts: &Hosts, events: &Events, stop: watch::Receiver<bool>) -> Outcome {
+pub async fn apply(plan: &Plan, hosts: &Hosts, events: &Events, stop: watch::Receiver<bool>, pace: &Pace) -> Outcome {
     let run = Run {
         plan,
         slots: Slots::default(),
         states: plan.steps.iter().map(|step| (step.id, watch::Sender::new(State::Pending))).collect(),
         events,
         stop,
+        pace,
         by: who(),
     };
     let each = plan.hosts.iter().map(|host| run.host(host, hosts.get(host)));
@@ -186,7 +212,9 @@ impl Run<'_> {
             self.events.emit(Event::Skipped { host, why, because });
             return Err(());
         }
-        if *self.stop.borrow() {
+        // Held while the step runs: at the next question nothing is under way anywhere.
+        let (goes_on, _turn) = self.ask(&host, &why).await;
+        if !goes_on || *self.stop.borrow() {
             outcome.interrupted = true;
             return Err(());
         }
@@ -196,19 +224,44 @@ impl Run<'_> {
         };
         self.events.emit(Event::StepStarted { host: host.clone(), why: why.clone() });
         let began = Instant::now();
-        match self.obey(step, connection).await {
+        match self.obey(&step.host, &step.action, connection).await {
             Ok(()) => {
                 self.events.emit(Event::StepDone { host, why, took: began.elapsed() });
                 Ok(())
             }
             Err(error) => {
                 let hint = error.hint();
-                let error = error.to_string();
+                let mut error = error.to_string();
+                if let Some(undo) = &step.undo {
+                    self.events.emit(Event::RollingBack { host: host.clone(), why: why.clone() });
+                    error = self.roll_back(&step.host, undo, connection, error).await;
+                }
                 outcome.failed.push((host.clone(), error.clone()));
                 self.events.emit(Event::StepFailed { host, why, error, hint });
                 Err(())
             }
         }
+    }
+
+    /// Asks whether to go on, if somebody wants to be asked.
+    async fn ask(
+        &self,
+        host: &HostName,
+        why: &str,
+    ) -> (bool, Option<MutexGuard<'_, Box<dyn AsyncBufRead + Send + Unpin>>>) {
+        let Pace::StepByStep(input) = self.pace else { return (true, None) };
+        let mut input = input.lock().await;
+        if *self.stop.borrow() {
+            return (false, None);
+        }
+        self.events.emit(Event::Asking { host: host.clone(), why: why.to_owned() });
+        let mut line = String::new();
+        let mut stop = self.stop.clone();
+        let read = tokio::select! {
+            read = input.read_line(&mut line) => read.unwrap_or(0),
+            _ = stop.wait_for(|stop| *stop) => 0,
+        };
+        (read > 0 && !line.trim_start().starts_with(['q', 'n']), Some(input))
     }
 
     async fn wait_for_others(&self, step: &Step) -> Result<(), StepId> {
@@ -235,8 +288,27 @@ impl Run<'_> {
         }
     }
 
-    async fn obey(&self, step: &Step, host: &Arc<Connection>) -> Result<(), StepError> {
-        match &step.action {
+    /// Brings a host back to what worked. Returns the error with what became of it.
+    async fn roll_back(&self, name: &HostName, undo: &Undo, host: &Arc<Connection>, mut error: String) -> String {
+        // Before anything is restarted again: the last words are those of the failure.
+        let journal =
+            Command::new(["journalctl", "-q", "-u", undo.unit, "-n", JOURNAL_LINES, "--no-pager", "-o", "cat"]);
+        if let Ok(words) = host.run(&journal).await.map(|output| output.stdout_text())
+            && !words.trim().is_empty()
+            && !error.contains(words.trim())
+        {
+            error = format!("{error}\nThe last words of {}:\n{}", undo.unit, words.trim_end());
+        }
+        for action in &undo.actions {
+            if let Err(also) = self.obey(name, action, host).await {
+                return format!("{error}\n{name} could not be brought back to what worked: {also}");
+            }
+        }
+        format!("{error}\n{name} is back to what worked before.")
+    }
+
+    async fn obey(&self, name: &HostName, action: &Action, host: &Arc<Connection>) -> Result<(), StepError> {
+        match action {
             Action::Run { argv, timeout } => {
                 host.check(&Command::new(argv.clone()).timeout(Duration::from_secs(*timeout))).await?;
             }
@@ -246,13 +318,19 @@ impl Run<'_> {
                 self.script(host, "systemctl", SERVICE, &args, *timeout).await?;
             }
             Action::PutFile(file) => self.put(host, file).await?,
+            Action::PutBack { paths } => {
+                let args: Vec<String> = paths.iter().flat_map(|path| [record::key(path), path.clone()]).collect();
+                self.script(host, "put-back", PUT_BACK, &args, SHORT).await?;
+            }
+            Action::Restore { path, present, into } => self.restore(host, path, present, into).await?,
+            Action::Note { lines } => self.script(host, "note", NOTE, lines, SHORT).await?,
             Action::Secrets(SecretsFrom::Mint) => self.slots.fill_store(StoreBundle::mint(&self.plan.cluster)?)?,
             Action::Secrets(SecretsFrom::Fetch) => {
                 let json = host.check(&Command::new(["cat", SECRETS_PATH])).await?;
                 self.slots.fill_store(StoreBundle::parse(&json)?)?;
             }
-            Action::IssueCertificate { common_name, dns_names, addresses, cert_path, key_path, owner } => {
-                let (cert, key) = self.slots.bundle()?.issue(common_name, dns_names, addresses)?;
+            Action::IssueCertificate { days, common_name, dns_names, addresses, cert_path, key_path, owner } => {
+                let (cert, key) = self.slots.bundle()?.issue(common_name, dns_names, addresses, *days)?;
                 // The key first: a certificate without its key would look whole to the next plan.
                 self.write(host, key_path, "0640", owner, key.expose().as_bytes(), "key", "").await?;
                 self.write(host, cert_path, "0644", owner, cert.as_bytes(), "certificate", "").await?;
@@ -268,7 +346,7 @@ impl Run<'_> {
             Action::Consul(call) => consul::call(host, &self.slots, call).await?,
             Action::WaitFor { what, argv, expect, peers, deadline } => {
                 let question = Question { what, argv, expect, peers, deadline: Duration::from_secs(*deadline) };
-                self.wait(step, host, &question).await?;
+                self.wait(name, host, &question).await?;
             }
             Action::FetchJoinTokens => {
                 let (manager, worker) = EngineApi::open(host).await?.join_tokens().await?;
@@ -362,6 +440,26 @@ impl Run<'_> {
         }
     }
 
+    async fn restore(&self, host: &Connection, path: &str, present: &str, into: &Restored) -> Result<(), StepError> {
+        let (way, text) = match into {
+            Restored::Original => ("original", ""),
+            Restored::Aside => ("aside", ""),
+            Restored::Merged(text) => ("merged", text.as_str()),
+        };
+        let argv = ["sh", "-c", RESTORE, "restore", &record::key(path), path, present, way];
+        let command = Command::new(argv).stdin(text.as_bytes());
+        let output = host.run(&command).await?;
+        match output.status {
+            0 => Ok(()),
+            status => Err(match host.failure(&command, status, &output) {
+                HostError::Failed { status, stderr, .. } => {
+                    HostError::Failed { command: format!("restoring {path}"), status, stderr }.into()
+                }
+                other => other.into(),
+            }),
+        }
+    }
+
     /// Whether a host has left the run.
     fn has_left(&self, host: &HostName) -> bool {
         let given =
@@ -369,7 +467,7 @@ impl Run<'_> {
         self.plan.steps_of(host).any(given)
     }
 
-    async fn wait(&self, step: &Step, host: &Connection, question: &Question<'_>) -> Result<(), StepError> {
+    async fn wait(&self, name: &HostName, host: &Connection, question: &Question<'_>) -> Result<(), StepError> {
         let end = Instant::now() + question.deadline;
         let command = Command::new(question.argv.to_vec()).timeout(POLL_QUESTION.min(question.deadline));
         loop {
@@ -400,7 +498,7 @@ impl Run<'_> {
                     if words.trim().is_empty() { String::new() } else { format!("\n{}", words.trim_end()) };
                 return Err(StepError::Waited { what: question.what.to_owned(), after: question.deadline, last_words });
             }
-            self.events.emit(Event::StepProgress { host: step.host.clone(), what: question.what.to_owned() });
+            self.events.emit(Event::StepProgress { host: name.clone(), what: question.what.to_owned() });
             tokio::time::sleep(POLL).await;
         }
     }

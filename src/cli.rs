@@ -68,6 +68,10 @@ pub enum Command {
     Env(crate::commands::env::Env),
     /// Take a host out of its swarm: drain, demote, leave, remove
     Rm(crate::commands::rm::Rm),
+    /// Take the cluster off its hosts: they become what they were before `up`
+    Down(crate::commands::down::Down),
+    /// Back up, restore and tidy the store
+    Store(crate::commands::store::StoreArgs),
     /// Move from an overlay over a store to swarm mode, or back
     Migrate(crate::commands::migrate::Migrate),
     /// List the hosts and their state

@@ -23,6 +23,13 @@ pub enum Event {
         /// What to do about it.
         hint: String,
     },
+    /// Somebody wants to be asked before this step.
+    Asking {
+        /// The host.
+        host: HostName,
+        /// The step's sentence.
+        why: String,
+    },
     /// A step began.
     StepStarted {
         /// The host.
@@ -56,6 +63,13 @@ pub enum Event {
         error: String,
         /// What to do about it.
         hint: String,
+    },
+    /// A step failed, and its host is brought back to what worked.
+    RollingBack {
+        /// The host.
+        host: HostName,
+        /// The step that failed.
+        why: String,
     },
     /// A host leaves the run because of another.
     Skipped {

@@ -112,6 +112,12 @@ impl Container {
     pub fn comes_back(&self) -> bool {
         matches!(self.restart.as_str(), "always" | "unless-stopped" | "on-failure")
     }
+
+    /// Whether it certainly does: `on-failure` leaves a container down that ends well when it is asked to stop.
+    #[must_use]
+    pub fn surely_comes_back(&self) -> bool {
+        matches!(self.restart.as_str(), "always" | "unless-stopped")
+    }
 }
 
 /// A network of the engine.
@@ -133,6 +139,8 @@ pub struct Network {
     pub attachable: bool,
     /// Its labels.
     pub labels: BTreeMap<String, String>,
+    /// Its endpoints as this engine knows them: id and name of the container.
+    pub endpoints: BTreeMap<String, String>,
 }
 
 /// The engine of a host.
@@ -301,6 +309,8 @@ pub struct StoreFacts {
     pub members: Vec<(String, String)>,
     /// The agent's certificate, in PEM.
     pub agent_cert: String,
+    /// The certificate that the engine shows to its agent, in PEM.
+    pub engine_cert: String,
     /// The CA's certificate, in PEM.
     pub ca_cert: String,
 }
@@ -366,16 +376,35 @@ pub struct Facts {
     pub files: BTreeMap<String, FileFact>,
     /// What docker-cluster has written here.
     pub records: Vec<Record>,
+    /// What was there before a file was first written, by the file's key in the record.
+    pub origins: BTreeMap<String, Origin>,
+    /// What docker-cluster added to this host beside files, as its record says: `package NAME`, `image NAME`, `network NAME`.
+    pub made: BTreeSet<String>,
+    /// The text of `daemon.json` before docker-cluster wrote it first; `None` if there was no file or nothing was written.
+    pub daemon_json_origin: Option<String>,
+    /// The text of `daemon.json` as docker-cluster last wrote it.
+    pub daemon_json_written: Option<String>,
     /// Id of the swarm that this engine is in, from its node certificate; workers do not tell it otherwise.
     pub swarm_cluster: Option<String>,
     /// Whether this engine is a manager by its node certificate, also while its quorum is lost.
     pub swarm_manager: bool,
+    /// When this engine's node certificate ends, in seconds since 1970.
+    pub swarm_certificate_ends: Option<i64>,
     /// The nodes of the swarm, as a manager sees them; empty elsewhere.
     pub nodes: Vec<Node>,
     /// What hung on the networks of this host when a migration began.
     pub migration: Option<crate::fabrics::migrate::Record>,
     /// Whether the store's system user exists.
     pub store_user: bool,
+}
+
+/// What was in the place of a file before docker-cluster wrote it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// Nothing.
+    Absent,
+    /// A file, which is kept.
+    File,
 }
 
 /// Facts that could not be understood.
@@ -477,8 +506,13 @@ pub fn parse(output: &[u8], sent: i64, received: i64) -> Option<Facts> {
         store: store(&sections),
         files: files(&sections),
         records: sections.lines("records").filter_map(|line| serde_json::from_str(line).ok()).collect(),
+        origins: sections.lines("origins").filter_map(origin).collect(),
+        made: sections.lines("made").map(clean).filter(|line| !line.is_empty()).collect(),
+        daemon_json_origin: sections.optional("daemon-json-origin"),
+        daemon_json_written: sections.optional("daemon-json-written"),
         swarm_cluster: swarm_certificate(&sections.text("swarm-cert")).map(|(cluster, _)| cluster),
         swarm_manager: swarm_certificate(&sections.text("swarm-cert")).is_some_and(|(_, role)| role == "swarm-manager"),
+        swarm_certificate_ends: crate::stores::consul::expiry(&sections.text("swarm-cert")),
         nodes: sections.lines("nodes").filter_map(node).collect(),
         migration: serde_json::from_str(&sections.text("migration")).ok(),
         store_user: sections.line("user-exists").contains("docker-cluster-store"),
@@ -671,6 +705,17 @@ fn socket(line: &str, state: Option<&str>) -> Option<(IpAddr, u16)> {
     Some((ip, port))
 }
 
+/// "0123456789abcdef file 644 root:root SHA256", "0123456789abcdef absent /etc/docker-cluster".
+fn origin(line: &str) -> Option<(String, Origin)> {
+    let mut words = line.split_whitespace();
+    let key = clean(words.next()?);
+    match words.next()? {
+        "absent" => Some((key, Origin::Absent)),
+        "file" => Some((key, Origin::File)),
+        _ => None,
+    }
+}
+
 fn candidates(sections: &Sections<'_>) -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
     let mut package = String::new();
@@ -752,6 +797,16 @@ fn network(line: &str) -> Option<Network> {
         options: strings("Options"),
         attachable: value.get("Attachable").and_then(Value::as_bool).unwrap_or_default(),
         labels: strings("Labels"),
+        endpoints: value
+            .get("Containers")
+            .and_then(Value::as_object)
+            .into_iter()
+            .flat_map(serde_json::Map::values)
+            .filter_map(|one| {
+                let text = |key: &str| one.get(key).and_then(Value::as_str).map(clean);
+                Some((text("EndpointID")?, text("Name")?))
+            })
+            .collect(),
     })
 }
 
@@ -802,6 +857,7 @@ fn store(sections: &Sections<'_>) -> StoreFacts {
             })
             .collect(),
         agent_cert: sections.text("agent-cert"),
+        engine_cert: sections.text("engine-cert"),
         ca_cert: sections.text("ca-cert"),
     }
 }

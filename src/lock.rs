@@ -1,7 +1,7 @@
 //! One mutating run per cluster: a lock on every host, held by a remote process that lives on heartbeats.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
@@ -89,6 +89,32 @@ pub async fn lock(inventory: &Inventory, hosts: &Hosts, command: &str) -> Result
         lock.0.push(result?);
     }
     Ok(lock)
+}
+
+/// How often a lock that somebody holds is asked for again. Each question is a command on a host.
+const WAIT_POLL: Duration = Duration::from_secs(1);
+
+/// The same, and waits this long for a run that holds it. `told` is called once, with who that is.
+pub async fn lock_within(
+    inventory: &Inventory,
+    hosts: &Hosts,
+    command: &str,
+    patience: Duration,
+    told: impl FnOnce(&LockError),
+) -> Result<Lock, LockError> {
+    let end = Instant::now() + patience;
+    let mut told = Some(told);
+    loop {
+        match lock(inventory, hosts, command).await {
+            Err(held @ LockError::Held { .. }) if Instant::now() < end => {
+                if let Some(told) = told.take() {
+                    told(&held);
+                }
+                tokio::time::sleep(WAIT_POLL).await;
+            }
+            other => return other,
+        }
+    }
 }
 
 async fn lock_host(

@@ -1,6 +1,7 @@
 //! What distributions call things: rows of a table, not types.
 
 use crate::facts::Facts;
+use crate::plan::{Action, Undo};
 
 /// A package manager that docker-cluster can use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -9,15 +10,34 @@ pub struct PackageManager {
     pub program: &'static str,
     /// The script that installs packages: its arguments are `PACKAGE` or `PACKAGE=VERSION`.
     pub install: &'static str,
-    /// Name of that script, for messages.
+    /// The script that takes away what an installation left that failed half-way.
+    pub undo: &'static str,
+    /// The script that removes packages; its arguments are their names.
+    pub remove: &'static str,
+    /// Name of the first script, for messages.
     pub name: &'static str,
 }
 
 /// The table of package managers. Another one is another row and another script in `templates/`.
-const PACKAGE_MANAGERS: &[PackageManager] =
-    &[PackageManager { program: "apt-get", install: include_str!("../templates/apt-install.sh"), name: "apt-install" }];
+const PACKAGE_MANAGERS: &[PackageManager] = &[PackageManager {
+    program: "apt-get",
+    install: include_str!("../templates/apt-install.sh"),
+    undo: include_str!("../templates/apt-undo.sh"),
+    remove: include_str!("../templates/apt-remove.sh"),
+    name: "apt-install",
+}];
+
+/// How long taking away half an installation may take, in seconds: no network is needed, but each package's own scripts run.
+const UNDO_TIMEOUT: u64 = 300;
 
 impl PackageManager {
+    /// The way back from an installation that failed half-way. `unit` is that of the packages, for its last words.
+    #[must_use]
+    pub fn undo_install(self, unit: &'static str) -> Undo {
+        let action = Action::Script { name: "undo-install", text: self.undo, args: Vec::new(), timeout: UNDO_TIMEOUT };
+        Undo { unit, actions: vec![action] }
+    }
+
     /// The one that a host has.
     #[must_use]
     pub fn of(facts: &Facts) -> Option<Self> {

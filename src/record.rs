@@ -7,6 +7,9 @@
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+/// The folder of everything that docker-cluster keeps on a host for itself.
+pub const HOME: &str = "/var/lib/docker-cluster";
+
 /// Where the record is.
 pub const FOLDER: &str = "/var/lib/docker-cluster/record";
 

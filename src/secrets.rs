@@ -17,7 +17,7 @@ use crate::plan::{Content, Piece, Slot};
 use crate::record::sha256_hex;
 
 /// Life of the store's CA, in days. It never leaves the servers and can be rotated; ten years outlive the hosts.
-const CA_DAYS: i64 = 3650;
+pub const CA_DAYS: i64 = 3650;
 
 /// Life of a host's certificate, in days. `up` renews it when less than a third is left, so a cluster that somebody looks
 /// at twice a year never sees one expire.
@@ -109,6 +109,7 @@ impl StoreBundle {
         common_name: &str,
         dns_names: &[String],
         addresses: &[IpAddr],
+        days: i64,
     ) -> Result<(String, Secret), SecretsError> {
         let issuer = Issuer::from_ca_cert_pem(&self.ca_cert, KeyPair::from_pem(&self.ca_key)?)?;
         let key = KeyPair::generate()?;
@@ -117,7 +118,7 @@ impl StoreBundle {
         params.subject_alt_names.extend(addresses.iter().map(|ip| SanType::IpAddress(*ip)));
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        (params.not_before, params.not_after) = lifetime(CERTIFICATE_DAYS);
+        (params.not_before, params.not_after) = lifetime(days);
         let cert = params.signed_by(&key, &issuer)?;
         Ok((cert.pem(), Secret::new(key.serialize_pem())))
     }
@@ -235,7 +236,8 @@ mod tests {
     fn a_certificate_is_of_the_ca_and_names_its_host() {
         let bundle = StoreBundle::mint("c").unwrap();
         let bundle = StoreBundle::parse(&serde_json::to_string(&bundle).unwrap()).unwrap();
-        let (cert, _) = bundle.issue("a", &["server.dc1.consul".to_owned()], &["10.0.0.1".parse().unwrap()]).unwrap();
+        let (cert, _) =
+            bundle.issue("a", &["server.dc1.consul".to_owned()], &["10.0.0.1".parse().unwrap()], 30).unwrap();
         let (_, pem) = x509_parser::pem::parse_x509_pem(cert.as_bytes()).unwrap();
         let (_, ca) = x509_parser::pem::parse_x509_pem(bundle.ca_cert.as_bytes()).unwrap();
         let (cert, ca) = (pem.parse_x509().unwrap(), ca.parse_x509().unwrap());

@@ -11,8 +11,8 @@ wait_lists() {
     end=$(( $(date +%s) + LOCK ))
     until said=$(apt update 2>&1); do
         case $said in
-        *"Could not get lock"*) [ "$(date +%s)" -lt "$end" ] || { echo "$said" >&2; return 1; } ;;
-        *) echo "$said" >&2; return 1 ;;
+            *"Could not get lock"*) [ "$(date +%s)" -lt "$end" ] || { echo "$said" >&2; return 1; } ;;
+            *) echo "$said" >&2; return 1 ;;
         esac
         sleep 1
     done
@@ -20,4 +20,15 @@ wait_lists() {
     echo "$said" | grep -E '^[WE]:' >&2 || true
 }
 wait_lists
+# What this adds is written down before it is there: `down --purge` takes it away again, and so does a failure half-way.
+folder=/var/lib/docker-cluster/record
+(umask 077; mkdir -p "$folder"; touch "$folder/made")
+apt install -s --no-install-recommends -- "$@" | sed -n 's/^Inst \([^ ]*\) .*/\1/p' | while read -r package; do
+    # An upgrade of a package that is there is no addition.
+    dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || echo "$package"
+done > "$folder/packages.now"
+while read -r package; do
+    grep -qxF "package $package" "$folder/made" || echo "package $package" >> "$folder/made"
+done < "$folder/packages.now"
 apt install -y --no-install-recommends -- "$@"
+rm -f "$folder/packages.now"

@@ -143,9 +143,17 @@ s sums sums
 f migration $state/migration.json
 f store-config $etc/consul/agent.json
 f agent-cert $etc/consul/agent.pem
+f engine-cert $etc/consul/engine.pem
 f ca-cert $etc/consul/ca.pem
 records() { for r in $state/record/*.json; do [ -f "$r" ] && cat "$r" && echo; done; true; }
 s records records
+# What was there before, by file: `KEY file MODE OWNER SHA256` or `KEY absent [FOLDER]`.
+origins() { for o in $state/record/*.origin; do [ -f "$o" ] && echo "$(basename "$o" .origin) $(cat "$o")"; done; true; }
+s origins origins
+f made $state/record/made
+# The engine's options before docker-cluster came, and as it last wrote them: the names are checksums of the path.
+f daemon-json-origin $state/record/5a7b8c1bcffb2a0f.bytes
+f daemon-json-written $state/record/5a7b8c1bcffb2a0f.written
 s sudo-user echo "${SUDO_USER:-root}"
 s user-exists sh -c 'getent passwd docker-cluster-store || id docker-cluster-store'
 s end echo 1

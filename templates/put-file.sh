@@ -1,13 +1,24 @@
 # Puts a file in place, whole or not at all, and keeps what was there before.
 # Arguments: PATH MODE OWNER SHA256 KEY RECORD_JSON; the bytes come on standard input, after this script is read.
 # The script itself is an argument of sh -c, so that standard input is all content.
+#
+# In the record, per file: KEY.origin and KEY.bytes (before the first write), KEY.was and KEY.was.bytes (before the last one),
+# KEY.written (what was written, unless it is secret) and KEY.json (by whom, when, checksums).
 set -eu
 umask 077
 path=$1 mode=$2 owner=$3 sum=$4 key=$5 record=$6
 folder=/var/lib/docker-cluster/record
-dir=$(dirname "$path")
 mkdir -p "$folder"
-if [ ! -d "$dir" ]; then (umask 022; mkdir -p "$dir"); fi
+# A symbolic link stays a link: what it points at is replaced.
+if [ -L "$path" ]; then target=$(readlink -f "$path"); else target=$path; fi
+dir=$(dirname "$target")
+# The uppermost folder that is made for this file, so that it can go with it.
+made=
+if [ ! -d "$dir" ]; then
+    made=$dir
+    while [ ! -d "$(dirname "$made")" ]; do made=$(dirname "$made"); done
+    (umask 022; mkdir -p "$dir")
+fi
 tmp=$(mktemp "$dir/.docker-cluster.XXXXXX")
 trap 'rm -f "$tmp"' EXIT
 cat > "$tmp"
@@ -18,20 +29,25 @@ if [ "$(sha256sum < "$tmp" | cut -d' ' -f1)" != "$sum" ]; then
 fi
 chown "$owner" "$tmp"
 chmod "$mode" "$tmp"
-# What was there before is kept once: the first time that this file is written.
-if [ ! -e "$folder/$key.origin" ]; then
-    if [ -e "$path" ]; then
-        cp -p -- "$path" "$folder/$key.bytes"
-        printf 'file %s %s\n' "$(stat -c '%a %u:%g' -- "$path")" "$(sha256sum < "$path" | cut -d' ' -f1)" > "$folder/.$key.tmp"
+# keep NAME: what is there now, as NAME and, if there is anything, its bytes as BYTES. The description comes last: it says that the
+# bytes are whole.
+keep() {
+    if [ -e "$target" ]; then
+        cp -p -- "$target" "$folder/.$key.tmp"
+        mv -f "$folder/.$key.tmp" "$folder/$2"
+        printf 'file %s %s\n' "$(stat -c '%a %u:%g' -- "$target")" "$(sha256sum < "$target" | cut -d' ' -f1)" > "$folder/.$key.tmp"
     else
-        echo absent > "$folder/.$key.tmp"
+        printf 'absent %s\n' "$made" > "$folder/.$key.tmp"
     fi
-    mv -f "$folder/.$key.tmp" "$folder/$key.origin"
-fi
+    mv -f "$folder/.$key.tmp" "$folder/$1"
+}
+[ -e "$folder/$key.origin" ] || keep "$key.origin" "$key.bytes"
+keep "$key.was" "$key.was.bytes"
+if [ -e "$folder/$key.json" ]; then cp -p "$folder/$key.json" "$folder/$key.was.json"; else rm -f "$folder/$key.was.json"; fi
+# What everybody may read is kept as it was written, for the day when it is merged with what others made of it.
+case $mode in *4|*5) cp "$tmp" "$folder/.$key.tmp"; mv -f "$folder/.$key.tmp" "$folder/$key.written" ;; esac
 printf '%s\n' "$record" > "$folder/.$key.tmp"
 sync "$tmp" "$folder/.$key.tmp" 2>/dev/null || sync
 mv -f "$folder/.$key.tmp" "$folder/$key.json"
-# A symbolic link stays a link: what it points at is replaced.
-if [ -L "$path" ]; then path=$(readlink -f "$path"); fi
-mv -f "$tmp" "$path"
+mv -f "$tmp" "$target"
 trap - EXIT

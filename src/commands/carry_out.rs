@@ -1,21 +1,38 @@
 //! Carrying out a plan: show, ask, lock, apply, prove, report. Every command that changes hosts ends here.
 
 use std::io::IsTerminal;
+use std::time::Duration;
 
+use clap::Args;
 use serde_json::json;
-use tokio::sync::watch;
+use tokio::io::BufReader;
+use tokio::sync::{Mutex, watch};
 
 use super::{Asked, stop_signal};
-use crate::apply::{self, Outcome};
+use crate::apply::{self, Outcome, Pace};
 use crate::cli::{Global, Output};
 use crate::error::{Error, Exit};
-use crate::event::Events;
+use crate::event::{Event, Events};
 use crate::host::Hosts;
 use crate::inventory::Inventory;
-use crate::lock;
-use crate::plan::Plan;
+use crate::lock::{self, LockError};
+use crate::plan::{Plan, World};
 use crate::ui::{Progress, Ui};
 use crate::verify::{self, Look, Matrix};
+
+/// How a run goes about it, whatever the command: the arguments that all of them share.
+#[derive(Debug, Clone, Args)]
+pub struct Manner {
+    /// Do not ask
+    #[arg(short, long)]
+    pub yes: bool,
+    /// Wait before every step until Enter is pressed; q, or the end of the input, stops the run there
+    #[arg(long)]
+    pub step: bool,
+    /// If another run holds the cluster, wait this long for it, such as 5m
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub lock_wait: Option<Duration>,
+}
 
 /// What is to be done, and how.
 pub struct Job<'a> {
@@ -25,10 +42,10 @@ pub struct Job<'a> {
     pub inventory: &'a Inventory,
     /// The connected hosts.
     pub asked: &'a Asked,
-    /// The plan.
-    pub plan: &'a Plan,
-    /// Whether nobody is asked.
-    pub yes: bool,
+    /// Decides what is to be done. It is called again once the cluster is locked: what another run did in between counts.
+    pub decide: &'a dyn Fn(&World<'_>) -> Plan,
+    /// How it goes about it.
+    pub manner: &'a Manner,
     /// Whether the hosts are verified afterwards.
     pub prove: bool,
 }
@@ -45,7 +62,52 @@ pub fn check_consent(command: &str, yes: bool) -> Result<(), Error> {
 
 /// Carries it out.
 pub async fn carry_out(job: &Job<'_>, global: &Global, ui: Ui) -> Result<Exit, Error> {
-    let Job { inventory, asked, plan, .. } = job;
+    let Job { inventory, asked, .. } = job;
+    let mut plan = (job.decide)(&World::new(inventory, &asked.facts, asked.unreached.clone()));
+    consent(job, &plan, job.manner.yes, global, ui)?;
+    let mut progress = Progress::start(ui);
+    let stop = stop_signal(progress.events().clone());
+    let lock = match plan.is_empty() {
+        true => None,
+        false => {
+            let events = progress.events();
+            let told = |held: &LockError| events.emit(Event::Note(format!("{held}; waiting for it")));
+            let patience = job.manner.lock_wait.unwrap_or_default();
+            Some(lock::lock_within(inventory, &asked.hosts, job.command, patience, told).await?)
+        }
+    };
+    if lock.is_some() {
+        // Another run may have been at work between the first look and the lock: what it did must not be done again, or undone.
+        let fresh = super::ask_again(inventory, asked, progress.events()).await;
+        let now = (job.decide)(&World::new(inventory, &fresh.facts, fresh.unreached.clone()));
+        if json!(now) != json!(plan) {
+            progress.finish().await;
+            ui.note("The hosts have changed since they were looked at. What is to be done now:");
+            consent(job, &now, job.manner.yes, global, ui)?;
+            progress = Progress::start(ui);
+            plan = now;
+        }
+    }
+    let pace = match job.manner.step {
+        true => Pace::StepByStep(Mutex::new(Box::new(BufReader::new(tokio::io::stdin())))),
+        false => Pace::Free,
+    };
+    let outcome = apply::apply(&plan, &asked.hosts, progress.events(), stop.clone(), &pace).await;
+    drop(lock);
+    let matrix = match job.prove && !outcome.interrupted {
+        true => Some(prove(inventory, asked, &outcome, progress.events(), stop).await),
+        false => None,
+    };
+    progress.finish_now().await;
+    report(job, &plan, &outcome, matrix.as_ref(), global, ui);
+    if !outcome.is_complete() || !plan.unreached.is_empty() {
+        return Ok(Exit::Failed);
+    }
+    Ok(if matrix.is_some_and(|matrix| !matrix.ok()) { Exit::Broken } else { Exit::Done })
+}
+
+/// Shows the plan, and goes on only if nothing forbids it and the person agrees.
+fn consent(job: &Job<'_>, plan: &Plan, yes: bool, global: &Global, ui: Ui) -> Result<(), Error> {
     if global.output == Output::Text {
         ui.print(&crate::ui::plan(plan, ui));
     }
@@ -55,27 +117,13 @@ pub async fn carry_out(job: &Job<'_>, global: &Global, ui: Ui) -> Result<Exit, E
         }
         return Err(Error::Said(Exit::Failed));
     }
-    if asked.hosts.is_empty() {
+    if job.asked.hosts.is_empty() {
         return Err(Error::failed("no host can be reached"));
     }
-    if !plan.is_empty() && !job.yes && !confirm()? {
+    if !plan.is_empty() && !yes && !confirm()? {
         return Err(Error::failed("nothing was done, as you wish"));
     }
-    let progress = Progress::start(ui);
-    let stop = stop_signal(progress.events().clone());
-    let lock = if plan.is_empty() { None } else { Some(lock::lock(inventory, &asked.hosts, job.command).await?) };
-    let outcome = apply::apply(plan, &asked.hosts, progress.events(), stop.clone()).await;
-    drop(lock);
-    let matrix = match job.prove && !outcome.interrupted {
-        true => Some(prove(inventory, asked, &outcome, progress.events(), stop).await),
-        false => None,
-    };
-    progress.finish_now().await;
-    report(job, &outcome, matrix.as_ref(), global, ui);
-    if !outcome.is_complete() || !plan.unreached.is_empty() {
-        return Ok(Exit::Failed);
-    }
-    Ok(if matrix.is_some_and(|matrix| !matrix.ok()) { Exit::Broken } else { Exit::Done })
+    Ok(())
 }
 
 fn confirm() -> Result<bool, Error> {
@@ -107,10 +155,10 @@ async fn prove(
     verify::verify(inventory, &hosts, &unreached, &Look::default(), events, stop).await.0
 }
 
-fn report(job: &Job<'_>, outcome: &Outcome, matrix: Option<&Matrix>, global: &Global, ui: Ui) {
+fn report(job: &Job<'_>, plan: &Plan, outcome: &Outcome, matrix: Option<&Matrix>, global: &Global, ui: Ui) {
     match global.output {
         Output::Json => ui.json(&json!({
-            "plan": job.plan,
+            "plan": plan,
             "done": outcome.done,
             "left": outcome.left,
             "failed": outcome.failed.iter().map(|(host, error)| json!({"host": host, "error": error})).collect::<Vec<_>>(),

@@ -35,7 +35,7 @@ pub async fn run(global: &Global, ui: Ui) -> Result<Exit, Error> {
     match global.output {
         Output::Json => ui.json(&json!({"cluster": inventory.cluster, "hosts": hosts})),
         Output::Text => {
-            let columns = ["name", "address", "state", "engine", "kernel", "store", "network"];
+            let columns = ["name", "address", "state", "engine", "kernel", "store", "certificate", "network"];
             let rows = hosts.iter().map(|host| columns.iter().map(|column| cell(host, column)).collect()).collect();
             ui.print(&table(&columns.map(str::to_uppercase).each_ref().map(String::as_str), rows, ui.out, width()));
         }
@@ -48,10 +48,19 @@ fn cell(host: &Value, column: &str) -> (String, Tone) {
     let tone = match (column, text.as_str()) {
         ("state", "up") => Tone::Good,
         ("state", _) => Tone::Bad,
+        ("certificate", text) if text.starts_with("expired") => Tone::Bad,
         (_, "-") => Tone::Dim,
         _ => Tone::Plain,
     };
     (text, tone)
+}
+
+/// Seconds of a day.
+const DAY: i64 = 86_400;
+
+fn rfc3339(at: i64) -> Option<String> {
+    let at = time::OffsetDateTime::from_unix_timestamp(at).ok()?;
+    at.format(&time::format_description::well_known::Rfc3339).ok()
 }
 
 fn describe(inventory: &Inventory, host: &HostSpec, facts: &Facts) -> Value {
@@ -77,9 +86,18 @@ fn describe(inventory: &Inventory, host: &HostSpec, facts: &Facts) -> Value {
         None if swarm.is_member() && !swarm.is_manager => Some(format!("{name} (on demand)")),
         None => None,
     };
+    // Of the agent in the store, or of the node in its swarm.
+    let expires = consul::expiry(&facts.store.agent_cert).filter(|_| consul::is_server(facts).is_some());
+    let expires = expires.or(facts.swarm_certificate_ends.filter(|_| swarm.is_member()));
+    let certificate = expires.map(|at| match at - facts.clock {
+        left if left < 0 => format!("expired {} days ago", -left / DAY),
+        left => format!("{} days left", left / DAY),
+    });
     json!({
         "name": host.name,
         "address": host.ssh.address,
+        "certificate": certificate,
+        "certificate_expires": expires.and_then(rfc3339),
         "state": state,
         "engine": engine.map(|engine| engine.version_text.clone()),
         "kernel": facts.kernel_text,

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::carry_out::{Job, carry_out, check_consent};
+use super::carry_out::{Job, Manner, carry_out, check_consent};
 use super::{ask, load};
 use crate::cli::Global;
 use crate::error::{Error, Exit};
@@ -27,16 +27,16 @@ pub struct Migrate {
     /// Only show what would be done
     #[arg(long)]
     pub plan: bool,
-    /// Do not ask
-    #[arg(short, long)]
-    pub yes: bool,
+    /// How it goes about it.
+    #[command(flatten)]
+    pub manner: Manner,
 }
 
 /// Runs it.
 pub async fn run(args: &Migrate, global: &Global, ui: Ui) -> Result<Exit, Error> {
     let inventory = load(global)?;
     if !args.plan {
-        check_consent("migrate", args.yes)?;
+        check_consent("migrate", args.manner.yes)?;
     }
     let way = if args.rollback { Way::Back } else { Way::ToSwarm { upgrade: args.upgrade } };
     let all: Vec<&HostSpec> = inventory.hosts.iter().collect();
@@ -45,20 +45,21 @@ pub async fn run(args: &Migrate, global: &Global, ui: Ui) -> Result<Exit, Error>
         let asked = ask(&all, progress.events()).await;
         progress.finish().await;
         let asked = asked?;
-        let world = World::new(&inventory, &asked.facts, asked.unreached.clone());
-        let plan = plan(&world, way);
+        let decide = |world: &World<'_>| plan(world, way);
+        let plan = decide(&World::new(&inventory, &asked.facts, asked.unreached.clone()));
         if args.plan {
             super::plan::show(&plan, global, ui);
             return Ok(if plan.problems.is_empty() { Exit::Done } else { Exit::Failed });
         }
         // A way back ends where it began, which is where the way forth would begin again: it is walked once.
         let last = plan.is_empty() || args.rollback;
+        let manner = Manner { yes: args.manner.yes || pass > 1, ..args.manner.clone() };
         let job = Job {
             command: "migrate",
             inventory: &inventory,
             asked: &asked,
-            plan: &plan,
-            yes: args.yes || pass > 1,
+            decide: &decide,
+            manner: &manner,
             prove: last,
         };
         let exit = carry_out(&job, global, ui).await?;

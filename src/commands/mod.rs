@@ -3,6 +3,7 @@
 pub mod bench;
 pub mod carry_out;
 pub mod docker_ssh;
+pub mod down;
 pub mod env;
 pub mod init;
 pub mod lab;
@@ -11,6 +12,7 @@ pub mod migrate;
 pub mod plan;
 pub mod rm;
 pub mod ssh;
+pub mod store;
 pub mod up;
 pub mod verify;
 
@@ -42,6 +44,8 @@ pub async fn run(cli: Cli, ui: Ui) -> Result<Exit, Error> {
         Command::Ssh(args) => ssh::run(&args, global).await,
         Command::Lab(args) => lab::run(&args, global, ui).await,
         Command::DockerSsh(args) => docker_ssh::run(&args, global),
+        Command::Down(args) => down::run(&args, global, ui).await,
+        Command::Store(args) => store::run(&args, global, ui).await,
         Command::Rm(args) => rm::run(&args, global, ui).await,
         Command::Migrate(args) => migrate::run(&args, global, ui).await,
         Command::Disconnect => {
@@ -123,20 +127,14 @@ impl Asked {
     }
 }
 
-/// Connects to hosts and asks for their facts, all at once.
-pub async fn ask(specs: &[&HostSpec], events: &Events) -> Result<Asked, Error> {
-    let connector = Connector::new().map_err(|error| Error::failed("cannot prepare SSH").because(error))?;
-    let each = specs.iter().map(|spec| async {
-        events.emit(Event::Connecting(spec.name.clone()));
-        (*spec, ask_one(&connector, spec).await)
-    });
-    let mut asked = Asked::default();
-    for (spec, result) in futures_util::future::join_all(each).await {
+impl Asked {
+    /// Takes in what became of asking a host.
+    fn take(&mut self, spec: &HostSpec, result: Result<(Arc<Connection>, Facts), FactsError>, events: &Events) {
         match result {
             Ok((connection, facts)) => {
                 events.emit(Event::Gathered(spec.name.clone()));
-                asked.hosts.insert(spec.name.clone(), Arc::new(connection));
-                asked.facts.push((spec.name.clone(), facts));
+                self.hosts.insert(spec.name.clone(), connection);
+                self.facts.push((spec.name.clone(), facts));
             }
             Err(error) => {
                 let hint = match &error {
@@ -151,11 +149,35 @@ pub async fn ask(specs: &[&HostSpec], events: &Events) -> Result<Asked, Error> {
                     error: unreached.error.clone(),
                     hint: unreached.hint.clone(),
                 });
-                asked.unreached.push(unreached);
+                self.unreached.push(unreached);
             }
         }
     }
+}
+
+/// Connects to hosts and asks for their facts, all at once.
+pub async fn ask(specs: &[&HostSpec], events: &Events) -> Result<Asked, Error> {
+    let connector = Connector::new().map_err(|error| Error::failed("cannot prepare SSH").because(error))?;
+    let each = specs.iter().map(|spec| async {
+        events.emit(Event::Connecting(spec.name.clone()));
+        (*spec, ask_one(&connector, spec).await)
+    });
+    let mut asked = Asked::default();
+    for (spec, result) in futures_util::future::join_all(each).await {
+        asked.take(spec, result.map(|(connection, facts)| (Arc::new(connection), facts)), events);
+    }
     Ok(asked)
+}
+
+/// Asks the connected hosts once more, in the inventory's order. One that does not answer any more is unreached from now on.
+pub async fn ask_again(inventory: &Inventory, asked: &Asked, events: &Events) -> Asked {
+    let connected = inventory.hosts.iter().filter_map(|spec| Some((spec, asked.hosts.get(&spec.name)?)));
+    let each = connected.map(|(spec, connection)| async move { (spec, connection, facts::gather(connection).await) });
+    let mut again = Asked { unreached: asked.unreached.clone(), ..Asked::default() };
+    for (spec, connection, result) in futures_util::future::join_all(each).await {
+        again.take(spec, result.map(|facts| (Arc::clone(connection), facts)), events);
+    }
+    again
 }
 
 async fn ask_one(connector: &Connector, spec: &HostSpec) -> Result<(Connection, Facts), FactsError> {

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::carry_out::{Job, carry_out, check_consent};
+use super::carry_out::{Job, Manner, carry_out, check_consent};
 use super::{ask, host, load};
 use crate::cli::{Global, Output};
 use crate::error::{Error, Exit};
@@ -15,24 +15,30 @@ use crate::ui::{Progress, Ui};
 pub struct Rm {
     /// The host
     pub host: String,
-    /// Do not ask
-    #[arg(short, long)]
-    pub yes: bool,
+    /// How it goes about it.
+    #[command(flatten)]
+    pub manner: Manner,
 }
 
 /// Runs it.
 pub async fn run(args: &Rm, global: &Global, ui: Ui) -> Result<Exit, Error> {
     let inventory = load(global)?;
     let target = host(&inventory, &args.host)?.name.clone();
-    check_consent("rm", args.yes)?;
+    check_consent("rm", args.manner.yes)?;
     let progress = Progress::start(ui);
     let all: Vec<&HostSpec> = inventory.hosts.iter().collect();
     let asked = ask(&all, progress.events()).await;
     progress.finish().await;
     let asked = asked?;
-    let world = World::new(&inventory, &asked.facts, asked.unreached.clone());
-    let plan = plan_removal(&world, &target);
-    let job = Job { command: "rm", inventory: &inventory, asked: &asked, plan: &plan, yes: args.yes, prove: false };
+    let decide = |world: &World<'_>| plan_removal(world, &target);
+    let job = Job {
+        command: "rm",
+        inventory: &inventory,
+        asked: &asked,
+        decide: &decide,
+        manner: &args.manner,
+        prove: false,
+    };
     let exit = carry_out(&job, global, ui).await?;
     if exit == Exit::Done && global.output == Output::Text {
         ui.note(&format!(

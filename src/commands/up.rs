@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::carry_out::{Job, carry_out, check_consent};
+use super::carry_out::{Job, Manner, carry_out, check_consent};
 use super::{ask, load, select};
 use crate::cli::Global;
 use crate::error::{Error, Exit};
@@ -13,9 +13,9 @@ use crate::ui::{Progress, Ui};
 /// Arguments of `up`.
 #[derive(Debug, Args)]
 pub struct Up {
-    /// Do not ask
-    #[arg(short, long)]
-    pub yes: bool,
+    /// How it goes about it.
+    #[command(flatten)]
+    pub manner: Manner,
     /// Go on with one manager's knowledge where a swarm has lost its quorum for good
     #[arg(long)]
     pub recover_quorum: bool,
@@ -25,18 +25,19 @@ pub struct Up {
 pub async fn run(args: &Up, global: &Global, ui: Ui) -> Result<Exit, Error> {
     let inventory = load(global)?;
     let selected: Vec<HostName> = select(&inventory, global)?.iter().map(|host| host.name.clone()).collect();
-    check_consent("up", args.yes)?;
+    check_consent("up", args.manner.yes)?;
     let progress = Progress::start(ui);
     let all: Vec<&HostSpec> = inventory.hosts.iter().collect();
     let asked = ask(&all, progress.events()).await;
     progress.finish().await;
     let asked = asked?;
-    let mut world = World::new(&inventory, &asked.facts, asked.unreached.clone());
-    world.recover_quorum = args.recover_quorum;
-    let mut plan = plan(&world);
-    plan.limit_to(&selected);
+    let decide = |world: &World<'_>| {
+        let mut plan = plan(&world.clone().recovering(args.recover_quorum));
+        plan.limit_to(&selected);
+        plan
+    };
     // A swarm that was just recovered is not whole yet: the next run makes it so.
     let prove = !args.recover_quorum;
-    let job = Job { command: "up", inventory: &inventory, asked: &asked, plan: &plan, yes: args.yes, prove };
+    let job = Job { command: "up", inventory: &inventory, asked: &asked, decide: &decide, manner: &args.manner, prove };
     carry_out(&job, global, ui).await
 }

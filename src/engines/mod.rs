@@ -115,7 +115,7 @@ pub fn install_steps(world: &World<'_>, steps: &mut Steps) {
                 Some(version) => format!("{package}={version}"),
                 None => (*package).to_owned(),
             };
-            steps.add(
+            let id = steps.add(
                 name,
                 Stage::Engine,
                 format!("install the Docker engine {} from the packages of {}", offer.version, host.facts.os_pretty),
@@ -126,6 +126,7 @@ pub fn install_steps(world: &World<'_>, steps: &mut Steps) {
                     timeout: INSTALL_TIMEOUT,
                 },
             );
+            steps.undo(id, manager.undo_install(UNIT));
             steps.add(
                 name,
                 Stage::Engine,

@@ -1,9 +1,10 @@
 //! Daemon options on the way into `daemon.json`: what conflicts, what changes, and the restarts that follow.
 
 use super::{RESTART_TIMEOUT, START_DEADLINE, UNIT, flags};
+use crate::facts::Container;
 use crate::inventory::HostName;
 use crate::plan::daemon_json::{self, MergeError};
-use crate::plan::{Action, Content, HostWorld, Options, Problem, PutFile, Stage, StepId, Steps, World};
+use crate::plan::{Action, Content, HostWorld, Options, Problem, PutFile, Stage, StepId, Steps, Undo, World};
 
 /// What a fabric wants of the engines' options.
 pub struct Target<'a> {
@@ -71,10 +72,15 @@ pub fn problems(host: &HostWorld<'_>, wanted: &Options, problems: &mut Vec<Probl
     }
 }
 
-/// Writes the options where they are missing and restarts the engines that do not run with them: one at a time while
-/// containers run. Returns the hosts whose engine restarts.
+/// How long containers with a restart policy may take to run again after their engine answers, in seconds. Engines start them one
+/// after the other, each in a second or two.
+const CONTAINERS_DEADLINE: u64 = 120;
+
+/// Writes the options where they are missing and restarts the engines that do not run with them. The first engine that was there
+/// before goes alone: what it refuses never reaches the next. While containers run, the others go one at a time as well. Returns the
+/// hosts whose engine restarts.
 pub fn steps(world: &World<'_>, steps: &mut Steps, notes: &mut Vec<String>, target: &Target<'_>) -> Vec<HostName> {
-    let mut rolling: Vec<StepId> = Vec::new();
+    let mut turns = Turns::default();
     let mut restarted = Vec::new();
     for host in &world.hosts {
         let name = host.name();
@@ -86,6 +92,7 @@ pub fn steps(world: &World<'_>, steps: &mut Steps, notes: &mut Vec<String>, targ
         if text.is_none() && ((up && (target.runs_with)(host)) || wanted.is_empty()) {
             continue;
         }
+        let mut after = turns.before(world, host);
         if let Some(text) = text {
             let present = present(host);
             let keys: Vec<&str> = wanted
@@ -100,51 +107,152 @@ pub fn steps(world: &World<'_>, steps: &mut Steps, notes: &mut Vec<String>, targ
                 content: Content::text(text),
                 before: Some(host.facts.daemon_json.clone().unwrap_or_default()),
             };
-            steps.add(
+            steps.add_after(
                 name,
                 Stage::Options,
                 format!("set {} in {}; every other option stays", keys.join(", "), daemon_json::PATH),
                 Action::PutFile(put),
+                // Not only the restart waits: a host that reboots by itself must not meet options that nobody has tried.
+                std::mem::take(&mut after),
             );
         }
-        let running: Vec<_> = host.facts.engine.iter().flat_map(|engine| engine.running()).collect();
-        let mut after = Vec::new();
-        if !running.is_empty() {
-            let down: Vec<&str> = running.iter().filter(|c| !c.comes_back()).map(|c| c.name.as_str()).collect();
-            if !down.is_empty() {
-                notes.push(format!(
-                    "{name}: the restart of its engine stops {} for good: no restart policy",
-                    down.join(", ")
-                ));
-            }
-            // This one waits for the one that is `parallel` before it.
-            let earlier = rolling.len().checked_sub(world.inventory.restart_parallel);
-            after.extend(earlier.and_then(|at| rolling.get(at)).copied());
-        }
-        let why = match running.len() {
-            0 => "restart the engine with its new options".to_owned(),
-            1 => "restart the engine with its new options (1 container runs)".to_owned(),
-            n => format!("restart the engine with its new options ({n} containers run)"),
-        };
-        steps.add_after(
-            name,
-            Stage::Options,
-            why,
-            Action::Service { verb: "restart", unit: UNIT, timeout: RESTART_TIMEOUT },
-            after,
-        );
-        let action = Action::WaitFor {
-            what: "the engine answers with its new options".to_owned(),
-            argv: ["docker", "info", "--format", target.format].map(str::to_owned).to_vec(),
+        let shown = Shown {
+            what: "the engine answers with its new options",
+            why: "wait until the engine answers with them",
+            format: target.format,
             expect: (target.shows)(host),
-            peers: Vec::new(),
-            deadline: START_DEADLINE,
         };
-        let id = steps.add(name, Stage::Options, "wait until the engine answers with them", action);
-        if !running.is_empty() {
-            rolling.push(id);
-        }
+        let last = restart(host, "restart the engine with its new options", &shown, after, steps, notes);
+        turns.took(host, last);
         restarted.push(name.clone());
     }
     restarted
+}
+
+/// Whose turn it is when engines restart.
+#[derive(Default)]
+pub struct Turns {
+    first: Option<StepId>,
+    rolling: Vec<StepId>,
+}
+
+impl Turns {
+    /// What the restart of this host's engine waits for.
+    #[must_use]
+    pub fn before(&self, world: &World<'_>, host: &HostWorld<'_>) -> Vec<StepId> {
+        if is_new(host) {
+            return Vec::new();
+        }
+        let mut after: Vec<StepId> = self.first.into_iter().collect();
+        if has_running(host) {
+            // This one waits for the one that is `parallel` before it.
+            let earlier = self.rolling.len().checked_sub(world.inventory.restart_parallel);
+            after.extend(earlier.and_then(|at| self.rolling.get(at)).copied());
+        }
+        after.dedup();
+        after
+    }
+
+    /// Notes the step after which this host's engine is well again.
+    pub fn took(&mut self, host: &HostWorld<'_>, last: StepId) {
+        if !is_new(host) {
+            self.first.get_or_insert(last);
+        }
+        if has_running(host) {
+            self.rolling.push(last);
+        }
+    }
+}
+
+/// An engine that this very run installs: it has nothing to lose.
+fn is_new(host: &HostWorld<'_>) -> bool {
+    host.engine.as_ref().is_some_and(|engine| engine.to_install)
+}
+
+fn has_running(host: &HostWorld<'_>) -> bool {
+    host.facts.engine.iter().flat_map(|engine| engine.running()).next().is_some()
+}
+
+/// What a restarted engine must show.
+pub struct Shown<'a> {
+    /// What is waited for.
+    pub what: &'a str,
+    /// The step's sentence.
+    pub why: &'a str,
+    /// The format of `docker info`.
+    pub format: &'a str,
+    /// What that must show.
+    pub expect: Vec<String>,
+}
+
+/// Restarts an engine, waits until it answers and until its containers with a restart policy run again; if it does not, its options
+/// are put back and it is started with those. Returns the last step.
+pub fn restart(
+    host: &HostWorld<'_>,
+    why: &str,
+    shown: &Shown<'_>,
+    after: Vec<StepId>,
+    steps: &mut Steps,
+    notes: &mut Vec<String>,
+) -> StepId {
+    let name = host.name();
+    let running: Vec<&Container> = host.facts.engine.iter().flat_map(|engine| engine.running()).collect();
+    let names = |keep: &dyn Fn(&Container) -> bool| -> Vec<&str> {
+        running.iter().filter(|container| keep(container)).map(|container| container.name.as_str()).collect()
+    };
+    let down = names(&|container| !container.comes_back());
+    if !down.is_empty() {
+        notes.push(format!("{name}: the restart of its engine stops {} for good: no restart policy", down.join(", ")));
+    }
+    let perhaps = names(&|container| container.comes_back() && !container.surely_comes_back());
+    if !perhaps.is_empty() {
+        notes.push(format!(
+            "{name}: the restart of its engine may stop {} for good: with the policy on-failure it only comes back if it ends with an error",
+            perhaps.join(", ")
+        ));
+    }
+    let why = match running.len() {
+        0 => why.to_owned(),
+        1 => format!("{why} (1 container runs)"),
+        n => format!("{why} ({n} containers run)"),
+    };
+    let undo = || Undo {
+        unit: UNIT,
+        actions: vec![
+            Action::PutBack { paths: vec![daemon_json::PATH.to_owned()] },
+            Action::Service { verb: "restart", unit: UNIT, timeout: RESTART_TIMEOUT },
+            Action::WaitFor {
+                what: "the engine answers".to_owned(),
+                argv: super::answers(),
+                expect: Vec::new(),
+                peers: Vec::new(),
+                deadline: START_DEADLINE,
+            },
+        ],
+    };
+    let action = Action::Service { verb: "restart", unit: UNIT, timeout: RESTART_TIMEOUT };
+    let id = steps.add_after(name, Stage::Options, why, action, after);
+    steps.undo(id, undo());
+    let action = Action::WaitFor {
+        what: shown.what.to_owned(),
+        argv: ["docker", "info", "--format", shown.format].map(str::to_owned).to_vec(),
+        expect: shown.expect.clone(),
+        peers: Vec::new(),
+        deadline: START_DEADLINE,
+    };
+    let id = steps.add(name, Stage::Options, shown.why, action);
+    steps.undo(id, undo());
+    let back = names(&Container::surely_comes_back);
+    if back.is_empty() {
+        return id;
+    }
+    let argv = ["docker", "inspect", "--format", "{{.Name}}={{.State.Status}};"].map(str::to_owned);
+    let action = Action::WaitFor {
+        what: "its containers with a restart policy run again".to_owned(),
+        argv: argv.into_iter().chain(back.iter().map(ToString::to_string)).collect(),
+        expect: back.iter().map(|name| format!("/{name}=running;")).collect(),
+        peers: Vec::new(),
+        deadline: CONTAINERS_DEADLINE,
+    };
+    steps.add(name, Stage::Options, format!("wait until {} run again", back.join(", ")), action)
 }

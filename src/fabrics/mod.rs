@@ -1,6 +1,7 @@
 //! Fabrics: how containers on different hosts reach each other. One file each; adding one is a file, a variant of
 //! [`FabricKind`] and an arm in [`fabric`].
 
+pub mod down;
 pub mod migrate;
 mod overlay;
 mod swarm;

@@ -36,6 +36,11 @@ pub(super) fn is_member(host: &HostWorld<'_>) -> bool {
     swarm(host).is_member()
 }
 
+/// Whether a host's engine is a manager that can reach a quorum.
+pub(super) fn is_manager(host: &HostWorld<'_>) -> bool {
+    swarm(host).is_manager
+}
+
 /// The manager that everything goes through: one that is, or the first that will be.
 pub(super) fn lead(world: &World<'_>) -> Option<HostName> {
     let present = world.hosts.iter().find(|host| swarm(host).is_manager);

@@ -69,6 +69,28 @@ pub fn merge(
     Ok(Some(render(&options, indent_of(text))))
 }
 
+/// The other way: takes out what was written, where others changed the file since. A key that is still as it was written gets its
+/// original value, or goes; one that somebody changed stays, and is told. Keys of others stay in any case.
+#[must_use]
+pub fn take_out(current: &str, written: &Options, original: &Options) -> (String, Vec<Conflict>) {
+    // What is no object any more is somebody's work in progress, and nothing of it is ours.
+    let Ok(mut options) = serde_json::from_str::<Options>(current) else { return (current.to_owned(), Vec::new()) };
+    let mut kept = Vec::new();
+    for (key, wrote) in written.iter().filter(|(key, wrote)| original.get(*key) != Some(wrote)) {
+        match (options.get_mut(key), original.get(key)) {
+            (Some(found), Some(before)) if found == wrote => *found = before.clone(),
+            (Some(found), None) if found == wrote => {
+                options.shift_remove(key);
+            }
+            (Some(found), _) => {
+                kept.push(Conflict { key: key.clone(), found: found.clone(), wanted: wrote.clone() });
+            }
+            (None, _) => {}
+        }
+    }
+    (render(&options, indent_of(current)), kept)
+}
+
 fn indent_of(text: &str) -> String {
     let indent: String = text
         .lines()
@@ -169,6 +191,19 @@ mod tests {
         assert_eq!(serde_json::from_str::<Value>(&merged).unwrap(), json!({"mtu": 1400, "a": 1}));
         let merged = merge(Some("{\"mtu\": 9000, \"a\": 1}"), &Options::new(), &ours, &["mtu", "a"]).unwrap().unwrap();
         assert_eq!(serde_json::from_str::<Value>(&merged).unwrap(), json!({"a": 1}));
+    }
+
+    #[test]
+    fn what_was_written_is_taken_out_and_what_others_changed_stays() {
+        let original = wanted(json!({"log-driver": "journald", "mtu": 1400}));
+        let written =
+            wanted(json!({"log-driver": "journald", "mtu": 1500, "cluster-store": "consul://x", "debug": true}));
+        let current = r#"{"debug": false, "dns": ["10.0.0.2"], "log-driver": "local", "mtu": 1500, "cluster-store": "consul://x"}"#;
+        let (text, kept) = take_out(current, &written, &original);
+        let left: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(left, json!({"debug": false, "dns": ["10.0.0.2"], "log-driver": "local", "mtu": 1400}));
+        assert_eq!(kept.iter().map(|conflict| conflict.key.as_str()).collect::<Vec<_>>(), ["debug"]);
+        assert_eq!(take_out("{ not json", &written, &original).0, "{ not json");
     }
 
     #[test]

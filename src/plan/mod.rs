@@ -10,9 +10,10 @@ mod world;
 
 use serde::Serialize;
 
+pub use daemon_json::Conflict;
 pub use step::{
-    Action, ConsulCall, Content, EngineCall, NodeUpdate, Options, Piece, PutFile, SecretsFrom, Slot, Stage, Step,
-    StepId, SwarmRole,
+    Action, ConsulCall, Content, EngineCall, NodeUpdate, Options, Piece, PutFile, Restored, SecretsFrom, Slot, Stage,
+    Step, StepId, SwarmRole, Undo,
 };
 pub use world::{HostWorld, Unreached, World};
 
@@ -111,7 +112,16 @@ impl Steps {
         let id = self.steps.len();
         let after =
             after.into_iter().filter(|other| self.steps.get(*other).is_some_and(|step| step.host != *host)).collect();
-        self.steps.push(Step { id, host: host.clone(), stage, why: why.into(), action, after, follows: Vec::new() });
+        self.steps.push(Step {
+            id,
+            host: host.clone(),
+            stage,
+            why: why.into(),
+            action,
+            after,
+            follows: Vec::new(),
+            undo: None,
+        });
         id
     }
 
@@ -126,6 +136,26 @@ impl Steps {
             .filter(|other| self.steps.get(*other).is_some_and(|step| step.host != host))
             .collect();
         self.steps[id].follows = follows;
+    }
+
+    /// Adds a step before all others of its host.
+    pub fn prepend(&mut self, host: &HostName, stage: Stage, why: impl Into<String>, action: Action) {
+        for step in &mut self.steps {
+            step.id += 1;
+            for id in step.after.iter_mut().chain(&mut step.follows) {
+                *id += 1;
+            }
+        }
+        let (after, follows) = (Vec::new(), Vec::new());
+        let step = Step { id: 0, host: host.clone(), stage, why: why.into(), action, after, follows, undo: None };
+        self.steps.insert(0, step);
+    }
+
+    /// Gives a step its way back.
+    pub fn undo(&mut self, id: StepId, undo: Undo) {
+        if let Some(step) = self.steps.get_mut(id) {
+            step.undo = Some(undo);
+        }
     }
 
     /// The last step of a host so far.
@@ -177,6 +207,10 @@ pub fn plan(world: &World<'_>) -> Plan {
         if problems.is_empty() && !world.hosts.is_empty() {
             crate::engines::install_steps(world, &mut steps);
             fabric.steps(world, &mut steps, &mut notes);
+            for (host, lines) in fabrics::down::additions(world, kind, &steps) {
+                let why = "write down what is added here, so that `down` can take it away";
+                steps.prepend(&host, Stage::Record, why, Action::Note { lines });
+            }
         }
     }
     problems.dedup();

@@ -32,12 +32,26 @@ pub struct Step {
     /// Steps of other hosts that must be over before, whatever became of them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub follows: Vec<StepId>,
+    /// The way back to what worked, if this step fails.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub undo: Option<Undo>,
+}
+
+/// The way back to what worked, decided before anything is touched like everything else.
+#[derive(Debug, Clone, Serialize)]
+pub struct Undo {
+    /// The unit whose last words are part of the report.
+    pub unit: &'static str,
+    /// What is done, in this order, on the host of the step that failed.
+    pub actions: Vec<Action>,
 }
 
 /// The stages of a run, in their order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Stage {
+    /// The host remembers what is added to it.
+    Record,
     /// The engine is there.
     Engine,
     /// The store runs.
@@ -84,10 +98,32 @@ pub enum Action {
     },
     /// Puts a file in place atomically and records what was there.
     PutFile(PutFile),
+    /// Puts files back as they were before they were last written, byte for byte; those that were not there go.
+    PutBack {
+        /// The files.
+        paths: Vec<String>,
+    },
+    /// Puts a file back as it was before docker-cluster came, or writes what is left of it without docker-cluster's part. A file that
+    /// somebody else has changed since the plan was made is left alone.
+    Restore {
+        /// Where.
+        path: String,
+        /// SHA-256 of what is there now, by which a later change is noticed.
+        present: String,
+        /// What becomes of it.
+        into: Restored,
+    },
+    /// Writes down what a run adds to a host beside files, before it does: `down` takes away what is written there.
+    Note {
+        /// A line each, such as `image nginx:alpine`.
+        lines: Vec<String>,
+    },
     /// Makes secrets, or fetches them from a host that has them. Late data: the plan names the slots, this fills them.
     Secrets(SecretsFrom),
     /// Issues a certificate of the store's CA, and puts it and its key in place.
     IssueCertificate {
+        /// Its life, in days.
+        days: i64,
         /// Name in the subject.
         common_name: String,
         /// DNS names.
@@ -146,6 +182,18 @@ pub enum Action {
     },
     /// Fetches the join tokens from a manager into their slots.
     FetchJoinTokens,
+}
+
+/// What becomes of a file that docker-cluster wrote.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Restored {
+    /// What was there before, byte for byte, or nothing.
+    Original,
+    /// It has changes of others, and goes to a file beside it that is called like it with `.kept` at the end.
+    Aside,
+    /// This text: the changes of others without our own.
+    Merged(String),
 }
 
 /// Role of a node.
@@ -303,6 +351,16 @@ pub enum ConsulCall {
         engine_rules: String,
         /// The agents' policy, in HCL.
         agent_rules: String,
+    },
+    /// Saves everything in the store to a file on this machine.
+    Backup {
+        /// The file.
+        file: PathBuf,
+    },
+    /// Puts everything back that such a file holds.
+    Restore {
+        /// The file.
+        file: PathBuf,
     },
     /// Removes servers that are gone for good from the quorum.
     RemovePeers {

@@ -21,7 +21,7 @@ pub struct Unreached {
 }
 
 /// Everything that a decision may look at.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct World<'a> {
     /// What is wanted.
     pub inventory: &'a Inventory,
@@ -36,7 +36,7 @@ pub struct World<'a> {
 }
 
 /// A host with its facts.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct HostWorld<'a> {
     /// Its entry in the inventory.
     pub spec: &'a HostSpec,
@@ -80,6 +80,13 @@ impl<'a> World<'a> {
             }
         }
         Self { inventory, hosts, unreached, problems, recover_quorum: false }
+    }
+
+    /// The same, with a swarm that has lost its quorum to go on with one manager, if that is wanted.
+    #[must_use]
+    pub fn recovering(mut self, recover_quorum: bool) -> Self {
+        self.recover_quorum = recover_quorum;
+        self
     }
 
     /// The host of that name, if it was asked.

@@ -85,6 +85,9 @@ impl Reporter {
                 self.idle(&host);
                 self.trouble(&host, "cannot be asked", &error, &hint);
             }
+            Event::Asking { host, why } => {
+                self.line(&format!("? {host}: {why}    {}", self.dim("Enter goes on, q stops")));
+            }
             Event::StepStarted { host, why } => {
                 if self.bars.is_none() {
                     self.line(&format!("{} {}: {why}", self.dim("·"), host));
@@ -100,6 +103,10 @@ impl Reporter {
             Event::StepFailed { host, why, error, hint } => {
                 self.idle(&host);
                 self.trouble(&host, &format!("failed: {why}"), &error, &hint);
+            }
+            Event::RollingBack { host, why } => {
+                self.line(&format!("{} {host}: going back to what worked, after: {why}", self.dim("↩")));
+                self.busy(&host, "going back to what worked");
             }
             Event::Skipped { host, why, because } => {
                 self.idle(&host);

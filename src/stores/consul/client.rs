@@ -3,6 +3,7 @@
 //! The crate that was asked for, `consulrs`, has had no commit since 2022 and brings TLS stacks with open advisories; see
 //! the README.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -16,6 +17,9 @@ use crate::secrets::{Secret, SecretsError, Slots};
 
 /// How long one request may take. The servers' own limit for a write without a leader is some seconds.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// How long saving or restoring may take: a store of docker-cluster holds some megabytes at most, over whatever line there is.
+const SNAPSHOT_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// How long the first leader may take to be elected and to know the management token.
 const LEADER_DEADLINE: Duration = Duration::from_secs(120);
@@ -35,6 +39,9 @@ pub enum ConsulError {
     /// No answer, or not over TLS.
     #[error("Consul does not answer: {0}")]
     Transport(String),
+    /// A file on this machine.
+    #[error("{0}")]
+    File(String),
     /// A refusal.
     #[error("Consul answers {status} to {what}: {body}")]
     Refused {
@@ -73,6 +80,16 @@ pub async fn call(host: &Arc<Connection>, slots: &Slots, call: &ConsulCall) -> R
             )
             .await
         }
+        ConsulCall::Backup { file } => {
+            let snapshot = api.snapshot().await?;
+            save(file, &snapshot)
+                .map_err(|error| ConsulError::File(format!("cannot write {}: {error}", file.display())))
+        }
+        ConsulCall::Restore { file } => {
+            let cannot = |error| ConsulError::File(format!("cannot read {}: {error}", file.display()));
+            let snapshot = tokio::fs::read(file).await.map_err(cannot)?;
+            api.restore(snapshot).await
+        }
         ConsulCall::RemovePeers { addresses } => {
             api.wait_for_leader().await?;
             for address in addresses {
@@ -92,7 +109,7 @@ impl Api {
     async fn open(host: &Connection, slots: &Slots) -> Result<Self, ConsulError> {
         let socket = host.forward(&Remote::Loopback(HTTPS_PORT)).await?;
         // The CA's key is at hand: a certificate for this one conversation, instead of reading a host's key.
-        let (cert, key) = slots.bundle()?.issue("docker-cluster", &["docker-cluster".to_owned()], &[])?;
+        let (cert, key) = slots.bundle()?.issue("docker-cluster", &["docker-cluster".to_owned()], &[], 1)?;
         let transport = |error: reqwest::Error| ConsulError::Transport(error.to_string());
         let identity = Identity::from_pem(format!("{cert}{}", key.expose()).as_bytes()).map_err(transport)?;
         let ca = Certificate::from_pem(slots.get(Slot::StoreCa)?.expose().as_bytes()).map_err(transport)?;
@@ -125,6 +142,40 @@ impl Api {
         let status = response.status();
         let text = response.text().await.map_err(transport)?;
         Ok((status, printable(text.as_bytes()).replace(self.token.expose(), "[token]")))
+    }
+
+    /// Everything in the store, as Consul packs it: a compressed archive with its own checksums.
+    async fn snapshot(&self) -> Result<Vec<u8>, ConsulError> {
+        let transport = |error: reqwest::Error| ConsulError::Transport(chain(&error));
+        let request = self
+            .client
+            .get(format!("https://localhost:{HTTPS_PORT}/v1/snapshot"))
+            .timeout(SNAPSHOT_TIMEOUT)
+            .header("X-Consul-Token", self.token.expose());
+        let response = request.send().await.map_err(transport)?;
+        let status = response.status();
+        let bytes = response.bytes().await.map_err(transport)?;
+        match status.is_success() {
+            true => Ok(bytes.to_vec()),
+            false => Err(refused("saving the store", &(status, printable(&bytes)))),
+        }
+    }
+
+    async fn restore(&self, snapshot: Vec<u8>) -> Result<(), ConsulError> {
+        let transport = |error: reqwest::Error| ConsulError::Transport(chain(&error));
+        let request = self
+            .client
+            .put(format!("https://localhost:{HTTPS_PORT}/v1/snapshot"))
+            .timeout(SNAPSHOT_TIMEOUT)
+            .header("X-Consul-Token", self.token.expose())
+            .body(snapshot);
+        let response = request.send().await.map_err(transport)?;
+        let status = response.status();
+        let text = response.text().await.map_err(transport)?;
+        match status.is_success() {
+            true => Ok(()),
+            false => Err(refused("putting the store back", &(status, printable(text.as_bytes())))),
+        }
     }
 
     /// Waits until the management token is known, which takes a leader.
@@ -182,6 +233,16 @@ impl Api {
         let answer = self.request(Method::PUT, &format!("/v1/acl/policy/{id}"), Some(&body)).await?;
         if answer.0.is_success() { Ok(()) } else { Err(refused("updating a policy", &answer)) }
     }
+}
+
+/// Writes a file as a whole or not at all, for its owner alone: what a temporary file is.
+fn save(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let file = tempfile::NamedTempFile::new_in(folder)?;
+    std::fs::write(file.path(), bytes)?;
+    file.as_file().sync_all()?;
+    file.persist(path)?;
+    Ok(())
 }
 
 fn refused(what: &str, (status, body): &(StatusCode, String)) -> ConsulError {

@@ -8,6 +8,7 @@ mod client;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::path::Path;
 
 use minijinja::{Environment, UndefinedBehavior, context};
 use serde_json::{Value, json};
@@ -17,13 +18,14 @@ use super::Endpoint;
 use crate::apply::SECRETS_PATH;
 use crate::engines::INSTALL_TIMEOUT;
 use crate::facts::Facts;
-use crate::inventory::{HostName, Members, ProgramSource, quorum_size};
+use crate::inventory::{FabricKind, HostName, Members, ProgramSource, quorum_size};
 use crate::plan::{
-    Action, ConsulCall, Content, HostWorld, Piece, Problem, PutFile, SecretsFrom, Slot, Stage, StepId, Steps, World,
+    Action, ConsulCall, Content, HostWorld, Piece, Plan, Problem, PutFile, SecretsFrom, Slot, Stage, StepId, Steps,
+    Undo, World,
 };
 use crate::platform::{PackageManager, Release};
 use crate::record::sha256_hex;
-use crate::secrets::CERTIFICATE_DAYS;
+use crate::secrets::{CA_DAYS, CERTIFICATE_DAYS};
 
 pub use client::{ConsulError, call};
 
@@ -32,13 +34,20 @@ pub const UNIT: &str = "docker-cluster-consul.service";
 /// The unit that starts containers again which lost the race with the store at boot.
 pub const RECONCILE_UNIT: &str = "docker-cluster-reconcile.service";
 /// The system user.
-const USER: &str = "docker-cluster-store";
+pub const USER: &str = "docker-cluster-store";
+/// Its data.
+pub const DATA: &str = "/var/lib/docker-cluster-consul";
 /// Where its configuration is.
 const FOLDER: &str = "/etc/docker-cluster/consul";
 /// A pushed program.
 const PUSHED: &str = "/usr/local/lib/docker-cluster/consul";
 /// `consul` with the environment that reaches the local agent.
 pub const STORE_COMMAND: &str = "/usr/local/lib/docker-cluster/store";
+/// The certificate that the engine shows to its own agent, and the key. It is one of its own because an engine reads it only when it
+/// starts: it lives as long as the CA, so that no engine restarts for a certificate, and is good for asking only.
+const ENGINE_CERT: &str = "engine.pem";
+/// See [`ENGINE_CERT`].
+const ENGINE_KEY: &str = "engine-key.pem";
 /// Port of the agents' HTTPS API, on loopback only. Consul's own choice for HTTPS.
 pub const HTTPS_PORT: u16 = 8501;
 /// Port of the servers' RPC.
@@ -72,7 +81,7 @@ pub fn endpoint() -> Endpoint {
     let file = |name: &str| format!("{FOLDER}/{name}");
     // All three: with one missing the engine silently speaks plain text (`facts.md`).
     let options =
-        [("kv.cacertfile", file("ca.pem")), ("kv.certfile", file("agent.pem")), ("kv.keyfile", file("agent-key.pem"))];
+        [("kv.cacertfile", file("ca.pem")), ("kv.certfile", file(ENGINE_CERT)), ("kv.keyfile", file(ENGINE_KEY))];
     Endpoint {
         url: format!("consul://127.0.0.1:{HTTPS_PORT}"),
         options: options.into_iter().map(|(key, value)| (key.to_owned(), value)).collect(),
@@ -253,7 +262,7 @@ fn agent_config(world: &World<'_>, host: &HostWorld<'_>, servers: &Servers) -> V
         "datacenter": "dc1",
         "node_name": host.name().as_str(),
         "server": server,
-        "data_dir": "/var/lib/docker-cluster-consul",
+        "data_dir": DATA,
         "bind_addr": host.private.to_string(),
         "advertise_addr": host.private.to_string(),
         "client_addr": "127.0.0.1",
@@ -466,37 +475,99 @@ fn program(world: &World<'_>, host: &HostWorld<'_>) -> &'static str {
     }
 }
 
-/// Whether the agent's certificate must be issued: there is none, it is of another CA or for other names, or less than a
-/// third of its life is left. The host's own clock decides, so that the plan needs none.
-fn certificate_is_due(host: &HostWorld<'_>, dns_names: &[String], addresses: &[IpAddr]) -> Option<String> {
-    let parse = |pem: &str| x509_parser::pem::parse_x509_pem(pem.as_bytes()).ok().map(|(_, pem)| pem);
-    let (Some(cert), Some(ca)) = (parse(&host.facts.store.agent_cert), parse(&host.facts.store.ca_cert)) else {
-        return Some("issue a certificate for its agent".to_owned());
-    };
-    let (Ok(cert), Ok(ca)) = (cert.parse_x509(), ca.parse_x509()) else {
-        return Some("issue a readable certificate for its agent".to_owned());
-    };
-    if cert.verify_signature(Some(ca.public_key())).is_err() {
-        return Some("issue a certificate of the present CA for its agent".to_owned());
+/// A certificate that a host needs.
+struct Certificate {
+    /// Whose it is, for sentences.
+    of: &'static str,
+    days: i64,
+    common_name: String,
+    dns_names: Vec<String>,
+    addresses: Vec<IpAddr>,
+    /// Names of the files.
+    cert: &'static str,
+    key: &'static str,
+    owner: String,
+}
+
+fn certificates(host: &HostWorld<'_>, servers: &Servers) -> [Certificate; 2] {
+    let (dns_names, addresses) = subject(host, servers);
+    [
+        Certificate {
+            of: "agent",
+            days: CERTIFICATE_DAYS,
+            common_name: host.name().to_string(),
+            dns_names,
+            addresses,
+            cert: "agent.pem",
+            key: "agent-key.pem",
+            owner: format!("root:{USER}"),
+        },
+        Certificate {
+            of: "engine",
+            days: CA_DAYS,
+            common_name: format!("engine of {}", host.name()),
+            dns_names: vec!["engine".to_owned()],
+            addresses: Vec::new(),
+            cert: ENGINE_CERT,
+            key: ENGINE_KEY,
+            owner: "root:root".to_owned(),
+        },
+    ]
+}
+
+/// When a certificate in PEM ends, in seconds since 1970.
+#[must_use]
+pub fn expiry(pem: &str) -> Option<i64> {
+    let (_, pem) = x509_parser::pem::parse_x509_pem(pem.as_bytes()).ok()?;
+    Some(pem.parse_x509().ok()?.validity().not_after.timestamp())
+}
+
+impl Certificate {
+    /// Whether it must be issued: there is none, it is of another CA or for other names, or less than a third of its life is left. The
+    /// host's own clock decides, so that the plan needs none.
+    fn is_due(&self, host: &HostWorld<'_>) -> Option<String> {
+        let store = &host.facts.store;
+        let present = if self.cert == ENGINE_CERT { &store.engine_cert } else { &store.agent_cert };
+        let of = self.of;
+        let parse = |pem: &str| x509_parser::pem::parse_x509_pem(pem.as_bytes()).ok().map(|(_, pem)| pem);
+        let (Some(cert), Some(ca)) = (parse(present), parse(&store.ca_cert)) else {
+            return Some(format!("issue a certificate for its {of}"));
+        };
+        let (Ok(cert), Ok(ca)) = (cert.parse_x509(), ca.parse_x509()) else {
+            return Some(format!("issue a readable certificate for its {of}"));
+        };
+        if cert.verify_signature(Some(ca.public_key())).is_err() {
+            return Some(format!("issue a certificate of the present CA for its {of}"));
+        }
+        let alternative = cert.subject_alternative_name().ok().flatten();
+        let names = || alternative.iter().flat_map(|names| &names.value.general_names);
+        let has_name =
+            |wanted: &String| names().any(|name| matches!(name, GeneralName::DNSName(found) if found == wanted));
+        let octets = |ip: &IpAddr| match ip {
+            IpAddr::V4(ip) => ip.octets().to_vec(),
+            IpAddr::V6(ip) => ip.octets().to_vec(),
+        };
+        let has_address =
+            |ip: &IpAddr| names().any(|name| matches!(name, GeneralName::IPAddress(found) if *found == octets(ip)));
+        if !self.dns_names.iter().all(has_name) || !self.addresses.iter().all(has_address) {
+            return Some(format!("issue a certificate with the present names for its {of}"));
+        }
+        let validity = cert.validity();
+        let left = validity.not_after.timestamp() - host.facts.clock;
+        // Of the life that it was given: one of another length is not renewed every day.
+        let third = (validity.not_after.timestamp() - validity.not_before.timestamp()) / 3;
+        (left < third).then(|| format!("renew the certificate of its {of}, which expires in {} days", left / 86_400))
     }
-    let alternative = cert.subject_alternative_name().ok().flatten();
-    let names = || alternative.iter().flat_map(|names| &names.value.general_names);
-    let all = dns_names
-        .iter()
-        .all(|wanted| names().any(|name| matches!(name, GeneralName::DNSName(found) if found == wanted)));
-    let octets = |ip: &IpAddr| match ip {
-        IpAddr::V4(ip) => ip.octets().to_vec(),
-        IpAddr::V6(ip) => ip.octets().to_vec(),
-    };
-    let ips = addresses
-        .iter()
-        .all(|ip| names().any(|name| matches!(name, GeneralName::IPAddress(found) if *found == octets(ip))));
-    if !all || !ips {
-        return Some("issue a certificate with the present names for its agent".to_owned());
+
+    fn paths(&self) -> [String; 2] {
+        [format!("{FOLDER}/{}", self.cert), format!("{FOLDER}/{}", self.key)]
     }
-    let left = cert.validity().not_after.timestamp() - host.facts.clock;
-    let third = CERTIFICATE_DAYS * 24 * 3600 / 3;
-    (left < third).then(|| format!("renew the certificate of its agent, which expires in {} days", left / 86_400))
+
+    fn issue(self) -> Action {
+        let [cert_path, key_path] = self.paths();
+        let Self { days, common_name, dns_names, addresses, owner, .. } = self;
+        Action::IssueCertificate { days, common_name, dns_names, addresses, cert_path, key_path, owner }
+    }
 }
 
 /// The steps that make the store run everywhere.
@@ -515,11 +586,10 @@ pub fn steps(world: &World<'_>, steps: &mut Steps, notes: &mut Vec<String>) {
     }
     // What needs secrets decides whether they are made or fetched at all.
     let needs_secrets = |host: &HostWorld<'_>| {
-        let (dns, ips) = subject(host, &servers);
         wanted_files(world, host, &servers)
             .iter()
             .any(|file| file.content.plain().is_none() && !file.is_there(host.facts, bundle))
-            || certificate_is_due(host, &dns, &ips).is_some()
+            || certificates(host, &servers).iter().any(|certificate| certificate.is_due(host).is_some())
     };
     let access_is_new = !servers.exists || !world.hosts.iter().any(|host| host.facts.store.ready);
     let secrets = (world.hosts.iter().any(needs_secrets) || access_is_new || !servers.gone.is_empty()).then(|| {
@@ -534,61 +604,12 @@ pub fn steps(world: &World<'_>, steps: &mut Steps, notes: &mut Vec<String>) {
     let mut previous: Option<StepId> = None;
     let mut changed = Vec::new();
     for host in &world.hosts {
-        let name = host.name();
-        let mut restart = install(world, host, steps);
-        let (dns_names, addresses) = subject(host, &servers);
-        let mut reload_units = false;
-        for file in wanted_files(world, host, &servers) {
-            if file.is_there(host.facts, bundle) {
-                continue;
-            }
-            restart |= file.restarts;
-            reload_units |= file.path.starts_with("/etc/systemd/");
-            let after = if file.content.plain().is_none() { secrets.into_iter().collect() } else { Vec::new() };
-            let put =
-                PutFile { path: file.path, mode: file.mode, owner: file.owner, content: file.content, before: None };
-            steps.add_after(name, Stage::Store, file.why, Action::PutFile(put), after);
-        }
-        if let Some(why) = certificate_is_due(host, &dns_names, &addresses) {
-            restart = true;
-            let action = Action::IssueCertificate {
-                common_name: name.to_string(),
-                dns_names,
-                addresses,
-                cert_path: format!("{FOLDER}/agent.pem"),
-                key_path: format!("{FOLDER}/agent-key.pem"),
-                owner: format!("root:{USER}"),
-            };
-            steps.add_after(name, Stage::Store, why, action, secrets.into_iter().collect());
-        }
-        if reload_units {
-            run(steps, name, "let systemd read the units", &["systemctl", "daemon-reload"], 60, Vec::new());
-        }
-        let unit = host.facts.unit(UNIT);
-        let active = unit.is_some_and(|unit| unit.active == "active");
-        if unit.is_none_or(|unit| unit.file_state != "enabled") {
-            run(
-                steps,
-                name,
-                "start Consul and its helper at every boot",
-                &["systemctl", "enable", UNIT, RECONCILE_UNIT],
-                60,
-                Vec::new(),
-            );
-        }
-        if restart || !active {
-            let (why, after) = match active {
-                // One at a time: a quorum that exists is kept.
-                true => ("restart Consul with its new configuration", previous.into_iter().collect()),
-                false => ("start Consul", Vec::new()),
-            };
-            let action = Action::Service { verb: "restart", unit: UNIT, timeout: START_TIMEOUT };
-            let id = steps.add_after(name, Stage::Store, why, action, after);
-            if active {
-                previous = Some(id);
-            }
-            started.push(id);
-            changed.push(name.clone());
+        let given = Given { servers: &servers, bundle, secrets, previous };
+        let done = host_steps(world, host, &given, steps);
+        started.extend(done.started);
+        previous = done.well.or(previous);
+        if done.started.is_some() && done.well.is_none() {
+            changed.push(host.name().clone());
         }
     }
     let access = access_is_new.then(|| {
@@ -611,21 +632,168 @@ pub fn steps(world: &World<'_>, steps: &mut Steps, notes: &mut Vec<String>) {
     }
     for host in &world.hosts {
         if changed.contains(host.name()) || !host.facts.store.ready {
-            let action = Action::WaitFor {
-                what: "the store answers with a leader behind it".to_owned(),
-                argv: [STORE_COMMAND, "kv", "get", "-keys", "docker/"].map(str::to_owned).to_vec(),
-                expect: Vec::new(),
-                peers: Vec::new(),
-                deadline: READY_DEADLINE,
-            };
-            steps.add_after(
-                host.name(),
-                Stage::Store,
-                "wait until the store answers",
-                action,
-                access.into_iter().collect(),
-            );
+            let after = access.into_iter().collect();
+            steps.add_after(host.name(), Stage::Store, "wait until the store answers", ready(), after);
         }
+    }
+}
+
+/// A plan about the store's content; `steps` gets the host that holds its secrets.
+fn content_plan(world: &World<'_>, reason: &str, fill: impl FnOnce(&HostName, &mut Steps)) -> Plan {
+    let mut problems = world.problems.clone();
+    let mut steps = Steps::default();
+    match world.hosts.iter().find(|host| facts_bundle(host.facts).is_some()) {
+        Some(host) => {
+            let why = "read the store's tokens, which it keeps";
+            steps.add(host.name(), Stage::Store, why, Action::Secrets(SecretsFrom::Fetch));
+            fill(host.name(), &mut steps);
+        }
+        None => problems.push(Problem::of_all(
+            "no host that answers is a server of a store that docker-cluster runs",
+            "bring a server back; a store of your own (`store.url`) has tools of its own",
+        )),
+    }
+    Plan {
+        cluster: world.inventory.cluster.to_string(),
+        fabric: FabricKind::Overlay,
+        reason: reason.to_owned(),
+        hosts: world.hosts.iter().map(|host| host.name().clone()).collect(),
+        steps: if problems.is_empty() { steps.into_vec() } else { Vec::new() },
+        problems,
+        notes: Vec::new(),
+        unreached: world.unreached.clone(),
+    }
+}
+
+/// Saves the store's content.
+#[must_use]
+pub fn plan_backup(world: &World<'_>, file: &Path) -> Plan {
+    content_plan(world, "its content is saved", |host, steps| {
+        let call = ConsulCall::Backup { file: file.to_owned() };
+        steps.add(host, Stage::Store, format!("save the store to {}", file.display()), Action::Consul(call));
+    })
+}
+
+/// Puts the store's content back. The tokens of that time come with it, so the present ones are registered again afterwards: a server
+/// that starts brings back the token that may do so.
+#[must_use]
+pub fn plan_restore(world: &World<'_>, file: &Path) -> Plan {
+    content_plan(world, "its content is put back", |host, steps| {
+        let call = ConsulCall::Restore { file: file.to_owned() };
+        let why = format!("put the store back as it was saved in {}", file.display());
+        let mut previous = steps.add(host, Stage::Store, why, Action::Consul(call));
+        for server in world.hosts.iter().filter(|host| is_server(host.facts) == Some(true)) {
+            let action = Action::Service { verb: "restart", unit: UNIT, timeout: START_TIMEOUT };
+            let why = "restart Consul, so that it knows the present tokens";
+            previous = steps.add_after(server.name(), Stage::Store, why, action, vec![previous]);
+        }
+        let call =
+            ConsulCall::EnsureAccess { engine_rules: ENGINE_RULES.to_owned(), agent_rules: AGENT_RULES.to_owned() };
+        let why = "register the present tokens of engines and agents";
+        let access = steps.add_after(host, Stage::Store, why, Action::Consul(call), vec![previous]);
+        for host in world.hosts.iter().filter(|host| is_server(host.facts).is_some()) {
+            steps.add_after(host.name(), Stage::Store, "wait until the store answers", ready(), vec![access]);
+        }
+    })
+}
+
+/// What the steps of one host are made from, beside the host itself.
+struct Given<'a> {
+    servers: &'a Servers,
+    /// Checksum of the store's present secrets.
+    bundle: Option<&'a str>,
+    /// The step that brings the secrets.
+    secrets: Option<StepId>,
+    /// The step after which the agent before this one is well again.
+    previous: Option<StepId>,
+}
+
+/// What became of a host.
+#[derive(Default)]
+struct HostSteps {
+    /// The step that starts or restarts its agent.
+    started: Option<StepId>,
+    /// The step after which an agent that ran before is well again.
+    well: Option<StepId>,
+}
+
+/// Makes the agent of one host what it should be. One that runs is changed after the one before it is well: a quorum that exists is
+/// kept, and what one agent refuses never reaches the next.
+fn host_steps(world: &World<'_>, host: &HostWorld<'_>, given: &Given<'_>, steps: &mut Steps) -> HostSteps {
+    let Given { servers, bundle, secrets, previous } = *given;
+    let name = host.name();
+    let mut restart = install(world, host, steps);
+    let unit = host.facts.unit(UNIT);
+    let active = unit.is_some_and(|unit| unit.active == "active");
+    let turn = || -> Vec<StepId> { if active { previous.into_iter().collect() } else { Vec::new() } };
+    let (mut reload_units, mut reload) = (false, false);
+    let mut written = Vec::new();
+    for file in wanted_files(world, host, servers) {
+        if file.is_there(host.facts, bundle) {
+            continue;
+        }
+        restart |= file.restarts;
+        reload_units |= file.path.starts_with("/etc/systemd/");
+        let mut after = turn();
+        if file.content.plain().is_none() {
+            after.extend(secrets);
+        }
+        written.push(file.path.clone());
+        let put = PutFile { path: file.path, mode: file.mode, owner: file.owner, content: file.content, before: None };
+        steps.add_after(name, Stage::Store, file.why, Action::PutFile(put), after);
+    }
+    for certificate in certificates(host, servers) {
+        if let Some(why) = certificate.is_due(host) {
+            reload |= certificate.cert != ENGINE_CERT;
+            written.extend(certificate.paths());
+            let after = turn().into_iter().chain(secrets).collect();
+            steps.add_after(name, Stage::Store, why, certificate.issue(), after);
+        }
+    }
+    if reload_units {
+        run(steps, name, "let systemd read the units", &["systemctl", "daemon-reload"], 60, Vec::new());
+    }
+    if unit.is_none_or(|unit| unit.file_state != "enabled") {
+        let argv = ["systemctl", "enable", UNIT, RECONCILE_UNIT];
+        run(steps, name, "start Consul and its helper at every boot", &argv, 60, Vec::new());
+    }
+    let service = |verb| Action::Service { verb, unit: UNIT, timeout: START_TIMEOUT };
+    if !active {
+        let id = steps.add(name, Stage::Store, "start Consul", service("restart"));
+        // Nothing worked before: what does not start is not left trying for ever, in the way of whatever took its place.
+        let argv = ["systemctl", "disable", "--now", UNIT, RECONCILE_UNIT].map(str::to_owned).to_vec();
+        steps.undo(id, Undo { unit: UNIT, actions: vec![Action::Run { argv, timeout: START_TIMEOUT }] });
+        return HostSteps { started: Some(id), well: None };
+    }
+    let verb = match (restart, reload) {
+        (true, _) => "restart",
+        // Consul reads its certificates again on a reload; nothing that uses it notices.
+        (false, true) => "reload",
+        (false, false) => return HostSteps::default(),
+    };
+    let undo = || {
+        let argv = ["systemctl", "daemon-reload"].map(str::to_owned).to_vec();
+        let back = [Action::PutBack { paths: written.clone() }, Action::Run { argv, timeout: 60 }, service("restart")];
+        Undo { unit: UNIT, actions: back.into() }
+    };
+    let why = match verb {
+        "restart" => "restart Consul with its new configuration",
+        _ => "let Consul read its new certificate",
+    };
+    let id = steps.add_after(name, Stage::Store, why, service(verb), turn());
+    steps.undo(id, undo());
+    let well = steps.add(name, Stage::Store, "wait until the store answers", ready());
+    steps.undo(well, undo());
+    HostSteps { started: Some(id), well: Some(well) }
+}
+
+fn ready() -> Action {
+    Action::WaitFor {
+        what: "the store answers with a leader behind it".to_owned(),
+        argv: [STORE_COMMAND, "kv", "get", "-keys", "docker/"].map(str::to_owned).to_vec(),
+        expect: Vec::new(),
+        peers: Vec::new(),
+        deadline: READY_DEADLINE,
     }
 }
 
@@ -652,12 +820,9 @@ fn install(world: &World<'_>, host: &HostWorld<'_>, steps: &mut Steps) -> bool {
                     args: vec!["consul".to_owned()],
                     timeout: INSTALL_TIMEOUT,
                 };
-                steps.add(
-                    name,
-                    Stage::Store,
-                    format!("install Consul from the packages of {}", host.facts.os_pretty),
-                    action,
-                );
+                let why = format!("install Consul from the packages of {}", host.facts.os_pretty);
+                let id = steps.add(name, Stage::Store, why, action);
+                steps.undo(id, manager.undo_install(UNIT));
                 changed = true;
             }
         }

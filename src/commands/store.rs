@@ -1,0 +1,116 @@
+//! `store`: what a key-value store needs beside `up`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use tokio::sync::watch;
+
+use super::carry_out::{Job, Manner, carry_out, check_consent};
+use super::{Asked, ask, load};
+use crate::apply::{Pace, apply};
+use crate::cli::Global;
+use crate::error::{Error, Exit};
+use crate::fabrics::down::plan_prune;
+use crate::inventory::{HostSpec, Inventory};
+use crate::plan::{Plan, World};
+use crate::stores::consul;
+use crate::ui::{Progress, Ui};
+
+/// Arguments of `store`.
+#[derive(Debug, Args)]
+pub struct StoreArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: StoreCommand,
+}
+
+/// What to do with the store.
+#[derive(Debug, Subcommand)]
+pub enum StoreCommand {
+    /// Save everything in the store to a file on this machine; it holds tokens, and only you can read it
+    Backup {
+        /// The file
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
+    /// Put everything back as it was when the file was saved
+    Restore {
+        /// The file
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        /// How it goes about it.
+        #[command(flatten)]
+        manner: Manner,
+    },
+    /// Remove the endpoints of containers that are gone, which block their names
+    Prune {
+        /// How it goes about it.
+        #[command(flatten)]
+        manner: Manner,
+    },
+}
+
+/// Runs it.
+pub async fn run(args: &StoreArgs, global: &Global, ui: Ui) -> Result<Exit, Error> {
+    let inventory = load(global)?;
+    match &args.command {
+        StoreCommand::Backup { file } => {
+            let asked = ask_all(&inventory, ui).await?;
+            let plan = own(&inventory, &asked, |world| consul::plan_backup(world, file))?;
+            let progress = Progress::start(ui);
+            // Nothing is changed: neither a lock nor consent is needed.
+            let (_stop, never) = watch::channel(false);
+            let outcome = apply(&plan, &asked.hosts, progress.events(), never, &Pace::Free).await;
+            progress.finish().await;
+            if !outcome.is_complete() {
+                return Ok(Exit::Failed);
+            }
+            ui.note(&format!("Saved to {}. It holds tokens: keep it like a key.", file.display()));
+            Ok(Exit::Done)
+        }
+        StoreCommand::Restore { file, manner } => {
+            check_consent("store restore", manner.yes)?;
+            std::fs::metadata(file)
+                .map_err(|error| Error::usage(format!("cannot read {}", file.display())).because(error))?;
+            let asked = ask_all(&inventory, ui).await?;
+            own(&inventory, &asked, |world| consul::plan_restore(world, file))?;
+            let decide = |world: &World<'_>| consul::plan_restore(world, file);
+            job("store restore", &inventory, &asked, &decide, manner, global, ui).await
+        }
+        StoreCommand::Prune { manner } => {
+            check_consent("store prune", manner.yes)?;
+            let asked = ask_all(&inventory, ui).await?;
+            job("store prune", &inventory, &asked, &plan_prune, manner, global, ui).await
+        }
+    }
+}
+
+async fn job(
+    command: &'static str,
+    inventory: &Inventory,
+    asked: &Asked,
+    decide: &dyn Fn(&World<'_>) -> Plan,
+    manner: &Manner,
+    global: &Global,
+    ui: Ui,
+) -> Result<Exit, Error> {
+    carry_out(&Job { command, inventory, asked, decide, manner, prove: false }, global, ui).await
+}
+
+async fn ask_all(inventory: &Inventory, ui: Ui) -> Result<Asked, Error> {
+    let progress = Progress::start(ui);
+    let all: Vec<&HostSpec> = inventory.hosts.iter().collect();
+    let asked = ask(&all, progress.events()).await;
+    progress.finish().await;
+    asked
+}
+
+/// The plan, if there is a store of docker-cluster's own.
+fn own(inventory: &Inventory, asked: &Asked, plan: impl Fn(&World<'_>) -> Plan) -> Result<Plan, Error> {
+    let world = World::new(inventory, &asked.facts, asked.unreached.clone());
+    let plan = plan(&world);
+    match plan.problems.first() {
+        None => Ok(plan),
+        Some(problem) => Err(Error::failed(problem.what.clone()).hint(problem.fix.clone())),
+    }
+}

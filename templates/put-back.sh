@@ -1,0 +1,21 @@
+# Puts files back as they were before they were last written.
+# Arguments: KEY PATH, KEY PATH and so on.
+set -eu
+folder=/var/lib/docker-cluster/record
+while [ $# -ge 2 ]; do
+    key=$1 path=$2
+    shift 2
+    [ -e "$folder/$key.was" ] || continue
+    if [ -L "$path" ]; then path=$(readlink -f "$path"); fi
+    read -r kind _ < "$folder/$key.was"
+    if [ "$kind" = file ]; then
+        tmp=$(mktemp "$(dirname "$path")/.docker-cluster.XXXXXX")
+        cp -p "$folder/$key.was.bytes" "$tmp"
+        mv -f "$tmp" "$path"
+    else
+        rm -f "$path"
+    fi
+    # The record says again what it said before, or nothing: a file that never worked is not one of ours.
+    if [ -e "$folder/$key.was.json" ]; then mv -f "$folder/$key.was.json" "$folder/$key.json"; else rm -f "$folder/$key.json" "$folder/$key.origin" "$folder/$key.bytes" "$folder/$key.written"; fi
+    rm -f "$folder/$key.was" "$folder/$key.was.bytes"
+done

@@ -1,0 +1,34 @@
+# Puts a file back as it was before docker-cluster came.
+# Arguments: KEY PATH SHA256 WAY; WAY is original, aside (it has changes of others and is moved out of the way), or merged: then what
+# is left of it comes on standard input.
+set -eu
+umask 077
+key=$1 path=$2 sum=$3 way=$4
+folder=/var/lib/docker-cluster/record
+given=$path
+if [ -L "$path" ]; then path=$(readlink -f "$path"); fi
+if [ -e "$path" ] && [ "$(sha256sum < "$path" | cut -d' ' -f1)" != "$sum" ]; then
+    echo "$path was changed a moment ago, by somebody else; nothing was done to it. Run the same command again." >&2
+    exit 1
+fi
+kind=absent made=
+[ ! -e "$folder/$key.origin" ] || read -r kind made < "$folder/$key.origin"
+if [ "$way" = aside ] && [ -e "$path" ]; then
+    cp -p "$path" "$given.kept"
+fi
+if [ "$way" = merged ]; then
+    tmp=$(mktemp "$(dirname "$path")/.docker-cluster.XXXXXX")
+    cat > "$tmp"
+    chown --reference="$path" "$tmp"
+    chmod --reference="$path" "$tmp"
+    mv -f "$tmp" "$path"
+elif [ "$kind" = file ]; then
+    tmp=$(mktemp "$(dirname "$path")/.docker-cluster.XXXXXX")
+    cp -p "$folder/$key.bytes" "$tmp"
+    mv -f "$tmp" "$path"
+else
+    rm -f "$path"
+    # Folders that were made for it go as well, if nothing else is in them.
+    case $made in /?*/?*) [ ! -d "$made" ] || find "$made" -depth -type d -empty -delete ;; esac
+fi
+rm -f "$folder/$key.origin" "$folder/$key.bytes" "$folder/$key.was" "$folder/$key.was.bytes" "$folder/$key.was.json" "$folder/$key.written" "$folder/$key.json"
