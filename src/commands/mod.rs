@@ -22,7 +22,7 @@ use tokio::sync::watch;
 use crate::cli::{Cli, Command, Global};
 use crate::error::{Error, Exit};
 use crate::event::{Event, Events};
-use crate::facts::{self, Facts, FactsError};
+use crate::facts::{self, Facts, FactsError, Scope};
 use crate::host::{Connection, Connector, HostError, Hosts, Liveness};
 use crate::inventory::{DEFAULT_FILE, Filter, HostName, HostSpec, Inventory};
 use crate::plan::Unreached;
@@ -125,10 +125,15 @@ impl Asked {
 
 /// Connects to hosts and asks for their facts, all at once.
 pub async fn ask(specs: &[&HostSpec], events: &Events) -> Result<Asked, Error> {
+    ask_for(specs, Scope::Usual, events).await
+}
+
+/// The same with a wider or narrower question.
+pub async fn ask_for(specs: &[&HostSpec], scope: Scope, events: &Events) -> Result<Asked, Error> {
     let connector = Connector::new().map_err(|error| Error::failed("cannot prepare SSH").because(error))?;
     let each = specs.iter().map(|spec| async {
         events.emit(Event::Connecting(spec.name.clone()));
-        (*spec, ask_one(&connector, spec).await)
+        (*spec, ask_one(&connector, spec, scope).await)
     });
     let mut asked = Asked::default();
     for (spec, result) in futures_util::future::join_all(each).await {
@@ -158,15 +163,15 @@ pub async fn ask(specs: &[&HostSpec], events: &Events) -> Result<Asked, Error> {
     Ok(asked)
 }
 
-async fn ask_one(connector: &Connector, spec: &HostSpec) -> Result<(Connection, Facts), FactsError> {
+async fn ask_one(connector: &Connector, spec: &HostSpec, scope: Scope) -> Result<(Connection, Facts), FactsError> {
     let connection = connector.connect(spec).await?;
-    match facts::gather(&connection).await {
+    match facts::gather(&connection, scope).await {
         // A connection that an earlier command left may be to a host that has rebooted since.
         Err(FactsError::Host(HostError::Disconnected { .. } | HostError::CommandTimedOut { .. }))
             if connection.liveness == Liveness::Reused =>
         {
             let connection = connector.reconnect(spec).await?;
-            let facts = facts::gather(&connection).await?;
+            let facts = facts::gather(&connection, scope).await?;
             Ok((connection, facts))
         }
         Err(error) => Err(error),

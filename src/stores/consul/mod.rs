@@ -36,7 +36,7 @@ const USER: &str = "docker-cluster-store";
 /// Where its configuration is.
 const FOLDER: &str = "/etc/docker-cluster/consul";
 /// A pushed program.
-const PUSHED: &str = "/usr/local/lib/docker-cluster/consul";
+pub const PUSHED: &str = "/usr/local/lib/docker-cluster/consul";
 /// `consul` with the environment that reaches the local agent.
 pub const STORE_COMMAND: &str = "/usr/local/lib/docker-cluster/store";
 /// Port of the agents' HTTPS API, on loopback only. Consul's own choice for HTTPS.
