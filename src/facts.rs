@@ -12,8 +12,9 @@ use serde_json::Value;
 use crate::host::{Command, Connection, HostError, printable};
 use crate::record::Record;
 
-/// The probe.
-pub const SCRIPT: &str = include_str!("../templates/facts.sh");
+/// The probe: the list of sections, and the Perl that fills most of them, which is the shell's here-document.
+pub const SCRIPT: &str =
+    concat!(include_str!("../templates/facts.sh"), include_str!("../templates/facts.pl"), "END_OF_PERL\nfi\n");
 
 /// How long the probe may take. Its slowest parts are bounded by ten seconds each inside the script; all of them together
 /// only take that long on a host whose engine hangs.
@@ -162,6 +163,8 @@ pub struct Engine {
     pub containers: Vec<Container>,
     /// Networks.
     pub networks: Vec<Network>,
+    /// Networks over a store with their endpoints, if those were asked for.
+    pub endpoints: Vec<Network>,
     /// Images as `name:tag`.
     pub images: BTreeSet<String>,
 }
@@ -425,9 +428,27 @@ fn detail(text: &str) -> String {
     }
 }
 
+/// How much is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Scope {
+    /// What every plan needs. What apt would install is part of it only where an engine or a store may be missing: the answer
+    /// costs the host more than half of all the others.
+    #[default]
+    Usual,
+    /// What apt would install as well, for upgrades.
+    Candidates,
+    /// What hangs on the networks over a store, as each engine knows it.
+    Endpoints,
+}
+
 /// Asks a host for its facts.
-pub async fn gather(host: &Connection) -> Result<Facts, FactsError> {
-    let command = Command::script(SCRIPT, Vec::<String>::new()).timeout(FACTS_TIMEOUT);
+pub async fn gather(host: &Connection, scope: Scope) -> Result<Facts, FactsError> {
+    let words: &[&str] = match scope {
+        Scope::Usual => &[],
+        Scope::Candidates => &["candidates"],
+        Scope::Endpoints => &["endpoints"],
+    };
+    let command = Command::script(SCRIPT, words.iter().copied()).timeout(FACTS_TIMEOUT);
     let sent = now();
     let output = host.run(&command).await?;
     let received = now();
@@ -461,6 +482,7 @@ pub fn parse(output: &[u8], sent: i64, received: i64) -> Option<Facts> {
     let clock: i64 = sections.line("clock").trim().parse().unwrap_or(sent);
     let clock_offset = if clock < sent { clock.saturating_sub(sent) } else { (clock.saturating_sub(received)).max(0) };
     let from_os = |key: &str| clean(os.get(key).map_or("", String::as_str));
+    let files = files(&sections);
     let (interfaces, addresses, routes) = (links(&sections), addresses(&sections), routes(&sections));
     Some(Facts {
         os_id: from_os("ID"),
@@ -503,8 +525,8 @@ pub fn parse(output: &[u8], sent: i64, received: i64) -> Option<Facts> {
         default_docker: sections.optional("default-docker"),
         sysconfig_docker: sections.optional("sysconfig-docker"),
         units: units(&sections),
-        store: store(&sections),
-        files: files(&sections),
+        store: store(&sections, &files),
+        files,
         records: sections.lines("records").filter_map(|line| serde_json::from_str(line).ok()).collect(),
         origins: sections.lines("origins").filter_map(origin).collect(),
         made: sections.lines("made").map(clean).filter(|line| !line.is_empty()).collect(),
@@ -769,6 +791,7 @@ fn engine(sections: &Sections<'_>) -> Option<Engine> {
         key: clean(sections.line("engine-key").trim()),
         containers: sections.lines("containers").filter_map(container).collect(),
         networks: sections.lines("networks").filter_map(network).collect(),
+        endpoints: sections.lines("endpoints").filter_map(network).collect(),
         images: sections.lines("images").filter_map(|line| line.split(' ').next()).map(clean).collect(),
     })
 }
@@ -834,7 +857,7 @@ fn node(line: &str) -> Option<Node> {
     })
 }
 
-fn store(sections: &Sections<'_>) -> StoreFacts {
+fn store(sections: &Sections<'_>, files: &BTreeMap<String, FileFact>) -> StoreFacts {
     let ready: Vec<&str> = sections.lines("store-ready").collect();
     // "Consul v1.8.7"
     let version = sections.line("consul-version");
@@ -842,7 +865,7 @@ fn store(sections: &Sections<'_>) -> StoreFacts {
     StoreFacts {
         path: clean(sections.line("consul-path").trim()),
         version,
-        sha256: clean(sections.line("consul-sha256").split(' ').next().unwrap_or_default()),
+        sha256: files.get(crate::stores::consul::PUSHED).map(|file| file.sha256.clone()).unwrap_or_default(),
         ready: ready.last() == Some(&"ready"),
         error: clean(ready.first().filter(|line| **line != "ready").copied().unwrap_or_default()),
         config: sections.optional("store-config"),

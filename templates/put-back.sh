@@ -16,6 +16,6 @@ while [ $# -ge 2 ]; do
         rm -f "$path"
     fi
     # The record says again what it said before, or nothing: a file that never worked is not one of ours.
-    if [ -e "$folder/$key.was.json" ]; then mv -f "$folder/$key.was.json" "$folder/$key.json"; else rm -f "$folder/$key.json" "$folder/$key.origin" "$folder/$key.bytes" "$folder/$key.written"; fi
+    if [ -e "$folder/$key.was.record" ]; then mv -f "$folder/$key.was.record" "$folder/$key.json"; else rm -f "$folder/$key.json" "$folder/$key.origin" "$folder/$key.bytes" "$folder/$key.written"; fi
     rm -f "$folder/$key.was" "$folder/$key.was.bytes"
 done

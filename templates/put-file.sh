@@ -43,7 +43,7 @@ keep() {
 }
 [ -e "$folder/$key.origin" ] || keep "$key.origin" "$key.bytes"
 keep "$key.was" "$key.was.bytes"
-if [ -e "$folder/$key.json" ]; then cp -p "$folder/$key.json" "$folder/$key.was.json"; else rm -f "$folder/$key.was.json"; fi
+if [ -e "$folder/$key.json" ]; then cp -p "$folder/$key.json" "$folder/$key.was.record"; else rm -f "$folder/$key.was.record"; fi
 # What everybody may read is kept as it was written, for the day when it is merged with what others made of it.
 case $mode in *4|*5) cp "$tmp" "$folder/.$key.tmp"; mv -f "$folder/.$key.tmp" "$folder/$key.written" ;; esac
 printf '%s\n' "$record" > "$folder/.$key.tmp"

@@ -31,4 +31,4 @@ else
     # Folders that were made for it go as well, if nothing else is in them.
     case $made in /?*/?*) [ ! -d "$made" ] || find "$made" -depth -type d -empty -delete ;; esac
 fi
-rm -f "$folder/$key.origin" "$folder/$key.bytes" "$folder/$key.was" "$folder/$key.was.bytes" "$folder/$key.was.json" "$folder/$key.written" "$folder/$key.json"
+rm -f "$folder/$key.origin" "$folder/$key.bytes" "$folder/$key.was" "$folder/$key.was.bytes" "$folder/$key.was.record" "$folder/$key.written" "$folder/$key.json"

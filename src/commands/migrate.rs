@@ -3,10 +3,11 @@
 use clap::Args;
 
 use super::carry_out::{Job, Manner, carry_out, check_consent};
-use super::{ask, load};
+use super::{ask_for, load};
 use crate::cli::Global;
 use crate::error::{Error, Exit};
 use crate::fabrics::migrate::{Way, plan};
+use crate::facts::Scope;
 use crate::inventory::HostSpec;
 use crate::plan::World;
 use crate::ui::{Progress, Ui};
@@ -42,7 +43,7 @@ pub async fn run(args: &Migrate, global: &Global, ui: Ui) -> Result<Exit, Error>
     let all: Vec<&HostSpec> = inventory.hosts.iter().collect();
     for pass in 1..=PASSES {
         let progress = Progress::start(ui);
-        let asked = ask(&all, progress.events()).await;
+        let asked = ask_for(&all, Scope::Candidates, progress.events()).await;
         progress.finish().await;
         let asked = asked?;
         let decide = |world: &World<'_>| plan(world, way);

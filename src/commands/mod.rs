@@ -24,7 +24,7 @@ use tokio::sync::watch;
 use crate::cli::{Cli, Command, Global};
 use crate::error::{Error, Exit};
 use crate::event::{Event, Events};
-use crate::facts::{self, Facts, FactsError};
+use crate::facts::{self, Facts, FactsError, Scope};
 use crate::host::{Connection, Connector, HostError, Hosts, Liveness};
 use crate::inventory::{DEFAULT_FILE, Filter, HostName, HostSpec, Inventory};
 use crate::plan::Unreached;
@@ -117,6 +117,8 @@ pub struct Asked {
     pub facts: Vec<(HostName, Facts)>,
     /// The others.
     pub unreached: Vec<Unreached>,
+    /// How much was asked.
+    pub scope: Scope,
 }
 
 impl Asked {
@@ -157,12 +159,17 @@ impl Asked {
 
 /// Connects to hosts and asks for their facts, all at once.
 pub async fn ask(specs: &[&HostSpec], events: &Events) -> Result<Asked, Error> {
+    ask_for(specs, Scope::Usual, events).await
+}
+
+/// The same with a wider or narrower question.
+pub async fn ask_for(specs: &[&HostSpec], scope: Scope, events: &Events) -> Result<Asked, Error> {
     let connector = Connector::new().map_err(|error| Error::failed("cannot prepare SSH").because(error))?;
     let each = specs.iter().map(|spec| async {
         events.emit(Event::Connecting(spec.name.clone()));
-        (*spec, ask_one(&connector, spec).await)
+        (*spec, ask_one(&connector, spec, scope).await)
     });
-    let mut asked = Asked::default();
+    let mut asked = Asked { scope, ..Asked::default() };
     for (spec, result) in futures_util::future::join_all(each).await {
         asked.take(spec, result.map(|(connection, facts)| (Arc::new(connection), facts)), events);
     }
@@ -172,23 +179,24 @@ pub async fn ask(specs: &[&HostSpec], events: &Events) -> Result<Asked, Error> {
 /// Asks the connected hosts once more, in the inventory's order. One that does not answer any more is unreached from now on.
 pub async fn ask_again(inventory: &Inventory, asked: &Asked, events: &Events) -> Asked {
     let connected = inventory.hosts.iter().filter_map(|spec| Some((spec, asked.hosts.get(&spec.name)?)));
-    let each = connected.map(|(spec, connection)| async move { (spec, connection, facts::gather(connection).await) });
-    let mut again = Asked { unreached: asked.unreached.clone(), ..Asked::default() };
+    let each = connected
+        .map(|(spec, connection)| async move { (spec, connection, facts::gather(connection, asked.scope).await) });
+    let mut again = Asked { scope: asked.scope, unreached: asked.unreached.clone(), ..Asked::default() };
     for (spec, connection, result) in futures_util::future::join_all(each).await {
         again.take(spec, result.map(|facts| (Arc::clone(connection), facts)), events);
     }
     again
 }
 
-async fn ask_one(connector: &Connector, spec: &HostSpec) -> Result<(Connection, Facts), FactsError> {
+async fn ask_one(connector: &Connector, spec: &HostSpec, scope: Scope) -> Result<(Connection, Facts), FactsError> {
     let connection = connector.connect(spec).await?;
-    match facts::gather(&connection).await {
+    match facts::gather(&connection, scope).await {
         // A connection that an earlier command left may be to a host that has rebooted since.
         Err(FactsError::Host(HostError::Disconnected { .. } | HostError::CommandTimedOut { .. }))
             if connection.liveness == Liveness::Reused =>
         {
             let connection = connector.reconnect(spec).await?;
-            let facts = facts::gather(&connection).await?;
+            let facts = facts::gather(&connection, scope).await?;
             Ok((connection, facts))
         }
         Err(error) => Err(error),

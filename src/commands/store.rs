@@ -6,11 +6,12 @@ use clap::{Args, Subcommand};
 use tokio::sync::watch;
 
 use super::carry_out::{Job, Manner, carry_out, check_consent};
-use super::{Asked, ask, load};
+use super::{Asked, ask_for, load};
 use crate::apply::{Pace, apply};
 use crate::cli::Global;
 use crate::error::{Error, Exit};
 use crate::fabrics::down::plan_prune;
+use crate::facts::Scope;
 use crate::inventory::{HostSpec, Inventory};
 use crate::plan::{Plan, World};
 use crate::stores::consul;
@@ -55,7 +56,7 @@ pub async fn run(args: &StoreArgs, global: &Global, ui: Ui) -> Result<Exit, Erro
     let inventory = load(global)?;
     match &args.command {
         StoreCommand::Backup { file } => {
-            let asked = ask_all(&inventory, ui).await?;
+            let asked = ask_all(&inventory, Scope::Usual, ui).await?;
             let plan = own(&inventory, &asked, |world| consul::plan_backup(world, file))?;
             let progress = Progress::start(ui);
             // Nothing is changed: neither a lock nor consent is needed.
@@ -72,14 +73,14 @@ pub async fn run(args: &StoreArgs, global: &Global, ui: Ui) -> Result<Exit, Erro
             check_consent("store restore", manner.yes)?;
             std::fs::metadata(file)
                 .map_err(|error| Error::usage(format!("cannot read {}", file.display())).because(error))?;
-            let asked = ask_all(&inventory, ui).await?;
+            let asked = ask_all(&inventory, Scope::Usual, ui).await?;
             own(&inventory, &asked, |world| consul::plan_restore(world, file))?;
             let decide = |world: &World<'_>| consul::plan_restore(world, file);
             job("store restore", &inventory, &asked, &decide, manner, global, ui).await
         }
         StoreCommand::Prune { manner } => {
             check_consent("store prune", manner.yes)?;
-            let asked = ask_all(&inventory, ui).await?;
+            let asked = ask_all(&inventory, Scope::Endpoints, ui).await?;
             job("store prune", &inventory, &asked, &plan_prune, manner, global, ui).await
         }
     }
@@ -97,10 +98,10 @@ async fn job(
     carry_out(&Job { command, inventory, asked, decide, manner, prove: false }, global, ui).await
 }
 
-async fn ask_all(inventory: &Inventory, ui: Ui) -> Result<Asked, Error> {
+async fn ask_all(inventory: &Inventory, scope: Scope, ui: Ui) -> Result<Asked, Error> {
     let progress = Progress::start(ui);
     let all: Vec<&HostSpec> = inventory.hosts.iter().collect();
-    let asked = ask(&all, progress.events()).await;
+    let asked = ask_for(&all, scope, progress.events()).await;
     progress.finish().await;
     asked
 }

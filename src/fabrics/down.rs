@@ -430,7 +430,7 @@ fn stale_endpoints(world: &World<'_>) -> Vec<(HostName, String, String, String)>
         .collect();
     let mut found: Vec<(HostName, String, String, String)> = Vec::new();
     for (host, engine) in engines() {
-        for network in engine.networks.iter().filter(|network| network.scope == "global") {
+        for network in engine.endpoints.iter().filter(|network| network.scope == "global") {
             for (id, container) in &network.endpoints {
                 let known = found.iter().any(|(_, _, other, _)| other == id);
                 if !known && !live.contains(&id.as_str()) && !container.is_empty() {

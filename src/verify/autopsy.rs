@@ -24,7 +24,8 @@ pub async fn examine(
     ill: &BTreeMap<HostName, Ill>,
     reports: &mut Reports,
 ) -> Known {
-    let gathered = hosts.iter().map(|(name, host)| async move { (name.clone(), facts::gather(host).await) });
+    let gathered =
+        hosts.iter().map(|(name, host)| async move { (name.clone(), facts::gather(host, facts::Scope::Usual).await) });
     let mut all: Vec<(HostName, Facts)> = Vec::new();
     let mut views: BTreeMap<HostName, HostView> = BTreeMap::new();
     for (name, result) in futures_util::future::join_all(gathered).await {

@@ -40,7 +40,7 @@ pub const DATA: &str = "/var/lib/docker-cluster-consul";
 /// Where its configuration is.
 const FOLDER: &str = "/etc/docker-cluster/consul";
 /// A pushed program.
-const PUSHED: &str = "/usr/local/lib/docker-cluster/consul";
+pub const PUSHED: &str = "/usr/local/lib/docker-cluster/consul";
 /// `consul` with the environment that reaches the local agent.
 pub const STORE_COMMAND: &str = "/usr/local/lib/docker-cluster/store";
 /// The certificate that the engine shows to its own agent, and the key. It is one of its own because an engine reads it only when it

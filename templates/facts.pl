@@ -1,0 +1,221 @@
+# The other half of facts.sh: reads what the shell asks for on standard input, and writes the sections. It only reads.
+# Arguments: MARK MAX. A line MARK=NAME opens what a command printed, MARK<NAME PATH is a file, MARK!NAME ARGUMENT is one of
+# the functions here. Needs nothing but perl-base.
+use strict;
+use Socket;
+my ($mark, $max) = @ARGV;
+# How long a daemon may take to answer one question, in seconds: one that hangs must not hang the facts of its host.
+my $PATIENCE = 10;
+# How many containers are looked at: each is a question of a millisecond.
+my $MANY = 2000;
+$| = 0;
+$ENV{LC_ALL} = 'C';
+
+sub slurp { my ($path) = @_; open(my $file, '<', $path) or return; read($file, my $text, $max); return $text }
+# What a program prints.
+sub run {
+    my $pid = open(my $out, '-|') // return '';
+    if (!$pid) { open(STDERR, '>', '/dev/null'); open(STDIN, '<', '/dev/null'); exec {$_[0]} @_ or exit 127 }
+    my $text = '';
+    eval { local $SIG{ALRM} = sub { die }; alarm $PATIENCE; 1 while read($out, $text, 65536, length $text) && length $text < $max; alarm 0 };
+    if ($@) { kill 'KILL', $pid }
+    close $out;
+    return $text;
+}
+
+# JSON, as far as it is needed without a module: a value as it is written, and the members of an object or an array.
+my $VALUE = qr/(?<v>"(?:[^"\\]++|\\.)*+"|\{(?:[^{}"]++|"(?:[^"\\]++|\\.)*+"|(?&b))*+\}|\[(?:[^\[\]"]++|"(?:[^"\\]++|\\.)*+"|(?&a))*+\]|[^\s,\[\]{}"]++)(?(DEFINE)(?<b>\{(?:[^{}"]++|"(?:[^"\\]++|\\.)*+"|(?&b))*+\})(?<a>\[(?:[^\[\]"]++|"(?:[^"\\]++|\\.)*+"|(?&a))*+\]))/;
+sub members { my %all; my $text = shift // ''; $text =~ /\G\s*\{/gc or return {}; while ($text =~ /\G\s*,?\s*"((?:[^"\\]++|\\.)*+)"\s*:\s*$VALUE/gc) { $all{$1} = $+{v} } return \%all }
+sub elements { my @all; my $text = shift // ''; $text =~ /\G\s*\[/gc or return; while ($text =~ /\G\s*,?\s*$VALUE/gc) { push @all, $+{v} } return @all }
+sub word { my $text = shift // ''; return $text =~ /^"([^"\\]*)"$/ ? $1 : '' }
+
+# One question to the engine; nothing if it does not answer with 200. HTTP/1.0, so that the body ends with the connection.
+sub engine {
+    my ($path, $limit) = @_;
+    my $text = '';
+    eval {
+        local $SIG{ALRM} = sub { die };
+        alarm $PATIENCE;
+        socket(my $socket, AF_UNIX, SOCK_STREAM, 0) or die;
+        connect($socket, sockaddr_un('/var/run/docker.sock')) or die;
+        syswrite($socket, "GET $path HTTP/1.0\r\nHost: docker\r\n\r\n");
+        1 while sysread($socket, $text, 65536, length $text) && length $text < ($limit // $max);
+        alarm 0;
+    };
+    alarm 0;
+    $text =~ s/\AHTTP\/1\.[01] 200 .*?\r\n\r\n//s or return;
+    $text =~ tr/\r\n//d;
+    return $text;
+}
+
+# Whether that process runs the program that is on the disk now: only then what it says of its version is the program's.
+sub runs {
+    my ($pid, $path) = @_;
+    my @there = stat $path;
+    my @running = $pid =~ /^[1-9][0-9]*$/ ? stat "/proc/$pid/exe" : ();
+    return @there && @running && $there[0] == $running[0] && $there[1] == $running[1];
+}
+
+my ($info, %said, %units, @members);
+
+# What the shell's `systemctl show` said of a unit.
+sub unit {
+    if (!%units) { for my $block (split /\n\n/, $said{units} // '') { my %v = map { /^(\w+)=(.*)$/ ? ($1, $2) : () } split /\n/, $block; $units{$v{Id}} = \%v if $v{Id} } }
+    return $units{$_[0]} // {};
+}
+
+sub consul {
+    my ($consul, @words) = @_;
+    my $etc = '/etc/docker-cluster/consul';
+    local @ENV{qw(CONSUL_HTTP_ADDR CONSUL_CACERT CONSUL_CLIENT_CERT CONSUL_CLIENT_KEY)} = ('https://127.0.0.1:8501', "$etc/ca.pem", "$etc/agent.pem", "$etc/agent-key.pem");
+    return run('timeout', '-k', '1', $PATIENCE, 'sh', '-c', 'exec "$@" 2>&1', 'consul', $consul, @words);
+}
+
+# Two questions to the local agent over one connection, with the same certificates and the same checks as Consul's own client, whose
+# start alone costs more. Its words are kept for when something is wrong.
+my $agent;
+sub agent {
+    return $agent if defined $agent;
+    $agent = '';
+    my $etc = '/etc/docker-cluster/consul';
+    my $questions = join '', map { "GET $$_[0] HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: $$_[1]\r\n\r\n" } ['/v1/kv/docker/?keys&separator=/', 'keep-alive'], ['/v1/agent/members', 'close'];
+    pipe(my $read, my $write) or return $agent;
+    my $pid = open(my $out, '-|') // return $agent;
+    if (!$pid) {
+        close $write;
+        open(STDIN, '<&', $read); open(STDERR, '>', '/dev/null');
+        exec 'timeout', '-k', '1', $PATIENCE, 'openssl', 's_client', '-quiet', '-connect', '127.0.0.1:8501', '-CAfile', "$etc/ca.pem", '-cert', "$etc/agent.pem", '-key', "$etc/agent-key.pem", '-verify_return_error', '-verify_ip', '127.0.0.1' or exit 127;
+    }
+    close $read;
+    syswrite $write, $questions;
+    1 while read($out, $agent, 65536, length $agent) && length $agent < $max;
+    close $write;
+    close $out;
+    return $agent;
+}
+# The body of the next answer in what the agent said; nothing unless it is whole and its status is one of those.
+sub answer {
+    my ($text, $status) = @_;
+    $$text =~ s/\AHTTP\/1\.1 ($status) [^\r]*\r\n(.*?)\r\n\r\n//s or return;
+    my $headers = $2;
+    if ($headers =~ /^Content-Length: (\d+)\r?$/mi) { return length $$text >= $1 ? substr($$text, 0, $1, '') : undef }
+    my $body = '';
+    while ($$text =~ s/\A([0-9a-fA-F]{1,6})\r\n//) {
+        my $size = hex $1;
+        return if length $$text < $size + 2;
+        $body .= substr($$text, 0, $size, '');
+        $$text =~ s/\A\r\n//;
+        return $body if !$size;
+    }
+    return;
+}
+
+sub tree {
+    my ($folder, $all) = @_;
+    opendir(my $handle, $folder) or return;
+    for my $name (sort readdir $handle) {
+        next if $name eq '.' || $name eq '..';
+        my $path = "$folder/$name";
+        if (-l $path) { next } elsif (-d _) { tree($path, $all) } elsif (-f _) { push @$all, $path }
+    }
+}
+my @ours;
+sub ours {
+    if (!@ours) {
+        tree($_, \@ours) for '/etc/docker-cluster', '/var/lib/docker-cluster/secrets', '/usr/local/lib/docker-cluster';
+        push @ours, grep { -f } glob '/etc/systemd/system/docker-cluster-*';
+    }
+    return @ours;
+}
+sub owner { my @s = @_; my ($user, $group) = ((getpwuid $s[4])[0] // 'UNKNOWN', (getgrgid $s[5])[0] // 'UNKNOWN'); return "$user:$group" }
+
+my %native = (
+    'clock' => sub { time },
+    'tcp' => sub { join "\n", grep { / 0A / } map { split /\n/, slurp("/proc/net/$_") // '' } qw(tcp tcp6) },
+    'udp' => sub { join '', map { slurp("/proc/net/$_") // '' } qw(udp udp6) },
+    'candidates' => sub { join "\n", grep { /^[a-z]|Candidate:/ } split /\n/, run(qw(apt-cache policy docker.io consul)) },
+    'daemon-json-mode' => sub { my @s = stat '/etc/docker/daemon.json' or return ''; sprintf '%o %d:%d', $s[2] & 07777, $s[4], $s[5] },
+    # What `systemctl cat` prints: the unit's file, then its drop-ins.
+    'docker-exec' => sub { my $unit = unit('docker.service'); join "\n", grep { /^(ExecStart|EnvironmentFile|Environment)\s*=/ } map { split /\n/, slurp($_) // '' } grep { length } $$unit{FragmentPath}, split / /, $$unit{DropInPaths} // '' },
+    'docker-environment' => sub { 'Environment=' . (unit('docker.service')->{Environment} // '') },
+    'engine-key' => sub { join "\n", (slurp('/etc/docker/key.json') // '') =~ /"kid" *: *"([A-Z0-9:]*)"/g },
+    'docker-info' => sub { $info = engine('/info') },
+    'containers' => sub {
+        my @ids = map { word(members($_)->{Id}) } elements(engine('/containers/json?all=1', 16 * $max));
+        join "\n", map {
+            my $it = members(engine("/containers/$_/json"));
+            my ($state, $config, $host, $net) = map { members($$it{$_}) } qw(State Config HostConfig NetworkSettings);
+            %$it ? join ' ', map { $_ // 'null' } $$it{Name}, $$state{Status}, members($$host{RestartPolicy})->{Name}, $$config{Labels}, $$net{Networks}, $$state{ExitCode} : ()
+        } grep { /^[0-9a-f]+$/ } @ids[0 .. ($#ids < $MANY ? $#ids : $MANY)];
+    },
+    'networks' => sub { join "\n", elements(engine('/networks')) },
+    'images' => sub { join "\n", map { my $it = members($_); my $id = word($$it{Id}); map { word($_) . " $id" } elements($$it{RepoTags}) } elements(engine('/images/json')) },
+    'nodes' => sub { join "\n", elements(engine('/nodes')) },
+    'dockerd-version' => sub {
+        my $version = word(members($info)->{ServerVersion});
+        my $pid = (slurp('/var/run/docker.pid') // '') =~ /(\d+)/ ? $1 : '';
+        $version && runs($pid, $_[0]) ? "Docker version $version," : run($_[0], '--version');
+    },
+    'kv-backends' => sub {
+        return '' if ($said{'dockerd-version'} // '') !~ / version (1|17|18|19|20)\./;
+        my %wanted = map { ("libkv/store/$_", $_) } qw(consul etcd zookeeper);
+        open(my $file, '<', $_[0]) or return '';
+        my ($text, @found) = ('');
+        # Pieces overlap, so that no name is cut in two; most binaries have all three in their first megabytes.
+        while (%wanted && read($file, $text, 1 << 20, length $text)) {
+            for (keys %wanted) { push @found, delete $wanted{$_} if index($text, $_) >= 0 }
+            $text = substr $text, -64 if length $text > 64;
+        }
+        join "\n", sort @found;
+    },
+    'store-ready' => sub {
+        my $text = agent();
+        return 'ready' if defined answer(\$text, '200|404') and defined answer(\$text, '200');
+        my $words = consul($_[0], 'kv', 'get', '-keys', 'docker/');
+        return $? == 0 ? "$words\nready" : $words;
+    },
+    'store-members' => sub {
+        my $text = agent();
+        answer(\$text, '200|404');
+        my $body = answer(\$text, '200');
+        return consul($_[0], 'members') if !defined $body;
+        @members = map { members($_) } elements($body);
+        my %status = (1 => 'alive', 2 => 'leaving', 3 => 'left', 4 => 'failed');
+        join "\n", 'Node Address Status', map { join ' ', word($$_{Name}), word($$_{Addr}) . ":$$_{Port}", $status{$$_{Status}} // 'none' } @members;
+    },
+    'consul-version' => sub {
+        my $name = word(members(slurp('/etc/docker-cluster/consul/agent.json'))->{node_name});
+        my ($own) = grep { word($$_{Name}) eq $name } @members;
+        my $build = $own ? word(members($$own{Tags})->{build}) : '';
+        $build =~ /^([^:]+)/ && runs(unit('docker-cluster-consul.service')->{MainPID} // '', $_[0]) ? "Consul v$1" : run($_[0], 'version');
+    },
+    'files' => sub { join "\n", map { my @s = stat $_; @s ? sprintf('%o %s %s', $s[2] & 07777, owner(@s), $_) : () } ours() },
+    'sums' => sub { my @all = (ours(), grep { -f } '/etc/docker/daemon.json'); @all ? run('sha256sum', @all) : '' },
+    'records' => sub { join "\n", map { slurp($_) } grep { -f } glob '/var/lib/docker-cluster/record/*.json' },
+    'origins' => sub { join "\n", map { m{([^/]+)\.origin\z} && "$1 " . (slurp($_) // '') =~ s/\n.*//sr } glob '/var/lib/docker-cluster/record/*.origin' },
+    'endpoints' => sub { join "\n", map { my $it = members($_); word($$it{Scope}) eq 'global' ? engine('/networks/' . word($$it{Id})) : () } elements(engine('/networks')) },
+    'user-exists' => sub { join ':', (getpwnam 'docker-cluster-store')[0, 2] },
+);
+
+sub section {
+    my ($name, $text) = @_;
+    $text = substr($text // '', 0, $max);
+    $said{$name} = $text;
+    $text =~ s/\n\z//;
+    print "\@$name\n", map { "|$_\n" } length $text ? split(/\n/, $text, -1) : ();
+}
+
+my ($name, $text);
+my $flush = sub { if (defined $name) { $text =~ s/\n\z//; section($name, $text); undef $name } };
+while (my $line = <STDIN>) {
+    if ($line =~ /^\Q$mark\E([=<!])(\S+) ?(.*)$/) {
+        my ($kind, $what, $rest) = ($1, $2, $3);
+        $flush->();
+        if ($kind eq '=') { ($name, $text) = ($what, '') }
+        elsif ($kind eq '<') { section($what, slurp($rest)) }
+        else { section($what, scalar eval { $native{$what}->($rest) }) }
+    } elsif (defined $name && length $text < $max) {
+        $text .= $line;
+    }
+}
+$flush->();
