@@ -1,6 +1,6 @@
 //! Making the hosts of a lab: a network of their own, a systemd container each, and an inventory.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt::Write as _;
 use std::net::TcpListener;
 use std::path::Path;
@@ -10,12 +10,15 @@ use bollard::models::{
     ContainerCreateBody, EndpointIpamConfig, EndpointSettings, HostConfig, HostConfigCgroupnsModeEnum, Ipam,
     IpamConfig, NetworkCreateRequest, NetworkingConfig, PortBinding,
 };
-use bollard::query_parameters::{CreateContainerOptionsBuilder, UploadToContainerOptionsBuilder};
+use bollard::query_parameters::{
+    CreateContainerOptionsBuilder, ListContainersOptionsBuilder, RemoveContainerOptionsBuilder,
+    UploadToContainerOptionsBuilder,
+};
 use bollard::{Docker, body_full};
 
 use super::images::{Smoke, append};
 use super::state::{self, MARK};
-use super::{LABEL, LabError, Wanted};
+use super::{LABEL, LabError, Wanted, lock};
 use crate::event::{Event, Events};
 use crate::host::{Command, Connector};
 use crate::inventory::{HostName, HostSpec, Inventory};
@@ -23,6 +26,13 @@ use crate::inventory::{HostName, HostSpec, Inventory};
 /// Subnets that a lab tries for itself, one after the other, until the engine takes one: 10.213.0.0/24 to 10.213.31.0/24, rarely
 /// used by others and outside Docker's own pools.
 const SUBNETS: std::ops::Range<u8> = 0..32;
+
+/// Ports of loopback for the hosts' sshd: below what Linux gives to outgoing connections (32768 and up), so that nobody comes by
+/// the port of a host while it reboots.
+const PORTS: std::ops::Range<u16> = 20_000..32_768;
+
+/// Label of a host with its port: one that is switched off shows no port.
+const PORT_LABEL: &str = "docker-cluster.lab.port";
 
 /// First host address in the lab's subnet. The gateway has 1, and the first ones are left for what a test adds.
 const FIRST_ADDRESS: usize = 11;
@@ -58,22 +68,77 @@ pub(super) async fn make(
 ) -> Result<(), LabError> {
     let key = state::create(wanted.name.as_str()).await?;
     let public = std::fs::read(key.with_extension("pub")).map_err(LabError::file("cannot read the lab's key"))?;
-    let subnet = network(docker, wanted).await?;
-    let mut made = Vec::new();
-    for number in 1..=wanted.hosts {
-        // The last one logs in as an ordinary user: what works there works through sudo.
-        let user = if number == wanted.hosts { USER } else { "root" };
-        let address = format!("{subnet}.{}", FIRST_ADDRESS + number - 1);
-        let host = Made { name: format!("{}-{number}", wanted.name), port: free_port()?, address, user };
-        create(docker, wanted, &host, image, &public).await?;
-        made.push(host);
-    }
+    let made = place(docker, wanted, image, &public, events).await?;
     let text = inventory(wanted, &made, &key, smoke);
     let file = wanted.inventory.display().to_string();
     let parsed = Inventory::parse(&text, &file)
         .map_err(|error| LabError::InTheWay(format!("the lab's inventory is not valid: {error}")))?;
     wait(&parsed.hosts, wanted, events).await?;
     state::write_inventory(wanted.name.as_str(), &wanted.inventory, &text)
+}
+
+/// Makes the lab's network and starts its hosts, each at an address and a port that nobody else has.
+async fn place(
+    docker: &Docker,
+    wanted: &Wanted,
+    image: &str,
+    public: &[u8],
+    events: &Events,
+) -> Result<Vec<Made>, LabError> {
+    // Whoever chooses from what is free must be alone until it is taken.
+    let _held = lock::hold("place", "it takes its addresses and ports", events).await?;
+    let subnet = network(docker, wanted).await?;
+    let mut ports = free_ports(reserved(docker).await?);
+    let mut made = Vec::new();
+    for number in 1..=wanted.hosts {
+        // The last one logs in as an ordinary user: what works there works through sudo.
+        let user = if number == wanted.hosts { USER } else { "root" };
+        let address = format!("{subnet}.{}", FIRST_ADDRESS + number - 1);
+        let name = format!("{}-{number}", wanted.name);
+        loop {
+            let Some(port) = ports.next() else {
+                let range = format!("{} to {}", PORTS.start, PORTS.end - 1);
+                return Err(LabError::InTheWay(format!("no port of loopback from {range} is free")));
+            };
+            let host = Made { name: name.clone(), port, address: address.clone(), user };
+            create(docker, wanted, &host, image, public).await?;
+            match docker.start_container(&name, None).await {
+                Ok(()) => {
+                    made.push(host);
+                    break;
+                }
+                // Only the engine's own machine knows all of its ports, and another user's lab knows nothing of the lock.
+                Err(error) if is_port_taken(&error) => {
+                    tracing::info!(%error, port, "taken; trying the next");
+                    let options = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
+                    docker
+                        .remove_container(&name, Some(options))
+                        .await
+                        .map_err(LabError::engine(format!("removing {name}")))?;
+                }
+                Err(error) => return Err(LabError::engine(format!("starting {name}"))(error)),
+            }
+        }
+    }
+    Ok(made)
+}
+
+fn is_port_taken(error: &bollard::errors::Error) -> bool {
+    let text = error.to_string();
+    text.contains("port is already allocated") || text.contains("address already in use")
+}
+
+/// Ports that hosts of labs have, also those that are switched off.
+async fn reserved(docker: &Docker) -> Result<BTreeSet<u16>, LabError> {
+    let options = ListContainersOptionsBuilder::default().all(true).filters(&super::by_label(None)).build();
+    let found = docker.list_containers(Some(options)).await.map_err(LabError::engine("listing labs"))?;
+    let port = |labels: HashMap<String, String>| labels.get(PORT_LABEL).and_then(|port| port.parse().ok());
+    Ok(found.into_iter().filter_map(|container| container.labels.and_then(port)).collect())
+}
+
+/// Ports of loopback that seem free. A host's port is fixed, not left to the engine: one of the engine's changes when the host reboots.
+fn free_ports(reserved: BTreeSet<u16>) -> impl Iterator<Item = u16> {
+    PORTS.filter(move |port| !reserved.contains(port) && TcpListener::bind(("127.0.0.1", *port)).is_ok())
 }
 
 /// Makes the lab's network, and returns the first three numbers of its subnet.
@@ -108,16 +173,12 @@ async fn network(docker: &Docker, wanted: &Wanted) -> Result<String, LabError> {
     Err(LabError::InTheWay(format!("no subnet from 10.213.0.0/24 to 10.213.31.0/24 is free: {refused}")))
 }
 
-/// A free port of loopback. It is fixed, not left to the engine: one of the engine's changes when a host reboots.
-fn free_port() -> Result<u16, LabError> {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).map_err(LabError::file("cannot find a free port"))?;
-    Ok(listener.local_addr().map_err(LabError::file("cannot find a free port"))?.port())
-}
-
 async fn create(docker: &Docker, wanted: &Wanted, host: &Made, image: &str, public: &[u8]) -> Result<(), LabError> {
     let binding = PortBinding { host_ip: Some("127.0.0.1".to_owned()), host_port: Some(host.port.to_string()) };
     let tmpfs = [("/run", "exec,mode=755"), ("/tmp", "exec,mode=1777")];
-    let labels = [(LABEL, wanted.name.as_str()), ("docker-cluster.lab.os", wanted.os.name())];
+    let port = host.port.to_string();
+    let labels =
+        [(LABEL, wanted.name.as_str()), ("docker-cluster.lab.os", wanted.os.name()), (PORT_LABEL, port.as_str())];
     let endpoint = EndpointSettings {
         ipam_config: Some(EndpointIpamConfig { ipv4_address: Some(host.address.clone()), ..Default::default() }),
         ..Default::default()
@@ -162,8 +223,7 @@ async fn create(docker: &Docker, wanted: &Wanted, host: &Made, image: &str, publ
     docker
         .upload_to_container(&host.name, Some(options), body_full(packed.into()))
         .await
-        .map_err(LabError::engine(format!("giving {} the lab's key", host.name)))?;
-    docker.start_container(&host.name, None).await.map_err(LabError::engine(format!("starting {}", host.name)))
+        .map_err(LabError::engine(format!("giving {} the lab's key", host.name)))
 }
 
 fn inventory(wanted: &Wanted, hosts: &[Made], key: &Path, smoke: &Smoke) -> String {

@@ -13,7 +13,7 @@ use tokio::process::Command;
 use tokio_util::io::ReaderStream;
 
 use super::state::cache;
-use super::{LabError, Os, Wanted};
+use super::{LabError, Os, Wanted, lock};
 use crate::event::{Event, Events};
 use crate::host::printable;
 use crate::record::sha256_hex;
@@ -41,6 +41,10 @@ pub(super) async fn host(docker: &Docker, wanted: &Wanted, events: &Events) -> R
     if docker.inspect_image(&tag).await.is_ok() {
         return Ok(tag);
     }
+    let _held = lock::hold(&tag, "it makes the same image", events).await?;
+    if docker.inspect_image(&tag).await.is_ok() {
+        return Ok(tag);
+    }
     let base = base(docker, wanted, events).await?;
     events.emit(Event::Note(format!("building the image of {} hosts ({kind}), once", wanted.os.name())));
     let engine = if wanted.bare { "" } else { wanted.os.engine_packages() };
@@ -58,6 +62,8 @@ pub(super) struct Smoke {
 
 /// Real nginx and wget of the same release, with the libraries they need and nothing else.
 pub(super) async fn smoke(docker: &Docker, wanted: &Wanted, events: &Events) -> Result<Smoke, LabError> {
+    // Held also while only looking: an image that is there may have a tar that is being written.
+    let _held = lock::hold("smoke", "it makes the smoke-test image", events).await?;
     let mirror = mirror(wanted);
     let tag_of = |os: Os| tag(&format!("smoke-{}", os.name()), SMOKE_RECIPE, &mirror);
     // One of any release will do: what runs in it needs nothing of the host.
@@ -132,6 +138,7 @@ fn own_mirror() -> Option<String> {
 /// The base image of an operating system: the official one if a registry answers, else made with debootstrap.
 async fn base(docker: &Docker, wanted: &Wanted, events: &Events) -> Result<String, LabError> {
     let tag = format!("docker-cluster-lab:base-{}", wanted.os.name());
+    let _held = lock::hold(&tag, "it makes the same base image", events).await?;
     if docker.inspect_image(&tag).await.is_ok() {
         return Ok(tag);
     }

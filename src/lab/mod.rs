@@ -6,6 +6,7 @@
 
 mod hosts;
 mod images;
+mod lock;
 mod os;
 mod state;
 
@@ -78,6 +79,9 @@ pub enum LabError {
     /// The lab is there already, or something else is in the way.
     #[error("{0}")]
     InTheWay(String),
+    /// Somebody else is at it.
+    #[error("{0}")]
+    Busy(String),
     /// Hosts that do not come up.
     #[error("{host} did not come up within {seconds} s: {words}")]
     NotUp {
@@ -123,6 +127,7 @@ impl LabError {
             Self::InTheWay(_) => {
                 "`docker-cluster lab ls` shows the labs, `docker-cluster lab down --name NAME` removes one"
             }
+            Self::Busy(_) => "wait until it is over; a command that was killed holds nothing",
             Self::NotUp { .. } => "`docker logs NAME` shows its boot; a host needs about 150 MB of memory",
         }
     }
@@ -163,6 +168,7 @@ fn by_label(value: Option<&str>) -> HashMap<&'static str, Vec<String>> {
 /// Makes a lab.
 pub async fn up(wanted: &Wanted, events: &Events) -> Result<(), LabError> {
     let docker = engine().await?;
+    let _held = lab_lock(wanted.name.as_str())?;
     if list_with(&docker).await?.iter().any(|lab| lab.name == wanted.name.as_str()) {
         return Err(LabError::InTheWay(format!("a lab called {} is there already", wanted.name)));
     }
@@ -182,7 +188,14 @@ pub async fn up(wanted: &Wanted, events: &Events) -> Result<(), LabError> {
 /// Removes a lab: hosts with their disks, network, keys, connections, and the inventory if nobody changed it. Images stay.
 pub async fn down(name: &str) -> Result<usize, LabError> {
     let docker = engine().await?;
+    let _held = lab_lock(name)?;
     remove(&docker, name).await
+}
+
+/// Two commands on one lab would take its pieces from each other.
+fn lab_lock(name: &str) -> Result<lock::Held, LabError> {
+    lock::try_hold(&format!("lab-{name}"))?
+        .ok_or_else(|| LabError::Busy(format!("another command makes or removes the lab {name} at this moment")))
 }
 
 async fn remove(docker: &Docker, name: &str) -> Result<usize, LabError> {
