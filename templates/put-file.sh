@@ -12,11 +12,11 @@ mkdir -p "$folder"
 # A symbolic link stays a link: what it points at is replaced.
 if [ -L "$path" ]; then target=$(readlink -f "$path"); else target=$path; fi
 dir=$(dirname "$target")
-# The uppermost folder that is made for this file, so that it can go with it.
-made=
+# A folder that is made for this file is written down, so that it can go when nothing is in it any more.
 if [ ! -d "$dir" ]; then
     made=$dir
     while [ ! -d "$(dirname "$made")" ]; do made=$(dirname "$made"); done
+    printf 'folder %s\n' "$made" >> "$folder/made"
     (umask 022; mkdir -p "$dir")
 fi
 tmp=$(mktemp "$dir/.docker-cluster.XXXXXX")
@@ -37,7 +37,7 @@ keep() {
         mv -f "$folder/.$key.tmp" "$folder/$2"
         printf 'file %s %s\n' "$(stat -c '%a %u:%g' -- "$target")" "$(sha256sum < "$target" | cut -d' ' -f1)" > "$folder/.$key.tmp"
     else
-        printf 'absent %s\n' "$made" > "$folder/.$key.tmp"
+        echo absent > "$folder/.$key.tmp"
     fi
     mv -f "$folder/.$key.tmp" "$folder/$1"
 }

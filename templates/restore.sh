@@ -11,8 +11,8 @@ if [ -e "$path" ] && [ "$(sha256sum < "$path" | cut -d' ' -f1)" != "$sum" ]; the
     echo "$path was changed a moment ago, by somebody else; nothing was done to it. Run the same command again." >&2
     exit 1
 fi
-kind=absent made=
-[ ! -e "$folder/$key.origin" ] || read -r kind made < "$folder/$key.origin"
+kind=absent
+[ ! -e "$folder/$key.origin" ] || read -r kind _ < "$folder/$key.origin"
 if [ "$way" = aside ] && [ -e "$path" ]; then
     cp -p "$path" "$given.kept"
 fi
@@ -28,7 +28,5 @@ elif [ "$kind" = file ]; then
     mv -f "$tmp" "$path"
 else
     rm -f "$path"
-    # Folders that were made for it go as well, if nothing else is in them.
-    case $made in /?*/?*) [ ! -d "$made" ] || find "$made" -depth -type d -empty -delete ;; esac
 fi
 rm -f "$folder/$key.origin" "$folder/$key.bytes" "$folder/$key.was" "$folder/$key.was.bytes" "$folder/$key.was.record" "$folder/$key.written" "$folder/$key.json"

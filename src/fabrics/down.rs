@@ -91,10 +91,9 @@ pub fn plan(world: &World<'_>, packages: Packages) -> Plan {
     if problems.is_empty() {
         take_down(world, packages, &mut steps, &mut notes);
     }
-    let fabric = if world.hosts.iter().any(swarm::is_member) { FabricKind::Swarm } else { FabricKind::Overlay };
     Plan {
         cluster: world.inventory.cluster.to_string(),
-        fabric,
+        fabric: FabricKind::Auto,
         reason: "it is taken off its hosts".to_owned(),
         hosts: world.hosts.iter().map(|host| host.name().clone()).collect(),
         steps: steps.into_vec(),
@@ -368,13 +367,10 @@ fn forget(host: &HostWorld<'_>, packages: Packages, steps: &mut Steps) {
     if facts.made.is_empty() && facts.records.is_empty() || keeps && only_packages {
         return;
     }
-    let script = if keeps {
-        r#"cd "$1" && grep '^package ' record/made > .made && rm -rf record secrets migration.json && mkdir -m 700 record && mv .made record/made"#
-    } else {
-        r#"rm -rf -- "$1""#
-    };
-    let argv = ["sh", "-c", script, "sh", record::HOME];
-    run(steps, host.name(), Stage::Engine, "remove docker-cluster's record from the host", &argv);
+    let args = vec![record::HOME.to_owned(), if keeps { "keep" } else { "forget" }.to_owned()];
+    let text = include_str!("../../templates/forget.sh");
+    let action = Action::Script { name: "forget", text, args, timeout: ENGINE_TIMEOUT };
+    steps.add(host.name(), Stage::Record, "remove docker-cluster's record from the host", action);
 }
 
 /// Removes the entries of containers that are gone from networks over a store, where they block their names.
@@ -409,7 +405,7 @@ docker network disconnect -f "$1" "$3""#;
     }
     Plan {
         cluster: world.inventory.cluster.to_string(),
-        fabric: FabricKind::Overlay,
+        fabric: FabricKind::Auto,
         reason: "stale endpoints are looked for".to_owned(),
         hosts: world.hosts.iter().map(|host| host.name().clone()).collect(),
         steps: steps.into_vec(),

@@ -114,7 +114,7 @@ pub fn choose(world: &World<'_>) -> Chosen {
         ),
         "move the old hosts with `docker-cluster migrate`, or take the new ones out of this inventory, or give them an engine 20.10 with the backend",
     );
-    Chosen { kind: FabricKind::Auto, reason: "none fits all hosts".to_owned(), problems: vec![problem] }
+    Chosen { kind: FabricKind::Auto, reason: "no fabric fits all hosts".to_owned(), problems: vec![problem] }
 }
 
 /// Why a host's engine cannot do the classic overlay over a store.

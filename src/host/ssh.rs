@@ -414,9 +414,11 @@ impl Connection {
                 let _ = stdin.write_all(&command.stdin).await;
                 let _ = stdin.shutdown().await;
             }
+            Ok(())
         };
-        let ((), stdout, stderr) = tokio::join!(feed, read_bounded(stdout, command), read_bounded(stderr, command));
-        let (stdout, stderr) = (stdout?, stderr?);
+        // A host that never stops talking is left at once: nothing more is read, and its end of the line is closed.
+        let ((), stdout, stderr) =
+            tokio::try_join!(feed, read_bounded(stdout, command), read_bounded(stderr, command))?;
         let status = child.wait().await.map_err(lost)?;
         let status = match (status.code(), std::os::unix::process::ExitStatusExt::signal(&status)) {
             (Some(code), _) => code,

@@ -23,11 +23,11 @@ pub fn plan(plan: &Plan, ui: Ui) -> String {
     let paint = |style: Style, text: &str| ui.paint(ui.out, style, text);
     let mut text = String::new();
     let fabric = match plan.fabric {
-        FabricKind::Auto => "none".to_owned(),
-        FabricKind::Overlay => "overlay over a key-value store".to_owned(),
-        FabricKind::Swarm => "swarm-mode overlay".to_owned(),
+        FabricKind::Auto => "",
+        FabricKind::Overlay => "overlay over a key-value store, because ",
+        FabricKind::Swarm => "swarm-mode overlay, because ",
     };
-    let _ = writeln!(text, "Cluster {}: {fabric}, because {}.", paint(Style::new().bold(), &plan.cluster), plan.reason);
+    let _ = writeln!(text, "Cluster {}: {fabric}{}.", paint(Style::new().bold(), &plan.cluster), plan.reason);
     for unreached in &plan.unreached {
         let _ = writeln!(
             text,
@@ -79,6 +79,7 @@ pub fn plan(plan: &Plan, ui: Ui) -> String {
     }
     let busy = plan.hosts.iter().filter(|host| plan.steps_of(host).next().is_some()).count();
     match plan.steps.len() {
+        0 if plan.fabric == FabricKind::Auto => text.push_str("\nNothing to do.\n"),
         0 => text.push_str("\nNothing to do: every host is as the inventory says.\n"),
         n => {
             let _ = writeln!(text, "\n{} on {}.", count(n, "step"), count(busy, "host"));

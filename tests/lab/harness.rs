@@ -81,6 +81,17 @@ impl Lab {
         self.folder.path().join("cluster.yaml")
     }
 
+    /// Its name, which is its cluster's and its network's as well.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The smoke-test image.
+    pub fn smoke_image(&self) -> String {
+        let text = std::fs::read_to_string(self.file()).unwrap();
+        text.lines().find_map(|line| line.trim().strip_prefix("image: ")).unwrap().to_owned()
+    }
+
     /// Name of a host, from 1.
     pub fn host(&self, number: usize) -> String {
         format!("{}-{number}", self.name)

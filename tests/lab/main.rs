@@ -7,5 +7,8 @@ mod access;
 mod harness;
 mod migrate;
 mod overlay;
+mod resume;
+mod safety;
+mod store;
 mod swarm;
 mod verify;

@@ -655,8 +655,8 @@ fn content_plan(world: &World<'_>, reason: &str, fill: impl FnOnce(&HostName, &m
     }
     Plan {
         cluster: world.inventory.cluster.to_string(),
-        fabric: FabricKind::Overlay,
-        reason: reason.to_owned(),
+        fabric: FabricKind::Auto,
+        reason: format!("the store is looked after: {reason}"),
         hosts: world.hosts.iter().map(|host| host.name().clone()).collect(),
         steps: if problems.is_empty() { steps.into_vec() } else { Vec::new() },
         problems,

@@ -1,0 +1,174 @@
+//! A run that is cut off at every step boundary there is, in three ways, and taken up by the next run each time.
+//!
+//! The seam is one that people use: `--step` asks before every step, and nothing is under way while it asks.
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+use super::harness::{Lab, docker};
+
+/// How long the next question of a run may take: a step of apt is the longest.
+const QUESTION_TIMEOUT: Duration = Duration::from_secs(180);
+
+/// More boundaries than any plan for one host has: a chain that is longer does not get anywhere.
+const MOST_BOUNDARIES: usize = 60;
+
+/// A run that asks before every step.
+pub struct Stepping {
+    child: Child,
+    stdin: Option<ChildStdin>,
+    lines: Receiver<String>,
+    said: String,
+}
+
+impl Stepping {
+    /// Starts it, with a folder of its own for SSH connections.
+    pub fn start(lab: &Lab, runtime: &std::path::Path, arguments: &[&str]) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_docker-cluster"))
+            .args(["-f", lab.file().to_str().unwrap()])
+            .args(arguments)
+            .args(["--step", "--yes"])
+            .env("XDG_RUNTIME_DIR", runtime)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let (sender, lines) = channel();
+        let stderr = child.stderr.take().unwrap();
+        std::thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                let _ = sender.send(line);
+            }
+        });
+        Self { stdin: child.stdin.take(), child, lines, said: String::new() }
+    }
+
+    /// Waits for the next question and returns it; none if the run ends without one.
+    pub fn question(&mut self) -> Option<String> {
+        loop {
+            match self.lines.recv_timeout(QUESTION_TIMEOUT) {
+                Ok(line) => {
+                    self.said.push_str(&line);
+                    self.said.push('\n');
+                    if line.starts_with("? ") {
+                        return Some(line);
+                    }
+                }
+                Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => return None,
+                Err(std::sync::mpsc::RecvTimeoutError::Timeout) => panic!("no question comes:\n{}", self.said),
+            }
+        }
+    }
+
+    /// Answers the question.
+    pub fn go_on(&mut self) {
+        // A run that has just ended takes no answer.
+        let _ = self.stdin.as_mut().unwrap().write_all(b"\n");
+    }
+
+    /// Kills it, as `kill -9` does.
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Ends its input, which stops it, and waits. Returns the exit code and what it said.
+    pub fn end(mut self) -> (i32, String) {
+        drop(self.stdin.take());
+        while self.question().is_some() {}
+        (self.child.wait().unwrap().code().unwrap_or(-1), self.said)
+    }
+}
+
+/// What is done to a run at a boundary.
+enum Fault {
+    Kill,
+    Disconnect,
+    PowerOff,
+}
+
+/// Walks all boundaries: every run does one step, and meets the fault before the next.
+fn walk(name: &str, fault: &Fault) {
+    let lab = Lab::up(name, &["--hosts", "1", "--os", "debian-11"]);
+    let runtime = tempfile::tempdir().unwrap();
+    let mut boundaries = Vec::new();
+    loop {
+        assert!(boundaries.len() < MOST_BOUNDARIES, "it does not get anywhere: {boundaries:#?}");
+        let mut run = Stepping::start(&lab, runtime.path(), &["up", "--lock-wait", "60s"]);
+        let Some(first) = run.question() else {
+            let (code, said) = run.end();
+            assert_eq!(code, 0, "a run with nothing to do\n{said}");
+            break;
+        };
+        run.go_on();
+        let Some(next) = run.question() else {
+            let (code, said) = run.end();
+            assert_eq!(code, 0, "the run with the last step, {first}\n{said}");
+            boundaries.push(first);
+            continue;
+        };
+        boundaries.push(next);
+        match fault {
+            Fault::Kill => run.kill(),
+            Fault::Disconnect => {
+                let closed = Command::new(env!("CARGO_BIN_EXE_docker-cluster"))
+                    .arg("disconnect")
+                    .env("XDG_RUNTIME_DIR", runtime.path())
+                    .status();
+                assert!(closed.unwrap().success());
+                run.go_on();
+                let (code, said) = run.end();
+                assert_eq!(code, 1, "{said}");
+                assert!(
+                    said.contains("the connection was lost") || said.contains("goes on where this one stopped"),
+                    "{said}"
+                );
+            }
+            Fault::PowerOff => {
+                docker(&["kill", &lab.host(1)]);
+                run.go_on();
+                let (code, said) = run.end();
+                assert_eq!(code, 1, "{said}");
+                docker(&["start", &lab.host(1)]);
+                lab.eventually("the host is back", || lab.ask(1, "systemctl is-active ssh").map(|_| ()));
+            }
+        }
+        assert_eq!(
+            lab.sh(1, "find /etc /usr/local /var/lib/docker-cluster -name '.docker-cluster.*'"),
+            "",
+            "no half-written file"
+        );
+    }
+    assert!(boundaries.len() > 15, "{boundaries:#?}");
+    lab.eventually("no process of a run is left", || {
+        match lab.ask(1, "pgrep -af 'dial-stdio|docker-cluster.*lock|put-file|sh -s --' || true")? {
+            left if left.is_empty() => Ok(()),
+            left => Err(left),
+        }
+    });
+    let containers = lab.sh(1, "docker ps -a --format '{{.Names}}'");
+    assert_eq!(containers.trim(), format!("dc-keeper-{0}-{0}-1", lab.name()), "no forgotten container");
+    assert_eq!(lab.sh(1, "docker info --format '{{.ClusterStore}}'").trim(), "consul://127.0.0.1:8501");
+    lab.assert_nothing_to_do(&lab.file());
+}
+
+#[test]
+#[ignore = "needs a Docker engine"]
+fn killed_at_every_boundary() {
+    walk("kill", &Fault::Kill);
+}
+
+#[test]
+#[ignore = "needs a Docker engine"]
+fn disconnected_at_every_boundary() {
+    walk("lost", &Fault::Disconnect);
+}
+
+#[test]
+#[ignore = "needs a Docker engine"]
+fn powered_off_at_every_boundary() {
+    walk("power", &Fault::PowerOff);
+}
