@@ -15,7 +15,7 @@ use crate::error::{Error, Exit};
 use crate::event::{Event, Events};
 use crate::host::Hosts;
 use crate::inventory::Inventory;
-use crate::lock::{self, LockError};
+use crate::lock::{self, Lock, LockError};
 use crate::plan::{Plan, World};
 use crate::ui::{Progress, Ui};
 use crate::verify::{self, Look, Matrix};
@@ -65,29 +65,22 @@ pub async fn carry_out(job: &Job<'_>, global: &Global, ui: Ui) -> Result<Exit, E
     let Job { inventory, asked, .. } = job;
     let mut plan = (job.decide)(&World::new(inventory, &asked.facts, asked.unreached.clone()));
     consent(job, &plan, job.manner.yes, global, ui)?;
-    let mut progress = Progress::start(ui);
-    let stop = stop_signal(progress.events().clone());
-    let lock = match plan.is_empty() {
-        true => None,
-        false => {
-            let events = progress.events();
-            let told = |held: &LockError| events.emit(Event::Note(format!("{held}; waiting for it")));
-            let patience = job.manner.lock_wait.unwrap_or_default();
-            Some(lock::lock_within(inventory, &asked.hosts, job.command, patience, told).await?)
+    let progress = Progress::start(ui);
+    let locked = if plan.is_empty() { Ok(None) } else { lock_and_look(job, progress.events()).await };
+    progress.finish().await;
+    let lock = match locked? {
+        None => None,
+        Some((lock, now)) => {
+            if json!(now) != json!(plan) {
+                ui.note("The hosts have changed since they were looked at. What is to be done now:");
+                consent(job, &now, job.manner.yes, global, ui)?;
+                plan = now;
+            }
+            Some(lock)
         }
     };
-    if lock.is_some() {
-        // Another run may have been at work between the first look and the lock: what it did must not be done again, or undone.
-        let fresh = super::ask_again(inventory, asked, progress.events()).await;
-        let now = (job.decide)(&World::new(inventory, &fresh.facts, fresh.unreached.clone()));
-        if json!(now) != json!(plan) {
-            progress.finish().await;
-            ui.note("The hosts have changed since they were looked at. What is to be done now:");
-            consent(job, &now, job.manner.yes, global, ui)?;
-            progress = Progress::start(ui);
-            plan = now;
-        }
-    }
+    let progress = Progress::start(ui);
+    let stop = stop_signal(progress.events().clone());
     let pace = match job.manner.step {
         true => Pace::StepByStep(Mutex::new(Box::new(BufReader::new(tokio::io::stdin())))),
         false => Pace::Free,
@@ -104,6 +97,18 @@ pub async fn carry_out(job: &Job<'_>, global: &Global, ui: Ui) -> Result<Exit, E
         return Ok(Exit::Failed);
     }
     Ok(if matrix.is_some_and(|matrix| !matrix.ok()) { Exit::Broken } else { Exit::Done })
+}
+
+/// Locks the cluster and decides again: another run may have been at work between the first look and the lock, and what it did must
+/// not be done again, or undone.
+async fn lock_and_look(job: &Job<'_>, events: &Events) -> Result<Option<(Lock, Plan)>, Error> {
+    let Job { inventory, asked, .. } = job;
+    let told = |held: &LockError| events.emit(Event::Note(format!("{held}; waiting for it")));
+    let patience = job.manner.lock_wait.unwrap_or_default();
+    let lock = lock::lock_within(inventory, &asked.hosts, job.command, patience, told).await?;
+    let fresh = super::ask_again(inventory, asked, events).await;
+    let plan = (job.decide)(&World::new(inventory, &fresh.facts, fresh.unreached.clone()));
+    Ok(Some((lock, plan)))
 }
 
 /// Shows the plan, and goes on only if nothing forbids it and the person agrees.
