@@ -151,6 +151,20 @@ fn clones_are_told_apart() {
 }
 
 #[test]
+fn clones_share_machine_ids_and_engine_keys() {
+    let mut hosts = three("11");
+    for host in &mut hosts[1..] {
+        host.machine_id = Some("one-for-both");
+    }
+    assert_eq!(only_problem(&plan_for(&hosts, "")), "b and c have the same machine id `one-for-both`");
+    let mut hosts = three("11");
+    for host in &mut hosts[1..] {
+        host.engine_key = Some("ABCD:EFGH");
+    }
+    assert_eq!(only_problem(&plan_for(&hosts, "")), "b and c have the same engine id `ABCD:EFGH`");
+}
+
+#[test]
 fn clocks_apart() {
     let mut hosts = three("11");
     hosts[0].clock -= 3600;
@@ -264,6 +278,28 @@ fn a_missing_engine_that_must_not_be_installed() {
 fn an_engine_of_another_version_is_never_replaced() {
     let plan = plan_for(&three("11"), "engine: {version: '>=23'}\n");
     assert!(problems(&plan)[0].contains("a: its engine is 20.10.5, and the inventory wants >=23"));
+}
+
+#[test]
+fn the_constraint_chooses_among_the_versions_that_apt_has() {
+    let mut hosts: Vec<Fake> = three("12").into_iter().map(Fake::bare).collect();
+    for host in &mut hosts {
+        host.sections = "@candidates\n|docker.io:\n|  Candidate: 26.1.5+dfsg1-9~bpo12+1\n\
+                         | docker.io | 26.1.5+dfsg1-9~bpo12+1\n| docker.io | 20.10.24+dfsg1-1+deb12u1\n"
+            .to_owned();
+    }
+    let installs = |settings: &str| {
+        let plan = plan_for(&hosts, settings);
+        assert_eq!(problems(&plan), Vec::<String>::new());
+        serde_json::to_string(&plan.steps).unwrap()
+    };
+    assert!(installs("").contains(r#""docker.io=26.1.5+dfsg1-9~bpo12+1""#));
+    assert!(installs("engine: {version: '<23'}\n").contains(r#""docker.io=20.10.24+dfsg1-1+deb12u1""#));
+    let none = problems(&plan_for(&hosts, "engine: {version: '>=99'}\n"));
+    assert!(
+        none[0].contains("a: its packages offer the engine 26.1.5, 20.10.24, and the inventory wants >=99"),
+        "{none:?}"
+    );
 }
 
 #[test]
