@@ -36,7 +36,7 @@ fn a_kv_cluster_moves_to_swarm_mode_and_back() {
     // The way is shown, and nothing is touched by showing it.
     let before = lab.fingerprint(1);
     let ran = lab.run(&["migrate", "--plan"]).expect(0);
-    assert!(ran.out.contains("web is cut off until the end and comes back on"), "{}", ran.out);
+    assert!(ran.out.contains("web (restart: always) is cut off until the end and comes back on"), "{}", ran.out);
     assert!(ran.out.contains("at 10.90.7.7 as www"), "{}", ran.out);
     assert_eq!(before, lab.fingerprint(1));
 

@@ -319,6 +319,26 @@ fn a_host_that_does_not_answer_is_left_out() {
 }
 
 #[test]
+fn no_quorum_is_possible() {
+    // A store that exists, with two of its three servers away.
+    let mut hosts = three("11");
+    let config = r#"{"server": true, "bootstrap_expect": 3, "retry_join": ["10.0.0.11", "10.0.0.12", "10.0.0.13"]}"#;
+    for host in &mut hosts {
+        host.sections = format!("@store-config\n|{config}\n");
+    }
+    let found = problems(&plan_without(&hosts, &["b", "c"], ""));
+    assert!(found.iter().any(|what| what.contains("of the store's 3 servers only 1 can be asked")), "{found:#?}");
+    let found = problems(&plan_without(&hosts, &["c"], ""));
+    assert!(!found.iter().any(|what| what.contains("no quorum")), "{found:#?}");
+    // A server that is named and not there is not silently another one.
+    let plan = plan_without(&three("11"), &["c"], "store: {servers: [a, b, c]}\n");
+    assert!(only_problem(&plan).contains("c cannot be asked, and the store is to begin with its server there"));
+    // The only manager is away.
+    let plan = plan_without(&three("13"), &["a"], "swarm: {managers: [a]}\n");
+    assert!(only_problem(&plan).contains("no host answers that is to be a manager (a)"));
+}
+
+#[test]
 fn debian_12_needs_a_program_for_consul() {
     let mut hosts = three("12");
     for host in &mut hosts {
