@@ -361,6 +361,8 @@ pub struct Facts {
     pub package_managers: BTreeSet<String>,
     /// What apt would install, by package, if its lists say.
     pub candidates: BTreeMap<String, String>,
+    /// All versions of the engine that its packages offer, the newest first.
+    pub engine_versions: Vec<String>,
     /// The engine, if there is one.
     pub engine: Option<Engine>,
     /// `/etc/docker/daemon.json`, if there is one.
@@ -519,6 +521,7 @@ pub fn parse(output: &[u8], sent: i64, received: i64) -> Option<Facts> {
         },
         package_managers: sections.lines("package-managers").map(clean).collect(),
         candidates: candidates(&sections),
+        engine_versions: engine_versions(&sections),
         engine: engine(&sections),
         daemon_json: sections.optional("daemon-json"),
         docker_exec: sections.lines("docker-exec").chain(sections.lines("docker-environment")).map(clean).collect(),
@@ -741,13 +744,24 @@ fn origin(line: &str) -> Option<(String, Origin)> {
 fn candidates(sections: &Sections<'_>) -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
     let mut package = String::new();
-    for line in sections.lines("candidates") {
+    for line in sections.lines("candidates").filter(|line| !line.contains('|')) {
         match line.trim().strip_prefix("Candidate:") {
             Some(version) if version.trim() != "(none)" => {
                 found.insert(package.clone(), clean(version.trim()));
             }
             Some(_) => {}
             None => package = clean(line.trim_end_matches(':')),
+        }
+    }
+    found
+}
+
+/// Lines `docker.io | VERSION`, as apt sorts them: the newest first.
+fn engine_versions(sections: &Sections<'_>) -> Vec<String> {
+    let mut found: Vec<String> = Vec::new();
+    for version in sections.lines("candidates").filter_map(|line| Some(clean(line.split_once('|')?.1.trim()))) {
+        if !found.contains(&version) {
+            found.push(version);
         }
     }
     found

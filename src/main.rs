@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, FromArgMatches};
 use docker_cluster::cli::Cli;
 use docker_cluster::error::Exit;
 use docker_cluster::ui::Ui;
@@ -12,7 +12,9 @@ use docker_cluster::{commands, logging};
 async fn main() -> ExitCode {
     // Before anything speaks TLS; that a provider is there already is what is wanted.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let cli = Cli::parse_from(arguments());
+    let (name, arguments) = arguments();
+    let matches = Cli::command().bin_name(name).get_matches_from(arguments);
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let ui = Ui::new(cli.global.color);
     let log = logging::start(cli.global.verbose);
     match commands::run(cli, ui).await {
@@ -36,10 +38,13 @@ async fn main() -> ExitCode {
 
 /// Docker's client calls a plugin with the plugin's own name as the first argument: `docker cluster up` arrives as
 /// `docker-cluster cluster up`.
-fn arguments() -> Vec<String> {
+///
+/// Returns what the person typed as the program's name as well, for usage and help.
+fn arguments() -> (&'static str, Vec<String>) {
     let mut arguments: Vec<String> = std::env::args().collect();
     if arguments.get(1).is_some_and(|word| word == "cluster") {
         arguments.remove(1);
+        return ("docker cluster", arguments);
     }
-    arguments
+    ("docker-cluster", arguments)
 }

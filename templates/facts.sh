@@ -79,7 +79,10 @@ managers() { for m in apt-get dnf yum zypper apk pacman; do have $m && echo $m; 
 clock() { date +%s; }
 tcp() { cat /proc/net/tcp /proc/net/tcp6 2>/dev/null | grep " 0A "; }
 udp() { cat /proc/net/udp /proc/net/udp6 2>/dev/null; }
-candidates() { apt-cache policy docker.io consul | grep -E "^[a-z]|Candidate:"; }
+candidates() {
+    apt-cache policy docker.io consul | grep -E "^[a-z]|Candidate:"
+    apt-cache madison docker.io | cut -d"|" -f1,2
+}
 dockerd_version() { t "$1" --version; }
 kv_backends() {
     case $(t "$1" --version 2>/dev/null) in

@@ -141,6 +141,8 @@ fn it_is_a_plugin_of_dockers_client() {
     let document: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
     assert_eq!(document["SchemaVersion"], "0.1.0");
     assert!(document["Vendor"].is_string() && document["ShortDescription"].is_string());
+    assert!(run(&["cluster", "--help"]).out.contains("Usage: docker cluster [OPTIONS] <COMMAND>"));
+    assert!(run(&["--help"]).out.contains("Usage: docker-cluster [OPTIONS] <COMMAND>"));
     // `docker cluster schema` arrives with the plugin's own name in front.
     assert_eq!(run(&["cluster", "schema"]).out, run(&["schema"]).out);
 }
@@ -159,6 +161,7 @@ fn ways_not_to_get_in_read_differently() {
     assert!(ran.err.contains("127.0.0.1 refuses SSH connections on that port"), "{}", ran.err);
     assert!(ran.err.contains("cannot resolve the name nowhere.invalid"), "{}", ran.err);
     assert_eq!(ran.err.matches("Hint:").count(), 2);
+    assert!(!ran.out.contains("as the inventory says"), "nobody was asked: {}", ran.out);
     let ran = with_inventory(text, &["ls", "--output", "json"]);
     let document: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
     assert_eq!(document["hosts"][0]["state"], "unreachable");

@@ -57,6 +57,48 @@ fn a_subnet_that_holds_a_host() {
 }
 
 #[test]
+fn the_default_subnet_counts_as_well() {
+    let error = Inventory::parse("hosts:\n  - 10.0.0.1\n  - 10.90.0.5\n", "cluster.yaml").unwrap_err();
+    assert_eq!((error.flaws.len(), error.flaws[0].line), (1, 3));
+    assert!(error.flaws[0].message.contains("default subnet 10.90.0.0/16 overlaps with the address 10.90.0.5"));
+    assert!(error.flaws[0].help.contains("network: {subnet: 10.91.0.0/16}"), "{}", error.flaws[0].help);
+}
+
+#[test]
+fn ranges_that_share_addresses() {
+    for (text, at) in [
+        ("network: {subnet: 10.91.0.0/16}\nswarm: {address_pool: 10.91.128.0/20}\nhosts: [x]\n", 2),
+        ("engine:\n  options: {bip: 10.90.1.1/24}\nhosts: [x]\n", 2),
+        ("engine:\n  options: {default-address-pools: [{base: 10.88.0.0/13, size: 24}]}\nhosts: [x]\n", 2),
+    ] {
+        let (line, message) = only_flaw(text);
+        assert!(line == at && message.contains("overlaps with the network's subnet"), "{line}: {message}");
+    }
+}
+
+#[test]
+fn settings_that_contradict_each_other() {
+    let outside = "store: {url: 'consul://h:8500', servers: 1}\nhosts: [x]\n";
+    assert!(only_flaw(outside).1.contains("`servers` are of a store that docker-cluster runs"));
+    assert!(only_flaw("swarm: {data_path_port: 7946}\nhosts: [x]\n").1.contains("swarm mode's own"));
+    assert!(only_flaw("swarm: {spread: [rack-9]}\nhosts: [x]\n").1.contains("no host has the tag `rack-9`"));
+    assert!(only_flaw("network: {fabric: overlay, encrypted: true}\nhosts: [x]\n").1.contains("cannot encrypt"));
+}
+
+#[test]
+fn the_parser_speaks_of_the_file_and_not_of_itself() {
+    for (text, said) in [
+        ("hosts:\n  - {name: a, address: x, ssh: {port: 70000}}\n", "from 0 to 65535"),
+        ("hosts:\n  - {name: a, address: x, address: y}\n", "duplicate key `address`"),
+        ("hosts:\n  a: b\n", "here must be a list"),
+        ("network: {fabric: bridge}\nhosts: [x]\n", "unknown value `bridge`, expected one of auto, overlay, swarm"),
+    ] {
+        let (_, message) = only_flaw(text);
+        assert!(message.contains(said), "{message}");
+    }
+}
+
+#[test]
 fn names_that_could_break_out_are_refused_with_their_line() {
     for name in ["\"a;reboot\"", "\"$(reboot)\"", "\"a b\"", "\"-oProxyCommand=x\"", "\"a\\nb\"", "\"a'b\""] {
         let (line, _) = only_flaw(&format!("hosts:\n  - name: {name}\n    address: x\n"));
@@ -83,12 +125,34 @@ fn the_schema_knows_every_part() {
     }
 }
 
+/// Valid, or refused with a line that the file has.
+fn holds(source: &str) -> Result<(), proptest::test_runner::TestCaseError> {
+    if let Err(error) = Inventory::parse(source, "cluster.yaml") {
+        let lines = source.split('\n').count();
+        proptest::prop_assert!(!error.flaws.is_empty());
+        for flaw in &error.flaws {
+            proptest::prop_assert!((1..=lines).contains(&flaw.line), "line {} of {lines}: {}", flaw.line, flaw.message);
+            proptest::prop_assert!(!flaw.message.is_empty() && !flaw.help.is_empty());
+        }
+        proptest::prop_assert!(!error.render(80, Colour::Off).is_empty());
+    }
+    Ok(())
+}
+
 proptest::proptest! {
     #[test]
     fn whatever_is_written_is_no_panic_and_has_a_line(source in "(hosts|cluster|network|  - |: |\\{|\\}|\\[|\\]|a|b|\\n|&x|\\*x|'|\"|[0-9./]|é){0,60}") {
-        if let Err(error) = Inventory::parse(&source, "cluster.yaml") {
-            proptest::prop_assert!(error.flaws.iter().all(|flaw| flaw.line >= 1));
-            proptest::prop_assert!(!error.render(80, Colour::Off).is_empty());
-        }
+        holds(&source)?;
+    }
+
+    /// The complete example with something cut out and something put in: what people's mistakes look like.
+    #[test]
+    fn a_damaged_inventory_is_no_panic_and_has_a_line(
+        at in 0usize..900, cut in 0usize..40, put in "(\\t|\n|: |- |\\{|\\}|\\[|\\]|\"|'|#|&a|\\*a|!!|é|0|\u{0}|\\PC){0,4}"
+    ) {
+        let whole = include_str!("../inventories/complete.yaml");
+        let boundary = |at: usize| (0..=at.min(whole.len())).rev().find(|at| whole.is_char_boundary(*at)).unwrap();
+        let (from, to) = (boundary(at), boundary(at + cut));
+        holds(&format!("{}{put}{}", &whole[..from], &whole[to..]))?;
     }
 }

@@ -32,20 +32,33 @@ pub struct Offer {
     pub kv_backends: BTreeSet<String>,
     /// Whether it is still to be installed.
     pub to_install: bool,
+    /// The version as its package manager writes it, where the host's lists tell.
+    pub package_version: Option<String>,
 }
 
 /// The engine that a host has, or would get. `None` if there is none and nobody knows what its packages hold.
 #[must_use]
-pub fn offer(facts: &Facts) -> Option<Offer> {
+pub fn offer(facts: &Facts, wanted: Option<&semver::VersionReq>) -> Option<Offer> {
     if let Some(engine) = &facts.engine {
         return Some(Offer {
             version: engine.version.clone()?,
             kv_backends: engine.kv_backends.clone(),
             to_install: false,
+            package_version: None,
         });
     }
     PackageManager::of(facts)?;
-    let listed = facts.candidates.get("docker.io").and_then(|version| parse_engine_version(version));
+    // What apt would take by itself, unless the inventory wants another one of those that it has.
+    let candidate = facts.candidates.get("docker.io");
+    let read = |text: &String| Some((parse_engine_version(text)?, text.clone()));
+    let fits = |found: &(semver::Version, String)| wanted.is_none_or(|wanted| wanted.matches(&found.0));
+    let listed = candidate
+        .into_iter()
+        .chain(&facts.engine_versions)
+        .filter_map(read)
+        .find(fits)
+        .or_else(|| candidate.and_then(read));
+    let (listed, package_version) = listed.map_or((None, None), |(version, text)| (Some(version), Some(text)));
     let release = Release::of(facts);
     let known = release.map(|release| semver::Version::new(release.engine.0, release.engine.1, release.engine.2));
     let version = listed.or(known)?;
@@ -53,7 +66,7 @@ pub fn offer(facts: &Facts) -> Option<Offer> {
         Some(release) => release.kv_backends.iter().map(ToString::to_string).collect(),
         None => BTreeSet::new(),
     };
-    Some(Offer { version, kv_backends, to_install: true })
+    Some(Offer { version, kv_backends, to_install: true, package_version })
 }
 
 /// Whether the engine's unit is active.
@@ -111,9 +124,9 @@ pub fn install_steps(world: &World<'_>, steps: &mut Steps) {
             };
             let packages = Release::of(host.facts).map_or(&["docker.io"][..], |release| release.engine_packages);
             // The version that the host's lists name is the one that was checked against the inventory.
-            let pinned = |package: &&str| match host.facts.candidates.get(*package) {
-                Some(version) => format!("{package}={version}"),
-                None => (*package).to_owned(),
+            let pinned = |package: &&str| match &offer.package_version {
+                Some(version) if *package == "docker.io" => format!("{package}={version}"),
+                _ => (*package).to_owned(),
             };
             let id = steps.add(
                 name,

@@ -53,6 +53,9 @@ pub struct ContainerRecord {
     pub name: String,
     /// Whether it ran.
     pub running: bool,
+    /// Its restart policy; empty is none. It is the container's own and stays with it.
+    #[serde(default)]
+    pub restart: String,
     /// What it hung on.
     pub attachments: Vec<Attachment>,
 }
@@ -211,6 +214,7 @@ fn observe(host: &HostWorld<'_>) -> Record {
         .map(|container| ContainerRecord {
             name: container.name.clone(),
             running: container.is_running(),
+            restart: container.restart.clone(),
             attachments: attachments(container),
         })
         .filter(|container| !container.attachments.is_empty())
@@ -282,7 +286,7 @@ fn forward(world: &World<'_>, upgrade: bool, steps: &mut Steps, notes: &mut Vec<
 fn explain(world: &World<'_>, notes: &mut Vec<String>) {
     for host in world.hosts.iter().filter(|host| overlay::uses_store(host)) {
         let record = record_of(host);
-        for container in record.containers.iter().filter(|container| container.running) {
+        for container in &record.containers {
             let on: Vec<String> = container
                 .attachments
                 .iter()
@@ -292,12 +296,12 @@ fn explain(world: &World<'_>, notes: &mut Vec<String>) {
                     format!("{} at {}{names}", a.network, a.address.as_deref().unwrap_or("any address"))
                 })
                 .collect();
-            notes.push(format!(
-                "{}: {} is cut off until the end and comes back on {}",
-                host.name(),
-                container.name,
-                on.join(" and ")
-            ));
+            let restart = if container.restart.is_empty() { "no" } else { &container.restart };
+            let (host, name, on) = (host.name(), &container.name, on.join(" and "));
+            notes.push(match container.running {
+                true => format!("{host}: {name} (restart: {restart}) is cut off until the end and comes back on {on}"),
+                false => format!("{host}: {name} (restart: {restart}) does not run; it is put back on {on}"),
+            });
         }
     }
     if world.hosts.iter().any(overlay::uses_store) {

@@ -81,8 +81,17 @@ pub fn choose(world: &World<'_>) -> Chosen {
         FabricKind::Swarm => return chosen(wanted, "the inventory says so".to_owned()),
         FabricKind::Auto => {}
     }
-    if world.hosts.iter().any(swarm::is_member) && !world.hosts.iter().any(overlay::uses_store) {
-        return chosen(FabricKind::Swarm, "its hosts are in swarm mode already".to_owned());
+    if world.hosts.is_empty() {
+        return Chosen {
+            kind: FabricKind::Auto,
+            reason: "no host can be asked what its engine can do".to_owned(),
+            problems: Vec::new(),
+        };
+    }
+    let members: Vec<&HostWorld<'_>> = world.hosts.iter().filter(|host| swarm::is_member(host)).collect();
+    if !members.is_empty() && !world.hosts.iter().any(overlay::uses_store) {
+        let are = if members.len() == 1 { "is" } else { "are" };
+        return chosen(FabricKind::Swarm, format!("{} {are} in swarm mode already", listed(&members)));
     }
     let without: Vec<(&HostWorld<'_>, String)> =
         world.hosts.iter().filter_map(|host| Some((host, no_classic_overlay(host, backend)?))).collect();
@@ -91,18 +100,10 @@ pub fn choose(world: &World<'_>) -> Chosen {
     }
     let held: Vec<&HostWorld<'_>> = world.hosts.iter().filter(|host| overlay::uses_store(host)).collect();
     if held.is_empty() {
-        let reason = match without.first() {
-            Some((host, why)) if without.len() == 1 => {
-                format!("{} {why}, so the classic overlay is not possible", host.name())
-            }
-            Some((host, why)) => format!(
-                "{} {why}, as have {} others, so the classic overlay is not possible",
-                host.name(),
-                without.len() - 1
-            ),
-            None => "encrypted traffic needs swarm mode".to_owned(),
-        };
-        return chosen(FabricKind::Swarm, reason.replace("as have 1 others", "as has another host"));
+        if without.is_empty() {
+            return chosen(FabricKind::Swarm, "encrypted traffic needs swarm mode".to_owned());
+        }
+        return chosen(FabricKind::Swarm, host_by_host(world, &without));
     }
     // Some can only do one, some are set up for the other.
     let names = |hosts: &mut dyn Iterator<Item = String>| hosts.collect::<Vec<_>>().join(", ");
@@ -115,6 +116,47 @@ pub fn choose(world: &World<'_>) -> Chosen {
         "move the old hosts with `docker-cluster migrate`, or take the new ones out of this inventory, or give them an engine 20.10 with the backend",
     );
     Chosen { kind: FabricKind::Auto, reason: "no fabric fits all hosts".to_owned(), problems: vec![problem] }
+}
+
+/// How many hosts of one kind a sentence names.
+const NAMED: usize = 12;
+
+fn listed(hosts: &[&HostWorld<'_>]) -> String {
+    let mut names: Vec<String> = hosts.iter().take(NAMED).map(|host| host.name().to_string()).collect();
+    if let Some(more) = hosts.len().checked_sub(NAMED).filter(|more| *more > 0) {
+        names.push(format!("{more} more"));
+    }
+    match names.split_last() {
+        Some((last, rest)) if !rest.is_empty() => format!("{} and {last}", rest.join(", ")),
+        _ => names.concat(),
+    }
+}
+
+/// Which hosts cannot do the classic overlay and why, and which could.
+fn host_by_host(world: &World<'_>, without: &[(&HostWorld<'_>, String)]) -> String {
+    let mut groups: Vec<(&str, Vec<&HostWorld<'_>>)> = Vec::new();
+    for (host, why) in without {
+        match groups.iter_mut().find(|(known, _)| known == why) {
+            Some((_, hosts)) => hosts.push(host),
+            None => groups.push((why, vec![host])),
+        }
+    }
+    let mut parts: Vec<String> = groups
+        .iter()
+        .map(|(why, hosts)| match hosts.len() {
+            1 => format!("{} {why}", listed(hosts)),
+            _ => format!("{} {}", listed(hosts), why.replacen("has ", "have ", 1)),
+        })
+        .collect();
+    let able: Vec<&HostWorld<'_>> = world
+        .hosts
+        .iter()
+        .filter(|host| host.engine.is_some() && !without.iter().any(|(other, _)| other.name() == host.name()))
+        .collect();
+    if !able.is_empty() {
+        parts.push(format!("{} could do the classic overlay, and swarm mode as well", listed(&able)));
+    }
+    parts.join("; ")
 }
 
 /// Why a host's engine cannot do the classic overlay over a store.

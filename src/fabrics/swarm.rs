@@ -145,6 +145,14 @@ impl Fabric for SwarmMode {
                 "bring its managers back; if they are gone for good, `up --recover-quorum` goes on with what one of the present ones knows",
             ));
         }
+        let named = wanted_managers(world);
+        if ours.is_none() && !world.hosts.is_empty() && !named.iter().any(|name| world.host(name).is_some()) {
+            let names: Vec<&str> = named.iter().map(HostName::as_str).collect();
+            problems.push(Problem::of_all(
+                format!("no quorum is possible: no host answers that is to be a manager ({})", names.join(", ")),
+                "bring one back, or name others in `swarm.managers`",
+            ));
+        }
         problems
     }
 

@@ -32,6 +32,9 @@ const MIN_MTU: u16 = 576 + VXLAN_OVERHEAD;
 /// UDP port of VXLAN by default (RFC 7348).
 const DEFAULT_DATA_PATH_PORT: u16 = 4789;
 
+/// TCP and UDP ports that swarm mode has for itself: its managers and its gossip.
+const SWARM_PORTS: [u16; 2] = [2377, 7946];
+
 /// Daemon options that the fabric owns; setting them as engine options would be a second opinion.
 const OWNED_OPTIONS: &[&str] = crate::plan::daemon_json::STORE_KEYS;
 
@@ -60,7 +63,7 @@ fn flaw(range: Range<usize>, message: impl Into<String>, help: impl Into<String>
 fn syntax(error: &serde_saphyr::Error, range: Range<usize>, source: &str) -> Flaw {
     // The parser ends its messages with the place ("... at line 3, column 5"), which the caret shows better.
     let full = error.without_snippet().to_string();
-    let message = full.split(" at line ").next().unwrap_or(&full).trim().trim_end_matches(':').to_owned();
+    let message = in_plain_words(full.split(" at line ").next().unwrap_or(&full).trim().trim_end_matches(':'));
     let help = if source.trim().is_empty() {
         "the file is empty; `docker-cluster init ADDRESS...` writes an inventory to start from"
     } else if message.contains("unknown field") {
@@ -73,6 +76,23 @@ fn syntax(error: &serde_saphyr::Error, range: Range<usize>, source: &str) -> Fla
         "`docker-cluster schema` describes the file; `docker-cluster init` writes one to start from"
     };
     flaw(range, message, help, "here")
+}
+
+/// The parser's words where they are about its own types and options, in words about the file.
+fn in_plain_words(message: &str) -> String {
+    if let Some(key) = message.strip_prefix("duplicate mapping key: ") {
+        let key = key.split(',').next().unwrap_or(key);
+        return format!("duplicate key `{key}`");
+    }
+    match message {
+        "invalid u16" => "this is not a whole number from 0 to 65535".to_owned(),
+        "invalid usize" | "invalid u64" => "this is not a whole number".to_owned(),
+        "invalid bool" => "this is neither `true` nor `false`".to_owned(),
+        "expected sequence start" => "here must be a list: `[a, b]`, or lines that begin with `- `".to_owned(),
+        "expected mapping start" => "here must be keys with values: `key: value`".to_owned(),
+        "recursive references require weak recursion types" => "an alias (`*`) inside of what it stands for".to_owned(),
+        other => other.replace("unknown variant", "unknown value"),
+    }
 }
 
 struct Checker<'a> {
@@ -121,12 +141,12 @@ impl Checker<'_> {
         let names: Vec<HostName> = hosts.iter().map(|host| host.name.clone()).collect();
         let network = self.network(&raw, cluster.as_ref());
         let store = self.store(&raw, &names);
-        let engine = self.engine(&raw);
+        let engine = self.engine(&raw, network.as_ref());
         let kernel_minimum = match &raw.kernel.minimum {
             Some(text) => self.parse(text, "write it like `4.19`", crate::facts::parse_kernel_version),
             None => Some(DEFAULT_KERNEL_MINIMUM),
         };
-        let swarm = self.swarm(&raw, &names, network.as_ref());
+        let swarm = self.swarm(&raw, &hosts, network.as_ref());
         let restart_parallel = match raw.restart.parallel {
             Some(value) if value.value == 0 => {
                 self.wrong(&value, "no engine could ever restart", "write 1 or more");
@@ -311,7 +331,7 @@ impl Checker<'_> {
             None => subnet(DEFAULT_SUBNET).ok(),
         };
         // Hosts inside the overlay's subnet would become unreachable the moment it exists.
-        if let (Some(subnet), Some(text)) = (&subnet, &raw.network.subnet) {
+        if let Some(subnet) = &subnet {
             for entry in &raw.hosts.value {
                 let (address, at) = match &entry.value {
                     RawHost::Full(map) => match map.private.as_ref().or(map.address.as_ref()) {
@@ -324,16 +344,23 @@ impl Checker<'_> {
                 if let Ok(ip) = address.parse::<IpAddr>()
                     && subnet.contains(&ip)
                 {
-                    let labels = vec![
-                        (self.at(&text.referenced), "this subnet".to_owned()),
-                        (self.at(&at), "holds this host".to_owned()),
-                    ];
-                    self.flaws.push(Flaw {
-                        message: format!("the network's subnet {subnet} overlaps with the address {ip} of a host"),
-                        help: "choose a subnet that no host is in, such as `10.90.0.0/16`".to_owned(),
-                        labels,
-                        line: 1,
-                    });
+                    let (labels, which, help) = match &raw.network.subnet {
+                        Some(text) => (
+                            vec![
+                                (self.at(&text.referenced), "this subnet".to_owned()),
+                                (self.at(&at), "holds this host".to_owned()),
+                            ],
+                            "the network's subnet",
+                            format!("choose a subnet that no host is in, such as `{}`", another_subnet(raw)),
+                        ),
+                        None => (
+                            vec![(self.at(&at), "this host is in it".to_owned())],
+                            "the network's default subnet",
+                            format!("choose another with `network: {{subnet: {}}}`", another_subnet(raw)),
+                        ),
+                    };
+                    let message = format!("{which} {subnet} overlaps with the address {ip} of a host");
+                    self.flaws.push(Flaw { message, help, labels, line: 1 });
                     break;
                 }
             }
@@ -431,6 +458,22 @@ impl Checker<'_> {
             }),
             None => None,
         };
+        if let Some(servers) = raw.store.servers.as_ref().filter(|_| raw.store.url.is_some()) {
+            self.wrong(
+                servers,
+                "`servers` are of a store that docker-cluster runs, and `url` is one that it does not",
+                "keep one of the two",
+            );
+        }
+        if let Some(at) = raw.store.source.as_ref().filter(|_| raw.store.url.is_some()).and_then(|source| {
+            [&source.path, &source.url, &source.sha256, &source.version].into_iter().find_map(Option::as_ref)
+        }) {
+            self.wrong(
+                at,
+                "`source` is the program of a store that docker-cluster runs, and `url` is a store that it does not",
+                "keep one of the two",
+            );
+        }
         Some(StoreSpec { kind: raw.store.kind.unwrap_or(StoreKind::Consul), servers, source, external })
     }
 
@@ -478,7 +521,7 @@ impl Checker<'_> {
         })
     }
 
-    fn engine(&mut self, raw: &RawInventory) -> Option<EngineSpec> {
+    fn engine(&mut self, raw: &RawInventory, network: Option<&NetworkSpec>) -> Option<EngineSpec> {
         let version = match &raw.engine.version {
             Some(text) => Some(self.parse(text, "write it like `>=20.10, <23`", semver::VersionReq::parse)?),
             None => None,
@@ -492,6 +535,15 @@ impl Checker<'_> {
                 "remove it; `store:` and `private:` decide its value",
             );
         }
+        if let (Some(options), Some(network)) = (&raw.engine.options, network) {
+            for (key, theirs) in option_subnets(&options.value) {
+                if overlap(&theirs, &network.subnet) {
+                    let message =
+                        format!("`{key}` has {theirs}, which overlaps with the network's subnet {}", network.subnet);
+                    self.wrong(options, message, "choose another `network.subnet`, or another range here");
+                }
+            }
+        }
         Some(EngineSpec {
             version,
             install: raw.engine.install.unwrap_or(InstallPolicy::Auto),
@@ -499,8 +551,10 @@ impl Checker<'_> {
         })
     }
 
-    fn swarm(&mut self, raw: &RawInventory, names: &[HostName], network: Option<&NetworkSpec>) -> Option<SwarmSpec> {
-        let managers = self.members(raw.swarm.managers.as_ref(), "managers", names)?;
+    fn swarm(&mut self, raw: &RawInventory, hosts: &[HostSpec], network: Option<&NetworkSpec>) -> Option<SwarmSpec> {
+        let names: Vec<HostName> = hosts.iter().map(|host| host.name.clone()).collect();
+        let tags: Vec<&Tag> = hosts.iter().flat_map(|host| &host.tags).collect();
+        let managers = self.members(raw.swarm.managers.as_ref(), "managers", &names)?;
         let address_pool = match &raw.swarm.address_pool {
             Some(text) => {
                 let pool = self.parse(text, "write it in CIDR notation, such as `10.91.0.0/16`", subnet)?;
@@ -517,9 +571,20 @@ impl Checker<'_> {
                 self.wrong(port, "the data path port is from 1024 to 49151", "write 4789 or remove it");
                 return None;
             }
+            Some(port) if SWARM_PORTS.contains(&port.value) => {
+                let message = format!("port {} is one of swarm mode's own, which cannot be changed", port.value);
+                self.wrong(port, message, "write 4789 or remove it");
+                return None;
+            }
             Some(port) => port.value,
             None => DEFAULT_DATA_PATH_PORT,
         };
+        for tag in &raw.swarm.spread {
+            if Tag::parse(&tag.value).is_ok() && !tags.iter().any(|known| known.as_str() == tag.value) {
+                let message = format!("no host has the tag `{}`", tag.value);
+                self.wrong(tag, message, "use tags of the hosts below `hosts:`");
+            }
+        }
         let spread = raw
             .swarm
             .spread
@@ -530,9 +595,39 @@ impl Checker<'_> {
     }
 }
 
+/// A subnet that holds none of the hosts' addresses, to propose.
+fn another_subnet(raw: &RawInventory) -> String {
+    let addresses: Vec<IpAddr> = raw
+        .hosts
+        .value
+        .iter()
+        .flat_map(|entry| match &entry.value {
+            RawHost::Full(map) => [&map.private, &map.address].map(|text| text.as_ref().map(|text| text.value.clone())),
+            RawHost::Address(address) => [Some(address.clone()), None],
+            RawHost::Empty => [None, None],
+        })
+        .flatten()
+        .filter_map(|text| text.parse().ok())
+        .collect();
+    // One of the 10.x.0.0/16 is free unless somebody has written an inventory to prove the opposite.
+    (90..=255)
+        .filter_map(|second: u8| subnet(&format!("10.{second}.0.0/16")).ok())
+        .find(|candidate| !addresses.iter().any(|ip| candidate.contains(ip)))
+        .map_or_else(|| DEFAULT_SUBNET.to_owned(), |candidate| candidate.to_string())
+}
+
 /// Whether two networks share an address.
 pub fn overlap(a: &IpNet, b: &IpNet) -> bool {
     a.contains(&b.network()) || b.contains(&a.network())
+}
+
+/// Ranges that daemon options give to other networks of the engine.
+fn option_subnets(options: &serde_json::Map<String, serde_json::Value>) -> Vec<(&'static str, IpNet)> {
+    let net = |value: &serde_json::Value| value.as_str().and_then(|text| text.parse::<IpNet>().ok());
+    let single = ["bip", "fixed-cidr"].into_iter().filter_map(|key| Some((key, net(options.get(key)?)?)));
+    let pools = options.get("default-address-pools").and_then(serde_json::Value::as_array).into_iter().flatten();
+    let pools = pools.filter_map(|pool| Some(("default-address-pools", net(pool.get("base")?)?)));
+    single.chain(pools).collect()
 }
 
 /// Takes `user@` and `:port` off an address as people type it, into the settings where they are not set.

@@ -101,7 +101,7 @@ fn engine(world: &World<'_>, host: &super::HostWorld<'_>, problems: &mut Vec<Pro
     {
         let (what, fix) = match offer.to_install {
             true => (
-                format!("its packages offer the engine {}, and the inventory wants {wanted}", offer.version),
+                format!("its packages offer the engine {}, and the inventory wants {wanted}", offered(host, offer)),
                 "change `engine.version`, or install the wanted engine there by hand",
             ),
             false => (
@@ -145,6 +145,19 @@ fn engine(world: &World<'_>, host: &super::HostWorld<'_>, problems: &mut Vec<Pro
             ));
         }
     }
+}
+
+/// The versions that a host could install, for a person.
+fn offered(host: &super::HostWorld<'_>, offer: &engines::Offer) -> String {
+    let mut all: Vec<String> = host
+        .facts
+        .engine_versions
+        .iter()
+        .filter_map(|text| crate::facts::parse_engine_version(text))
+        .map(|version| version.to_string())
+        .collect();
+    all.dedup();
+    if all.is_empty() { offer.version.to_string() } else { all.join(", ") }
 }
 
 /// A route of the host that the overlay's subnet would hide, or be hidden by.

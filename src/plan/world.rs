@@ -74,7 +74,13 @@ impl<'a> World<'a> {
                         .interface_with(private)
                         .and_then(|interface| facts.mtu_of(interface))
                         .unwrap_or(ETHERNET_MTU);
-                    hosts.push(HostWorld { spec, facts, private, mtu, engine: engines::offer(facts) });
+                    hosts.push(HostWorld {
+                        spec,
+                        facts,
+                        private,
+                        mtu,
+                        engine: engines::offer(facts, inventory.engine.version.as_ref()),
+                    });
                 }
                 Err(problem) => problems.push(problem),
             }

@@ -41,3 +41,48 @@ fn unzip(bytes: &[u8]) -> Result<Vec<u8>, String> {
     file.take(MAX_PROGRAM).read_to_end(&mut program).map_err(|error| error.to_string())?;
     Ok(program)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::net::TcpListener;
+
+    use super::*;
+
+    /// Answers one request on loopback with these bytes; the URL to ask.
+    fn serve(bytes: Vec<u8>) -> String {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let url = format!("http://{}/consul", listener.local_addr().unwrap());
+        std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let _ = stream.read(&mut [0; 4096]).unwrap();
+            let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", bytes.len());
+            stream.write_all(head.as_bytes()).unwrap();
+            stream.write_all(&bytes).unwrap();
+        });
+        url
+    }
+
+    fn zipped(name: &str, bytes: &[u8]) -> Vec<u8> {
+        let mut archive = zip::ZipWriter::new(Cursor::new(Vec::new()));
+        archive.start_file(name, zip::write::SimpleFileOptions::default()).unwrap();
+        archive.write_all(bytes).unwrap();
+        archive.finish().unwrap().into_inner()
+    }
+
+    #[tokio::test]
+    async fn a_program_comes_from_a_url_and_only_with_its_checksum() {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let program = b"\x7fELF the program".to_vec();
+        let sum = sha256_hex(&program);
+        assert_eq!(fetch(&serve(program.clone()), &sum).await.unwrap(), program);
+        let error = fetch(&serve(program.clone()), &"0".repeat(64)).await.unwrap_err();
+        assert!(error.contains(&sum) && error.contains("it is not used"), "{error}");
+        // The checksum is of the file as it is published, which for Consul is a zip.
+        let zip = zipped("consul", &program);
+        assert_eq!(fetch(&serve(zip.clone()), &sha256_hex(&zip)).await.unwrap(), program);
+        let zip = zipped("nomad", &program);
+        let error = fetch(&serve(zip.clone()), &sha256_hex(&zip)).await.unwrap_err();
+        assert!(error.contains("it holds no file called `consul`"), "{error}");
+    }
+}

@@ -79,7 +79,11 @@ pub fn plan(plan: &Plan, ui: Ui) -> String {
     }
     let busy = plan.hosts.iter().filter(|host| plan.steps_of(host).next().is_some()).count();
     match plan.steps.len() {
+        0 if plan.hosts.is_empty() => text.push_str("\nNothing is known of the hosts: none answers.\n"),
         0 if plan.fabric == FabricKind::Auto => text.push_str("\nNothing to do.\n"),
+        0 if !plan.unreached.is_empty() => {
+            text.push_str("\nNothing to do: every host that answers is as the inventory says.\n");
+        }
         0 => text.push_str("\nNothing to do: every host is as the inventory says.\n"),
         n => {
             let _ = writeln!(text, "\n{} on {}.", count(n, "step"), count(busy, "host"));

@@ -1,6 +1,6 @@
 //! From the overlay over Consul to swarm mode, and back.
 
-use super::harness::{Lab, docker_cluster};
+use super::harness::{Lab, docker, docker_cluster};
 
 /// An nginx that says hello, with a name, an address and an alias of its own, and a client without a restart policy.
 fn start_containers(lab: &Lab) {
@@ -23,32 +23,54 @@ fn answers(lab: &Lab) {
     }
 }
 
+/// An inventory whose Consul is a file on this machine, pushed over SSH: the program of Debian's package, which no host has. With another
+/// checksum it is not used.
+fn consul_from_a_file(lab: &Lab) -> std::path::PathBuf {
+    lab.sh(1, "cd /root && apt-get -q update && apt-get -q download consul && dpkg-deb -x consul_*.deb x");
+    let program = lab.file().with_file_name("consul");
+    docker(&["cp", &format!("{}:/root/x/usr/bin/consul", lab.host(1)), program.to_str().unwrap()]);
+    let sum = lab.sh(1, "sha256sum /root/x/usr/bin/consul | cut -d' ' -f1; rm -rf /root/x /root/consul_*.deb");
+    let with = |name: &str, sum: &str| {
+        let source = format!("store: {{source: {{path: consul, sha256: {sum}, version: 1.8.7}}}}\nsmoke:\n");
+        lab.variant(name, |text| text.replace("smoke:\n", &source))
+    };
+    let ran = lab.run_with(&with("other-sum.yaml", &"0".repeat(64)), &["up", "--yes"]).expect(1);
+    assert!(ran.err.contains("and the inventory says 0000") && ran.err.contains("it is not used"), "{}", ran.err);
+    with("pushed.yaml", sum.trim())
+}
+
 #[test]
 #[ignore = "needs a Docker engine"]
 fn a_kv_cluster_moves_to_swarm_mode_and_back() {
     let lab = Lab::up("move", &["--hosts", "2", "--os", "debian-11"]);
-    let file = lab.file();
+    let file = consul_from_a_file(&lab);
     lab.sh(1, "mkdir -p /etc/docker; echo '{\"max-concurrent-downloads\": 2}' > /etc/docker/daemon.json");
-    lab.run(&["up", "--yes"]).expect(0);
+    lab.run_with(&file, &["up", "--yes"]).expect(0);
+    assert_eq!(
+        lab.sh(1, "command -v /usr/bin/consul || echo none").trim(),
+        "none",
+        "it came over SSH, not from a package"
+    );
+    lab.assert_nothing_to_do(&file);
     start_containers(&lab);
     answers(&lab);
 
     // The way is shown, and nothing is touched by showing it.
     let before = lab.fingerprint(1);
-    let ran = lab.run(&["migrate", "--plan"]).expect(0);
-    assert!(ran.out.contains("web is cut off until the end and comes back on"), "{}", ran.out);
+    let ran = lab.run_with(&file, &["migrate", "--plan"]).expect(0);
+    assert!(ran.out.contains("web (restart: always) is cut off until the end and comes back on"), "{}", ran.out);
     assert!(ran.out.contains("at 10.90.7.7 as www"), "{}", ran.out);
     assert_eq!(before, lab.fingerprint(1));
 
     // A run that breaks off: the port of swarm mode is taken on one host, by somebody who goes away again.
     lab.sh(2, "systemd-run --unit taken -q sh -c 'exec sleep 600' && mkdir -p /run/systemd/system/docker.service.d && printf '[Service]\nExecStartPre=/bin/false\n' > /run/systemd/system/docker.service.d/break.conf && systemctl daemon-reload");
-    let ran = lab.run(&["migrate", "--yes"]).expect(1);
+    let ran = lab.run_with(&file, &["migrate", "--yes"]).expect(1);
     assert!(ran.err.contains("restart the engine without the store"), "{}", ran.err);
     assert!(ran.err.contains("goes on where this one stopped"), "{}", ran.err);
     lab.sh(2, "rm /run/systemd/system/docker.service.d/break.conf && systemctl daemon-reload && systemctl reset-failed docker");
 
     // It goes on where it stopped.
-    lab.run(&["migrate", "--yes"]).expect(0);
+    lab.run_with(&file, &["migrate", "--yes"]).expect(0);
     answers(&lab);
     lab.assert_green(&file, 2);
     lab.assert_nothing_to_do(&file);
@@ -57,7 +79,7 @@ fn a_kv_cluster_moves_to_swarm_mode_and_back() {
     assert!(!lab.sh(1, "systemctl is-active docker-cluster-consul || true").starts_with("active"));
 
     // And back.
-    lab.run(&["migrate", "--rollback", "--yes"]).expect(0);
+    lab.run_with(&file, &["migrate", "--rollback", "--yes"]).expect(0);
     answers(&lab);
     assert!(lab.sh(1, "docker info --format '{{.ClusterStore}}'").contains("consul://"));
     lab.assert_green(&file, 2);

@@ -9,7 +9,7 @@ fn new_engines_become_a_swarm() {
     let (all, three) = (lab.file(), lab.first_hosts(3));
 
     let ran = lab.run_with(&three, &["up", "--yes"]).expect(0);
-    assert!(ran.out.contains("has the engine 26.1.5, and engines from 23 on have no overlay"), "{}", ran.out);
+    assert!(ran.out.contains("have the engine 26.1.5, and engines from 23 on have no overlay"), "{}", ran.out);
     lab.assert_green(&three, 3);
     lab.assert_nothing_to_do(&three);
     assert_eq!(lab.sh(1, "ls /etc/docker-cluster 2>/dev/null || true"), "", "no store is installed");

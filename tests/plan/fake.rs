@@ -16,6 +16,8 @@ pub struct Fake {
     /// Name in the inventory, and host name unless `hostname` says otherwise.
     pub name: &'static str,
     pub hostname: Option<&'static str>,
+    pub machine_id: Option<&'static str>,
+    pub engine_key: Option<&'static str>,
     pub os: (&'static str, &'static str),
     pub kernel: &'static str,
     pub address: String,
@@ -44,6 +46,8 @@ pub fn debian(release: &'static str, name: &'static str, n: u8) -> Fake {
     Fake {
         name,
         hostname: None,
+        machine_id: None,
+        engine_key: None,
         os: ("debian", release),
         kernel: "5.10.0-30-amd64",
         address: format!("10.0.0.{n}"),
@@ -87,7 +91,7 @@ impl Fake {
         );
         section("uname", &format!("Linux {} x86_64", self.kernel));
         section("hostname", hostname);
-        section("machine-id", &format!("machine-of-{}", self.name));
+        section("machine-id", &self.machine_id.map_or_else(|| format!("machine-of-{}", self.name), str::to_owned));
         let modules = ["vxlan", "bridge", "veth", "br_netfilter", "ip_vs", "esp4"];
         let modules: Vec<String> = modules
             .iter()
@@ -113,7 +117,7 @@ impl Fake {
             section("dockerd-path", "/usr/sbin/dockerd");
             section("dockerd-version", &format!("Docker version {version}, build x"));
             section("kv-backends", &backends.replace(' ', "\n"));
-            section("engine-key", &format!("KEY:{}", self.name));
+            section("engine-key", &self.engine_key.map_or_else(|| format!("KEY:{}", self.name), str::to_owned));
             let active = if self.up { "active" } else { "inactive" };
             section(
                 "units",

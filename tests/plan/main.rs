@@ -151,6 +151,20 @@ fn clones_are_told_apart() {
 }
 
 #[test]
+fn clones_share_machine_ids_and_engine_keys() {
+    let mut hosts = three("11");
+    for host in &mut hosts[1..] {
+        host.machine_id = Some("one-for-both");
+    }
+    assert_eq!(only_problem(&plan_for(&hosts, "")), "b and c have the same machine id `one-for-both`");
+    let mut hosts = three("11");
+    for host in &mut hosts[1..] {
+        host.engine_key = Some("ABCD:EFGH");
+    }
+    assert_eq!(only_problem(&plan_for(&hosts, "")), "b and c have the same engine id `ABCD:EFGH`");
+}
+
+#[test]
 fn clocks_apart() {
     let mut hosts = three("11");
     hosts[0].clock -= 3600;
@@ -267,6 +281,28 @@ fn an_engine_of_another_version_is_never_replaced() {
 }
 
 #[test]
+fn the_constraint_chooses_among_the_versions_that_apt_has() {
+    let mut hosts: Vec<Fake> = three("12").into_iter().map(Fake::bare).collect();
+    for host in &mut hosts {
+        host.sections = "@candidates\n|docker.io:\n|  Candidate: 26.1.5+dfsg1-9~bpo12+1\n\
+                         | docker.io | 26.1.5+dfsg1-9~bpo12+1\n| docker.io | 20.10.24+dfsg1-1+deb12u1\n"
+            .to_owned();
+    }
+    let installs = |settings: &str| {
+        let plan = plan_for(&hosts, settings);
+        assert_eq!(problems(&plan), Vec::<String>::new());
+        serde_json::to_string(&plan.steps).unwrap()
+    };
+    assert!(installs("").contains(r#""docker.io=26.1.5+dfsg1-9~bpo12+1""#));
+    assert!(installs("engine: {version: '<23'}\n").contains(r#""docker.io=20.10.24+dfsg1-1+deb12u1""#));
+    let none = problems(&plan_for(&hosts, "engine: {version: '>=99'}\n"));
+    assert!(
+        none[0].contains("a: its packages offer the engine 26.1.5, 20.10.24, and the inventory wants >=99"),
+        "{none:?}"
+    );
+}
+
+#[test]
 fn another_init_system() {
     let mut hosts = three("11");
     hosts[0].init = "runit";
@@ -280,6 +316,26 @@ fn a_host_that_does_not_answer_is_left_out() {
     assert!(plan.steps.iter().all(|step| step.host.as_str() != "c"));
     // Two servers would be worse than one.
     assert!(plan.notes.iter().any(|note| note.contains("one server, a")), "{:?}", plan.notes);
+}
+
+#[test]
+fn no_quorum_is_possible() {
+    // A store that exists, with two of its three servers away.
+    let mut hosts = three("11");
+    let config = r#"{"server": true, "bootstrap_expect": 3, "retry_join": ["10.0.0.11", "10.0.0.12", "10.0.0.13"]}"#;
+    for host in &mut hosts {
+        host.sections = format!("@store-config\n|{config}\n");
+    }
+    let found = problems(&plan_without(&hosts, &["b", "c"], ""));
+    assert!(found.iter().any(|what| what.contains("of the store's 3 servers only 1 can be asked")), "{found:#?}");
+    let found = problems(&plan_without(&hosts, &["c"], ""));
+    assert!(!found.iter().any(|what| what.contains("no quorum")), "{found:#?}");
+    // A server that is named and not there is not silently another one.
+    let plan = plan_without(&three("11"), &["c"], "store: {servers: [a, b, c]}\n");
+    assert!(only_problem(&plan).contains("c cannot be asked, and the store is to begin with its server there"));
+    // The only manager is away.
+    let plan = plan_without(&three("13"), &["a"], "swarm: {managers: [a]}\n");
+    assert!(only_problem(&plan).contains("no host answers that is to be a manager (a)"));
 }
 
 #[test]

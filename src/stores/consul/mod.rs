@@ -176,10 +176,34 @@ fn servers(world: &World<'_>) -> Servers {
     Servers { hosts, expect: if expect > 0 { expect } else { known.len() }, addresses: known, gone, exists }
 }
 
+/// Whether enough servers can be asked for a quorum of them.
+fn quorum(world: &World<'_>) -> Option<Problem> {
+    let servers = servers(world);
+    let missing: Vec<&str> = world.unreached.iter().map(|unreached| unreached.host.as_str()).collect();
+    if servers.exists {
+        let all = servers.addresses.len();
+        let here = servers.addresses.iter().filter(|ip| world.hosts.iter().any(|host| host.private == **ip)).count();
+        return (here * 2 <= all && !missing.is_empty()).then(|| {
+            Problem::of_all(
+                format!("no quorum is possible: of the store's {all} servers only {here} can be asked"),
+                format!("bring back {}", missing.join(", ")),
+            )
+        });
+    }
+    let Members::Named(names) = &world.inventory.store.servers else { return None };
+    let absent: Vec<&str> = names.iter().map(HostName::as_str).filter(|name| missing.contains(name)).collect();
+    (!absent.is_empty()).then(|| {
+        Problem::of_all(
+            format!("{} cannot be asked, and the store is to begin with its server there", absent.join(", ")),
+            "bring it back, or name others in `store.servers`",
+        )
+    })
+}
+
 /// What forbids Consul here.
 #[must_use]
 pub fn problems(world: &World<'_>) -> Vec<Problem> {
-    let mut problems = Vec::new();
+    let mut problems: Vec<Problem> = quorum(world).into_iter().collect();
     let bundles: BTreeMap<&str, &HostName> = world
         .hosts
         .iter()
