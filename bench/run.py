@@ -479,7 +479,7 @@ def main():
         try:
             action()
         except Exception as error:  # One part that fails does not take the figures of the others.
-            say(f"{name} FAILED: {error}")
+            say(f"{name} FAILED: {str(error)[-2000:]}")
             notes.append(f"{name}: {str(error).splitlines()[0][:200]}")
 
     tools()
