@@ -11,8 +11,10 @@ echo started
 read -r go
 docker exec "loop-$me" sh -c '
     head -c 20000 /dev/zero | tr "\0" x > /tmp/body
+    # A name takes a moment until every host knows it: again and again, as `verify` does.
+    get() { for try in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do wget -q -T 3 -t 1 -O /dev/null "$@" && return; sleep 0.2; done; echo "failed $*"; }
     for other in "$@"; do
-        for what in nonce nonce large; do wget -q -T 3 -t 3 -O /dev/null "http://loop-$other/$what" || echo "failed $other $what"; done
-        wget -q -T 3 -t 3 -O /dev/null --post-file=/tmp/body "http://loop-$other/upload" || echo "failed $other upload"
+        for what in nonce nonce large; do get "http://loop-$other/$what"; done
+        get --post-file=/tmp/body "http://loop-$other/upload"
     done' sh "$@"
 docker rm -f "loop-$me" >/dev/null
