@@ -81,7 +81,7 @@ pub async fn carry_out(job: &Job<'_>, global: &Global, ui: Ui) -> Result<Exit, E
         let fresh = super::ask_again(inventory, asked, progress.events()).await;
         let now = (job.decide)(&World::new(inventory, &fresh.facts, fresh.unreached.clone()));
         if json!(now) != json!(plan) {
-            progress.finish().await;
+            progress.finish_now().await;
             ui.note("The hosts have changed since they were looked at. What is to be done now:");
             consent(job, &now, job.manner.yes, global, ui)?;
             progress = Progress::start(ui);
