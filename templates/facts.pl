@@ -106,7 +106,7 @@ sub answer {
 sub tree {
     my ($folder, $all) = @_;
     opendir(my $handle, $folder) or return;
-    for my $name (sort readdir $handle) {
+    for my $name (sort { $a cmp $b } readdir $handle) {
         next if $name eq '.' || $name eq '..';
         my $path = "$folder/$name";
         if (-l $path) { next } elsif (-d _) { tree($path, $all) } elsif (-f _) { push @$all, $path }
@@ -175,9 +175,10 @@ my %native = (
             %$it ? join ' ', map { $_ // 'null' } $$it{Name}, $$state{Status}, members($$host{RestartPolicy})->{Name}, $$config{Labels}, $$net{Networks}, $$state{ExitCode} : ()
         } grep { /^[0-9a-f]+$/ } @ids[0 .. ($#ids < $MANY ? $#ids : $MANY)];
     },
-    'networks' => sub { join "\n", elements(engine('/networks')) },
+    # In an order of their own: the engine and the store give them in any, and two looks at one host must say the same.
+    'networks' => sub { join "\n", sort { $a cmp $b } elements(engine('/networks')) },
     'images' => sub { join "\n", map { my $it = members($_); my $id = word($$it{Id}); map { word($_) . " $id" } elements($$it{RepoTags}) } elements(engine('/images/json')) },
-    'nodes' => sub { join "\n", elements(engine('/nodes')) },
+    'nodes' => sub { join "\n", sort { $a cmp $b } elements(engine('/nodes')) },
     'dockerd-version' => sub {
         my $version = word(members($info)->{ServerVersion});
         my $pid = (slurp('/var/run/docker.pid') // '') =~ /(\d+)/ ? $1 : '';
@@ -206,7 +207,7 @@ my %native = (
         answer(\$text, '200|404');
         my $body = answer(\$text, '200');
         return consul($_[0], 'members') if !defined $body;
-        @members = map { members($_) } elements($body);
+        @members = sort { $$a{Name} cmp $$b{Name} } map { members($_) } elements($body);
         my %status = (1 => 'alive', 2 => 'leaving', 3 => 'left', 4 => 'failed');
         join "\n", 'Node Address Status', map { join ' ', word($$_{Name}), word($$_{Addr}) . ":$$_{Port}", $status{$$_{Status}} // 'none' } @members;
     },
