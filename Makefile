@@ -1,12 +1,13 @@
 # make demo     three throwaway hosts, made into a cluster for real
 # make test     all tests, the lab included
+# make bench    everything against what people use now, written to BENCHMARKS.md; about ten minutes
 # make build    the program, optimised
 # make install  the program as a plugin of Docker's client: `docker cluster`
 #
-# demo and test install what they need on Debian and Ubuntu, and elsewhere say what is missing.
+# demo, test and bench install what they need on Debian and Ubuntu, and elsewhere say what is missing.
 PLUGINS ?= $(HOME)/.docker/cli-plugins
 
-.PHONY: demo test test-quick build install
+.PHONY: demo test test-quick bench build install
 
 demo: build
 	scripts/demo
@@ -18,6 +19,10 @@ test: test-quick
 # What needs no hosts.
 test-quick:
 	cargo test --locked
+
+bench: build
+	scripts/prepare
+	bench/run.py
 
 build:
 	cargo build --release --locked

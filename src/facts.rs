@@ -881,7 +881,11 @@ fn store(sections: &Sections<'_>, files: &BTreeMap<String, FileFact>) -> StoreFa
         version,
         sha256: files.get(crate::stores::consul::PUSHED).map(|file| file.sha256.clone()).unwrap_or_default(),
         ready: ready.last() == Some(&"ready"),
-        error: clean(ready.first().filter(|line| **line != "ready").copied().unwrap_or_default()),
+        // Before "ready" are the keys that were found, which are no error.
+        error: match ready.last() {
+            Some(&"ready") | None => String::new(),
+            Some(_) => clean(ready.first().copied().unwrap_or_default()),
+        },
         config: sections.optional("store-config"),
         members: sections
             .lines("store-members")

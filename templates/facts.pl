@@ -12,10 +12,16 @@ $| = 0;
 $ENV{LC_ALL} = 'C';
 
 sub slurp { my ($path) = @_; open(my $file, '<', $path) or return; read($file, my $text, $max); return $text }
-# What a program prints.
-sub run {
+# What a program prints; what a program prints that is given something to read, which must fit into a pipe.
+sub run { return feed('', @_) }
+sub feed {
+    my ($input, @command) = @_;
+    pipe(my $read, my $write) or return '';
+    syswrite $write, $input;
     my $pid = open(my $out, '-|') // return '';
-    if (!$pid) { open(STDERR, '>', '/dev/null'); open(STDIN, '<', '/dev/null'); exec {$_[0]} @_ or exit 127 }
+    if (!$pid) { close $write; open(STDERR, '>', '/dev/null'); open(STDIN, '<&', $read); exec {$command[0]} @command or exit 127 }
+    close $read;
+    close $write;
     my $text = '';
     eval { local $SIG{ALRM} = sub { die }; alarm $PATIENCE; 1 while read($out, $text, 65536, length $text) && length $text < $max; alarm 0 };
     if ($@) { kill 'KILL', $pid }
@@ -76,22 +82,9 @@ sub consul {
 my $agent;
 sub agent {
     return $agent if defined $agent;
-    $agent = '';
     my $etc = '/etc/docker-cluster/consul';
     my $questions = join '', map { "GET $$_[0] HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: $$_[1]\r\n\r\n" } ['/v1/kv/docker/?keys&separator=/', 'keep-alive'], ['/v1/agent/members', 'close'];
-    pipe(my $read, my $write) or return $agent;
-    my $pid = open(my $out, '-|') // return $agent;
-    if (!$pid) {
-        close $write;
-        open(STDIN, '<&', $read); open(STDERR, '>', '/dev/null');
-        exec 'timeout', '-k', '1', $PATIENCE, 'openssl', 's_client', '-quiet', '-connect', '127.0.0.1:8501', '-CAfile', "$etc/ca.pem", '-cert', "$etc/agent.pem", '-key', "$etc/agent-key.pem", '-verify_return_error', '-verify_ip', '127.0.0.1' or exit 127;
-    }
-    close $read;
-    syswrite $write, $questions;
-    1 while read($out, $agent, 65536, length $agent) && length $agent < $max;
-    close $write;
-    close $out;
-    return $agent;
+    return $agent = feed($questions, 'timeout', '-k', '1', $PATIENCE, 'openssl', 's_client', '-quiet', '-connect', '127.0.0.1:8501', '-CAfile', "$etc/ca.pem", '-cert', "$etc/agent.pem", '-key', "$etc/agent-key.pem", '-verify_return_error', '-verify_ip', '127.0.0.1');
 }
 # The body of the next answer in what the agent said; nothing unless it is whole and its status is one of those.
 sub answer {
@@ -113,7 +106,7 @@ sub answer {
 sub tree {
     my ($folder, $all) = @_;
     opendir(my $handle, $folder) or return;
-    for my $name (sort readdir $handle) {
+    for my $name (sort { $a cmp $b } readdir $handle) {
         next if $name eq '.' || $name eq '..';
         my $path = "$folder/$name";
         if (-l $path) { next } elsif (-d _) { tree($path, $all) } elsif (-f _) { push @$all, $path }
@@ -129,7 +122,40 @@ sub ours {
 }
 sub owner { my @s = @_; my ($user, $group) = ((getpwuid $s[4])[0] // 'UNKNOWN', (getgrgid $s[5])[0] // 'UNKNOWN'); return "$user:$group" }
 
+# Interfaces, addresses and routes by one `ip`: a line tells by itself which it is.
+my @ip;
+sub ip {
+    my ($kind) = @_;
+    @ip = split /\n/, feed("link show\naddr show\nroute show\n", qw(ip -o -batch -)) if !@ip;
+    my %is = (links => qr/^\d+: \S+: </, addresses => qr/^\d+: \S+ +inet6? /, routes => qr/^[^ ]+ .*?dev /);
+    return join "\n", grep { /$is{$kind}/ && ($kind ne 'routes' || !/^\d+: /) } @ip;
+}
+
+# Whether the kernel has or can load what overlays need; the function of the same name in facts.sh says it in other words.
+sub modules {
+    my $release = slurp('/proc/sys/kernel/osrelease') // '';
+    chomp $release;
+    my $folder = "/lib/modules/$release";
+    my ($config, $builtin, $dep, @all);
+    for (['vxlan', 'VXLAN'], ['bridge', 'BRIDGE'], ['veth', 'VETH'], ['br_netfilter', 'BRIDGE_NETFILTER'], ['nf_nat', 'NF_NAT'], ['ip_vs', 'IP_VS'], ['esp4', 'INET_ESP']) {
+        my ($module, $option) = @$_;
+        if (-d "/sys/module/$module") { push @all, "$module loaded"; next }
+        $config //= (-r '/proc/config.gz' ? run('zcat', '/proc/config.gz') : slurp("/boot/config-$release")) // '';
+        $builtin //= slurp("$folder/modules.builtin") // '';
+        $dep //= slurp("$folder/modules.dep") // '';
+        push @all, "$module " . (
+            $config =~ /^CONFIG_$option=y$/m || $builtin =~ m{/$module\.ko} ? 'builtin'
+            : $dep =~ m{/$module\.ko} || -d $folder && system("modprobe -n -q $module 2>/dev/null") == 0 ? 'available'
+            : length $config ? 'missing' : 'unknown');
+    }
+    return join "\n", @all;
+}
+
 my %native = (
+    'modules' => \&modules,
+    'links' => sub { ip('links') },
+    'addresses' => sub { ip('addresses') },
+    'routes' => sub { ip('routes') },
     'clock' => sub { time },
     'tcp' => sub { join "\n", grep { / 0A / } map { split /\n/, slurp("/proc/net/$_") // '' } qw(tcp tcp6) },
     'udp' => sub { join '', map { slurp("/proc/net/$_") // '' } qw(udp udp6) },
@@ -139,7 +165,8 @@ my %native = (
     'docker-exec' => sub { my $unit = unit('docker.service'); join "\n", grep { /^(ExecStart|EnvironmentFile|Environment)\s*=/ } map { split /\n/, slurp($_) // '' } grep { length } $$unit{FragmentPath}, split / /, $$unit{DropInPaths} // '' },
     'docker-environment' => sub { 'Environment=' . (unit('docker.service')->{Environment} // '') },
     'engine-key' => sub { join "\n", (slurp('/etc/docker/key.json') // '') =~ /"kid" *: *"([A-Z0-9:]*)"/g },
-    'docker-info' => sub { $info = engine('/info') },
+    # Docker's own client is asked where the engine did not answer: it knows more ways to one, and its words say what is wrong.
+    'docker-info' => sub { $info = engine('/info') // run('timeout', '-k', '1', $PATIENCE, qw(docker info --format), '{{json .}}') },
     'containers' => sub {
         my @ids = map { word(members($_)->{Id}) } elements(engine('/containers/json?all=1', 16 * $max));
         join "\n", map {
@@ -148,9 +175,10 @@ my %native = (
             %$it ? join ' ', map { $_ // 'null' } $$it{Name}, $$state{Status}, members($$host{RestartPolicy})->{Name}, $$config{Labels}, $$net{Networks}, $$state{ExitCode} : ()
         } grep { /^[0-9a-f]+$/ } @ids[0 .. ($#ids < $MANY ? $#ids : $MANY)];
     },
-    'networks' => sub { join "\n", elements(engine('/networks')) },
+    # In an order of their own: the engine and the store give them in any, and two looks at one host must say the same.
+    'networks' => sub { join "\n", sort { $a cmp $b } elements(engine('/networks')) },
     'images' => sub { join "\n", map { my $it = members($_); my $id = word($$it{Id}); map { word($_) . " $id" } elements($$it{RepoTags}) } elements(engine('/images/json')) },
-    'nodes' => sub { join "\n", elements(engine('/nodes')) },
+    'nodes' => sub { join "\n", sort { $a cmp $b } elements(engine('/nodes')) },
     'dockerd-version' => sub {
         my $version = word(members($info)->{ServerVersion});
         my $pid = (slurp('/var/run/docker.pid') // '') =~ /(\d+)/ ? $1 : '';
@@ -179,7 +207,7 @@ my %native = (
         answer(\$text, '200|404');
         my $body = answer(\$text, '200');
         return consul($_[0], 'members') if !defined $body;
-        @members = map { members($_) } elements($body);
+        @members = sort { $$a{Name} cmp $$b{Name} } map { members($_) } elements($body);
         my %status = (1 => 'alive', 2 => 'leaving', 3 => 'left', 4 => 'failed');
         join "\n", 'Node Address Status', map { join ' ', word($$_{Name}), word($$_{Addr}) . ":$$_{Port}", $status{$$_{Status}} // 'none' } @members;
     },

@@ -77,6 +77,9 @@ managers() { for m in apt-get dnf yum zypper apk pacman; do have $m && echo $m; 
 
 # Without Perl.
 clock() { date +%s; }
+links() { ip -o link show; }
+addresses() { ip -o addr show; }
+routes() { ip -4 -o route show; }
 tcp() { cat /proc/net/tcp /proc/net/tcp6 2>/dev/null | grep " 0A "; }
 udp() { cat /proc/net/udp /proc/net/udp6 2>/dev/null; }
 candidates() {
@@ -145,11 +148,11 @@ s uname uname -srm
 f hostname /proc/sys/kernel/hostname
 f machine-id /etc/machine-id
 f boot-id /proc/sys/kernel/random/boot_id
-s modules modules
+n modules
 
-s links ip -o link show
-s addresses ip -o addr show
-s routes ip -4 -o route show
+n links
+n addresses
+n routes
 n tcp
 n udp
 

@@ -25,7 +25,7 @@ use crate::cli::{Cli, Command, Global};
 use crate::error::{Error, Exit};
 use crate::event::{Event, Events};
 use crate::facts::{self, Facts, FactsError, Scope};
-use crate::host::{Connection, Connector, HostError, Hosts, Liveness};
+use crate::host::{Command as RemoteCommand, Connection, Connector, HostError, Hosts, Liveness};
 use crate::inventory::{DEFAULT_FILE, Filter, HostName, HostSpec, Inventory};
 use crate::plan::Unreached;
 use crate::ui::Ui;
@@ -138,21 +138,7 @@ impl Asked {
                 self.hosts.insert(spec.name.clone(), connection);
                 self.facts.push((spec.name.clone(), facts));
             }
-            Err(error) => {
-                let hint = match &error {
-                    FactsError::Host(error) => error.hint(),
-                    FactsError::Garbled(_) => {
-                        "look at the host by hand; its login shell may print something".to_owned()
-                    }
-                };
-                let unreached = Unreached { host: spec.name.clone(), error: error.to_string(), hint };
-                events.emit(Event::Unreached {
-                    host: unreached.host.clone(),
-                    error: unreached.error.clone(),
-                    hint: unreached.hint.clone(),
-                });
-                self.unreached.push(unreached);
-            }
+            Err(error) => self.unreached.push(give_up(spec, &error, events)),
         }
     }
 }
@@ -186,6 +172,59 @@ pub async fn ask_again(inventory: &Inventory, asked: &Asked, events: &Events) ->
         again.take(spec, result.map(|facts| (Arc::clone(connection), facts)), events);
     }
     again
+}
+
+/// Connects to hosts, all at once, without their facts: a verification looks for itself, and asks for facts only where it must say
+/// why a pair fails.
+pub async fn reach(specs: &[&HostSpec], events: &Events) -> Result<(Hosts, Vec<Unreached>), Error> {
+    let connector = Connector::new().map_err(|error| Error::failed("cannot prepare SSH").because(error))?;
+    let each = specs.iter().map(|spec| async {
+        events.emit(Event::Connecting(spec.name.clone()));
+        (*spec, reach_one(&connector, spec).await)
+    });
+    let (mut hosts, mut unreached) = (Hosts::new(), Vec::new());
+    for (spec, result) in futures_util::future::join_all(each).await {
+        match result {
+            Ok(connection) => {
+                events.emit(Event::Gathered(spec.name.clone()));
+                hosts.insert(spec.name.clone(), Arc::new(connection));
+            }
+            Err(error) => unreached.push(give_up(spec, &FactsError::Host(error), events)),
+        }
+    }
+    Ok((hosts, unreached))
+}
+
+async fn reach_one(connector: &Connector, spec: &HostSpec) -> Result<Connection, HostError> {
+    // Tells whether root can be had, and whether a connection that an earlier command left still leads to a host.
+    let nothing = RemoteCommand::new(["true"]);
+    let connection = connector.connect(spec).await?;
+    match connection.check(&nothing).await {
+        Err(HostError::Disconnected { .. } | HostError::CommandTimedOut { .. })
+            if connection.liveness == Liveness::Reused =>
+        {
+            let connection = connector.reconnect(spec).await?;
+            connection.check(&nothing).await?;
+            Ok(connection)
+        }
+        Err(error) => Err(error),
+        Ok(_) => Ok(connection),
+    }
+}
+
+/// Says that a host is not reached.
+fn give_up(spec: &HostSpec, error: &FactsError, events: &Events) -> Unreached {
+    let hint = match error {
+        FactsError::Host(error) => error.hint(),
+        FactsError::Garbled(_) => "look at the host by hand; its login shell may print something".to_owned(),
+    };
+    let unreached = Unreached { host: spec.name.clone(), error: error.to_string(), hint };
+    events.emit(Event::Unreached {
+        host: unreached.host.clone(),
+        error: unreached.error.clone(),
+        hint: unreached.hint.clone(),
+    });
+    unreached
 }
 
 async fn ask_one(connector: &Connector, spec: &HostSpec, scope: Scope) -> Result<(Connection, Facts), FactsError> {

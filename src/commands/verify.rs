@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::Args;
 use tokio::sync::watch;
 
-use super::{ask, load, select, stop_signal};
+use super::{load, reach, select, stop_signal};
 use crate::cli::{Global, Output};
 use crate::error::{Error, Exit};
 use crate::event::Events;
@@ -89,10 +89,11 @@ async fn once(
     stop: watch::Receiver<bool>,
 ) -> Result<(Matrix, Reports), Error> {
     let selected = select(inventory, global)?;
-    let asked = ask(&selected, events).await?;
+    let (hosts, unreached) = reach(&selected, events).await?;
     let depth = if args.deep { Depth::Everything } else { Depth::Failures };
-    let (unreached, look) = (asked.unreached_by_name(), Look { depth, ..Look::default() });
-    Ok(crate::verify::verify(inventory, &asked.hosts, &unreached, &look, events, stop).await)
+    let unreached = unreached.into_iter().map(|unreached| (unreached.host, unreached.error)).collect();
+    let look = Look { depth, ..Look::default() };
+    Ok(crate::verify::verify(inventory, &hosts, &unreached, &look, events, stop).await)
 }
 
 /// Verifies again and again, and says what has changed. Ends on a signal, or with the state that was waited for; the exit code is

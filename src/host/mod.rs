@@ -10,6 +10,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+
 pub use error::HostError;
 pub use ssh::{Connection, Connector, Liveness, Remote, Stream, disconnect_all, forget, ssh_arguments};
 
@@ -39,7 +41,7 @@ pub enum Rights {
 #[derive(Debug, Clone)]
 pub struct Command {
     argv: Vec<String>,
-    stdin: Vec<u8>,
+    stdin: Bytes,
     timeout: Duration,
     rights: Rights,
 }
@@ -53,7 +55,7 @@ impl Command {
     pub fn new<S: Into<String>>(argv: impl IntoIterator<Item = S>) -> Self {
         Self {
             argv: argv.into_iter().map(Into::into).collect(),
-            stdin: Vec::new(),
+            stdin: Bytes::new(),
             timeout: COMMAND_TIMEOUT,
             rights: Rights::Root,
         }
@@ -67,8 +69,14 @@ impl Command {
 
     /// Bytes for its standard input.
     #[must_use]
-    pub fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Self {
-        self.stdin = bytes.into();
+    pub fn stdin(self, bytes: impl Into<Vec<u8>>) -> Self {
+        self.stdin_shared(bytes.into().into())
+    }
+
+    /// Bytes for its standard input that other commands share: an image for many hosts is in memory once.
+    #[must_use]
+    pub fn stdin_shared(mut self, bytes: Bytes) -> Self {
+        self.stdin = bytes;
         self
     }
 

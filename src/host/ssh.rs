@@ -27,8 +27,10 @@ use crate::inventory::{HostKeyPolicy, HostSpec, SshSpec};
 /// the lock and for a person.
 const SESSIONS_PER_HOST: usize = 8;
 
-/// How many connections are opened at a time. Each costs this machine a process and a key exchange, which is CPU time, and
-/// hosts behind one jump host share its `MaxStartups` (10 unauthenticated connections before it starts to refuse).
+/// How many connections are opened at a time. sshd's `MaxStartups` is 10:30:100: with 10 connections that are not authenticated yet it
+/// begins to refuse further ones at random. Hosts of their own never see more than one of ours, but those behind one jump host all
+/// pass its sshd, and a jump host in `~/.ssh/config` is not visible here: with ten at a time there is never an eleventh. Each
+/// also costs this machine a process and a key exchange, which is CPU time: a few cores are busy with ten.
 const CONNECTS_AT_A_TIME: usize = 10;
 
 /// How long the local master may take to say whether it lives. It is a process on this machine that answers over a socket.

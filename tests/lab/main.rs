@@ -8,6 +8,7 @@ mod harness;
 mod migrate;
 mod overlay;
 mod resume;
+mod roundtrips;
 mod safety;
 mod store;
 mod swarm;

@@ -1,0 +1,503 @@
+#!/usr/bin/env python3
+"""Measures docker-cluster against what people use now, and writes BENCHMARKS.md. `make bench` runs it.
+
+Everything happens on throwaway hosts of this machine and is removed at the end, also after an interruption. What is compared runs
+in turns, so that a machine that is busy for a while is busy for all of them; what counts is the ratio of the medians.
+"""
+
+import argparse
+import json
+import os
+import platform
+import re
+import resource
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent
+PROGRAM = ROOT / "target/release/docker-cluster"
+CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "docker-cluster" / "bench-venv"
+# What is added to each round trip for the row about distance: a continent away.
+DELAY_MS = 100
+# How many hosts `plan` is measured with.
+SCALES = (10, 25, 50, 100)
+# How often each measurement is made: an odd number, so that the median is one of them. Those that take a minute are made less often.
+OFTEN, SELDOM = 7, 3
+
+rows, notes = [], []
+began = time.monotonic()
+
+
+def say(text):
+    print(f"[{time.monotonic() - began:5.0f} s] {text}", flush=True)
+
+
+def run(command, check=True, **kwargs):
+    kwargs.setdefault("stdout", subprocess.PIPE)
+    kwargs.setdefault("stderr", subprocess.STDOUT)
+    result = subprocess.run([str(word) for word in command], text=True, **kwargs)
+    if check and result.returncode != 0:
+        raise RuntimeError(f"{command} failed with {result.returncode}:\n{result.stdout}")
+    return result
+
+
+def timed(action):
+    start = time.monotonic()
+    action()
+    return time.monotonic() - start
+
+
+def in_turns(actions, times):
+    """Medians, in seconds, of actions that run in turns. An action is a function, or a pair: what comes before, and what is timed."""
+    taken = {name: [] for name in actions}
+    for _ in range(times):
+        for name, action in actions.items():
+            before, action = action if isinstance(action, tuple) else (None, action)
+            if before:
+                before()
+            taken[name].append(timed(action))
+    return {name: statistics.median(all) for name, all in taken.items()}
+
+
+def seconds(value):
+    return f"{value * 1000:.0f} ms" if value < 1 else f"{value:.2f} s"
+
+
+def row(what, against, goal, ours, theirs, ratio, met, why=""):
+    rows.append((what, against, goal, ours, theirs, ratio, "yes" if met else "**no**", why))
+    say(f"{what} | {against} | {ours} | {theirs} | {ratio} | {'met' if met else 'MISSED'}")
+
+
+class Lab:
+    """Throwaway hosts."""
+
+    def __init__(self, name, hosts, *arguments):
+        self.name, self.folder = name, Path(tempfile.mkdtemp(prefix="dc-bench-"))
+        self.file = self.folder / "cluster.yaml"
+        self.down()
+        say(f"making the lab {name} with {hosts} hosts")
+        run([PROGRAM, "lab", "up", "--name", name, "--hosts", hosts, "--inventory", self.file, *arguments])
+        text = self.file.read_text()
+        self.identity = Path(re.search(r'identity: "(.*)"', text)[1])
+        self.known_hosts = Path(re.search(r'known_hosts: "(.*)"', text)[1])
+        self.image, self.tar = re.search(r"image: (.*)", text)[1], re.search(r'tar: "(.*)"', text)[1]
+        entry = re.compile(r"name: (\S+)\n +address: (\S+)\n +private: (\S+)\n +ssh: \{user: (\w+), port: (\d+)\}")
+        self.hosts = [
+            {"name": name, "private": private, "user": user, "port": int(port)}
+            for name, _, private, user, port in entry.findall(text)
+        ]
+
+    def down(self):
+        run([PROGRAM, "lab", "down", "--name", self.name], check=False)
+
+    def remove(self):
+        self.down()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def cluster(self, *arguments, file=None, codes=(0,)):
+        result = run([PROGRAM, "-f", file or self.file, *arguments], check=False)
+        if result.returncode not in codes:
+            raise RuntimeError(f"{arguments} ended with {result.returncode}:\n{result.stdout}")
+        return result.stdout
+
+    def on(self, host, line):
+        return run(["docker", "exec", host["name"], "sh", "-c", line]).stdout
+
+    def everywhere(self, line):
+        with ThreadPoolExecutor(len(self.hosts)) as pool:
+            return list(pool.map(lambda host: self.on(host, line), self.hosts))
+
+    def ssh(self, host, port=None, control=None):
+        words = ["ssh", "-F", "none", "-o", "BatchMode=yes", "-o", "IdentitiesOnly=yes", "-i", self.identity]
+        words += ["-o", f"UserKnownHostsFile={self.known_hosts}", "-l", host["user"], "-p", port or host["port"]]
+        words += ["-o", "StrictHostKeyChecking=accept-new"]
+        if control:
+            words += ["-S", control]
+        return [str(word) for word in [*words, "127.0.0.1"]]
+
+
+def parallel(commands, inputs=None):
+    """Runs commands at once and waits for all; each must succeed."""
+    started = [subprocess.Popen(c, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) for c in commands]
+    codes = [process.wait() for process in started]
+    if any(codes):
+        raise RuntimeError(f"exit codes {codes} of {commands[0]}...")
+
+
+def free_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def disconnect():
+    run([PROGRAM, "disconnect"], check=False)
+
+
+def tools():
+    """pyinfra and Ansible, from PyPI, in an environment of their own."""
+    if not (CACHE / "bin/pyinfra").exists() or not (CACHE / "bin/ansible-playbook").exists():
+        say("installing pyinfra and Ansible")
+        run([sys.executable, "-m", "venv", CACHE])
+        run([CACHE / "bin/pip", "-q", "install", "pyinfra>=3,<4", "ansible-core"])
+
+
+class Others:
+    """pyinfra and Ansible on the hosts of a lab, directly or through other ports."""
+
+    def __init__(self, lab, name, ports):
+        self.folder = lab.folder / name
+        self.folder.mkdir()
+        (self.folder / "ansible.ini").write_text(
+            "\n".join(
+                f"{h['name']} ansible_host=127.0.0.1 ansible_port={p} ansible_user={h['user']} ansible_become=true "
+                f"ansible_ssh_private_key_file={lab.identity} "
+                f"ansible_ssh_common_args='-o UserKnownHostsFile={lab.folder}/known-{name} -o StrictHostKeyChecking=accept-new'"
+                for h, p in zip(lab.hosts, ports)
+            )
+            + "\n"
+        )
+        entries = [
+            (
+                h["name"],
+                {
+                    "ssh_hostname": "127.0.0.1",
+                    "ssh_port": p,
+                    "ssh_user": h["user"],
+                    "ssh_key": str(lab.identity),
+                    "ssh_known_hosts_file": f"{lab.folder}/known-{name}",
+                    "ssh_strict_host_key_checking": "accept-new",
+                },
+            )
+            for h, p in zip(lab.hosts, ports)
+        ]
+        (self.folder / "inventory.py").write_text(f"hosts = {entries!r}\n")
+        self.control = self.folder / "cp"
+
+    def environment(self):
+        return {
+            **os.environ,
+            "ANSIBLE_CONFIG": str(HERE / "ansible/ansible.cfg"),
+            "ANSIBLE_SSH_CONTROL_PATH_DIR": str(self.control),
+            "ANSIBLE_HOME": str(self.folder / "ansible"),
+            "LC_ALL": "C.UTF-8",
+        }
+
+    def ansible(self):
+        command = [CACHE / "bin/ansible-playbook", "-i", self.folder / "ansible.ini", HERE / "ansible/nothing-to-do.yml"]
+        text = run(command, env=self.environment()).stdout
+        if "changed=0" not in text or re.search(r"(changed|failed|unreachable)=[1-9]", text):
+            raise RuntimeError(text)
+
+    def pyinfra(self):
+        command = [CACHE / "bin/pyinfra", "-y", self.folder / "inventory.py", HERE / "pyinfra/nothing_to_do.py"]
+        run(command, env=self.environment(), cwd=self.folder, stdin=subprocess.DEVNULL)
+
+    def forget(self):
+        """Ends the connections that Ansible keeps."""
+        for path in self.control.glob("*"):
+            run(["ssh", "-O", "exit", "-S", path, "x"], check=False)
+
+
+def nothing_to_do(lab):
+    """Rows 1 to 3, and the one about distance."""
+    say("making the cluster")
+    lab.cluster("up", "--yes", codes=(0, 4))
+    say("Python for Ansible")
+    lab.everywhere("DEBIAN_FRONTEND=noninteractive; export DEBIAN_FRONTEND; (apt-get -q update && apt-get -q install -y --no-install-recommends python3 python3-apt) >/dev/null 2>&1")
+    if "Nothing to do" not in lab.cluster("plan"):
+        raise RuntimeError("the plan is not empty")
+    others = Others(lab, "near", [host["port"] for host in lab.hosts])
+    cold = [[*lab.ssh(host), "true"] for host in lab.hosts]
+    masters = [lab.folder / f"{n}.ctl" for n in range(len(lab.hosts))]
+    for host, control in zip(lab.hosts, masters):
+        run([*lab.ssh(host, control=control)[:-1], "-M", "-N", "-f", "-o", "ControlPersist=600", "127.0.0.1"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    warm = [[*lab.ssh(host, control=control), "true"] for host, control in zip(lab.hosts, masters)]
+    plan = lambda: lab.cluster("plan")
+    say("plan, cold and warm")
+    near = in_turns({"ssh": lambda: parallel(cold), "ours": (disconnect, plan)}, OFTEN)
+    near_warm = in_turns({"ssh": lambda: parallel(warm), "ours": plan}, OFTEN)
+    cpu = host_cpu(lab, plan)
+    say("pyinfra and Ansible")
+    theirs = in_turns({"pyinfra": others.pyinfra, "ansible": (others.forget, others.ansible)}, SELDOM)
+    theirs_warm = in_turns({"ansible": others.ansible}, SELDOM)
+    number = len(lab.hosts)
+    what = f"`plan` with nothing to do, {number} hosts"
+    probe = f"the facts cost {cpu * 1000:.0f} ms of CPU a host, and all {number} hosts share the {os.cpu_count()} cores of this machine: {cpu * number / os.cpu_count():.2f} s of wall time that hosts of their own would spend side by side"
+    for kind, measured, goal in (("cold", near, 1.3), ("warm", near_warm, 1.5)):
+        ratio = measured["ours"] / measured["ssh"]
+        row(f"{what}, {kind}", "`ssh HOST true` to all at once" + (" over warm masters" if kind == "warm" else ""), f"≤ {goal}", seconds(measured["ours"]), seconds(measured["ssh"]), f"{ratio:.2f}", ratio <= goal, "" if ratio <= goal else probe)
+    for kind, ours, pyinfra, ansible in (
+        ("cold", near["ours"], theirs["pyinfra"], theirs["ansible"]),
+        ("warm", near_warm["ours"], theirs["pyinfra"], theirs_warm["ansible"]),
+    ):
+        row(f"{what}, {kind}", "pyinfra" + (" (keeps no connections)" if kind == "warm" else ""), "2 times faster", seconds(ours), seconds(pyinfra), f"{pyinfra / ours:.1f} times faster", pyinfra >= 2 * ours)
+        row(f"{what}, {kind}", "Ansible", "20 times faster", seconds(ours), seconds(ansible), f"{ansible / ours:.1f} times faster", ansible >= 20 * ours, "" if ansible >= 20 * ours else probe)
+    for path in masters:
+        run(["ssh", "-O", "exit", "-S", path, "x"], check=False)
+    others.forget()
+    distance(lab, near, near_warm, theirs)
+
+
+def host_cpu(lab, action):
+    """CPU seconds that an action costs each host of a lab, or 0 where the machine does not tell."""
+    ids = [run(["docker", "inspect", "-f", "{{.Id}}", host["name"]]).stdout.strip() for host in lab.hosts]
+
+    def used():
+        total = 0.0
+        for id in ids:
+            for path, read in (
+                (f"/sys/fs/cgroup/cpuacct/docker/{id}/cpuacct.usage", lambda text: int(text) / 1e9),
+                (f"/sys/fs/cgroup/system.slice/docker-{id}.scope/cpu.stat", lambda text: int(re.search(r"usage_usec (\d+)", text)[1]) / 1e6),
+                (f"/sys/fs/cgroup/docker/{id}/cpu.stat", lambda text: int(re.search(r"usage_usec (\d+)", text)[1]) / 1e6),
+            ):
+                if os.path.exists(path):
+                    total += read(Path(path).read_text())
+                    break
+        return total
+
+    start = used()
+    time.sleep(3)
+    idle = (used() - start) / 3
+    start = used()
+    took = sum(timed(action) for _ in range(OFTEN))
+    return max(0.0, used() - start - idle * took) / OFTEN / len(ids)
+
+
+def distance(lab, near, near_warm, theirs):
+    """The same job with a round trip of 100 ms."""
+    say(f"{DELAY_MS} ms on every round trip")
+    ports = [free_port() for _ in lab.hosts]
+    pairs = [f"{port}:{host['port']}" for port, host in zip(ports, lab.hosts)]
+    relay = subprocess.Popen([sys.executable, HERE / "relay.py", str(DELAY_MS), *pairs], stdout=subprocess.PIPE, text=True)
+    try:
+        relay.stdout.readline()
+        far_file = lab.folder / "far.yaml"
+        text = lab.file.read_text().replace(str(lab.known_hosts), f"{lab.folder}/known-ours")
+        for port, host in zip(ports, lab.hosts):
+            text = text.replace(f"port: {host['port']}}}", f"port: {port}}}")
+        far_file.write_text(text)
+        others = Others(lab, "far", ports)
+        ssh = [[*lab.ssh(host, port=port), "true"] for host, port in zip(lab.hosts, ports)]
+        ssh = [[word.replace(str(lab.known_hosts), f"{lab.folder}/known-ssh") for word in line] for line in ssh]
+        plan = lambda: lab.cluster("plan", file=far_file)
+        far = in_turns({"ssh": lambda: parallel(ssh), "ours": (disconnect, plan)}, SELDOM)
+        far_warm = in_turns({"ours": plan}, SELDOM)
+        far_theirs = in_turns({"pyinfra": others.pyinfra, "ansible": (others.forget, others.ansible)}, 1)
+        others.forget()
+    finally:
+        relay.terminate()
+        relay.wait()
+    after = (far_warm["ours"] - near_warm["ours"]) * 1000 / DELAY_MS
+    row(f"`plan` with {DELAY_MS} ms on every round trip, warm", "the same without", "≤ 3 round trips after connect", seconds(far_warm["ours"]), seconds(near_warm["ours"]), f"{after:.1f} round trips", after <= 3.3)
+    row(f"the same, cold", "`ssh HOST true` through the same relay", "", seconds(far["ours"]), seconds(far["ssh"]), f"{far['ours'] / far['ssh']:.2f}", True)
+    for name, wanted in (("pyinfra", 2), ("ansible", 20)):
+        factor = far_theirs[name] / far["ours"]
+        row(f"the same, cold", {"pyinfra": "pyinfra", "ansible": "Ansible"}[name], "the factor", seconds(far["ours"]), seconds(far_theirs[name]), f"{factor:.1f} times faster", True)
+
+
+def verify(lab):
+    """`verify` against one shell loop a host."""
+    lab.cluster("up", "--yes", codes=(0, 4))
+    document = json.loads(run([PROGRAM, "-f", lab.file, "verify", "--output", "json"], check=False, stderr=subprocess.DEVNULL).stdout)
+    if not document["ok"]:
+        # Engines of this age that start at the same instant can end in two gossip clusters; see BENCHMARKS.md.
+        say("some pair does not reach; restarting the engines, one after the other")
+        for host in lab.hosts:
+            lab.on(host, "systemctl restart docker")
+    lab.cluster("verify")
+    script = (HERE / "sh/verify-loop.sh").read_text()
+
+    def loop():
+        started = []
+        names = [host["name"] for host in lab.hosts]
+        for host in lab.hosts:
+            others = [name for name in names if name != host["name"]]
+            words = ["sudo", "-n", "sh", "-c", script, "loop", lab.name, lab.image, host["name"], *others]
+            line = " ".join("'" + word.replace("'", "'\\''") + "'" for word in words)
+            started.append(subprocess.Popen([*lab.ssh(host), line], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True))
+        for process in started:
+            if process.stdout.readline() != "started\n":
+                raise RuntimeError("the loop did not start: " + process.stdout.read())
+        for process in started:
+            process.stdin.write("go\n")
+            process.stdin.flush()
+        said = [process.communicate()[0] for process in started]
+        if any(said):
+            raise RuntimeError("".join(said))
+
+    number = len(lab.hosts)
+    say("verify")
+    took = in_turns({"loop": loop, "ours": (disconnect, lambda: lab.cluster("verify"))}, SELDOM)
+    ratio = took["ours"] / took["loop"]
+    row(f"`verify`, {number} hosts ({number * (number - 1)} pairs), cold", "containers and the same wgets by one shell loop a host, all at once", "≤ 1.3", seconds(took["ours"]), seconds(took["loop"]), f"{ratio:.2f}", ratio <= 1.3)
+
+
+def first_up(parser_times=SELDOM):
+    """A first `up` where engines are present, against the same by hand. A run needs hosts that have never seen one."""
+    took = {"ours": [], "by hand": []}
+    script = HERE / "sh/first-up.sh"
+    for _ in range(parser_times):
+        for way in took:
+            lab = Lab("bench-first", 3, "--os", "debian-13")
+            try:
+                # As for a person: the engines have been up for a while, and the connections are cold.
+                lab.everywhere("until docker info >/dev/null 2>&1; do sleep 0.2; done")
+                disconnect()
+                if way == "ours":
+                    took[way].append(timed(lambda: lab.cluster("up", "--yes")))
+                else:
+                    for number, host in enumerate(lab.hosts, 1):
+                        wrapper = lab.folder / f"ssh-{number}"
+                        line = "sudo -n sh -c '$(printf %s \"$1\" | sed \"s/'/'\\\\\\\\''/g\")'"
+                        wrapper.write_text(f'#!/bin/sh\nexec {" ".join(lab.ssh(host))} "{line}"\n')
+                        wrapper.chmod(0o755)
+                    words = [lab.folder, lab.tar, lab.image, *(host["private"] for host in lab.hosts), HERE / "sh/verify-loop.sh"]
+                    took[way].append(timed(lambda: run(["sh", script, *words])))
+            finally:
+                lab.remove()
+    ours, theirs = statistics.median(took["ours"]), statistics.median(took["by hand"])
+    row("first `up`, 3 hosts with engines (swarm mode)", "the same steps by a shell script, in parallel", "≤ 1.15", seconds(ours), seconds(theirs), f"{ours / theirs:.2f}", ours <= 1.15 * theirs)
+
+
+def bare():
+    """Bare hosts to a green matrix, and what apt takes of it."""
+    lab = Lab("bench-bare", 3, "--os", "debian-11", "--bare")
+    try:
+        start = time.monotonic()
+        text = lab.cluster("up", "--yes")
+        total = time.monotonic() - start
+    finally:
+        lab.remove()
+    apt = {}
+    for host, why, took in re.findall(r"^\S+ (\S+): (install .*?|refresh .*?) \(([^()]*)\)$", text, re.M):
+        unit = 1 if took.endswith(" s") else 60
+        apt[host] = apt.get(host, 0) + sum(float(n) * (60 if u.startswith("m") else 1) for n, u in re.findall(r"([\d.]+) ?(min|m|s)", took))
+    slowest = max(apt.values())
+    rest = total - slowest
+    row("3 bare hosts to a green matrix", "apt on the slowest host", "≤ 15 s on top", seconds(total), seconds(slowest), f"{slowest / total:.0%} is apt, {rest:.1f} s on top", rest <= 15)
+
+
+def scales():
+    """Facts and plan of many hosts."""
+    most = max(SCALES)
+    lab = Lab("bench-many", most, "--os", "debian-11", "--bare")
+    try:
+        files = {}
+        text = lab.file.read_text()
+        for number in SCALES:
+            mark = f"  - name: {lab.name}-{number + 1}\n"
+            files[number] = lab.folder / f"first-{number}.yaml"
+            files[number].write_text(text.split(mark)[0])
+        say("plan with many hosts")
+        # Plans for hosts without an engine: problems or not, the facts and the plan are made.
+        actions = {number: (disconnect, lambda file=file: lab.cluster("plan", file=file, codes=(0, 1))) for number, file in files.items()}
+        took = in_turns(actions, SELDOM)
+        disconnect()
+        command = [sys.executable, "-c", "import resource,subprocess,sys; subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL); print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"]
+        memory = int(run([*command, PROGRAM, "-f", files[most], "plan"]).stdout) / 1024
+    finally:
+        lab.remove()
+    first = SCALES[0]
+    for number in SCALES[1:]:
+        growth = took[number] / took[first] / (number / first)
+        # A tenth for the noise of a measurement.
+        row(f"`plan`, {number} bare hosts, cold", f"itself with {first}", "no worse than linear (≤ 1)", seconds(took[number]), seconds(took[first]), f"{growth:.2f} of linear", growth <= 1.1)
+    row(f"memory of `plan`, {most} hosts", "", "< 100 MB", f"{memory:.0f} MB", "", "", memory < 100)
+
+
+def startup(lab):
+    say("--help and env")
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    name = lab.hosts[0]["name"]
+    commands = {
+        "docker --help": ["docker", "--help"],
+        "docker-cluster --help": [PROGRAM, "--help"],
+        "docker-cluster env HOST": [PROGRAM, "-f", lab.file, "env", name],
+    }
+    took = in_turns({key: lambda words=words: run(words, **quiet) for key, words in commands.items()}, 41)
+    for key in list(commands)[1:]:
+        row(f"`{key}`", "`docker --help`", "no slower", f"{took[key] * 1000:.1f} ms", f"{took['docker --help'] * 1000:.1f} ms", f"{took[key] / took['docker --help']:.2f}", took[key] <= took["docker --help"])
+
+
+def version(words, pattern=r"\d+\.\d+\S*"):
+    found = re.search(pattern, run(words, check=False).stdout)
+    return found[0] if found else "?"
+
+
+def write(path):
+    cpu = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
+    memory = int(re.search(r"MemTotal:\s*(\d+)", Path("/proc/meminfo").read_text())[1]) >> 20
+    lines = [
+        "# Benchmarks",
+        "",
+        "Written by `make bench`, which repeats all of it: it makes throwaway hosts on this machine's Docker, measures, and removes them.",
+        "Each figure is the median of several runs that took turns with what they are compared to. Look at the ratios: the hosts and",
+        "everything that is measured share one machine.",
+        "",
+        f"- machine: {os.cpu_count()} cores ({cpu[1] if cpu else platform.machine()}), {memory} GiB, Linux {platform.release()}",
+        f"- docker-cluster {version([PROGRAM, '--version'])} (release build), OpenSSH {version(['ssh', '-V'], r'OpenSSH_[^, ]*')[8:]}, Docker {version(['docker', '--version'])}",
+        f"- pyinfra {version([CACHE / 'bin/pyinfra', '--version'])}, ansible-core {version([CACHE / 'bin/ansible', '--version'], r'[0-9]+[.][0-9.]+')} (pipelining, 50 forks, ControlPersist), Python {platform.python_version()}",
+        "- hosts: Debian 11 with its engine 20.10.5 and Consul 1.8.7 (classic overlay), Debian 13 for swarm mode; the last host of each lab logs in as a user with sudo",
+        "",
+        "| what | against | goal | ours | theirs | result | met |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    lines += ["| " + " | ".join(cells[:7]) + " |" for cells in rows]
+    missed = {(cells[0], cells[7]) for cells in rows if cells[7]}
+    if missed:
+        lines += ["", "Missed, and why:", ""] + [f"- {what}: {why}." for what, why in sorted(missed)]
+    if notes:
+        lines += ["", "Not measured in this run:", ""] + [f"- {note}" for note in notes]
+    lines += ["", (HERE / "notes.md").read_text().rstrip(), ""]
+    Path(path).write_text("\n".join(lines))
+    say(f"wrote {path}")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", nargs="*", help="parts: plan verify first bare many startup")
+    parser.add_argument("--output", default=str(ROOT / "BENCHMARKS.md"))
+    arguments = parser.parse_args()
+    wanted = lambda part: not arguments.only or part in arguments.only
+    # An interrupted run still removes its hosts.
+    import signal
+
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+
+    def part(name, action):
+        if not wanted(name):
+            return
+        try:
+            action()
+        except Exception as error:  # One part that fails does not take the figures of the others.
+            say(f"{name} FAILED: {str(error)[-2000:]}")
+            notes.append(f"{name}: {str(error).splitlines()[0][:200]}")
+
+    tools()
+    if any(map(wanted, ("plan", "verify", "startup"))):
+        lab = Lab("bench", 10, "--os", "debian-11")
+        try:
+            part("startup", lambda: startup(lab))
+            part("plan", lambda: nothing_to_do(lab))
+            part("verify", lambda: verify(lab))
+        finally:
+            lab.remove()
+    part("first", first_up)
+    part("bare", bare)
+    part("many", scales)
+    write(arguments.output)
+    if notes:
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,152 @@
+//! The guard on speed: what a command costs on the line is counted, not timed. Round trips and bytes are the same on a busy machine.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+use std::thread::spawn;
+
+use docker_cluster::facts;
+
+use super::harness::{Lab, docker};
+
+/// Round trips of a `plan` over a connection that is there: a channel is opened, the command goes with its script, the answer comes.
+/// One is left for an answer so long that the window must be opened once more.
+const PLAN_TRIPS: usize = 4;
+
+/// The same for a `verify`: is the connection alive, start the probe, ask, remove it, three each at most.
+const VERIFY_TRIPS: usize = 16;
+
+/// What a `plan` may send to a host, in bytes: the probe's script, and what SSH puts around it.
+const PLAN_SENT: usize = 40_000;
+
+/// What it may receive: the facts of a host with few containers.
+const PLAN_RECEIVED: usize = 60_000;
+
+/// What went over a line. A round trip begins where we speak after the host has spoken.
+#[derive(Debug, Default, Clone, Copy)]
+struct Counted {
+    trips: usize,
+    sent: usize,
+    received: usize,
+    host_spoke: bool,
+}
+
+#[derive(Clone, Copy)]
+enum From {
+    Us,
+    Host,
+}
+
+fn pump(mut from: TcpStream, mut to: TcpStream, side: From, counted: &Mutex<Counted>) {
+    let mut bytes = [0; 32768];
+    while let Ok(count @ 1..) = from.read(&mut bytes) {
+        {
+            let mut counted = counted.lock().unwrap();
+            match side {
+                From::Us => {
+                    // The first word after a silence is a trip too.
+                    if counted.host_spoke || counted.sent == 0 {
+                        counted.trips += 1;
+                    }
+                    counted.host_spoke = false;
+                    counted.sent += count;
+                }
+                From::Host => {
+                    counted.host_spoke = true;
+                    counted.received += count;
+                }
+            }
+        }
+        if to.write_all(&bytes[..count]).is_err() {
+            break;
+        }
+    }
+    let _ = to.shutdown(Shutdown::Write);
+}
+
+/// Listens for a host whose sshd is at `port`. Returns where, and the count.
+fn relay(port: u16) -> (u16, Arc<Mutex<Counted>>) {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let here = listener.local_addr().unwrap().port();
+    let counted = Arc::new(Mutex::new(Counted::default()));
+    let count = Arc::clone(&counted);
+    spawn(move || {
+        for ours in listener.incoming().flatten() {
+            let host = TcpStream::connect(("127.0.0.1", port)).unwrap();
+            let (ours_too, host_too) = (ours.try_clone().unwrap(), host.try_clone().unwrap());
+            let (there, back) = (Arc::clone(&count), Arc::clone(&count));
+            spawn(move || pump(ours, host, From::Us, &there));
+            spawn(move || pump(host_too, ours_too, From::Host, &back));
+        }
+    });
+    (here, counted)
+}
+
+#[test]
+#[ignore = "needs a Docker engine"]
+fn a_plan_is_one_round_trip_and_a_few_bytes() {
+    let lab = Lab::up("trips", &["--hosts", "2", "--os", "debian-11"]);
+    let mut counts = Vec::new();
+    let file = lab.variant("counted.yaml", |text| {
+        let mut lines = Vec::new();
+        for line in text.lines() {
+            match line.split_once("port: ") {
+                Some((before, port)) => {
+                    let (port, count) = relay(port.trim_end_matches('}').parse().unwrap());
+                    counts.push(count);
+                    lines.push(format!("{before}port: {port}}}"));
+                }
+                None => lines.push(line.to_owned()),
+            }
+        }
+        lines.join("\n") + "\n"
+    });
+    assert_eq!(counts.len(), 2);
+    lab.run_with(&file, &["up", "--yes"]).expect(0);
+    for (command, trips) in [("plan", PLAN_TRIPS), ("verify", VERIFY_TRIPS)] {
+        for count in &counts {
+            *count.lock().unwrap() = Counted::default();
+        }
+        let ran = lab.run_with(&file, &[command]).expect(0);
+        for count in &counts {
+            let counted = *count.lock().unwrap();
+            assert!(counted.trips <= trips, "{command}: {counted:?}\n{}", ran.err);
+            assert!(command != "plan" || counted.sent <= PLAN_SENT, "{counted:?}");
+            assert!(command != "plan" || counted.received <= PLAN_RECEIVED, "{counted:?}");
+        }
+    }
+    with_and_without_perl(&lab);
+}
+
+/// The probe says the same whether Perl asks the engine and the store, or their clients do.
+fn with_and_without_perl(lab: &Lab) {
+    let without = facts::SCRIPT.replace("\nperl=$(command -v perl)\n", "\nperl=\n");
+    assert_ne!(without, facts::SCRIPT);
+    let ask = |script: &str, scope: &str| {
+        let output = docker(&["exec", &lab.host(1), "sh", "-c", script, "facts", scope]);
+        let mut facts = facts::parse(output.as_bytes(), 0, i64::MAX).unwrap();
+        // What is different from one moment to the next, or is in no order.
+        facts.clock = 0;
+        facts.store.members.sort();
+        facts.udp.clear();
+        if let Some(engine) = &mut facts.engine {
+            engine.networks.sort_by(|a, b| a.name.cmp(&b.name));
+            engine.containers.sort_by(|a, b| a.name.cmp(&b.name));
+            // Endpoints are a question of their own; Docker's client prints them unasked.
+            engine.networks.iter_mut().for_each(|network| network.endpoints.clear());
+            engine.endpoints.sort_by(|a, b| a.name.cmp(&b.name));
+            let up = engine.is_up();
+            engine.info = None;
+            assert!(up, "{output}");
+        }
+        format!("{facts:#?}")
+    };
+    let only = |of: &str, other: &str| -> Vec<String> {
+        of.lines().filter(|line| !other.lines().any(|there| there == *line)).map(str::to_owned).collect()
+    };
+    for scope in ["candidates", "endpoints"] {
+        let (with, without) = (ask(facts::SCRIPT, scope), ask(&without, scope));
+        // Two texts of a thousand lines are of no use to anybody: what only one of them has is.
+        assert!(with == without, "with {:#?}, without {:#?}", only(&with, &without), only(&without, &with));
+    }
+}
