@@ -77,6 +77,7 @@ pub const CAUSES: &[Cause] = &[
     Cause { id: "gossip-udp-blocked", latent: true, look: gossip_udp_blocked },
     Cause { id: "tcp-port-blocked", latent: true, look: tcp_port_blocked },
     Cause { id: "mtu", latent: true, look: mtu },
+    Cause { id: "forward-drop", latent: false, look: forward_drop },
     Cause { id: "name", latent: false, look: name },
     Cause { id: "packets-lost", latent: true, look: packets_lost },
     Cause { id: "clock", latent: true, look: clock },
@@ -414,13 +415,29 @@ fn mtu(case: &Case<'_>) -> Option<Finding> {
     )
 }
 
+/// A policy of DROP in the host's own FORWARD chain does the overlay no harm, because its packets are forwarded in a namespace of
+/// their own; one in there does.
+fn forward_drop(case: &Case<'_>) -> Option<Finding> {
+    let (name, view) = case.hosts().find(|(_, view)| {
+        view.check("space-forward-policy") == Some("DROP") && view.check("space-bridge-netfilter") == Some("1")
+    })?;
+    let space = view.check("space")?;
+    about_host(
+        name,
+        "the FORWARD policy in the network's own namespace is DROP, and br_netfilter applies it to the network's bridge: packets arrive and go no further",
+        on(name, &format!("nsenter --net={space} iptables -P FORWARD ACCEPT")),
+        vec![format!("{name}: -P FORWARD DROP in {space}")],
+    )
+}
+
 fn name(case: &Case<'_>) -> Option<Finding> {
-    let failure = case.failure.filter(|failure| failure.layer == Layer::Name && failure.by_address)?;
+    case.failure.filter(|failure| failure.layer == Layer::Name && failure.by_address)?;
     about_host(
         case.from,
         "containers on it do not resolve the names of the network, although the addresses behind them answer",
         on(case.from, "journalctl -u docker -n 50"),
-        vec![failure.words.clone()],
+        // The names of probes are different each time, and of no interest.
+        case.host(case.from).map(HostView::last_words).unwrap_or_default(),
     )
 }
 
@@ -484,6 +501,23 @@ fn neighbours(case: &Case<'_>) -> Option<Finding> {
     let all_pass = |link: &Link| link.vxlan.passed() && link.gossip.passed();
     if case.directions().count() < 2 || !case.directions().all(|(_, _, link)| all_pass(link)) || failure.by_address {
         return None;
+    }
+    for (from, to) in [(case.from, case.to), (case.to, case.from)] {
+        let (Some(view), Some(other)) = (case.host(from), case.host(to)) else { continue };
+        let (Some(wanted), Some(believed)) = (other.private, view.believes(&other.probe_mac)) else { continue };
+        if other.probe_mac.is_empty() || believed == Some(wanted.to_string().as_str()) {
+            continue;
+        }
+        let what = match believed {
+            Some(other) => format!("believes containers of {to} to be behind {other}, and they are behind {wanted}"),
+            None => format!("has not learned that there is a container on {to}, although gossip passes between them"),
+        };
+        return about_host(
+            from,
+            format!("its engine {what}: packets do not find their way"),
+            format!("{} (containers without a restart policy stop)", on(from, "systemctl restart docker")),
+            vec![format!("{from}: {} is behind {}", other.probe_mac, believed.unwrap_or("no host that it knows"))],
+        );
     }
     about_host(
         case.from,
