@@ -278,9 +278,13 @@ mod tests {
             hosts: vec![hosts[0].clone()],
             ..verdict.clone()
         };
-        let state = serde_json::json!({ "engine_up": true, "advertised": "10.0.0.1", "interface": "eth0", "store": {"ready": true},
-            "clock_offset_s": 0, "forwarding": true, "forward_policy": "DROP", "bridge_netfilter": true, "device": "eth0",
-            "driver": "virtio_net", "mtu": 1500, "tunnel_checksum_offload": "on" });
+        let state = serde_json::json!({
+            "asked": true, "hostname": "x", "engine_up": true, "address": "10.0.0.1", "advertised": "10.0.0.1",
+            "interface": "eth0", "has_network": true, "store": { "runs": true, "ready": true, "error": "", "lost": [] },
+            "swarm_error": null, "clock_offset_s": 0, "forwarding": true, "forward_policy": "DROP",
+            "bridge_netfilter": true, "device": "eth0", "driver": "virtio_net", "mtu": 1500,
+            "tunnel_checksum_offload": "on",
+        });
         Matrix {
             cluster: "shop & <co>".into(),
             network: "demo".into(),
@@ -299,6 +303,64 @@ mod tests {
             took: Duration::from_millis(3456),
             interrupted: false,
         }
+    }
+
+    /// What of a document its schema does not know, or misses.
+    fn unlike(value: &Value, schema: &Value, all: &Value, at: &str) -> Vec<String> {
+        if let Some(name) = schema["$ref"].as_str() {
+            return unlike(value, &all["$defs"][name.trim_start_matches("#/$defs/")], all, at);
+        }
+        if let Some(either) = schema["oneOf"].as_array() {
+            let mut found: Vec<_> = either.iter().map(|one| unlike(value, one, all, at)).collect();
+            found.sort_by_key(Vec::len);
+            return found.swap_remove(0);
+        }
+        let kind = match value {
+            Value::Null => "null",
+            Value::Bool(_) => "boolean",
+            Value::Number(number) if number.is_i64() => "integer",
+            Value::Number(_) => "number",
+            Value::String(_) => "string",
+            Value::Array(_) => "array",
+            Value::Object(_) => "object",
+        };
+        let types = &schema["type"];
+        let is = |wanted: &str| *types == wanted || types.as_array().is_some_and(|all| all.contains(&wanted.into()));
+        if !is(kind) && !(kind == "integer" && is("number")) && (kind == "null" || !types.is_null()) {
+            return vec![format!("{at} is {kind} and not {types}")];
+        }
+        let mut found = Vec::new();
+        if let Some(allowed) = schema["enum"].as_array().filter(|allowed| !allowed.contains(value)) {
+            found.push(format!("{at}: {value} is not of {allowed:?}"));
+        }
+        for (index, item) in value.as_array().into_iter().flatten().enumerate() {
+            found.extend(unlike(item, &schema["items"], all, &format!("{at}[{index}]")));
+        }
+        for (key, item) in value.as_object().into_iter().flatten() {
+            match (&schema["properties"][key], &schema["additionalProperties"]) {
+                (Value::Null, Value::Bool(false)) => found.push(format!("{at}.{key} is not described")),
+                (Value::Null, other) => found.extend(unlike(item, other, all, &format!("{at}.{key}"))),
+                (known, _) => found.extend(unlike(item, known, all, &format!("{at}.{key}"))),
+            }
+        }
+        let required = schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str);
+        found.extend(required.filter(|key| value.get(key).is_none()).map(|key| format!("{at}.{key} is missing")));
+        found
+    }
+
+    #[test]
+    fn the_document_is_what_its_schema_says() {
+        let schema: Value = serde_json::from_str(Matrix::SCHEMA).unwrap();
+        let mut matrix = sample(3);
+        let document = matrix.to_json();
+        assert_eq!(unlike(&document, &schema, &schema, "document"), Vec::<String>::new());
+        let mut odd = document.clone();
+        odd["layers"] = serde_json::json!([{ "vxlan": "perhaps" }]);
+        odd["news"] = true.into();
+        let said = unlike(&odd, &schema, &schema, "document").join("\n");
+        assert!(said.contains("news is not described") && said.contains("\"perhaps\" is not of"), "{said}");
+        matrix.pairs.clear();
+        assert!(unlike(&matrix.to_json(), &schema, &schema, "document").is_empty());
     }
 
     /// Elements that have no end.

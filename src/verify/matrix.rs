@@ -307,6 +307,9 @@ impl Matrix {
         (10.0 * self.pairs.len() as f64 / self.took.as_secs_f64().max(0.001)).round() / 10.0
     }
 
+    /// The JSON Schema of that document.
+    pub const SCHEMA: &str = include_str!("../../templates/verify/document.schema.json");
+
     /// The document of `verify --output json`; `templates/verify/document.schema.json` describes it.
     #[must_use]
     pub fn to_json(&self) -> serde_json::Value {

@@ -165,7 +165,7 @@ fn on_the_way(lab: &Lab) {
     let expected = Expected { cause: "vxlan-blocked", links: &links, broken: &links, words, ..NOTHING };
     rule(lab, ROUTER, "FORWARD -p udp --dport 4789 -j DROP", &[], &expected);
     // A black hole: long packets vanish, and no ICMP says so.
-    let words = "packets of more than 1280 bytes vanish on the way, and the network makes packets of up to 1500";
+    let words = "packets of more than 1280 bytes vanish on the way, and the network makes";
     let expected = Expected { cause: "mtu", links: &links, broken: &links, words, ..NOTHING };
     rule(lab, ROUTER, "FORWARD -p udp -m length --length 1281:65535 -j DROP", &[], &expected);
 }

@@ -257,6 +257,18 @@ fn every_row_of_the_table_has_its_signature() {
     assert!(verdict(&all_well(), None).is_none(), "of a cluster that is well nothing is said");
 }
 
+/// The documents of hosts and directions have the keys that the schema describes, and no others.
+#[test]
+fn what_is_seen_is_written_as_the_schema_says() {
+    let known = all_well();
+    let schema: serde_json::Value = serde_json::from_str(crate::verify::Matrix::SCHEMA).unwrap();
+    let keys = |value: &serde_json::Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    let described = &schema["properties"]["states"]["additionalProperties"]["properties"];
+    assert_eq!(keys(&known.hosts[&host("a")].to_json()), keys(described));
+    let described = &schema["properties"]["layers"]["items"]["properties"];
+    assert_eq!(keys(&good_link().to_json(&host("a"), &host("b"))), keys(described));
+}
+
 #[test]
 fn the_engine_that_is_wrong_about_the_other_is_named() {
     let mut known = all_well();
