@@ -149,6 +149,21 @@ fn every_fault_is_named() {
     who_is_who(&lab);
 }
 
+/// Opens the page in headless Chromium, where there is one: it is too large to install for this alone. That the page is well formed and
+/// needs nothing else is tested everywhere, without it.
+fn opens_in_a_browser(page: &Path) {
+    let folder = tempfile::tempdir().unwrap();
+    let data = format!("--user-data-dir={}", folder.path().display());
+    // Without a sandbox, because a test may run as root, and the page is ours.
+    let arguments = ["--headless", "--no-sandbox", "--disable-gpu", &data, "--dump-dom"];
+    let opened = Command::new("chromium").args(arguments).arg(format!("file://{}", page.display())).output();
+    let Ok(opened) = opened else { return };
+    let tree = String::from_utf8_lossy(&opened.stdout);
+    assert_eq!(tree.matches("<td class=\"broken\"").count(), 4, "{tree}");
+    assert_eq!(tree.matches("<circle").count(), 3, "{tree}");
+    assert!(tree.contains("UDP 4789 arrives at") && tree.trim_end().ends_with("</html>"), "{tree}");
+}
+
 /// Number of the host that is the router.
 const ROUTER: usize = 4;
 
@@ -246,6 +261,7 @@ fn a_blocked_port_in_every_output(lab: &Lab) {
 
     let read = |file: &str| std::fs::read_to_string(Path::new(&path(file))).unwrap();
     assert!(read("page.html").contains("UDP 4789 arrives at"));
+    opens_in_a_browser(Path::new(&path("page.html")));
     assert_eq!(read("junit.xml").matches("<failure type=\"vxlan-blocked\"").count(), 4);
     assert_eq!(serde_json::from_str::<Value>(&read("seen/verify.json")).unwrap()["ok"], false);
     assert!(read(&format!("seen/{}/links.txt", lab.host(2))).contains("\nend\n"));
