@@ -548,20 +548,27 @@ fn unexplained(case: &Case<'_>) -> Option<Finding> {
     })
 }
 
+/// Length of a container's whole id.
+const CONTAINER_ID: usize = 64;
+
 /// Endpoints of the network that no host has: a container of that name cannot start until they are removed. Only telling if every
 /// host was asked; containers come and go, so only what two looks have found counts.
 #[must_use]
 pub fn stale_endpoints(known: &Known) -> BTreeMap<String, String> {
-    let lines = known.hosts.values().flat_map(|view| view.checks.get("endpoint").into_iter().flatten());
     let (mut own, mut remote) = (Vec::new(), BTreeMap::new());
-    for line in lines {
-        let mut words = line.splitn(3, ' ');
-        let (Some(key), Some(id), Some(name)) = (words.next(), words.next(), words.next()) else { continue };
-        match key.strip_prefix("ep-") {
-            Some(_) => {
+    for view in known.hosts.values() {
+        let containers = view.checks.get("container").map(Vec::as_slice).unwrap_or_default();
+        for line in view.checks.get("endpoint").into_iter().flatten() {
+            let mut words = line.splitn(3, ' ');
+            let (Some(key), Some(id), Some(name)) = (words.next(), words.next(), words.next()) else { continue };
+            // Of what is no container, such as a swarm's load balancer, the engine knows best.
+            let is_container = key.len() == CONTAINER_ID && key.bytes().all(|byte| byte.is_ascii_hexdigit());
+            let gone = is_container && !containers.iter().any(|container| container == key);
+            if gone || key.starts_with("ep-") {
                 remote.insert(id.to_owned(), name.to_owned());
+            } else {
+                own.push(id);
             }
-            None => own.push(id),
         }
     }
     remote.retain(|id, name| !own.contains(&id.as_str()) && !name.starts_with(super::PROBE_PREFIX));

@@ -27,6 +27,8 @@ fi
 # The endpoints that this engine knows, by id: a remote one is ep-ID.
 docker network inspect --format '{{range $key, $value := .Containers}}{{$key}} {{$value.EndpointID}} {{$value.Name}}{{"\n"}}{{end}}' "$network" 2>/dev/null |
     grep . | head -n 2000 | while read -r line; do say endpoint "$line"; done
+# Which containers there are: an engine goes on listing the endpoint of one that was removed while the store was away.
+docker ps -aq --no-trunc 2>/dev/null | head -n 2000 | while read -r line; do say container "$line"; done
 # The network as the kernel has it here, in a namespace that the engine names after it: its own FORWARD policy, which br_netfilter
 # applies to what the network's bridge forwards, and behind which host the network believes each MAC address to be.
 id=$(docker network inspect --format '{{.Id}}' "$network" 2>/dev/null | cut -c 1-10)

@@ -347,4 +347,10 @@ fn endpoints_that_no_host_has_are_stale() {
         "{finding:?}"
     );
     assert!(stale_finding(&known, &BTreeMap::new()).is_none());
+    // Its own engine still lists it, and has no such container.
+    let container = "7".repeat(CONTAINER_ID);
+    b(&mut known).checks.get_mut("endpoint").unwrap().push(format!("{container} id-gone db"));
+    assert_eq!(stale_endpoints(&known), stale);
+    b(&mut known).checks.insert("container".into(), vec![container]);
+    assert!(stale_endpoints(&known).is_empty());
 }
