@@ -51,6 +51,16 @@ pub enum Output {
     Json,
 }
 
+/// What a JSON Schema is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum SchemaOf {
+    /// The inventory.
+    #[default]
+    Inventory,
+    /// What `verify` and `bench` write with `--output json`.
+    Verify,
+}
+
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -83,7 +93,11 @@ pub enum Command {
     /// Close the SSH connections that earlier commands left open
     Disconnect,
     /// Print the JSON Schema of the inventory
-    Schema,
+    Schema {
+        /// Of what
+        #[arg(value_enum, default_value_t)]
+        of: SchemaOf,
+    },
     /// What the ssh that `env` makes runs
     #[command(hide = true, name = "docker-ssh")]
     DockerSsh(crate::commands::docker_ssh::DockerSsh),

@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use crate::cli::{Cli, Command, Global};
+use crate::cli::{Cli, Command, Global, SchemaOf};
 use crate::error::{Error, Exit};
 use crate::event::{Event, Events};
 use crate::facts::{self, Facts, FactsError, Scope};
@@ -29,6 +29,7 @@ use crate::host::{Command as RemoteCommand, Connection, Connector, HostError, Ho
 use crate::inventory::{DEFAULT_FILE, Filter, HostName, HostSpec, Inventory};
 use crate::plan::Unreached;
 use crate::ui::Ui;
+use crate::verify::Matrix;
 
 /// Runs a command.
 pub async fn run(cli: Cli, ui: Ui) -> Result<Exit, Error> {
@@ -55,8 +56,11 @@ pub async fn run(cli: Cli, ui: Ui) -> Result<Exit, Error> {
             ui.note(&format!("Closed {count} connections."));
             Ok(Exit::Done)
         }
-        Command::Schema => {
-            ui.json(&Inventory::schema());
+        Command::Schema { of } => {
+            match of {
+                SchemaOf::Inventory => ui.json(&Inventory::schema()),
+                SchemaOf::Verify => ui.print(Matrix::SCHEMA),
+            }
             Ok(Exit::Done)
         }
         Command::PluginMetadata => {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use minijinja::{AutoEscape, Environment, UndefinedBehavior, context};
+use serde_json::Value;
 
 use crate::inventory::HostName;
 use crate::verify::{Matrix, Pair};
@@ -18,6 +19,9 @@ const STEPS: [(f64, &str); 4] = [(0.8, "h0"), (1.5, "h1"), (3.0, "h2"), (6.0, "h
 /// Radius of the circle of hosts, horizontally and vertically, and of their names, in the units of the drawing.
 const RADIUS: (f64, f64) = (150.0, 150.0);
 const NAMES: (f64, f64) = (166.0, 170.0);
+
+/// Width of a letter of a name in the drawing, at its largest, which is on a phone.
+const LETTER: f64 = 9.0;
 
 struct Cell {
     class: &'static str,
@@ -89,7 +93,14 @@ pub fn html(matrix: &Matrix) -> String {
         .map(|(factor, class)| context! { class => *class, text => format!("up to {:.1} ms", factor * median) })
         .collect();
     legend.push(context! { class => "h4", text => "more" });
+    // In the inventory's order, as everywhere.
+    let states = matrix.hosts.iter().filter_map(|host| Some((host, matrix.states.get(host)?)));
+    let seen: Vec<_> =
+        states.map(|(host, state)| context! { host => host.to_string(), values => seen(state).to_vec() }).collect();
+    let longest = matrix.hosts.iter().map(|host| host.as_str().len()).max().unwrap_or(0);
     let values = context! {
+        reach => NAMES.0 + LETTER * longest as f64,
+        seen, seen_columns => SEEN.to_vec(),
         cluster => matrix.cluster.clone(),
         network => matrix.network.clone(),
         ok => matrix.ok(),
@@ -108,6 +119,51 @@ pub fn html(matrix: &Matrix) -> String {
     environment
         .render_str(PAGE, values)
         .unwrap_or_else(|error| unreachable!("the page is embedded and tested: {error}"))
+}
+
+/// What is told of each host, where the layers below were looked at.
+const SEEN: [&str; 9] = [
+    "engine",
+    "advertises",
+    "store or swarm",
+    "clock",
+    "forwarding",
+    "FORWARD",
+    "br_netfilter",
+    "device",
+    "tunnel offload",
+];
+
+fn seen(state: &Value) -> [String; 9] {
+    let text = |key: &str| state[key].as_str().unwrap_or("?").to_owned();
+    let yes = |key: &str, good: &str, bad: &str| {
+        state[key].as_bool().map_or("?", |is| if is { good } else { bad }).to_owned()
+    };
+    let store = &state["store"];
+    let membership = match (store["ready"].as_bool(), state["swarm_error"].as_str()) {
+        (_, Some(error)) => error.to_owned(),
+        (Some(true), None) => "ready".to_owned(),
+        (Some(false), None) => format!("not ready: {}", store["error"].as_str().unwrap_or_default()),
+        (None, None) if state["engine_up"] == true => "a member".to_owned(),
+        (None, None) => "?".to_owned(),
+    };
+    let advertised = match state["interface"].as_str() {
+        Some(interface) => format!("{} ({interface})", text("advertised")),
+        None => text("advertised"),
+    };
+    let device = [state["device"].as_str(), state["driver"].as_str()].into_iter().flatten().collect::<Vec<_>>();
+    let mtu = state["mtu"].as_u64().map_or_else(String::new, |mtu| format!(", {mtu} bytes"));
+    [
+        yes("engine_up", "answers", "does not answer"),
+        advertised,
+        membership,
+        state["clock_offset_s"].as_i64().map_or_else(|| "?".to_owned(), |seconds| format!("{seconds:+} s")),
+        yes("forwarding", "on", "off"),
+        text("forward_policy"),
+        yes("bridge_netfilter", "on", "off"),
+        format!("{}{mtu}", device.join(", ")),
+        text("tunnel_checksum_offload"),
+    ]
 }
 
 fn node_values(node: &Node<'_>) -> minijinja::Value {
@@ -165,4 +221,175 @@ fn nodes(matrix: &Matrix) -> Vec<Node<'_>> {
         });
     }
     nodes
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::verify::{Direction, Figures, Measurement, Verdict};
+
+    fn figures(factor: f64) -> Figures {
+        let (p50_us, p99_us) = (61.0 * factor, 240.0 * factor);
+        Figures { p50_us, p99_us, requests_per_second: 23_000.0 / factor, bits_per_second: 9e9 / factor }
+    }
+
+    /// A cluster of so many hosts, of which the second is behind a firewall and the last is slow.
+    fn sample(count: usize) -> Matrix {
+        let hosts: Vec<HostName> =
+            (1..=count).map(|n| HostName::parse(&format!("frankfurt-web-{n}")).unwrap()).collect();
+        let mut pairs = Vec::new();
+        for (i, from) in hosts.iter().enumerate() {
+            for (j, to) in hosts.iter().enumerate().filter(|(j, _)| *j != i) {
+                let ok = i != 1 && j != 1;
+                let slow = if i + 1 == count || j + 1 == count { 9.0 } else { 1.0 };
+                let latency = (0.6 + ((i * 7 + j * 3) % 10) as f64 / 10.0) * slow;
+                let cause = (!ok).then(|| format!("{from} -> {to}: UDP 4789 arrives and is dropped"));
+                pairs.push(Pair {
+                    from: from.clone(),
+                    to: to.clone(),
+                    ok,
+                    latency_ms: ok.then_some(latency),
+                    cause,
+                    failure: None,
+                });
+            }
+        }
+        let direction = Direction { from: hosts[0].clone(), to: hosts[count - 1].clone() };
+        let verdict = Verdict {
+            cause: "vxlan-blocked",
+            what: "UDP 4789 arrives at frankfurt-web-2 and is dropped by its own firewall (TCP and ICMP pass)".into(),
+            fix: "frankfurt-web-2 has the rule `-A INPUT -p udp -m udp --dport 4789 -j DROP`; remove it <now>".into(),
+            hosts: vec![],
+            links: vec![Direction { from: hosts[0].clone(), to: hosts[1].clone() }],
+            pairs: pairs
+                .iter()
+                .filter(|p| !p.ok)
+                .map(|p| Direction { from: p.from.clone(), to: p.to.clone() })
+                .collect(),
+            observed: vec!["TCP 7946: open".into(), "UDP 4789: comes off the wire".into()],
+        };
+        let clock = Verdict {
+            cause: "clock",
+            what: "its clock is 40 s off".into(),
+            pairs: vec![],
+            links: vec![],
+            hosts: vec![hosts[0].clone()],
+            ..verdict.clone()
+        };
+        let state = serde_json::json!({
+            "asked": true, "hostname": "x", "engine_up": true, "address": "10.0.0.1", "advertised": "10.0.0.1",
+            "interface": "eth0", "has_network": true, "store": { "runs": true, "ready": true, "error": "", "lost": [] },
+            "swarm_error": null, "clock_offset_s": 0, "forwarding": true, "forward_policy": "DROP",
+            "bridge_netfilter": true, "device": "eth0", "driver": "virtio_net", "mtu": 1500,
+            "tunnel_checksum_offload": "on",
+        });
+        Matrix {
+            cluster: "shop & <co>".into(),
+            network: "demo".into(),
+            pairs,
+            verdicts: vec![verdict, clock],
+            bench: vec![Measurement {
+                direction,
+                fabric: Some(figures(1.3)),
+                underlay: Some(figures(1.0)),
+                ratio: Some(Figures { p50_us: 1.3, p99_us: 1.3, requests_per_second: 0.77, bits_per_second: 0.77 }),
+                errors: vec![],
+            }],
+            states: hosts.iter().map(|host| (host.clone(), state.clone())).collect(),
+            hosts,
+            layers: vec![],
+            took: Duration::from_millis(3456),
+            interrupted: false,
+        }
+    }
+
+    /// What of a document its schema does not know, or misses.
+    fn unlike(value: &Value, schema: &Value, all: &Value, at: &str) -> Vec<String> {
+        if let Some(name) = schema["$ref"].as_str() {
+            return unlike(value, &all["$defs"][name.trim_start_matches("#/$defs/")], all, at);
+        }
+        if let Some(either) = schema["oneOf"].as_array() {
+            let mut found: Vec<_> = either.iter().map(|one| unlike(value, one, all, at)).collect();
+            found.sort_by_key(Vec::len);
+            return found.swap_remove(0);
+        }
+        let kind = match value {
+            Value::Null => "null",
+            Value::Bool(_) => "boolean",
+            Value::Number(number) if number.is_i64() => "integer",
+            Value::Number(_) => "number",
+            Value::String(_) => "string",
+            Value::Array(_) => "array",
+            Value::Object(_) => "object",
+        };
+        let types = &schema["type"];
+        let is = |wanted: &str| *types == wanted || types.as_array().is_some_and(|all| all.contains(&wanted.into()));
+        if !is(kind) && !(kind == "integer" && is("number")) && (kind == "null" || !types.is_null()) {
+            return vec![format!("{at} is {kind} and not {types}")];
+        }
+        let mut found = Vec::new();
+        if let Some(allowed) = schema["enum"].as_array().filter(|allowed| !allowed.contains(value)) {
+            found.push(format!("{at}: {value} is not of {allowed:?}"));
+        }
+        for (index, item) in value.as_array().into_iter().flatten().enumerate() {
+            found.extend(unlike(item, &schema["items"], all, &format!("{at}[{index}]")));
+        }
+        for (key, item) in value.as_object().into_iter().flatten() {
+            match (&schema["properties"][key], &schema["additionalProperties"]) {
+                (Value::Null, Value::Bool(false)) => found.push(format!("{at}.{key} is not described")),
+                (Value::Null, other) => found.extend(unlike(item, other, all, &format!("{at}.{key}"))),
+                (known, _) => found.extend(unlike(item, known, all, &format!("{at}.{key}"))),
+            }
+        }
+        let required = schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str);
+        found.extend(required.filter(|key| value.get(key).is_none()).map(|key| format!("{at}.{key} is missing")));
+        found
+    }
+
+    #[test]
+    fn the_document_is_what_its_schema_says() {
+        let schema: Value = serde_json::from_str(Matrix::SCHEMA).unwrap();
+        let mut matrix = sample(3);
+        let document = matrix.to_json();
+        assert_eq!(unlike(&document, &schema, &schema, "document"), Vec::<String>::new());
+        let mut odd = document.clone();
+        odd["layers"] = serde_json::json!([{ "vxlan": "perhaps" }]);
+        odd["news"] = true.into();
+        let said = unlike(&odd, &schema, &schema, "document").join("\n");
+        assert!(said.contains("news is not described") && said.contains("\"perhaps\" is not of"), "{said}");
+        matrix.pairs.clear();
+        assert!(unlike(&matrix.to_json(), &schema, &schema, "document").is_empty());
+    }
+
+    /// Elements that have no end.
+    const VOID: [&str; 3] = ["meta", "line", "circle"];
+
+    #[test]
+    fn the_page_is_well_formed_and_needs_nothing_else() {
+        for count in [2, 3, 12, 30, 50] {
+            let page = html(&sample(count));
+            if let Some(folder) = std::env::var_os("DOCKER_CLUSTER_PAGES") {
+                std::fs::write(std::path::Path::new(&folder).join(format!("{count}.html")), &page).unwrap();
+            }
+            for foreign in ["http:", "https:", "src=", "href=", "url(", "@import", "<script", "<link"] {
+                assert!(!page.contains(foreign), "{foreign}");
+            }
+            assert!(page.contains("shop &amp; &lt;co&gt;") && !page.contains("<now>"));
+            let mut open: Vec<&str> = Vec::new();
+            for tag in
+                page.split('<').skip(1).filter_map(|rest| rest.split(['>', ' ', '/']).next().map(|name| (name, rest)))
+            {
+                let (name, rest) = tag;
+                match rest.strip_prefix('/').and_then(|rest| rest.split('>').next()) {
+                    Some(closed) => assert_eq!(open.pop(), Some(closed), "in the page of {count}"),
+                    None if name.starts_with('!') || VOID.contains(&name) => {}
+                    None => open.push(name),
+                }
+            }
+            assert!(open.is_empty(), "{open:?}");
+            assert_eq!(page.matches("<td class=\"broken\"").count(), 2 * (count - 1));
+        }
+    }
 }

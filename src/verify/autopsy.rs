@@ -111,6 +111,7 @@ fn view(inventory: &Inventory, host: &HostWorld<'_>) -> HostView {
         store,
         swarm_error: swarm_error(&swarm),
         clock_offset: facts.clock_offset,
+        probe_mac: String::new(),
         checks: BTreeMap::new(),
         agent_failed: None,
     }

@@ -77,6 +77,7 @@ pub const CAUSES: &[Cause] = &[
     Cause { id: "gossip-udp-blocked", latent: true, look: gossip_udp_blocked },
     Cause { id: "tcp-port-blocked", latent: true, look: tcp_port_blocked },
     Cause { id: "mtu", latent: true, look: mtu },
+    Cause { id: "forward-drop", latent: false, look: forward_drop },
     Cause { id: "name", latent: false, look: name },
     Cause { id: "packets-lost", latent: true, look: packets_lost },
     Cause { id: "clock", latent: true, look: clock },
@@ -414,13 +415,29 @@ fn mtu(case: &Case<'_>) -> Option<Finding> {
     )
 }
 
+/// A policy of DROP in the host's own FORWARD chain does the overlay no harm, because its packets are forwarded in a namespace of
+/// their own; one in there does.
+fn forward_drop(case: &Case<'_>) -> Option<Finding> {
+    let (name, view) = case.hosts().find(|(_, view)| {
+        view.check("space-forward-policy") == Some("DROP") && view.check("space-bridge-netfilter") == Some("1")
+    })?;
+    let space = view.check("space")?;
+    about_host(
+        name,
+        "the FORWARD policy in the network's own namespace is DROP, and br_netfilter applies it to the network's bridge: packets arrive and go no further",
+        on(name, &format!("nsenter --net={space} iptables -P FORWARD ACCEPT")),
+        vec![format!("{name}: -P FORWARD DROP in {space}")],
+    )
+}
+
 fn name(case: &Case<'_>) -> Option<Finding> {
-    let failure = case.failure.filter(|failure| failure.layer == Layer::Name && failure.by_address)?;
+    case.failure.filter(|failure| failure.layer == Layer::Name && failure.by_address)?;
     about_host(
         case.from,
         "containers on it do not resolve the names of the network, although the addresses behind them answer",
         on(case.from, "journalctl -u docker -n 50"),
-        vec![failure.words.clone()],
+        // The names of probes are different each time, and of no interest.
+        case.host(case.from).map(HostView::last_words).unwrap_or_default(),
     )
 }
 
@@ -485,6 +502,23 @@ fn neighbours(case: &Case<'_>) -> Option<Finding> {
     if case.directions().count() < 2 || !case.directions().all(|(_, _, link)| all_pass(link)) || failure.by_address {
         return None;
     }
+    for (from, to) in [(case.from, case.to), (case.to, case.from)] {
+        let (Some(view), Some(other)) = (case.host(from), case.host(to)) else { continue };
+        let (Some(wanted), Some(believed)) = (other.private, view.believes(&other.probe_mac)) else { continue };
+        if other.probe_mac.is_empty() || believed == Some(wanted.to_string().as_str()) {
+            continue;
+        }
+        let what = match believed {
+            Some(other) => format!("believes containers of {to} to be behind {other}, and they are behind {wanted}"),
+            None => format!("has not learned that there is a container on {to}, although gossip passes between them"),
+        };
+        return about_host(
+            from,
+            format!("its engine {what}: packets do not find their way"),
+            format!("{} (containers without a restart policy stop)", on(from, "systemctl restart docker")),
+            vec![format!("{from}: {} is behind {}", other.probe_mac, believed.unwrap_or("no host that it knows"))],
+        );
+    }
     about_host(
         case.from,
         format!(
@@ -514,20 +548,27 @@ fn unexplained(case: &Case<'_>) -> Option<Finding> {
     })
 }
 
+/// Length of a container's whole id.
+const CONTAINER_ID: usize = 64;
+
 /// Endpoints of the network that no host has: a container of that name cannot start until they are removed. Only telling if every
 /// host was asked; containers come and go, so only what two looks have found counts.
 #[must_use]
 pub fn stale_endpoints(known: &Known) -> BTreeMap<String, String> {
-    let lines = known.hosts.values().flat_map(|view| view.checks.get("endpoint").into_iter().flatten());
     let (mut own, mut remote) = (Vec::new(), BTreeMap::new());
-    for line in lines {
-        let mut words = line.splitn(3, ' ');
-        let (Some(key), Some(id), Some(name)) = (words.next(), words.next(), words.next()) else { continue };
-        match key.strip_prefix("ep-") {
-            Some(_) => {
+    for view in known.hosts.values() {
+        let containers = view.checks.get("container").map(Vec::as_slice).unwrap_or_default();
+        for line in view.checks.get("endpoint").into_iter().flatten() {
+            let mut words = line.splitn(3, ' ');
+            let (Some(key), Some(id), Some(name)) = (words.next(), words.next(), words.next()) else { continue };
+            // Of what is no container, such as a swarm's load balancer, the engine knows best.
+            let is_container = key.len() == CONTAINER_ID && key.bytes().all(|byte| byte.is_ascii_hexdigit());
+            let gone = is_container && !containers.iter().any(|container| container == key);
+            if gone || key.starts_with("ep-") {
                 remote.insert(id.to_owned(), name.to_owned());
+            } else {
+                own.push(id);
             }
-            None => own.push(id),
         }
     }
     remote.retain(|id, name| !own.contains(&id.as_str()) && !name.starts_with(super::PROBE_PREFIX));

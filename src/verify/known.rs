@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use serde_json::{Value, json};
+
 use super::links::Link;
 use crate::inventory::HostName;
 
@@ -77,6 +79,8 @@ pub struct HostView {
     pub swarm_error: Option<String>,
     /// Its clock's offset from this machine's, in seconds.
     pub clock_offset: i64,
+    /// The MAC address of its probe on the network; empty without one.
+    pub probe_mac: String,
     /// What `templates/verify/host.sh` says.
     pub checks: BTreeMap<String, Vec<String>>,
     /// Why its ways could not be looked at.
@@ -84,6 +88,42 @@ pub struct HostView {
 }
 
 impl HostView {
+    /// Behind which address its network believes a MAC address to be: the inner `None` if it knows nothing of it, the outer one if
+    /// the network could not be asked.
+    pub(super) fn believes(&self, mac: &str) -> Option<Option<&str>> {
+        self.check("space")?;
+        let known = self.checks.get("behind").into_iter().flatten().filter_map(|line| line.split_once(' '));
+        Some(known.filter(|(address, _)| *address == mac).map(|(_, behind)| behind).next())
+    }
+
+    /// The document of `--output json`: the host as it sees itself.
+    pub(super) fn to_json(&self) -> Value {
+        let store = self
+            .store
+            .as_ref()
+            .map(|store| json!({ "runs": store.runs, "ready": store.ready, "error": store.error, "lost": store.lost }));
+        let advertised = self.advertised.as_ref();
+        json!({
+            "asked": !matches!(self.ill, Some(Ill::Unreached(_))),
+            "hostname": self.hostname,
+            "engine_up": self.engine_up,
+            "address": self.private,
+            "advertised": advertised.map(|(address, _)| address),
+            "interface": advertised.and_then(|(_, interface)| interface.as_ref()),
+            "has_network": self.has_network,
+            "store": store,
+            "swarm_error": self.swarm_error,
+            "clock_offset_s": self.clock_offset,
+            "forwarding": self.check("forwarding").map(|text| text == "1"),
+            "forward_policy": self.check("forward-policy"),
+            "bridge_netfilter": self.check("bridge-netfilter").map(|text| text == "1"),
+            "device": self.check("device"),
+            "driver": self.check("driver").filter(|text| !text.is_empty()),
+            "mtu": self.check("mtu").and_then(|text| text.parse::<u32>().ok()),
+            "tunnel_checksum_offload": self.check("tunnel-checksum-offload"),
+        })
+    }
+
     pub(super) fn check(&self, key: &str) -> Option<&str> {
         self.checks.get(key)?.first().map(String::as_str)
     }

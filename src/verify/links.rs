@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use openssh::ChildStdin;
+use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::sync::Barrier;
 use tokio::time::timeout;
@@ -103,6 +104,39 @@ impl Link {
             (false, true) => "ICMP passes".to_owned(),
             (false, false) => "neither TCP nor ICMP passes".to_owned(),
         }
+    }
+
+    /// The document of `--output json`.
+    pub(super) fn to_json(&self, from: &HostName, to: &HostName) -> Value {
+        let way = |way: Way| match way {
+            Way::Passed { .. } => "arrives",
+            Way::DeniedAtSource => "denied-at-source",
+            Way::Lost => "lost",
+            Way::DroppedAtTarget => "dropped-at-target",
+        };
+        let tcp: BTreeMap<String, &str> = self
+            .tcp
+            .iter()
+            .map(|(port, tcp)| {
+                let said = match tcp {
+                    Tcp::Open => "open",
+                    Tcp::Refused => "refused",
+                    Tcp::Silent => "silent",
+                    Tcp::Blocked => "denied-at-source",
+                };
+                (port.to_string(), said)
+            })
+            .collect();
+        json!({
+            "from": from,
+            "to": to,
+            "icmp": self.icmp,
+            "tcp": tcp,
+            "gossip": way(self.gossip),
+            "vxlan": way(self.vxlan),
+            "esp": self.esp.map(way),
+            "path_mtu": self.path_mtu.0,
+        })
     }
 
     /// The layers, a line each, as evidence.

@@ -1,8 +1,10 @@
 //! The matrix: every ordered pair of hosts, and why a pair fails.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::Serialize;
+use serde_json::Value;
 
 use super::bench::Measurement;
 use super::causes::{About, Case, Finding, explain};
@@ -207,6 +209,10 @@ pub struct Matrix {
     pub verdicts: Vec<Verdict>,
     /// What was measured, if anything was.
     pub bench: Vec<Measurement>,
+    /// Each host as it sees itself, where the layers below were looked at.
+    pub states: BTreeMap<HostName, Value>,
+    /// The layers of each direction, likewise.
+    pub layers: Vec<Value>,
     /// How long it took.
     pub took: Duration,
     /// Whether somebody stopped it.
@@ -222,6 +228,8 @@ impl Matrix {
             pairs: Vec::new(),
             verdicts: Vec::new(),
             bench: Vec::new(),
+            states: BTreeMap::new(),
+            layers: Vec::new(),
             took: Duration::ZERO,
             interrupted: false,
         }
@@ -245,6 +253,8 @@ impl Matrix {
 
     /// Joins what is known into one verdict a cause. `all`: pairs that work are looked at as well.
     pub(super) fn judge(&mut self, known: &Known, all: bool) {
+        self.states = known.hosts.iter().map(|(name, view)| (name.clone(), view.to_json())).collect();
+        self.layers = known.links.iter().map(|((from, to), link)| link.to_json(from, to)).collect();
         let mut verdicts: Vec<Verdict> = Vec::new();
         for pair in self.pairs.iter_mut().filter(|pair| all || !pair.ok) {
             let case = Case { from: &pair.from, to: &pair.to, failure: pair.failure.as_ref(), known };
@@ -291,7 +301,16 @@ impl Matrix {
         self.verdicts.push(verdict);
     }
 
-    /// The document of `verify --output json`.
+    /// Pairs per second, to a tenth.
+    #[must_use]
+    pub fn rate(&self) -> f64 {
+        (10.0 * self.pairs.len() as f64 / self.took.as_secs_f64().max(0.001)).round() / 10.0
+    }
+
+    /// The JSON Schema of that document.
+    pub const SCHEMA: &str = include_str!("../../templates/verify/document.schema.json");
+
+    /// The document of `verify --output json`; `templates/verify/document.schema.json` describes it.
     #[must_use]
     pub fn to_json(&self) -> serde_json::Value {
         serde_json::json!({
@@ -301,8 +320,11 @@ impl Matrix {
             "hosts": self.hosts,
             "pairs": self.pairs,
             "verdicts": self.verdicts,
+            "states": self.states,
+            "layers": self.layers,
             "bench": self.bench,
             "took_ms": self.took.as_millis() as u64,
+            "pairs_per_second": self.rate(),
         })
     }
 }
@@ -364,6 +386,8 @@ mod tests {
             pairs: vec![failed(&a, &b, "x"), failed(&a, &c, "y"), failed(&b, &a, "y"), Pair::new(&b, &c, Ok(1.0))],
             verdicts: Vec::new(),
             bench: Vec::new(),
+            states: BTreeMap::new(),
+            layers: Vec::new(),
             took: Duration::ZERO,
             interrupted: false,
         };
@@ -387,6 +411,8 @@ mod tests {
                 pairs: pairs.collect(),
                 verdicts: Vec::new(),
                 bench: Vec::new(),
+                states: BTreeMap::new(),
+                layers: Vec::new(),
                 took: Duration::ZERO,
                 interrupted: false,
             };

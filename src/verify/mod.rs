@@ -76,6 +76,7 @@ struct Probe {
     container: String,
     nonce: String,
     address: String,
+    mac: String,
 }
 
 /// How a verification looks.
@@ -122,7 +123,8 @@ pub async fn verify(
             }
             let mut ill = broken;
             ill.extend(unreached.iter().map(|(name, error)| (name.clone(), Ill::Unreached(error.clone()))));
-            explain(inventory, hosts, &ill, all, &mut matrix, &mut reports).await;
+            let look = Below { inventory, hosts, ill: &ill, probes: &probes };
+            explain(&look, all, &mut matrix, &mut reports).await;
         }
         if !look.measure.is_empty() {
             matrix.bench = bench::measure(hosts, &probes, &look.underlay, &look.measure, events).await;
@@ -143,16 +145,23 @@ pub async fn verify(
     (matrix, reports)
 }
 
+/// What a look at the layers below starts from.
+struct Below<'a> {
+    inventory: &'a Inventory,
+    hosts: &'a Hosts,
+    ill: &'a BTreeMap<HostName, Ill>,
+    probes: &'a BTreeMap<HostName, Probe>,
+}
+
 /// Says why pairs fail.
-async fn explain(
-    inventory: &Inventory,
-    hosts: &Hosts,
-    ill: &BTreeMap<HostName, Ill>,
-    all: bool,
-    matrix: &mut Matrix,
-    reports: &mut Reports,
-) {
-    let known = autopsy::examine(inventory, hosts, ill, reports).await;
+async fn explain(below: &Below<'_>, all: bool, matrix: &mut Matrix, reports: &mut Reports) {
+    let Below { inventory, hosts, ill, probes } = *below;
+    let mut known = autopsy::examine(inventory, hosts, ill, reports).await;
+    for (name, probe) in probes {
+        if let Some(view) = known.hosts.get_mut(name) {
+            view.probe_mac.clone_from(&probe.mac);
+        }
+    }
     matrix.judge(&known, all);
     let stale = causes::stale_endpoints(&known);
     // Who was not asked may have the container.
@@ -213,7 +222,12 @@ async fn start(
     loop {
         let output = host.run(&command).await.map_err(|error| error.to_string())?;
         match output.status {
-            0 => return Ok(Probe { container, nonce, address: output.stdout_text().trim().to_owned() }),
+            0 => {
+                let text = output.stdout_text();
+                let mut words = text.split_whitespace().map(str::to_owned);
+                let (address, mac) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+                return Ok(Probe { container, nonce, address, mac });
+            }
             NO_IMAGE => {
                 let what = format!("fetch the smoke-test image {image}");
                 events.emit(Event::StepProgress { host: name.clone(), what });

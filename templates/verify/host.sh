@@ -27,4 +27,17 @@ fi
 # The endpoints that this engine knows, by id: a remote one is ep-ID.
 docker network inspect --format '{{range $key, $value := .Containers}}{{$key}} {{$value.EndpointID}} {{$value.Name}}{{"\n"}}{{end}}' "$network" 2>/dev/null |
     grep . | head -n 2000 | while read -r line; do say endpoint "$line"; done
+# Which containers there are: an engine goes on listing the endpoint of one that was removed while the store was away.
+docker ps -aq --no-trunc 2>/dev/null | head -n 2000 | while read -r line; do say container "$line"; done
+# The network as the kernel has it here, in a namespace that the engine names after it: its own FORWARD policy, which br_netfilter
+# applies to what the network's bridge forwards, and behind which host the network believes each MAC address to be.
+id=$(docker network inspect --format '{{.Id}}' "$network" 2>/dev/null | cut -c 1-10)
+for space in /var/run/docker/netns/*-"${id:-none}"; do
+    [ -e "$space" ] || continue
+    say space "$space"
+    say space-forward-policy "$(nsenter --net="$space" iptables -w 2 -S FORWARD 2>/dev/null | sed -n 's/^-P FORWARD //p')"
+    say space-bridge-netfilter "$(nsenter --net="$space" cat /proc/sys/net/bridge/bridge-nf-call-iptables 2>/dev/null | head -n 1)"
+    nsenter --net="$space" bridge fdb show 2>/dev/null | sed -n 's/^\([0-9a-f:]*\) .* dst \([0-9.]*\) .*/\1 \2/p' | head -n 2000 |
+        while read -r line; do say behind "$line"; done
+done
 exit 0

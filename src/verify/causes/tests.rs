@@ -193,7 +193,19 @@ fn rows() -> Vec<Row> {
             a_to_b(),
             &["packets of more than 1400 bytes vanish on the way, in this direction only", "up to 1500", "mtu: 1400"],
         ),
-        failing("name", nothing, Layer::Name, true, about("a"), &["do not resolve the names", "timed out"]),
+        row(
+            "forward-drop",
+            |known| {
+                let said = [("space", "/run/x"), ("space-forward-policy", "DROP"), ("space-bridge-netfilter", "1")];
+                b(known).checks = said.map(|(key, value)| (key.to_owned(), vec![value.to_owned()])).into();
+            },
+            about("b"),
+            &[
+                "FORWARD policy in the network's own namespace is DROP",
+                "nsenter --net=/run/x iptables -P FORWARD ACCEPT",
+            ],
+        ),
+        failing("name", nothing, Layer::Name, true, about("a"), &["do not resolve the names", "journalctl -u docker"]),
         row(
             "packets-lost",
             |known| there(known).vxlan = Way::Passed { lost: 2 },
@@ -243,6 +255,43 @@ fn every_row_of_the_table_has_its_signature() {
         assert_eq!(verdict(&known, None).map(|(id, _)| id), latent.then_some(row.id));
     }
     assert!(verdict(&all_well(), None).is_none(), "of a cluster that is well nothing is said");
+}
+
+/// The documents of hosts and directions have the keys that the schema describes, and no others.
+#[test]
+fn what_is_seen_is_written_as_the_schema_says() {
+    let known = all_well();
+    let schema: serde_json::Value = serde_json::from_str(crate::verify::Matrix::SCHEMA).unwrap();
+    let keys = |value: &serde_json::Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    let described = &schema["properties"]["states"]["additionalProperties"]["properties"];
+    assert_eq!(keys(&known.hosts[&host("a")].to_json()), keys(described));
+    let described = &schema["properties"]["layers"]["items"]["properties"];
+    assert_eq!(keys(&good_link().to_json(&host("a"), &host("b"))), keys(described));
+}
+
+#[test]
+fn the_engine_that_is_wrong_about_the_other_is_named() {
+    let mut known = all_well();
+    let mac = |number: u8| format!("02:42:0a:5a:00:{number:02x}");
+    for (view, number) in known.hosts.values_mut().zip(1..) {
+        view.probe_mac = mac(number);
+        view.checks.insert("space".into(), vec!["/run/x".into()]);
+        let others = (1..=3).filter(|other| *other != number).map(|other| format!("{} 10.0.0.{other}", mac(other)));
+        view.checks.insert("behind".into(), others.collect());
+    }
+    let right = verdict(&known, Some(&no_answer())).unwrap().1;
+    assert!(right.what.contains("every layer between the hosts passes"), "{right:?}");
+    // b answers into the wrong direction, so a gets no answer.
+    b(&mut known).checks.insert("behind".into(), vec![format!("{} 172.17.0.1", mac(1))]);
+    let wrong = verdict(&known, Some(&no_answer())).unwrap();
+    assert_eq!((wrong.0, &wrong.1.about), ("neighbours", &about("b")));
+    assert!(
+        wrong.1.what.contains("containers of a to be behind 172.17.0.1, and they are behind 10.0.0.1"),
+        "{wrong:?}"
+    );
+    b(&mut known).checks.insert("behind".into(), Vec::new());
+    let blind = verdict(&known, Some(&no_answer())).unwrap().1;
+    assert!(blind.what.contains("has not learned that there is a container on a"), "{blind:?}");
 }
 
 #[test]
@@ -298,4 +347,10 @@ fn endpoints_that_no_host_has_are_stale() {
         "{finding:?}"
     );
     assert!(stale_finding(&known, &BTreeMap::new()).is_none());
+    // Its own engine still lists it, and has no such container.
+    let container = "7".repeat(CONTAINER_ID);
+    b(&mut known).checks.get_mut("endpoint").unwrap().push(format!("{container} id-gone db"));
+    assert_eq!(stale_endpoints(&known), stale);
+    b(&mut known).checks.insert("container".into(), vec![container]);
+    assert!(stale_endpoints(&known).is_empty());
 }
