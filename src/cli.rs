@@ -110,6 +110,6 @@ impl Command {
     /// Whether it only reads files and prints: no host, no engine, nothing to wait for.
     #[must_use]
     pub fn is_local(&self) -> bool {
-        matches!(self, Self::Init(_) | Self::Env(_) | Self::Schema | Self::DockerSsh(_) | Self::PluginMetadata)
+        matches!(self, Self::Init(_) | Self::Env(_) | Self::Schema { .. } | Self::DockerSsh(_) | Self::PluginMetadata)
     }
 }
