@@ -7,6 +7,9 @@
 # demo, test and bench install what they need on Debian and Ubuntu, and elsewhere say what is missing.
 PLUGINS ?= $(HOME)/.docker/cli-plugins
 
+# How many tests have their lab at the same time. Most of their time they wait for hosts: two cores carry three.
+LABS ?= 3
+
 .PHONY: demo test test-quick bench build install
 
 demo: build
@@ -14,7 +17,7 @@ demo: build
 
 test: test-quick
 	scripts/prepare
-	cargo test --locked --test lab -- --ignored --test-threads=1
+	cargo test --locked --test lab -- --ignored --test-threads=$(LABS)
 
 # What needs no hosts.
 test-quick:

@@ -260,7 +260,12 @@ async fn wait(hosts: &[HostSpec], wanted: &Wanted, events: &Events) -> Result<()
         let words = loop {
             let words = match connector.connect(host).await {
                 Ok(connection) => match connection.run(&command).await {
-                    Ok(output) if output.status == 0 => break None,
+                    // Its exit code is 0 as soon as one of several is active: each has a line.
+                    Ok(output)
+                        if output.stdout_text().lines().filter(|line| *line == "active").count() == units.len() =>
+                    {
+                        break None;
+                    }
                     Ok(output) => format!("{} {}", output.stdout_text().trim(), output.stderr_text().trim()),
                     Err(error) => error.to_string(),
                 },

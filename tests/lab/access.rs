@@ -109,7 +109,8 @@ fn a_verification_that_is_cut_short() {
     // A pair that cannot answer keeps the verification busy for its whole deadline.
     lab.sh(2, "iptables -I INPUT -p udp --dport 4789 -j DROP");
     for signal in ["-INT", "-KILL"] {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_docker-cluster"))
+        let mut child = lab
+            .command()
             .args(["-f", lab.file().to_str().unwrap(), "verify"])
             .stdout(Stdio::null())
             .stderr(Stdio::null())

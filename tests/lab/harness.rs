@@ -48,16 +48,6 @@ impl From<Output> for Ran {
     }
 }
 
-/// docker-cluster with arguments.
-pub fn docker_cluster(arguments: &[&str]) -> Ran {
-    Command::new(env!("CARGO_BIN_EXE_docker-cluster"))
-        .args(arguments)
-        .env_remove("DOCKER_CLUSTER_FILE")
-        .output()
-        .unwrap()
-        .into()
-}
-
 /// Docker's client on this machine; it must succeed.
 pub fn docker(arguments: &[&str]) -> String {
     let ran: Ran = Command::new("docker").args(arguments).output().unwrap().into();
@@ -72,8 +62,20 @@ impl Lab {
         let file = lab.file();
         let mut all = vec!["lab", "up", "--name", &lab.name, "--inventory", file.to_str().unwrap()];
         all.extend(arguments);
-        docker_cluster(&all).expect(0);
+        lab.docker_cluster(&all).expect(0);
         lab
+    }
+
+    /// docker-cluster with its connections in a folder of this lab: `disconnect` closes those of a user, and other tests run at the same
+    /// time.
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_docker-cluster"));
+        command.env_remove("DOCKER_CLUSTER_FILE").env("XDG_RUNTIME_DIR", self.folder.path());
+        command
+    }
+
+    fn docker_cluster(&self, arguments: &[&str]) -> Ran {
+        self.command().args(arguments).output().unwrap().into()
     }
 
     /// The inventory.
@@ -106,7 +108,7 @@ impl Lab {
     pub fn run_with(&self, file: &Path, arguments: &[&str]) -> Ran {
         let mut all = vec!["-f", file.to_str().unwrap()];
         all.extend(arguments);
-        docker_cluster(&all)
+        self.docker_cluster(&all)
     }
 
     /// Another inventory, made of this lab's by a change of its text.
@@ -192,7 +194,7 @@ impl Lab {
 
 impl Drop for Lab {
     fn drop(&mut self) {
-        let ran = docker_cluster(&["lab", "down", "--name", &self.name]);
+        let ran = self.docker_cluster(&["lab", "down", "--name", &self.name]);
         if !std::thread::panicking() {
             assert_eq!(ran.code, 0, "{}", ran.err);
             let left = docker(&["ps", "-aq", "--filter", &format!("label=docker-cluster.lab={}", self.name)]);

@@ -1,6 +1,6 @@
 //! From the overlay over Consul to swarm mode, and back.
 
-use super::harness::{Lab, docker, docker_cluster};
+use super::harness::{Lab, docker};
 
 /// An nginx that says hello, with a name, an address and an alias of its own, and a client without a restart policy.
 fn start_containers(lab: &Lab) {
@@ -138,7 +138,7 @@ fn a_mixed_cluster_is_refused_with_the_ways_out() {
     };
     let mixed =
         old.variant("mixed.yaml", |_| format!("cluster: mixed\nhosts:\n{}{}", hosts_of(&old, ""), hosts_of(&new, "")));
-    let ran = docker_cluster(&["-f", mixed.to_str().unwrap(), "up", "--yes"]).expect(1);
+    let ran = old.run_with(&mixed, &["up", "--yes"]).expect(1);
     assert!(ran.out.contains("these hosts cannot share one fabric"), "{}", ran.out);
     assert!(ran.out.contains("engines from 23 on have no overlay over a key-value store"), "{}", ran.out);
     assert!(ran.out.contains("docker-cluster migrate") && ran.out.contains("take the new ones out"), "{}", ran.out);
