@@ -32,6 +32,9 @@ SCALES = (10, 25, 50, 100)
 # How often each measurement is made: an odd number, so that the median is one of them. Those that take a minute are made less often.
 OFTEN, SELDOM = 7, 3
 
+# inotify instances that systemd and its services take on a host of a lab; beyond the machine's limit a host's sshd does not come up.
+INOTIFY = 8
+
 rows, notes = [], []
 began = time.monotonic()
 
@@ -398,7 +401,8 @@ def scales():
         each = most // len(lab.hosts)
         ports = " ".join(f"-p {2200 + n}" for n in range(1, each))
         # A second sshd, which ends with its host.
-        lab.everywhere(f"mkdir -p /run/sshd && /usr/sbin/sshd -o PidFile=none {ports}")
+        listens = f"until grep -q ':{2200 + each - 1:04X} ' /proc/net/tcp; do sleep 0.1; done"
+        lab.everywhere(f"mkdir -p /run/sshd && /usr/sbin/sshd -o PidFile=none {ports} && {listens}")
         files = {}
         head = lab.file.read_text().split("hosts:\n")[0]
         for number in SCALES:
@@ -411,7 +415,11 @@ def scales():
             files[number].write_text(f"{head}hosts:\n{hosts}")
         say("plan with many hosts")
         # Plans for hosts without an engine: problems or not, the facts and the plan are made.
-        actions = {number: (disconnect, lambda file=file: lab.cluster("plan", file=file, codes=(0, 1))) for number, file in files.items()}
+        def plan(file):
+            if "cannot be asked" in lab.cluster("plan", file=file, codes=(0, 1)):
+                raise RuntimeError("a host could not be asked")
+
+        actions = {number: (disconnect, lambda file=file: plan(file)) for number, file in files.items()}
         took = in_turns(actions, SELDOM)
         disconnect()
         command = [sys.executable, "-c", "import resource,subprocess,sys; subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL); print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"]
@@ -494,6 +502,10 @@ def main():
             say(f"{name} FAILED: {str(error)[:2000]}")
             notes.append(f"{name}: {str(error).splitlines()[0][:200]}")
 
+    running = len(run(["docker", "ps", "-q", "--filter", "label=docker-cluster.lab"]).stdout.split())
+    limit = int(Path("/proc/sys/fs/inotify/max_user_instances").read_text())
+    if (running + 10) * INOTIFY > limit:
+        sys.exit(f"{running} hosts of other labs run here; ten more do not boot with fs.inotify.max_user_instances={limit}. Remove them first.")
     tools()
     if any(map(wanted, ("plan", "verify", "startup"))):
         lab = Lab("bench", 10, "--os", "debian-11")
