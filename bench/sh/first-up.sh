@@ -15,9 +15,13 @@ wait
 loop=$(cat "$verify")
 for n in 1 2 3; do
     others=$(echo "1 2 3" | tr -d $n)
-    # Asks when all have started.
-    { until [ "$(cat "$folder"/out-? 2>/dev/null | grep -c started)" = 3 ]; do sleep 0.05; done; echo go; } |
+    {
+        for word in started "done"; do
+            until [ "$(cat "$folder"/out-? 2>/dev/null | grep -cx $word)" = 3 ]; do sleep 0.05; done
+            echo go
+        done
+    } |
         on $n "set -- bench $image $n $others; $loop" > "$folder/out-$n" 2>&1 &
 done
 wait
-! grep -v started "$folder"/out-?
+! grep -vx -e started -e "done" "$folder"/out-?

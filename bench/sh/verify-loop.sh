@@ -1,5 +1,6 @@
 # `verify` by hand, on one host: a container with nginx, the same four requests to every other one, and away with it.
-# Arguments: NETWORK IMAGE HOST OTHER...   Waits for a line on standard input between the start and the requests, so that all run.
+# Arguments: NETWORK IMAGE HOST OTHER...   Waits for a line on standard input after the start and
+# after the requests: all start before one asks, and all have asked before one goes.
 network=$1 image=$2 me=$3; shift 3
 docker run -d --rm --name "loop-$me" --hostname "loop-$me" --network "$network" --entrypoint sh "$image" -c '
     kilo=$(printf "%01000d" 0); large="$kilo$kilo$kilo"; large="$large$large$large$large$large"
@@ -17,4 +18,7 @@ docker exec "loop-$me" sh -c '
         for what in nonce nonce large; do get "http://loop-$other/$what"; done
         get --post-file=/tmp/body "http://loop-$other/upload"
     done' sh "$@"
+# The others may still be asking this one.
+echo "done"
+read -r go
 docker rm -f "loop-$me" >/dev/null
