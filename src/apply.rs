@@ -488,7 +488,9 @@ impl Run<'_> {
                         _ => format!("{}{text}", output.stderr_text()),
                     }
                 }
-                // The host may be on its way back: a connection that is lost is asked again until the deadline.
+                // With the connection itself gone, asking again would only wait for the deadline.
+                Err(error @ HostError::Disconnected { .. }) if !host.is_alive().await => return Err(error.into()),
+                // The host may be busy: a command that was lost or late is asked again until the deadline.
                 Err(error @ (HostError::Disconnected { .. } | HostError::CommandTimedOut { .. })) => error.to_string(),
                 Err(error) => return Err(error.into()),
             };

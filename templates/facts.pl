@@ -159,7 +159,12 @@ my %native = (
     'clock' => sub { time },
     'tcp' => sub { join "\n", grep { / 0A / } map { split /\n/, slurp("/proc/net/$_") // '' } qw(tcp tcp6) },
     'udp' => sub { join '', map { slurp("/proc/net/$_") // '' } qw(udp udp6) },
-    'candidates' => sub { join "\n", grep { /^[a-z]|Candidate:/ } split /\n/, run(qw(apt-cache policy docker.io consul)) },
+    'candidates' => sub {
+        my @policy = grep { /^[a-z]|Candidate:/ } split /\n/, run(qw(apt-cache policy docker.io consul));
+        # Every version of the engine that there is, for a constraint that the newest does not meet.
+        my @versions = map { join '|', (split /\|/)[0, 1] } split /\n/, run(qw(apt-cache madison docker.io));
+        join "\n", @policy, @versions;
+    },
     'daemon-json-mode' => sub { my @s = stat '/etc/docker/daemon.json' or return ''; sprintf '%o %d:%d', $s[2] & 07777, $s[4], $s[5] },
     # What `systemctl cat` prints: the unit's file, then its drop-ins.
     'docker-exec' => sub { my $unit = unit('docker.service'); join "\n", grep { /^(ExecStart|EnvironmentFile|Environment)\s*=/ } map { split /\n/, slurp($_) // '' } grep { length } $$unit{FragmentPath}, split / /, $$unit{DropInPaths} // '' },

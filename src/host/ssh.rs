@@ -460,6 +460,11 @@ impl Connection {
         self.folder.join(format!("{}-{}-{number}.sock", stem(&self.spec), std::process::id()))
     }
 
+    /// Whether the connection is still there: a command that was lost may have been lost alone.
+    pub async fn is_alive(&self) -> bool {
+        matches!(timeout(MASTER_CHECK_TIMEOUT, self.session.check()).await, Ok(Ok(())))
+    }
+
     /// Ends the connection, so that the next use makes a new one.
     pub async fn close(&self) {
         stop_master(self.session.control_socket()).await;

@@ -153,7 +153,7 @@ fn walk(name: &str, fault: &Fault) {
     }
     assert!(boundaries.len() > 15, "{boundaries:#?}");
     lab.eventually("no process of a run is left", || {
-        match lab.ask(1, "pgrep -af 'dial-stdio|docker-cluster.*lock|put-file|sh -s --' || true")? {
+        match lab.ask(1, "pgrep -af '[d]ial-stdio|[d]ocker-cluster-.*[.]lock|[p]ut-file|[s]h -s --' || true")? {
             left if left.is_empty() => Ok(()),
             left => Err(left),
         }
