@@ -168,3 +168,12 @@ fn ways_not_to_get_in_read_differently() {
     let ran = with_inventory(text, &["verify"]);
     assert_eq!(ran.code, 4);
 }
+
+/// The file of a snapshot and the file of the inventory are two: the one must not be taken for the other.
+#[test]
+fn a_snapshot_is_no_inventory() {
+    let ran =
+        with_inventory("hosts: [{name: a, address: 127.0.0.1, ssh: {port: 1}}]\n", &["store", "backup", "x.snapshot"]);
+    assert_eq!(ran.code, 1);
+    assert!(ran.err.contains("no host that answers is a server of a store"), "{}", ran.err);
+}

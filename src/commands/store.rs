@@ -32,13 +32,13 @@ pub enum StoreCommand {
     Backup {
         /// The file
         #[arg(value_name = "FILE")]
-        file: PathBuf,
+        snapshot: PathBuf,
     },
     /// Put everything back as it was when the file was saved
     Restore {
         /// The file
         #[arg(value_name = "FILE")]
-        file: PathBuf,
+        snapshot: PathBuf,
         /// How it goes about it.
         #[command(flatten)]
         manner: Manner,
@@ -55,7 +55,7 @@ pub enum StoreCommand {
 pub async fn run(args: &StoreArgs, global: &Global, ui: Ui) -> Result<Exit, Error> {
     let inventory = load(global)?;
     match &args.command {
-        StoreCommand::Backup { file } => {
+        StoreCommand::Backup { snapshot: file } => {
             let asked = ask_all(&inventory, Scope::Usual, ui).await?;
             let plan = own(&inventory, &asked, |world| consul::plan_backup(world, file))?;
             let progress = Progress::start(ui);
@@ -69,7 +69,7 @@ pub async fn run(args: &StoreArgs, global: &Global, ui: Ui) -> Result<Exit, Erro
             ui.note(&format!("Saved to {}. It holds tokens: keep it like a key.", file.display()));
             Ok(Exit::Done)
         }
-        StoreCommand::Restore { file, manner } => {
+        StoreCommand::Restore { snapshot: file, manner } => {
             check_consent("store restore", manner.yes)?;
             std::fs::metadata(file)
                 .map_err(|error| Error::usage(format!("cannot read {}", file.display())).because(error))?;
