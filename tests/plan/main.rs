@@ -366,3 +366,19 @@ fn secrets_are_slots_in_the_plan() {
     }
     assert!(!plan.contains("PRIVATE KEY"));
 }
+
+/// A run may end anywhere: no host has a part of the secrets before one host keeps all of them.
+#[test]
+fn secrets_are_kept_before_they_are_used() {
+    let plan = plan_for(&three("11"), "");
+    let kept = plan.steps.iter().find(|step| step.why.starts_with("keep the store's secrets")).unwrap();
+    assert_eq!(kept.host.as_str(), "a");
+    let of_a: Vec<&str> = plan.steps.iter().filter(|step| step.host.as_str() == "a").map(|s| s.why.as_str()).collect();
+    let at = |why: &str| of_a.iter().position(|step| step.starts_with(why)).unwrap();
+    assert_eq!(at("keep the store's secrets"), at("make the store's CA") + 1);
+    for step in plan.steps.iter().filter(|step| step.host != kept.host) {
+        if step.why.starts_with("put the certificate of the store's CA") || step.why.starts_with("keep the store's") {
+            assert!(step.after.contains(&kept.id), "{step:?}");
+        }
+    }
+}

@@ -64,6 +64,9 @@ const START_TIMEOUT: u64 = 240;
 /// that were just installed on slow hosts may be a minute apart.
 const READY_DEADLINE: u64 = 180;
 
+/// The sentence of the step that keeps the store's secrets.
+const KEEP_SECRETS: &str = "keep the store's secrets where root alone reads them";
+
 /// What engines may do: their own keys, and the sessions that hold them. Reading nodes lets `consul members` answer.
 const ENGINE_RULES: &str = r#"key_prefix "docker/" { policy = "write" }
 session_prefix "" { policy = "write" }
@@ -426,7 +429,7 @@ fn wanted_files(world: &World<'_>, host: &HostWorld<'_>, servers: &Servers) -> V
             "0600",
             &root,
             Content(vec![Piece::Slot(Slot::StoreBundle)]),
-            "keep the store's secrets where root alone reads them",
+            KEEP_SECRETS,
             false,
         ));
     }
@@ -621,14 +624,26 @@ pub fn steps(world: &World<'_>, steps: &mut Steps, notes: &mut Vec<String>) {
             Some(_) => (SecretsFrom::Fetch, "read the store's CA, gossip key and tokens, which it keeps"),
             None => (SecretsFrom::Mint, "make the store's CA, gossip key and tokens"),
         };
-        steps.add(&leader, Stage::Store, why, Action::Secrets(from))
+        let born = steps.add(&leader, Stage::Store, why, Action::Secrets(from));
+        if from == SecretsFrom::Fetch {
+            return born;
+        }
+        // Kept before anybody uses them: a run that ends here and there must not leave agents with secrets that nobody has.
+        let put = PutFile {
+            path: SECRETS_PATH.to_owned(),
+            mode: "0600",
+            owner: "root:root".to_owned(),
+            content: Content(vec![Piece::Slot(Slot::StoreBundle)]),
+            before: None,
+        };
+        steps.add(&leader, Stage::Store, KEEP_SECRETS, Action::PutFile(put))
     });
 
     let mut started = Vec::new();
     let mut previous: Option<StepId> = None;
     let mut changed = Vec::new();
     for host in &world.hosts {
-        let given = Given { servers: &servers, bundle, secrets, previous };
+        let given = Given { servers: &servers, leader: &leader, bundle, secrets, previous };
         let done = host_steps(world, host, &given, steps);
         started.extend(done.started);
         previous = done.well.or(previous);
@@ -724,6 +739,8 @@ pub fn plan_restore(world: &World<'_>, file: &Path) -> Plan {
 /// What the steps of one host are made from, beside the host itself.
 struct Given<'a> {
     servers: &'a Servers,
+    /// The host that keeps the secrets before all others.
+    leader: &'a HostName,
     /// Checksum of the store's present secrets.
     bundle: Option<&'a str>,
     /// The step that brings the secrets.
@@ -744,7 +761,7 @@ struct HostSteps {
 /// Makes the agent of one host what it should be. One that runs is changed after the one before it is well: a quorum that exists is
 /// kept, and what one agent refuses never reaches the next.
 fn host_steps(world: &World<'_>, host: &HostWorld<'_>, given: &Given<'_>, steps: &mut Steps) -> HostSteps {
-    let Given { servers, bundle, secrets, previous } = *given;
+    let Given { servers, bundle, secrets, previous, .. } = *given;
     let name = host.name();
     let mut restart = install(world, host, steps);
     let unit = host.facts.unit(UNIT);
@@ -753,7 +770,8 @@ fn host_steps(world: &World<'_>, host: &HostWorld<'_>, given: &Given<'_>, steps:
     let (mut reload_units, mut reload) = (false, false);
     let mut written = Vec::new();
     for file in wanted_files(world, host, servers) {
-        if file.is_there(host.facts, bundle) {
+        let is_kept = file.path == SECRETS_PATH && bundle.is_none() && name == given.leader;
+        if is_kept || file.is_there(host.facts, bundle) {
             continue;
         }
         restart |= file.restarts;
