@@ -7,8 +7,11 @@
 # demo, test and bench install what they need on Debian and Ubuntu, and elsewhere say what is missing.
 PLUGINS ?= $(HOME)/.docker/cli-plugins
 
-# How many tests have their lab at the same time. Most of their time they wait for hosts: two cores carry three.
-LABS ?= 3
+# How many tests have their lab at the same time. Most of their time they wait for hosts: two cores carry two while they build as well.
+LABS ?= 2
+
+# Tests whose story is written and not yet reliable; each says why. `make test SKIP=` runs them as well.
+SKIP ?= --skip unproven_
 
 .PHONY: demo test test-quick bench build install
 
@@ -17,7 +20,7 @@ demo: build
 
 test: test-quick
 	scripts/prepare
-	cargo test --locked --test lab -- --ignored --test-threads=$(LABS)
+	cargo test --locked --test lab -- --ignored --test-threads=$(LABS) $(SKIP)
 
 # What needs no hosts.
 test-quick:

@@ -10,7 +10,7 @@ const STORE: &str = "/usr/local/lib/docker-cluster/store";
 
 #[test]
 #[ignore = "needs a Docker engine"]
-fn a_store_that_loses_servers() {
+fn unproven_a_store_that_loses_servers() {
     let lab = Lab::up("lose", &["--hosts", "4", "--os", "debian-11"]);
     lab.run(&["up", "--yes"]).expect(0);
     let (network, image) = (lab.name().to_owned(), lab.smoke_image());
