@@ -8,10 +8,9 @@ use super::harness::{Lab, docker};
 const UNIT: &str = "docker-cluster-consul";
 const STORE: &str = "/usr/local/lib/docker-cluster/store";
 
-#[test]
-#[ignore = "needs a Docker engine"]
-fn unproven_a_store_that_loses_servers() {
-    let lab = Lab::up("lose", &["--hosts", "4", "--os", "debian-11"]);
+/// A cluster of four with a container on the first and the last.
+fn four(name: &str) -> Lab {
+    let lab = Lab::up(name, &["--hosts", "4", "--os", "debian-11"]);
     lab.run(&["up", "--yes"]).expect(0);
     let (network, image) = (lab.name().to_owned(), lab.smoke_image());
     for host in [1, 4] {
@@ -20,10 +19,26 @@ fn unproven_a_store_that_loses_servers() {
             &format!("docker run -d --restart always --name app-{host} --network {network} {image} sleep 100000"),
         );
     }
+    lab
+}
+
+#[test]
+#[ignore = "needs a Docker engine"]
+fn certificates_and_stale_endpoints() {
+    let lab = four("certs");
+    a_certificate_is_renewed(&lab);
+    stale_endpoints_are_pruned(&lab, lab.name(), &lab.smoke_image());
+}
+
+/// Not yet part of `make test`: the store does all that it should, and after its content was put back an engine may keep an old address of
+/// a container in mind.
+#[test]
+#[ignore = "needs a Docker engine"]
+fn unproven_a_store_that_loses_servers() {
+    let lab = four("lose");
+    let (network, image) = (lab.name().to_owned(), lab.smoke_image());
     let traffic = || lab.sh(4, "docker exec app-4 ping -c 1 -W 3 app-1");
     traffic();
-    a_certificate_is_renewed(&lab);
-    stale_endpoints_are_pruned(&lab, &network, &image);
     the_content_is_saved_and_put_back(&lab);
 
     // One of three: nothing stops.
