@@ -108,6 +108,14 @@ impl Container {
         self.status == "running"
     }
 
+    /// Whether it is docker-cluster's own: a probe, or what keeps a network open.
+    #[must_use]
+    pub fn is_own(&self) -> bool {
+        [crate::verify::PROBE_LABEL, crate::engine_api::KEEPER_LABEL]
+            .iter()
+            .any(|label| self.labels.contains_key(*label))
+    }
+
     /// Whether the engine starts it again after its own restart.
     #[must_use]
     pub fn comes_back(&self) -> bool {
@@ -218,12 +226,7 @@ impl Engine {
 
     /// Running containers that are not docker-cluster's own.
     pub fn running(&self) -> impl Iterator<Item = &Container> {
-        let own = |container: &Container| {
-            [crate::verify::PROBE_LABEL, crate::engine_api::KEEPER_LABEL]
-                .iter()
-                .any(|label| container.labels.contains_key(*label))
-        };
-        self.containers.iter().filter(move |container| container.is_running() && !own(container))
+        self.containers.iter().filter(|container| container.is_running() && !container.is_own())
     }
 }
 

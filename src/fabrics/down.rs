@@ -6,7 +6,6 @@
 use serde_json::Value;
 
 use super::swarm;
-use crate::engine_api::KEEPER_LABEL;
 use crate::engines::options::{self, Shown, Turns};
 use crate::engines::{self, UNIT};
 use crate::facts::{Container, Facts, Network, Origin};
@@ -17,7 +16,6 @@ use crate::plan::{
 use crate::platform::PackageManager;
 use crate::record;
 use crate::stores::consul;
-use crate::verify::PROBE_LABEL;
 
 /// Label of the networks that docker-cluster makes; its value is the cluster.
 pub const NETWORK_LABEL: &str = "docker-cluster";
@@ -110,10 +108,6 @@ fn networks<'a>(world: &'a World<'_>, host: &'a HostWorld<'_>) -> impl Iterator<
     networks.filter(move |network| network.labels.get(NETWORK_LABEL).is_some_and(|of| of == cluster))
 }
 
-fn is_own(container: &Container) -> bool {
-    [KEEPER_LABEL, PROBE_LABEL].iter().any(|label| container.labels.contains_key(*label))
-}
-
 /// What hangs on the cluster's networks and is not docker-cluster's own.
 fn foreign(world: &World<'_>, host: &HostWorld<'_>) -> Option<Problem> {
     let names: Vec<&str> = networks(world, host).map(|network| network.name.as_str()).collect();
@@ -124,7 +118,7 @@ fn foreign(world: &World<'_>, host: &HostWorld<'_>) -> Option<Problem> {
         Some(format!("{} ({on})", container.name))
     };
     let containers = host.facts.engine.iter().flat_map(|engine| &engine.containers);
-    let found: Vec<String> = containers.filter(|container| !is_own(container)).filter_map(on).collect();
+    let found: Vec<String> = containers.filter(|container| !container.is_own()).filter_map(on).collect();
     if found.is_empty() {
         return None;
     }
@@ -143,7 +137,7 @@ fn run(steps: &mut Steps, host: &HostName, stage: Stage, why: impl Into<String>,
 fn take_down(world: &World<'_>, packages: Packages, steps: &mut Steps, notes: &mut Vec<String>) {
     let mut let_go = Vec::new();
     for host in &world.hosts {
-        for container in host.facts.engine.iter().flat_map(|engine| &engine.containers).filter(|one| is_own(one)) {
+        for container in host.facts.engine.iter().flat_map(|engine| &engine.containers).filter(|one| one.is_own()) {
             let why = format!("remove docker-cluster's own container {}", container.name);
             let_go.push(run(steps, host.name(), Stage::Network, why, &["docker", "rm", "-f", &container.name]));
         }

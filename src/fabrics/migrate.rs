@@ -210,7 +210,7 @@ fn observe(host: &HostWorld<'_>) -> Record {
     let containers = engine
         .containers
         .iter()
-        .filter(|container| !is_own(container))
+        .filter(|container| !container.is_own())
         .map(|container| ContainerRecord {
             name: container.name.clone(),
             running: container.is_running(),
@@ -220,10 +220,6 @@ fn observe(host: &HostWorld<'_>) -> Record {
         .filter(|container| !container.attachments.is_empty())
         .collect();
     Record { networks, containers }
-}
-
-fn is_own(container: &Container) -> bool {
-    [KEEPER_LABEL, crate::verify::PROBE_LABEL].iter().any(|label| container.labels.contains_key(*label))
 }
 
 fn attachment(container: &Container, network: &str) -> Option<Attachment> {
