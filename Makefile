@@ -10,7 +10,7 @@ PLUGINS ?= $(HOME)/.docker/cli-plugins
 # How many tests have their lab at the same time. Most of their time they wait for hosts: two cores carry two while they build as well.
 LABS ?= 2
 
-# Tests whose story is written and not yet reliable; each says why. `make test SKIP=` runs them as well.
+# A story that passes alone and was not yet seen to pass beside another lab. `make test SKIP=` runs it as well.
 SKIP ?= --skip unproven_
 
 .PHONY: demo test test-quick bench build install

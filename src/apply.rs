@@ -9,7 +9,7 @@ use tokio::sync::{Mutex, MutexGuard, watch};
 
 use crate::engine_api::{ApiError, EngineApi};
 use crate::event::{Event, Events};
-use crate::host::{Command, Connection, HostError, Hosts};
+use crate::host::{Command, Connection, HostError, Hosts, Output};
 use crate::inventory::HostName;
 use crate::plan::{Action, Content, Plan, PutFile, Restored, SecretsFrom, Slot, Step, StepId, SwarmRole, Undo};
 use crate::record::{self, Record, sha256_hex};
@@ -45,6 +45,9 @@ const POLL_QUESTION: Duration = Duration::from_secs(15);
 
 /// How long a script may take that only moves small files, in seconds.
 const SHORT: u64 = 60;
+
+/// How long a file may take to be written: 200 MB over a slow line.
+const PUT_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// How many of a failed poll's last words are kept, in bytes: the reason is at the end.
 const LAST_WORDS: usize = 2000;
@@ -183,6 +186,9 @@ impl Run<'_> {
     async fn host(&self, name: &HostName, connection: Option<&Arc<Connection>>) -> Outcome {
         let steps: Vec<&Step> = self.plan.steps_of(name).collect();
         let mut outcome = Outcome::default();
+        if let (Some(connection), false) = (connection, steps.is_empty()) {
+            connection.hold().await;
+        }
         for (at, step) in steps.iter().enumerate() {
             let verdict = self.step(step, connection, &mut outcome).await;
             if verdict.is_err() {
@@ -190,12 +196,15 @@ impl Run<'_> {
                 for given in &steps[at..] {
                     self.set(given.id, State::Given);
                 }
-                return outcome;
+                break;
             }
             outcome.done += 1;
             self.set(step.id, State::Done);
         }
-        if !steps.is_empty() {
+        if let Some(connection) = connection {
+            connection.release().await;
+        }
+        if !steps.is_empty() && outcome.left == 0 {
             self.events.emit(Event::HostDone(name.clone()));
         }
         outcome
@@ -329,18 +338,28 @@ impl Run<'_> {
                 let json = host.check(&Command::new(["cat", SECRETS_PATH])).await?;
                 self.slots.fill_store(StoreBundle::parse(&json)?)?;
             }
+            Action::Secrets(SecretsFrom::Rotate) => {
+                self.slots.fill_store(self.slots.bundle()?.rotated(&self.plan.cluster)?)?;
+            }
+            Action::Secrets(SecretsFrom::Retire) => self.slots.fill_store(self.slots.bundle()?.retired())?,
             Action::IssueCertificate { days, common_name, dns_names, addresses, cert_path, key_path, owner } => {
                 let (cert, key) = self.slots.bundle()?.issue(common_name, dns_names, addresses, *days)?;
                 // The key first: a certificate without its key would look whole to the next plan.
-                self.write(host, key_path, "0640", owner, key.expose().as_bytes(), "key", "").await?;
-                self.write(host, cert_path, "0644", owner, cert.as_bytes(), "certificate", "").await?;
+                let file = NewFile { path: key_path, mode: "0640", owner, source: "key", secrets: "" };
+                self.write(host, &file, key.expose().as_bytes()).await?;
+                let file = NewFile { path: cert_path, mode: "0644", owner, source: "certificate", secrets: "" };
+                self.write(host, &file, cert.as_bytes()).await?;
             }
-            Action::PushProgram { source, sha256, path } => {
-                let bytes = crate::stores::program::fetch(source, sha256).await.map_err(StepError::Program)?;
-                self.write(host, path, "0755", "root:root", &bytes, sha256, "").await?;
+            Action::PushProgram { source, sha256, path, address } => {
+                let program = crate::stores::program::fetch(source, sha256);
+                let parcel = host.parcels.get(source, program).await.map_err(StepError::Program)?;
+                let file = NewFile { path, mode: "0755", owner: "root:root", source: sha256, secrets: "" };
+                let command = self.put_command(&file, &parcel.sha256);
+                let output = parcel.feed(host, *address, &command).await?;
+                written(host, path, &command, &output)?;
             }
-            Action::EnsureImage { image, tar } => {
-                crate::images::ensure(host, image, tar.as_deref()).await.map_err(StepError::Image)?;
+            Action::EnsureImage { image, tar, address } => {
+                crate::images::ensure(host, image, tar.as_deref(), *address).await.map_err(StepError::Image)?;
             }
             Action::Engine(call) => EngineApi::open(host).await?.call(call).await?,
             Action::Consul(call) => consul::call(host, &self.slots, call).await?,
@@ -391,53 +410,30 @@ impl Run<'_> {
 
     async fn put(&self, host: &Connection, file: &PutFile) -> Result<(), StepError> {
         let (bytes, secrets) = self.slots.resolve(&file.content)?;
-        self.write(host, &file.path, file.mode, &file.owner, &bytes, &Content::fingerprint(&file.content), &secrets)
-            .await
+        let source = Content::fingerprint(&file.content);
+        let PutFile { path, mode, owner, .. } = file;
+        self.write(host, &NewFile { path, mode, owner, source: &source, secrets: &secrets }, &bytes).await
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the parts of one file, used in three places here")]
-    async fn write(
-        &self,
-        host: &Connection,
-        path: &str,
-        mode: &str,
-        owner: &str,
-        bytes: &[u8],
-        source: &str,
-        secrets: &str,
-    ) -> Result<(), StepError> {
-        let sha256 = sha256_hex(bytes);
+    async fn write(&self, host: &Connection, file: &NewFile<'_>, bytes: &[u8]) -> Result<(), StepError> {
+        let command = self.put_command(file, &sha256_hex(bytes)).stdin(bytes);
+        let output = host.run(&command).await?;
+        written(host, file.path, &command, &output)
+    }
+
+    /// The command that puts a file in place, with its content on standard input.
+    fn put_command(&self, file: &NewFile<'_>, sha256: &str) -> Command {
         let record = Record {
-            path: path.to_owned(),
-            sha256: sha256.clone(),
-            source: source.to_owned(),
-            secrets: secrets.to_owned(),
+            path: file.path.to_owned(),
+            sha256: sha256.to_owned(),
+            source: file.source.to_owned(),
+            secrets: file.secrets.to_owned(),
             by: self.by.clone(),
             at: time::OffsetDateTime::now_utc().unix_timestamp(),
         };
-        let argv = [
-            "sh",
-            "-c",
-            PUT_FILE,
-            "put-file",
-            path,
-            mode,
-            owner,
-            &sha256,
-            &record::key(path),
-            &json!(record).to_string(),
-        ];
-        let command = Command::new(argv).stdin(bytes).timeout(Duration::from_secs(600));
-        let output = host.run(&command).await?;
-        match output.status {
-            0 => Ok(()),
-            status => Err(match host.failure(&command, status, &output) {
-                HostError::Failed { status, stderr, .. } => {
-                    HostError::Failed { command: format!("writing {path}"), status, stderr }.into()
-                }
-                other => other.into(),
-            }),
-        }
+        let (key, record) = (record::key(file.path), json!(record).to_string());
+        Command::new(["sh", "-c", PUT_FILE, "put-file", file.path, file.mode, file.owner, sha256, &key, &record])
+            .timeout(PUT_TIMEOUT)
     }
 
     async fn restore(&self, host: &Connection, path: &str, present: &str, into: &Restored) -> Result<(), StepError> {
@@ -503,6 +499,29 @@ impl Run<'_> {
             self.events.emit(Event::StepProgress { host: name.clone(), what: question.what.to_owned() });
             tokio::time::sleep(POLL).await;
         }
+    }
+}
+
+/// A file that is written, but for its content.
+struct NewFile<'a> {
+    path: &'a str,
+    mode: &'a str,
+    owner: &'a str,
+    /// What its content was made from, for the record.
+    source: &'a str,
+    /// The checksum of the secrets in it; empty if there are none.
+    secrets: &'a str,
+}
+
+fn written(host: &Connection, path: &str, command: &Command, output: &Output) -> Result<(), StepError> {
+    match output.status {
+        0 => Ok(()),
+        status => Err(match host.failure(command, status, output) {
+            HostError::Failed { status, stderr, .. } => {
+                HostError::Failed { command: format!("writing {path}"), status, stderr }.into()
+            }
+            other => other.into(),
+        }),
     }
 }
 

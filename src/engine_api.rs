@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bollard::Docker;
 use bollard::models::{
@@ -16,9 +16,10 @@ use bollard::models::{
 use bollard::query_parameters::{
     CreateContainerOptionsBuilder, DeleteNodeOptionsBuilder, RemoveContainerOptionsBuilder, UpdateNodeOptionsBuilder,
 };
-use tokio::io::copy_bidirectional;
+use tokio::io::copy;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinHandle;
+use tracing::debug;
 
 use crate::host::{Command, Connection};
 use crate::plan::{EngineCall, NodeUpdate, SwarmRole};
@@ -29,6 +30,22 @@ pub const KEEPER_LABEL: &str = "docker-cluster.keeper";
 
 /// How long one API call may take, in seconds. Loading an image over a slow line is the longest.
 const API_TIMEOUT: u64 = 600;
+
+/// How long a swarm's worker is tried that cannot attach to a network because its manager does not answer: the engine gives up on
+/// one try after 20 s, and finds another manager meanwhile if there is one.
+pub const ATTACH_DEADLINE: Duration = Duration::from_secs(60);
+
+/// How the engine says that: in general, and when the managers have not yet found an address for its load balancer.
+const NO_MANAGER_ANSWERS: [&str; 2] = ["context deadline exceeded", "failed to find a load balancer IP"];
+
+/// How often an attachment is tried again. Each try is some work for the managers.
+const ATTACH_POLL: Duration = Duration::from_secs(1);
+
+/// Whether these words of an engine say that it waits for a manager of its swarm.
+#[must_use]
+pub fn waits_for_a_manager(words: &str) -> bool {
+    NO_MANAGER_ANSWERS.iter().any(|said| words.contains(said))
+}
 
 /// How long a `dial-stdio` may live: as long as any run.
 const DIAL_LIFETIME: Duration = Duration::from_secs(4 * 3600);
@@ -50,7 +67,12 @@ impl From<bollard::errors::Error> for ApiError {
             bollard::errors::Error::DockerResponseServerError { message, .. } => {
                 Self::Engine(crate::host::printable(message.as_bytes()))
             }
-            other => Self::Engine(crate::host::printable(other.to_string().as_bytes())),
+            // The client names only the outermost of what went wrong.
+            other => {
+                let causes = std::iter::successors(Some(&other as &dyn std::error::Error), |error| error.source());
+                let words: Vec<String> = causes.map(ToString::to_string).collect();
+                Self::Engine(crate::host::printable(words.join(": ").as_bytes()))
+            }
         }
     }
 }
@@ -161,6 +183,33 @@ impl EngineApi {
     }
 
     async fn run_keeper(&self, name: &str, image: &str, network: &str, cluster: &str) -> Result<(), ApiError> {
+        let end = Instant::now() + ATTACH_DEADLINE;
+        loop {
+            match self.start_keeper(name, image, network, cluster).await {
+                Err(ApiError::Engine(words)) if waits_for_a_manager(&words) && Instant::now() < end => {
+                    tokio::time::sleep(ATTACH_POLL).await;
+                }
+                other => return other,
+            }
+        }
+    }
+
+    /// Whether the keeper runs on the network of today. An engine that was started a moment ago has started it as well, and replacing
+    /// it then would close the network.
+    async fn is_kept(&self, name: &str, network: &str) -> bool {
+        let (container, present) =
+            tokio::join!(self.docker.inspect_container(name, None), self.docker.inspect_network(network, None));
+        let (Ok(container), Ok(present)) = (container, present) else { return false };
+        let is_running = container.state.and_then(|state| state.running) == Some(true);
+        let networks = container.network_settings.and_then(|settings| settings.networks).unwrap_or_default();
+        let id = networks.get(network).and_then(|endpoint| endpoint.network_id.as_deref());
+        is_running && id.is_some() && id == present.id.as_deref()
+    }
+
+    async fn start_keeper(&self, name: &str, image: &str, network: &str, cluster: &str) -> Result<(), ApiError> {
+        if self.is_kept(name, network).await {
+            return Ok(());
+        }
         let force = RemoveContainerOptionsBuilder::default().force(true).build();
         match self.docker.remove_container(name, Some(force)).await {
             Ok(()) | Err(bollard::errors::Error::DockerResponseServerError { status_code: 404, .. }) => {}
@@ -256,12 +305,17 @@ fn to_hash(map: &BTreeMap<String, String>) -> HashMap<String, String> {
 
 async fn bridge(host: Arc<Connection>, mut local: UnixStream) {
     let command = Command::new(["docker", "system", "dial-stdio"]).timeout(DIAL_LIFETIME);
-    let Ok(mut remote) = host.stream(&command).await else {
-        return;
+    let mut remote = match host.stream(&command).await {
+        Ok(remote) => remote,
+        Err(error) => return debug!(host = %host.spec.address, %error, "no way to the engine"),
     };
-    if let (Some(stdin), Some(stdout)) = (remote.stdin(), remote.stdout()) {
-        let mut remote = tokio::io::join(stdout, stdin);
-        // Either side may end the connection; the other sees it end.
-        let _ = copy_bidirectional(&mut local, &mut remote).await;
+    if let (Some(mut stdin), Some(mut stdout)) = (remote.stdin(), remote.stdout()) {
+        let (mut from_client, mut to_client) = local.split();
+        // The first side that ends the connection ends it for the other too: of the streams of a session over SSH only dropping closes.
+        // One that stayed open would be a session less for the rest of the run.
+        tokio::select! {
+            _ = copy(&mut from_client, &mut stdin) => {}
+            _ = copy(&mut stdout, &mut to_client) => {}
+        }
     }
 }

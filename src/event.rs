@@ -102,7 +102,9 @@ impl Events {
 
     /// Emits an event. That nobody listens any more is no error: the run is ending.
     pub fn emit(&self, event: Event) {
-        tracing::debug!(?event);
+        if !matches!(event, Event::Flush(_)) {
+            tracing::debug!(?event);
+        }
         let _ = self.0.send(event);
     }
 }

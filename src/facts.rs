@@ -148,8 +148,17 @@ pub struct Network {
     pub attachable: bool,
     /// Its labels.
     pub labels: BTreeMap<String, String>,
-    /// Its endpoints as this engine knows them: id and name of the container.
-    pub endpoints: BTreeMap<String, String>,
+    /// Its endpoints as this engine knows them, by id.
+    pub endpoints: BTreeMap<String, Endpoint>,
+}
+
+/// An endpoint as an engine knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    /// Name of the container.
+    pub container: String,
+    /// Whether it is, or was, of a container of this engine: the others know it from the store, and list it under a key of its own.
+    pub is_own: bool,
 }
 
 /// The engine of a host.
@@ -841,10 +850,11 @@ fn network(line: &str) -> Option<Network> {
             .get("Containers")
             .and_then(Value::as_object)
             .into_iter()
-            .flat_map(serde_json::Map::values)
-            .filter_map(|one| {
+            .flatten()
+            .filter_map(|(key, one)| {
                 let text = |key: &str| one.get(key).and_then(Value::as_str).map(clean);
-                Some((text("EndpointID")?, text("Name")?))
+                let endpoint = Endpoint { container: text("Name")?, is_own: !key.starts_with("ep-") };
+                Some((text("EndpointID")?, endpoint))
             })
             .collect(),
     })

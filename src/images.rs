@@ -1,33 +1,24 @@
 //! Getting an image onto a host: pulled by the host, or pushed from a tar on this machine.
 
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::net::IpAddr;
+use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use tokio::sync::Mutex;
 
 use crate::host::{Command, Connection};
 
 /// How long an image may take to be pulled or loaded: 50 MB over a slow line.
 const IMAGE_TIMEOUT: Duration = Duration::from_secs(600);
 
-/// The tar that was read last, with its path. Hosts ask at the same time: the first one reads and packs it, the others wait for that.
-static PACKED: Mutex<Option<(PathBuf, Bytes)>> = Mutex::const_new(None);
-
 /// A tar as it is sent: packed once for all hosts, a third of its size on the wire. The engine unpacks what it loads. One that is packed
 /// already stays as it is.
 async fn packed(path: &Path) -> std::io::Result<Bytes> {
-    let mut kept = PACKED.lock().await;
-    if let Some((_, bytes)) = kept.as_ref().filter(|(of, _)| of == path) {
-        return Ok(bytes.clone());
-    }
     let tar = tokio::fs::read(path).await?;
-    let bytes: Bytes = tokio::task::spawn_blocking(move || pack(tar)).await.map_err(std::io::Error::other)??.into();
-    *kept = Some((path.to_owned(), bytes.clone()));
-    Ok(bytes)
+    Ok(tokio::task::spawn_blocking(move || pack(tar)).await.map_err(std::io::Error::other)??.into())
 }
 
 /// How the magic of a plain tar reads, and where it is.
@@ -44,25 +35,34 @@ fn pack(tar: Vec<u8>) -> std::io::Result<Vec<u8>> {
     encoder.finish()
 }
 
-/// Gets an image onto a host that lacks it. The error is a sentence.
-pub async fn ensure(host: &Connection, image: &str, tar: Option<&Path>) -> Result<(), String> {
+/// Gets an image onto a host that lacks it. `address` is where other hosts reach this one, if several of them lack it: then the tar is
+/// sent to one of them only. The error is a sentence.
+pub async fn ensure(host: &Connection, image: &str, tar: Option<&Path>, address: Option<IpAddr>) -> Result<(), String> {
     let here = Command::new(["docker", "image", "inspect", "--format", "{{.Id}}", image]);
     if host.run(&here).await.map_err(|error| error.to_string())?.status == 0 {
         return Ok(());
     }
-    let command = match tar {
+    let (command, output) = match tar {
         Some(path) => {
-            let bytes = packed(path)
-                .await
-                .map_err(|error| format!("the image {image} cannot be read from {}: {error}", path.display()))?;
-            Command::new(["docker", "load", "-q"]).stdin_shared(bytes)
+            let name = path.display().to_string();
+            let parcel = host.parcels.get(&name, packed(path)).await;
+            let parcel = parcel.map_err(|error| format!("the image {image} cannot be read from {name}: {error}"))?;
+            let command = Command::new(["docker", "load", "-q"]).timeout(IMAGE_TIMEOUT);
+            let output = parcel.feed(host, address, &command).await;
+            (command, output)
         }
-        None => Command::new(["docker", "pull", "-q", image]),
+        None => {
+            let command = Command::new(["docker", "pull", "-q", image]).timeout(IMAGE_TIMEOUT);
+            let output = host.run(&command).await;
+            (command, output)
+        }
     };
-    host.check(&command.timeout(IMAGE_TIMEOUT)).await.map_err(|error| {
+    let output = output.map_err(|error| error.to_string())?;
+    if output.status != 0 {
+        let error = host.failure(&command, output.status, &output).to_string();
         let hint = if tar.is_none() { "; a host without a registry takes it from a tar (`smoke.tar`)" } else { "" };
-        format!("the image {image} cannot be had: {}{hint}", last_line(&error.to_string()))
-    })?;
+        return Err(format!("the image {image} cannot be had: {}{hint}", last_line(&error)));
+    }
     match host.run(&here).await.map_err(|error| error.to_string())?.status {
         0 => Ok(()),
         _ => Err(format!("the tar does not hold the image {image}")),

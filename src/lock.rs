@@ -8,7 +8,7 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use crate::host::{Command, Connection, HostError, Hosts};
+use crate::host::{Command, Connection, HostError, Hosts, LONGEST_RUN};
 use crate::inventory::{HostName, Inventory};
 
 const SCRIPT: &str = include_str!("../templates/lock.sh");
@@ -21,9 +21,6 @@ const EXPIRY_SECONDS: u64 = 40;
 
 /// How long the lock may take to answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// No run takes longer.
-const LONGEST_RUN: Duration = Duration::from_secs(24 * 3600);
 
 /// Who holds a lock.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -55,6 +55,9 @@ impl fmt::Debug for Secret {
 pub struct StoreBundle {
     ca_cert: String,
     ca_key: String,
+    /// Certificate of the CA of before, while a rotation is under way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    previous_ca: Option<String>,
     gossip: String,
     management_token: String,
     agent_token: String,
@@ -81,21 +84,36 @@ pub enum SecretsError {
 impl StoreBundle {
     /// Makes new secrets: a CA, a gossip key of 32 bytes, three tokens.
     pub fn mint(cluster: &str) -> Result<Self, SecretsError> {
-        let key = KeyPair::generate()?;
-        let mut params = CertificateParams::default();
-        params.distinguished_name = name(&format!("docker-cluster {cluster} store CA"));
-        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        (params.not_before, params.not_after) = lifetime(CA_DAYS);
-        let cert = params.self_signed(&key)?;
+        let (ca_cert, ca_key) = new_ca(cluster)?;
         Ok(Self {
-            ca_cert: cert.pem(),
-            ca_key: key.serialize_pem(),
+            ca_cert,
+            ca_key,
+            previous_ca: None,
             gossip: base64::engine::general_purpose::STANDARD.encode(random::<32>()?),
             management_token: uuid::Uuid::new_v4().to_string(),
             agent_token: uuid::Uuid::new_v4().to_string(),
             engine_token: uuid::Uuid::new_v4().to_string(),
         })
+    }
+
+    /// These secrets with a new CA beside the old one; the same ones if they have two already.
+    pub fn rotated(self, cluster: &str) -> Result<Self, SecretsError> {
+        if self.previous_ca.is_some() {
+            return Ok(self);
+        }
+        let (ca_cert, ca_key) = new_ca(cluster)?;
+        Ok(Self { previous_ca: Some(self.ca_cert), ca_cert, ca_key, ..self })
+    }
+
+    /// These secrets without the CA of before.
+    #[must_use]
+    pub fn retired(self) -> Self {
+        Self { previous_ca: None, ..self }
+    }
+
+    /// The certificates that are trusted, in PEM: the present CA first.
+    fn trusted(&self) -> String {
+        format!("{}{}", self.ca_cert, self.previous_ca.as_deref().unwrap_or_default())
     }
 
     /// Reads them as they are kept.
@@ -122,6 +140,20 @@ impl StoreBundle {
         let cert = params.signed_by(&key, &issuer)?;
         Ok((cert.pem(), Secret::new(key.serialize_pem())))
     }
+}
+
+/// A CA: certificate and key, in PEM.
+fn new_ca(cluster: &str) -> Result<(String, String), SecretsError> {
+    let key = KeyPair::generate()?;
+    let mut params = CertificateParams::default();
+    // With the second of its birth: two of one name side by side would be told apart by trial only.
+    let born = OffsetDateTime::now_utc().unix_timestamp();
+    params.distinguished_name = name(&format!("docker-cluster {cluster} store CA {born}"));
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    (params.not_before, params.not_after) = lifetime(CA_DAYS);
+    let cert = params.self_signed(&key)?;
+    Ok((cert.pem(), key.serialize_pem()))
 }
 
 fn name(common_name: &str) -> DistinguishedName {
@@ -166,7 +198,7 @@ impl Slots {
         let json = serde_json::to_string_pretty(&bundle)? + "\n";
         let pairs = [
             (Slot::StoreBundle, json),
-            (Slot::StoreCa, bundle.ca_cert.clone()),
+            (Slot::StoreCa, bundle.trusted()),
             (Slot::Gossip, bundle.gossip.clone()),
             (Slot::ManagementToken, bundle.management_token.clone()),
             (Slot::AgentToken, bundle.agent_token.clone()),
@@ -230,6 +262,18 @@ mod tests {
         slots.fill_store(bundle).unwrap();
         let shown = format!("{slots:?}");
         assert!(!shown.contains(&token) && shown.contains("[secret]"), "{shown}");
+    }
+
+    #[test]
+    fn a_rotation_trusts_both_until_the_old_one_retires() {
+        let old = StoreBundle::mint("c").unwrap();
+        let both = old.clone().rotated("c").unwrap();
+        assert_eq!(both.trusted(), format!("{}{}", both.ca_cert, old.ca_cert));
+        assert_ne!(both.ca_key, old.ca_key);
+        assert_eq!(both.engine_token, old.engine_token);
+        let again = both.clone().rotated("c").unwrap();
+        assert_eq!(again.ca_cert, both.ca_cert, "one that is under way is gone on with");
+        assert_eq!(both.clone().retired().trusted(), both.ca_cert);
     }
 
     #[test]

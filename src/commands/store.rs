@@ -43,6 +43,12 @@ pub enum StoreCommand {
         #[command(flatten)]
         manner: Manner,
     },
+    /// Give the store a new CA and all certificates anew, or end what an interrupted run began
+    RotateCa {
+        /// How it goes about it.
+        #[command(flatten)]
+        manner: Manner,
+    },
     /// Remove the endpoints of containers that are gone, which block their names
     Prune {
         /// How it goes about it.
@@ -77,6 +83,11 @@ pub async fn run(args: &StoreArgs, global: &Global, ui: Ui) -> Result<Exit, Erro
             own(&inventory, &asked, |world| consul::plan_restore(world, file))?;
             let decide = |world: &World<'_>| consul::plan_restore(world, file);
             job("store restore", &inventory, &asked, &decide, manner, global, ui).await
+        }
+        StoreCommand::RotateCa { manner } => {
+            check_consent("store rotate-ca", manner.yes)?;
+            let asked = ask_all(&inventory, Scope::Usual, ui).await?;
+            job("store rotate-ca", &inventory, &asked, &consul::rotation::plan_rotation, manner, global, ui).await
         }
         StoreCommand::Prune { manner } => {
             check_consent("store prune", manner.yes)?;

@@ -16,6 +16,8 @@ pub struct Target<'a> {
     pub format: &'static str,
     /// What that must show.
     pub shows: &'a dyn Fn(&HostWorld<'_>) -> Vec<String>,
+    /// See [`Shown::settled`].
+    pub settled: Option<Action>,
 }
 
 /// The options in a host's `daemon.json`.
@@ -92,7 +94,23 @@ pub fn steps(world: &World<'_>, steps: &mut Steps, notes: &mut Vec<String>, targ
         if text.is_none() && ((up && (target.runs_with)(host)) || wanted.is_empty()) {
             continue;
         }
+        let shown = Shown {
+            what: "the engine answers with its new options",
+            why: "wait until the engine answers with them",
+            format: target.format,
+            expect: (target.shows)(host),
+            put_back: true,
+            settled: target.settled.clone(),
+        };
+        if text.is_none() && !super::is_running(host.facts) && !is_new(host) {
+            // It was stopped, and a step before this one starts it: with these very options.
+            shown.wait(steps, name);
+            shown.settle(steps, name);
+            restarted.push(name.clone());
+            continue;
+        }
         let mut after = turns.before(world, host);
+        let first = steps.next_id();
         if let Some(text) = text {
             let present = present(host);
             let keys: Vec<&str> = wanted
@@ -116,14 +134,9 @@ pub fn steps(world: &World<'_>, steps: &mut Steps, notes: &mut Vec<String>, targ
                 std::mem::take(&mut after),
             );
         }
-        let shown = Shown {
-            what: "the engine answers with its new options",
-            why: "wait until the engine answers with them",
-            format: target.format,
-            expect: (target.shows)(host),
-        };
         let last = restart(host, "restart the engine with its new options", &shown, after, steps, notes);
-        turns.took(host, last);
+        turns.begin(steps, first);
+        turns.took(host, &last);
         restarted.push(name.clone());
     }
     restarted
@@ -134,6 +147,7 @@ pub fn steps(world: &World<'_>, steps: &mut Steps, notes: &mut Vec<String>, targ
 pub struct Turns {
     first: Option<StepId>,
     rolling: Vec<StepId>,
+    settled: Option<StepId>,
 }
 
 impl Turns {
@@ -153,14 +167,21 @@ impl Turns {
         after
     }
 
-    /// Notes the step after which this host's engine is well again.
-    pub fn took(&mut self, host: &HostWorld<'_>, last: StepId) {
+    /// Lets a host's turn begin no sooner than the engine before it has found the others, or has failed to.
+    pub fn begin(&self, steps: &mut Steps, first: StepId) {
+        let before: Vec<StepId> = self.settled.into_iter().collect();
+        steps.follow(first, &before);
+    }
+
+    /// Notes the restart of this host's engine.
+    pub fn took(&mut self, host: &HostWorld<'_>, restarted: &Restarted) {
         if !is_new(host) {
-            self.first.get_or_insert(last);
+            self.first.get_or_insert(restarted.well);
         }
         if has_running(host) {
-            self.rolling.push(last);
+            self.rolling.push(restarted.well);
         }
+        self.settled = restarted.settled.or(self.settled);
     }
 }
 
@@ -183,10 +204,41 @@ pub struct Shown<'a> {
     pub format: &'a str,
     /// What that must show.
     pub expect: Vec<String>,
+    /// Whether the options were written in this run, so that they are put back if the engine does not take them.
+    pub put_back: bool,
+    /// What shows that the engine has found the others, where engines must not look for each other at the same time: then each
+    /// restart waits for this of the one before.
+    pub settled: Option<Action>,
+}
+
+/// The steps after which a restarted engine is as it should be.
+pub struct Restarted {
+    /// It has found the others, where that matters.
+    pub settled: Option<StepId>,
+    /// Its containers run again as well.
+    pub well: StepId,
+}
+
+impl Shown<'_> {
+    fn settle(&self, steps: &mut Steps, host: &HostName) -> Option<StepId> {
+        let action = self.settled.clone()?;
+        Some(steps.add(host, Stage::Options, "wait until the engine gossips, before another looks for it", action))
+    }
+
+    fn wait(&self, steps: &mut Steps, host: &HostName) -> StepId {
+        let action = Action::WaitFor {
+            what: self.what.to_owned(),
+            argv: ["docker", "info", "--format", self.format].map(str::to_owned).to_vec(),
+            expect: self.expect.clone(),
+            peers: Vec::new(),
+            deadline: START_DEADLINE,
+        };
+        steps.add(host, Stage::Options, self.why, action)
+    }
 }
 
 /// Restarts an engine, waits until it answers and until its containers with a restart policy run again; if it does not, its options
-/// are put back and it is started with those. Returns the last step.
+/// are put back and it is started with those.
 pub fn restart(
     host: &HostWorld<'_>,
     why: &str,
@@ -194,7 +246,7 @@ pub fn restart(
     after: Vec<StepId>,
     steps: &mut Steps,
     notes: &mut Vec<String>,
-) -> StepId {
+) -> Restarted {
     let name = host.name();
     let running: Vec<&Container> = host.facts.engine.iter().flat_map(|engine| engine.running()).collect();
     let names = |keep: &dyn Fn(&Container) -> bool| -> Vec<&str> {
@@ -231,20 +283,16 @@ pub fn restart(
         ],
     };
     let action = Action::Service { verb: "restart", unit: UNIT, timeout: RESTART_TIMEOUT };
-    let id = steps.add_after(name, Stage::Options, why, action, after);
-    steps.undo(id, undo());
-    let action = Action::WaitFor {
-        what: shown.what.to_owned(),
-        argv: ["docker", "info", "--format", shown.format].map(str::to_owned).to_vec(),
-        expect: shown.expect.clone(),
-        peers: Vec::new(),
-        deadline: START_DEADLINE,
-    };
-    let id = steps.add(name, Stage::Options, shown.why, action);
-    steps.undo(id, undo());
+    let restart = steps.add_after(name, Stage::Options, why, action, after);
+    let id = shown.wait(steps, name);
+    if shown.put_back {
+        steps.undo(restart, undo());
+        steps.undo(id, undo());
+    }
+    let settled = shown.settle(steps, name);
     let back = names(&Container::surely_comes_back);
     if back.is_empty() {
-        return id;
+        return Restarted { settled, well: settled.unwrap_or(id) };
     }
     let argv = ["docker", "inspect", "--format", "{{.Name}}={{.State.Status}};"].map(str::to_owned);
     let action = Action::WaitFor {
@@ -254,5 +302,6 @@ pub fn restart(
         peers: Vec::new(),
         deadline: CONTAINERS_DEADLINE,
     };
-    steps.add(name, Stage::Options, format!("wait until {} run again", back.join(", ")), action)
+    let well = steps.add(name, Stage::Options, format!("wait until {} run again", back.join(", ")), action);
+    Restarted { settled, well }
 }

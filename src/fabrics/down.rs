@@ -3,12 +3,14 @@
 //! Everything comes from the hosts' own records: what was written, what was there before, what was added. What others changed since is
 //! kept and told; what hangs on the network forbids it.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
-use super::swarm;
+use super::{keeper, swarm};
 use crate::engines::options::{self, Shown, Turns};
 use crate::engines::{self, UNIT};
-use crate::facts::{Container, Facts, Network, Origin};
+use crate::facts::{Container, Endpoint, Facts, Network, Origin};
 use crate::inventory::{FabricKind, HostName};
 use crate::plan::{
     Action, Conflict, HostWorld, Options, Plan, Problem, Restored, Stage, StepId, Steps, World, daemon_json,
@@ -137,10 +139,7 @@ fn run(steps: &mut Steps, host: &HostName, stage: Stage, why: impl Into<String>,
 fn take_down(world: &World<'_>, packages: Packages, steps: &mut Steps, notes: &mut Vec<String>) {
     let mut let_go = Vec::new();
     for host in &world.hosts {
-        for container in host.facts.engine.iter().flat_map(|engine| &engine.containers).filter(|one| one.is_own()) {
-            let why = format!("remove docker-cluster's own container {}", container.name);
-            let_go.push(run(steps, host.name(), Stage::Network, why, &["docker", "rm", "-f", &container.name]));
-        }
+        let_go.extend(keeper::let_go(host, steps));
     }
     let removed = remove_networks(world, steps, &let_go);
     leave_swarm(world, steps, &removed);
@@ -267,10 +266,12 @@ fn restore_options(
         why: "wait until the engine answers",
         format: "{{.ServerVersion}}",
         expect: Vec::new(),
+        put_back: true,
+        settled: None,
     };
     let last =
         options::restart(host, "restart the engine without the cluster's options", &shown, Vec::new(), steps, notes);
-    turns.took(host, last);
+    turns.took(host, &last);
 }
 
 /// The text of `daemon.json` without docker-cluster's part, where others changed it since, and what of that part they changed. `None` if
@@ -418,16 +419,19 @@ fn stale_endpoints(world: &World<'_>) -> Vec<(HostName, String, String, String)>
         .flat_map(|networks| networks.values())
         .filter_map(|endpoint| endpoint.get("EndpointID").and_then(Value::as_str))
         .collect();
-    let mut found: Vec<(HostName, String, String, String)> = Vec::new();
-    for (host, engine) in engines() {
-        for network in engine.endpoints.iter().filter(|network| network.scope == "global") {
-            for (id, container) in &network.endpoints {
-                let known = found.iter().any(|(_, _, other, _)| other == id);
-                if !known && !live.contains(&id.as_str()) && !container.is_empty() {
-                    found.push((host.name().clone(), network.name.clone(), id.clone(), container.clone()));
-                }
-            }
-        }
-    }
-    found
+    let mut found: Vec<(&HostName, &Network, &String, &Endpoint)> = engines()
+        .flat_map(|(host, engine)| engine.endpoints.iter().map(move |network| (host.name(), network)))
+        .filter(|(_, network)| network.scope == "global")
+        .flat_map(|(host, network)| network.endpoints.iter().map(move |(id, endpoint)| (host, network, id, endpoint)))
+        .filter(|(_, _, id, endpoint)| !live.contains(&id.as_str()) && !endpoint.container.is_empty())
+        .collect();
+    // On the engine that had the container, if it still says so: only there does the endpoint go from what the engine keeps for itself as
+    // well, which it would tell the others again and again.
+    found.sort_by_key(|(.., endpoint)| !endpoint.is_own);
+    let mut seen = BTreeSet::new();
+    found.retain(|(_, _, id, _)| seen.insert(*id));
+    let owned = |(host, network, id, endpoint): (&HostName, &Network, &String, &Endpoint)| {
+        (host.clone(), network.name.clone(), id.clone(), endpoint.container.clone())
+    };
+    found.into_iter().map(owned).collect()
 }

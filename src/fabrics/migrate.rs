@@ -9,9 +9,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{fabric, overlay, swarm};
+use super::{keeper, overlay, swarm};
 use crate::apply::SECRETS_PATH;
-use crate::engine_api::KEEPER_LABEL;
 use crate::engines::{self, RESTART_TIMEOUT, START_DEADLINE, options};
 use crate::facts::Container;
 use crate::inventory::{FabricKind, HostName};
@@ -266,9 +265,7 @@ fn forward(world: &World<'_>, upgrade: bool, steps: &mut Steps, notes: &mut Vec<
         stop_store(host, steps, &restarted);
     }
     // From here on it is swarm mode as anywhere: join, roles, labels, the network of the inventory.
-    if let Some(swarm_mode) = fabric(FabricKind::Swarm) {
-        swarm_mode.steps(world, steps, notes);
-    }
+    let known = swarm::form(world, steps, notes);
     if let Some(lead) = swarm::lead(world) {
         other_networks(world, steps, &lead);
         let created = steps.last_of(&lead);
@@ -277,6 +274,8 @@ fn forward(world: &World<'_>, upgrade: bool, steps: &mut Steps, notes: &mut Vec<
             start_stranded(world, host, &lead, steps);
         }
     }
+    // Last: a container that comes back gets the address that it had.
+    keeper::keep(world, steps, &known, |host| !overlay::uses_store(host));
 }
 
 fn explain(world: &World<'_>, notes: &mut Vec<String>) {
@@ -326,26 +325,17 @@ fn detach(host: &HostWorld<'_>, steps: &mut Steps) {
         };
         steps.add(name, Stage::Options, "write down which containers hang on which networks", Action::PutFile(put));
     }
-    for container in host.facts.engine.iter().flat_map(|engine| &engine.containers) {
+    take_off(host, &record, steps);
+}
+
+/// Takes everything off the networks of the record.
+fn take_off(host: &HostWorld<'_>, record: &Record, steps: &mut Steps) {
+    keeper::let_go(host, steps);
+    for container in host.facts.engine.iter().flat_map(|engine| &engine.containers).filter(|one| !one.is_own()) {
         for network in record.networks.iter().filter(|network| container.networks.get(&network.name).is_some()) {
-            if container.labels.contains_key(KEEPER_LABEL) {
-                run(
-                    steps,
-                    name,
-                    format!("remove the container that keeps {} open", network.name),
-                    &["docker", "rm", "-f", &container.name],
-                    CONTAINER_TIMEOUT,
-                );
-            } else {
-                let why = format!("take {} off {}", container.name, network.name);
-                run(
-                    steps,
-                    name,
-                    why,
-                    &["docker", "network", "disconnect", "-f", &network.name, &container.name],
-                    CONTAINER_TIMEOUT,
-                );
-            }
+            let why = format!("take {} off {}", container.name, network.name);
+            let argv = ["docker", "network", "disconnect", "-f", &network.name, &container.name];
+            run(steps, host.name(), why, &argv, CONTAINER_TIMEOUT);
         }
     }
 }
@@ -528,19 +518,7 @@ fn back(world: &World<'_>, steps: &mut Steps, notes: &mut Vec<String>) {
         let member = swarm::is_member(host);
         let record = record_of(host);
         if member {
-            for container in host.facts.engine.iter().flat_map(|engine| &engine.containers) {
-                for network in record.networks.iter().filter(|network| container.networks.get(&network.name).is_some())
-                {
-                    let why = format!("take {} off {}", container.name, network.name);
-                    run(
-                        steps,
-                        name,
-                        why,
-                        &["docker", "network", "disconnect", "-f", &network.name, &container.name],
-                        CONTAINER_TIMEOUT,
-                    );
-                }
-            }
+            take_off(host, &record, steps);
             run(steps, name, "leave the swarm", &["docker", "swarm", "leave", "--force"], CONTAINER_TIMEOUT);
         }
         if host.facts.unit(consul::UNIT).is_some_and(|unit| unit.active != "active" || unit.file_state != "enabled") {
@@ -561,7 +539,7 @@ fn back(world: &World<'_>, steps: &mut Steps, notes: &mut Vec<String>) {
         let record = record_of(host);
         attach(host, &record, swarm::is_member(host), steps, None);
     }
-    overlay::keepers(world, steps);
+    keeper::keep(world, steps, &[], |host| !swarm::is_member(host));
     for host in world.hosts.iter().filter(|host| host.facts.migration.is_some()) {
         run(steps, host.name(), "remove the record of the migration", &["rm", "-f", RECORD], CONTAINER_TIMEOUT);
     }

@@ -2,8 +2,9 @@
 //! [`FabricKind`] and an arm in [`fabric`].
 
 pub mod down;
+mod keeper;
 pub mod migrate;
-mod overlay;
+pub(crate) mod overlay;
 mod swarm;
 
 pub use swarm::removal;

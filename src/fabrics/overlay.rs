@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
-use super::{Fabric, GOSSIP_PORT, network_problems, no_classic_overlay, vxlan_needs};
+use super::{Fabric, GOSSIP_PORT, keeper, network_problems, no_classic_overlay, vxlan_needs};
 use crate::engines::options;
-use crate::facts::Container;
 use crate::plan::{Action, EngineCall, HostWorld, Options, Problem, Stage, StepId, Steps, World};
 use crate::stores::{self, consul};
 use crate::verify::Needs;
@@ -28,7 +27,7 @@ const NETWORK_DEADLINE: u64 = 60;
 pub struct Overlay;
 
 /// Whether a host's engine is set up for a store.
-pub(super) fn uses_store(host: &HostWorld<'_>) -> bool {
+pub(crate) fn uses_store(host: &HostWorld<'_>) -> bool {
     options::present(host).contains_key("cluster-store")
 }
 
@@ -73,7 +72,7 @@ impl Fabric for Overlay {
         stores::steps(world, steps, notes);
         set_options(world, steps, notes);
         network(world, steps);
-        keepers(world, steps);
+        keeper::keep(world, steps, &[], |_| true);
     }
 
     fn needs(&self, world: &World<'_>) -> Needs {
@@ -124,7 +123,13 @@ fn set_options(world: &World<'_>, steps: &mut Steps, notes: &mut Vec<String>) {
     };
     let format = "{{.ServerVersion}} {{.ClusterStore}} {{.ClusterAdvertise}}";
     let shows = |host: &HostWorld<'_>| vec![url.clone(), advertise(host)];
-    let target = options::Target { wanted: &|host| wanted(world, host), runs_with: &runs_with, format, shows: &shows };
+    let target = options::Target {
+        wanted: &|host| wanted(world, host),
+        runs_with: &runs_with,
+        format,
+        shows: &shows,
+        settled: Some(gossips()),
+    };
     let restarted = options::steps(world, steps, notes, &target);
     // Every engine announces itself in the store; only our own store can be asked.
     if world.inventory.store.external.is_none() && !restarted.is_empty() {
@@ -143,12 +148,25 @@ fn set_options(world: &World<'_>, steps: &mut Steps, notes: &mut Vec<String>) {
     }
 }
 
+/// Waits until an engine takes part in the engines' gossip. An engine joins that through one other, once, as soon as it sees one in the
+/// store (`joinOnce` in libnetwork's overlay driver). Two that start at the same time may so join each other and nobody else, and the
+/// network falls into parts for good: engines start one after the other.
+pub(crate) fn gossips() -> Action {
+    let port = GOSSIP_PORT.to_string();
+    Action::WaitFor {
+        what: "the engine gossips".to_owned(),
+        argv: ["ss", "-Hltn", &format!("sport = :{port}")].map(str::to_owned).to_vec(),
+        expect: vec![format!(":{port}")],
+        peers: Vec::new(),
+        deadline: NEIGHBOURS_DEADLINE,
+    }
+}
+
 /// Gives engines their store back, whose networks are still in it.
 pub(super) fn return_to_store(world: &World<'_>, steps: &mut Steps, notes: &mut Vec<String>) {
     set_options(world, steps, notes);
-    let name = world.inventory.network.name.as_str();
     for host in &world.hosts {
-        wait_for_network(world, host, name, steps, Vec::new());
+        wait_for_network(world, host, steps, Vec::new());
     }
 }
 
@@ -178,11 +196,18 @@ fn network(world: &World<'_>, steps: &mut Steps) {
         created.push(steps.add(first.name(), Stage::Network, why, Action::Engine(call)));
     }
     for host in lacking {
-        wait_for_network(world, host, name, steps, created.clone());
+        wait_for_network(world, host, steps, created.clone());
     }
 }
 
-fn wait_for_network(world: &World<'_>, host: &HostWorld<'_>, name: &str, steps: &mut Steps, after: Vec<StepId>) {
+/// Waits until a host's engine has the network from the store.
+pub(crate) fn wait_for_network(
+    world: &World<'_>,
+    host: &HostWorld<'_>,
+    steps: &mut Steps,
+    after: Vec<StepId>,
+) -> StepId {
+    let name = world.inventory.network.name.as_str();
     let action = Action::WaitFor {
         what: format!("the engine knows the network {name}"),
         argv: ["docker", "network", "inspect", "--format", "{{.Scope}} {{range .IPAM.Config}}{{.Subnet}}{{end}}", name]
@@ -193,41 +218,5 @@ fn wait_for_network(world: &World<'_>, host: &HostWorld<'_>, name: &str, steps: 
         deadline: NETWORK_DEADLINE,
     };
     let why = format!("check that the engine knows the network {name}");
-    steps.add_after(host.name(), Stage::Network, why, action, after);
-}
-
-/// Keeps the network's sandbox on every host alive with a container that sleeps.
-///
-/// When the last container leaves a network, these engines tear its sandbox down and forget a thread in it: `watchMiss` of the
-/// overlay driver ends without going back to the host's network namespace (moby/libnetwork#1838; never mended, since 23
-/// removed the driver). Whatever the engine runs on that thread later fails at random: the store "refuses" connections, names do
-/// not resolve, packets to new containers go nowhere. Three starts and stops of a container are enough to see it.
-pub(super) fn keepers(world: &World<'_>, steps: &mut Steps) {
-    let network = world.inventory.network.name.as_str();
-    let cluster = world.inventory.cluster.as_str();
-    let smoke = &world.inventory.smoke;
-    for host in &world.hosts {
-        let engine = host.facts.engine.as_ref();
-        // Names on an overlay are one name space for all hosts.
-        let name = format!("dc-keeper-{network}-{}", host.name().slug());
-        let keeps = |container: &Container| {
-            container.name == name && container.is_running() && container.networks.get(network).is_some()
-        };
-        if engine.is_some_and(|engine| engine.containers.iter().any(keeps)) {
-            continue;
-        }
-        if !engine.is_some_and(|engine| engine.images.contains(&smoke.image)) {
-            let from = if smoke.tar.is_some() { "push" } else { "pull" };
-            let action = Action::EnsureImage { image: smoke.image.clone(), tar: smoke.tar.clone() };
-            steps.add(host.name(), Stage::Network, format!("{from} the image {}", smoke.image), action);
-        }
-        let call = EngineCall::RunKeeper {
-            name: name.clone(),
-            image: smoke.image.clone(),
-            network: network.to_owned(),
-            cluster: cluster.to_owned(),
-        };
-        let why = format!("keep {network} open here with a sleeping container (moby/libnetwork#1838)");
-        steps.add(host.name(), Stage::Network, why, Action::Engine(call));
-    }
+    steps.add_after(host.name(), Stage::Network, why, action, after)
 }

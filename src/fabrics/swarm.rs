@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Fabric, GOSSIP_PORT, network_problems, overlay, vxlan_needs};
+use super::{Fabric, GOSSIP_PORT, keeper, network_problems, overlay, vxlan_needs};
 use crate::engines::options;
 use crate::facts::{Module, Node, Swarm};
 use crate::inventory::{HostName, Members, quorum_size};
@@ -161,21 +161,8 @@ impl Fabric for SwarmMode {
             recover(world, steps, notes);
             return;
         }
-        let wanted = |_: &HostWorld<'_>| -> Options { world.inventory.engine.options.clone() };
-        let target = options::Target {
-            wanted: &wanted,
-            runs_with: &|_| true,
-            format: "{{.ServerVersion}}",
-            shows: &|_| Vec::new(),
-        };
-        options::steps(world, steps, notes, &target);
-        let managers = wanted_managers(world);
-        let lead = join(world, steps, notes, &managers);
-        if let Some(lead) = lead {
-            remove_gone(world, steps, notes, &lead);
-            roles_and_labels(world, steps, &managers, &lead);
-            network(world, steps, &lead);
-        }
+        let known = form(world, steps, notes);
+        keeper::keep(world, steps, &known, |_| true);
     }
 
     fn needs(&self, world: &World<'_>) -> Needs {
@@ -185,6 +172,24 @@ impl Fabric for SwarmMode {
             false => Vec::new(),
         })
     }
+}
+
+/// Gives engines the inventory's options, and makes them a swarm that has the network. Returns what shows that, if it is still to come.
+pub(super) fn form(world: &World<'_>, steps: &mut Steps, notes: &mut Vec<String>) -> Vec<StepId> {
+    let wanted = |_: &HostWorld<'_>| -> Options { world.inventory.engine.options.clone() };
+    let target = options::Target {
+        wanted: &wanted,
+        runs_with: &|_| true,
+        format: "{{.ServerVersion}}",
+        shows: &|_| Vec::new(),
+        settled: None,
+    };
+    options::steps(world, steps, notes, &target);
+    let managers = wanted_managers(world);
+    let Some(lead) = join(world, steps, notes, &managers) else { return Vec::new() };
+    remove_gone(world, steps, notes, &lead);
+    roles_and_labels(world, steps, &managers, &lead);
+    network(world, steps, &lead).into_iter().collect()
 }
 
 fn membership(host: &HostWorld<'_>, swarm: &Swarm, ours: Option<&str>, problems: &mut Vec<Problem>) {
@@ -360,13 +365,13 @@ fn roles_and_labels(world: &World<'_>, steps: &mut Steps, managers: &[HostName],
     }
 }
 
-fn network(world: &World<'_>, steps: &mut Steps, lead: &HostName) {
+fn network(world: &World<'_>, steps: &mut Steps, lead: &HostName) -> Option<StepId> {
     let wanted = &world.inventory.network;
     let name = wanted.name.as_str();
     // Workers only know a network while a container of theirs is on it: managers are asked.
     let knows = |host: &HostWorld<'_>| host.facts.engine.as_ref().and_then(|engine| engine.network(name)).is_some();
     if world.hosts.iter().any(|host| swarm(host).is_manager && knows(host)) {
-        return;
+        return None;
     }
     let mtu = world.underlay_mtu();
     let mut options = BTreeMap::from([("com.docker.network.driver.mtu".to_owned(), mtu.to_string())]);
@@ -395,7 +400,7 @@ fn network(world: &World<'_>, steps: &mut Steps, lead: &HostName) {
         peers: Vec::new(),
         deadline: NETWORK_DEADLINE,
     };
-    steps.add(lead, Stage::Network, format!("check that the swarm knows the network {name}"), action);
+    Some(steps.add(lead, Stage::Network, format!("check that the swarm knows the network {name}"), action))
 }
 
 /// Nodes of the swarm that are down and on no host of the inventory. With a host that does not answer nobody is: it may be its node.
@@ -476,6 +481,7 @@ fn recover(world: &World<'_>, steps: &mut Steps, notes: &mut Vec<String>) {
     let leads = steps.add(lead.name(), Stage::Swarm, "wait until it leads", action);
     // Other managers of old still believe in the quorum that is lost: they leave, and join again with the next `up`.
     for host in world.hosts.iter().filter(|host| host.name() != lead.name() && host.facts.swarm_manager) {
+        keeper::let_go(host, steps);
         let argv = ["docker", "swarm", "leave", "--force"].map(str::to_owned).to_vec();
         let id = steps.add(
             host.name(),
@@ -537,7 +543,7 @@ pub fn removal(
         .and_then(|host| host.facts.engine.as_ref())
         .into_iter()
         .flat_map(|engine| engine.running())
-        .filter(|c| !c.labels.contains_key(TASK_LABEL))
+        .filter(|c| !c.labels.contains_key(TASK_LABEL) && !c.is_own())
         .map(|c| c.name.as_str())
         .collect();
     if !lost.is_empty() {
@@ -576,6 +582,7 @@ pub fn removal(
         deadline: LEAVE_DEADLINE,
     };
     steps.add_after(host.name(), Stage::Swarm, "wait until it is a worker", action, vec![moved]);
+    keeper::let_go(host, steps);
     let argv = ["docker", "swarm", "leave"].map(str::to_owned).to_vec();
     let left = steps.add(host.name(), Stage::Swarm, "leave the swarm", Action::Run { argv, timeout: LEAVE_DEADLINE });
     let call = EngineCall::RemoveNode { id: node.id.clone() };

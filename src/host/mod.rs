@@ -4,6 +4,8 @@
 //! quoting is the one that SSH itself needs, done in one place ([`Command::wire`]).
 
 mod error;
+mod parcels;
+mod runner;
 mod ssh;
 
 use std::collections::BTreeMap;
@@ -13,6 +15,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 pub use error::HostError;
+pub use parcels::{Parcel, Parcels};
 pub use ssh::{Connection, Connector, Liveness, Remote, Stream, disconnect_all, forget, ssh_arguments};
 
 use crate::inventory::HostName;
@@ -23,6 +26,9 @@ pub type Hosts = BTreeMap<HostName, Arc<Connection>>;
 /// How long an ordinary command may take. It asks a local daemon or touches a few files; what takes longer is stuck.
 /// Commands with work to do (package managers, image loads) bring their own.
 pub const COMMAND_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How long something may run that lives as long as a run of ours: none takes longer.
+pub const LONGEST_RUN: Duration = Duration::from_secs(24 * 3600);
 
 /// Most bytes read from one command's output, per stream. The facts of a host with hundreds of containers take some
 /// hundred kilobytes; an endless stream must not fill this machine's memory.
@@ -94,19 +100,30 @@ impl Command {
         self
     }
 
-    /// The argv, for messages. Secrets never are in it: they travel on standard input.
-    #[must_use]
-    pub fn display(&self) -> String {
-        shlex::try_join(self.argv.iter().map(String::as_str)).unwrap_or_else(|_| self.argv.join(" "))
+    /// The same command behind another that hands on to it, with that one's standard input.
+    fn through(&self, prefix: impl IntoIterator<Item = String>, stdin: String) -> Self {
+        let argv = prefix.into_iter().chain(self.argv.iter().cloned()).collect();
+        Self { argv, stdin: stdin.into_bytes().into(), ..*self }
     }
 
-    /// The command line that is sent to sshd, which hands it to the login shell: every word quoted. A dropped connection
-    /// leaves the remote process running, so the remote end has the deadline as well.
-    pub(crate) fn wire(&self) -> Result<String, HostError> {
+    /// The argv, for messages; of a script in it the first line. Secrets never are in it: they travel on standard input.
+    #[must_use]
+    pub fn display(&self) -> String {
+        let words: Vec<String> = self.argv.iter().map(|word| first_line(word)).collect();
+        shlex::try_join(words.iter().map(String::as_str)).unwrap_or_else(|_| words.join(" "))
+    }
+
+    /// The argv with its deadline: a dropped connection leaves the remote process running, so the remote end has one as well.
+    fn limited(&self) -> Vec<String> {
         let seconds = self.timeout.as_secs().max(1).to_string();
-        let limited = ["timeout", "-k", "5", &seconds].map(String::from).into_iter().chain(self.argv.iter().cloned());
+        ["timeout", "-k", "5", &seconds].map(String::from).into_iter().chain(self.argv.iter().cloned()).collect()
+    }
+
+    /// The command line that is sent to sshd, which hands it to the login shell: every word quoted.
+    pub(crate) fn wire(&self) -> Result<String, HostError> {
+        let limited = self.limited();
         let words: Vec<String> = match self.rights {
-            Rights::Login => limited.collect(),
+            Rights::Login => limited,
             Rights::Root => {
                 ["sh", "-c", AS_ROOT, "docker-cluster"].map(String::from).into_iter().chain(limited).collect()
             }
@@ -141,6 +158,10 @@ impl Output {
     }
 }
 
+fn first_line(word: &str) -> String {
+    word.split_once('\n').map_or_else(|| word.to_owned(), |(first, _)| format!("{first} …"))
+}
+
 /// Bytes from a host as text that is safe to print: a host may be hostile, and a terminal obeys escape codes. Line feeds
 /// and tabs stay, every other control character becomes U+FFFD.
 #[must_use]
@@ -166,6 +187,12 @@ mod tests {
     fn every_word_is_quoted_on_the_wire() {
         let wire = Command::new(["echo", "a b", "$(id)", "'; rm -rf /"]).rights(Rights::Login).wire().unwrap();
         assert_eq!(shlex::split(&wire).unwrap(), ["timeout", "-k", "5", "60", "echo", "a b", "$(id)", "'; rm -rf /"],);
+    }
+
+    #[test]
+    fn a_script_is_shown_by_its_first_line() {
+        let command = Command::new(["sh", "-c", "# Does it.\nset -e\nrm x", "a b"]);
+        assert_eq!(command.display(), "sh -c '# Does it. …' 'a b'");
     }
 
     #[test]

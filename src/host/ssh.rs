@@ -15,17 +15,18 @@ use std::time::Duration;
 use openssh::{ForwardType, OwningCommand, Session, Socket, Stdio};
 use sha2::{Digest, Sha256};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{Mutex, Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 use tracing::{debug, trace};
 
 use super::error::classify;
-use super::{Command, HostError, MAX_OUTPUT, Output, printable};
+use super::runner::{self, Runner};
+use super::{Command, HostError, LONGEST_RUN, MAX_OUTPUT, Output, Parcels, Rights, printable};
 use crate::inventory::{HostKeyPolicy, HostSpec, SshSpec};
 
-/// How many commands run on one host at a time. sshd allows ten sessions per connection (`MaxSessions`); two are left for
-/// the lock and for a person.
-const SESSIONS_PER_HOST: usize = 8;
+/// How many commands run on one host at a time in sessions of their own. sshd allows ten per connection (`MaxSessions`); three are
+/// left for the lock, for the runner, and for a person.
+const SESSIONS_PER_HOST: usize = 7;
 
 /// How many connections are opened at a time. sshd's `MaxStartups` is 10:30:100: with 10 connections that are not authenticated yet it
 /// begins to refuse further ones at random. Hosts of their own never see more than one of ours, but those behind one jump host all
@@ -53,6 +54,7 @@ const KEEPALIVE_COUNT: u32 = 3;
 pub struct Connector {
     folder: PathBuf,
     starts: Semaphore,
+    parcels: Arc<Parcels>,
 }
 
 /// Whether the connection was just made or was found alive.
@@ -71,8 +73,11 @@ pub struct Connection {
     pub spec: SshSpec,
     /// Just made, or found.
     pub liveness: Liveness,
+    /// What this run has for many hosts.
+    pub parcels: Arc<Parcels>,
     session: Arc<Session>,
     sessions: Semaphore,
+    runner: Mutex<Option<Runner>>,
     folder: PathBuf,
     forwards: AtomicUsize,
 }
@@ -83,7 +88,7 @@ impl Connector {
     pub fn new() -> Result<Self, HostError> {
         let folder = control_folder()
             .map_err(|source| HostError::Local { what: "cannot make the folder for SSH sockets".to_owned(), source })?;
-        Ok(Self { folder, starts: Semaphore::new(CONNECTS_AT_A_TIME) })
+        Ok(Self { folder, starts: Semaphore::new(CONNECTS_AT_A_TIME), parcels: Arc::default() })
     }
 
     /// Connects to a host, or finds the connection that an earlier command left.
@@ -115,8 +120,10 @@ impl Connector {
         Ok(Connection {
             spec: spec.clone(),
             liveness,
+            parcels: Arc::clone(&self.parcels),
             session: Arc::new(session),
             sessions: Semaphore::new(SESSIONS_PER_HOST),
+            runner: Mutex::new(None),
             folder: self.folder.clone(),
             forwards: AtomicUsize::new(0),
         })
@@ -340,6 +347,7 @@ pub enum Remote {
 }
 
 /// A running command with open streams.
+#[derive(Debug)]
 pub struct Stream {
     child: openssh::Child<Arc<Session>>,
 }
@@ -357,8 +365,45 @@ impl Stream {
 }
 
 impl Connection {
+    /// Opens one session for the commands that follow each other from here on, until [`Connection::release`]. A host without Perl
+    /// gets a session for each, as before.
+    pub async fn hold(&self) {
+        if let Ok(mut stream) = self.stream(&runner::command().timeout(LONGEST_RUN)).await
+            && let (Some(input), Some(output)) = (stream.stdin(), stream.stdout())
+        {
+            *self.runner.lock().await = Some(Runner::new(stream, input, output));
+        }
+    }
+
+    /// Ends what [`Connection::hold`] began.
+    pub async fn release(&self) {
+        self.runner.lock().await.take();
+    }
+
+    /// Runs a command over the session that is held, unless there is none, it is busy, or the command has to have its own.
+    async fn run_held(&self, command: &Command) -> Option<Result<Output, HostError>> {
+        if command.rights != Rights::Root || command.stdin.len() > runner::MAX_INPUT {
+            return None;
+        }
+        let mut place = self.runner.try_lock().ok()?;
+        // Not in its place while it works: one that was left in the middle of a command is of no more use.
+        let mut runner = place.take()?;
+        trace!(address = %self.spec.address, port = self.spec.port, command = %command.display(), "run in the held session");
+        match timeout(command.timeout + DEADLINE_GRACE, runner.run(command)).await {
+            Ok(Ok(output)) => {
+                *place = Some(runner);
+                Some(Ok(output))
+            }
+            Ok(Err(broken)) => broken.error(command).map(Err),
+            Err(_) => Some(Err(HostError::CommandTimedOut { command: command.display(), after: command.timeout })),
+        }
+    }
+
     /// Runs a command and returns what it gave back, whatever its status.
     pub async fn run(&self, command: &Command) -> Result<Output, HostError> {
+        if let Some(result) = self.run_held(command).await {
+            return result;
+        }
         let _permit = self.session_permit().await?;
         let deadline = command.timeout + DEADLINE_GRACE;
         trace!(address = %self.spec.address, port = self.spec.port, command = %command.display(), "run");

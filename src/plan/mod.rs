@@ -138,6 +138,12 @@ impl Steps {
         self.steps[id].follows = follows;
     }
 
+    /// The id of the step that will be added next.
+    #[must_use]
+    pub fn next_id(&self) -> StepId {
+        self.steps.len()
+    }
+
     /// Adds a step before all others of its host.
     pub fn prepend(&mut self, host: &HostName, stage: Stage, why: impl Into<String>, action: Action) {
         for step in &mut self.steps {

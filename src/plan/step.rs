@@ -145,6 +145,8 @@ pub enum Action {
         sha256: String,
         /// Where it goes.
         path: String,
+        /// Where other hosts that get it reach this one.
+        address: Option<IpAddr>,
     },
     /// Gets an image onto the host.
     EnsureImage {
@@ -152,6 +154,8 @@ pub enum Action {
         image: String,
         /// A tar of it on this machine; without one the host pulls it.
         tar: Option<PathBuf>,
+        /// Where other hosts that lack it reach this one, if there are any.
+        address: Option<IpAddr>,
     },
     /// Calls the engine's API.
     Engine(EngineCall),
@@ -267,6 +271,10 @@ pub enum SecretsFrom {
     Mint,
     /// This host has them.
     Fetch,
+    /// Those at hand, with a new CA beside the old one, unless they have two already.
+    Rotate,
+    /// Those at hand, without the old CA.
+    Retire,
 }
 
 /// A call of the engine's API.

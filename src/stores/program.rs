@@ -2,13 +2,15 @@
 
 use std::io::{Cursor, Read};
 
+use bytes::Bytes;
+
 use crate::record::sha256_hex;
 
 /// Largest program accepted, in bytes. Consul's is about 170 MB today.
 const MAX_PROGRAM: u64 = 512 << 20;
 
 /// Reads a program from a path or an `http(s)://` URL and checks it. A zip that holds one file called `consul` is unpacked.
-pub async fn fetch(source: &str, sha256: &str) -> Result<Vec<u8>, String> {
+pub async fn fetch(source: &str, sha256: &str) -> Result<Bytes, String> {
     let bytes = if source.starts_with("https://") || source.starts_with("http://") {
         download(source).await?
     } else {
@@ -19,9 +21,9 @@ pub async fn fetch(source: &str, sha256: &str) -> Result<Vec<u8>, String> {
         return Err(format!("{source} has the SHA-256 {found}, and the inventory says {sha256}; it is not used"));
     }
     if bytes.starts_with(b"PK\x03\x04") {
-        return unzip(&bytes).map_err(|error| format!("cannot unpack {source}: {error}"));
+        return unzip(&bytes).map(Bytes::from).map_err(|error| format!("cannot unpack {source}: {error}"));
     }
-    Ok(bytes)
+    Ok(bytes.into())
 }
 
 async fn download(url: &str) -> Result<Vec<u8>, String> {

@@ -551,6 +551,14 @@ fn unexplained(case: &Case<'_>) -> Option<Finding> {
 /// Length of a container's whole id.
 const CONTAINER_ID: usize = 64;
 
+/// The endpoints that an engine knows: the key under which it lists each, the endpoint's id, and the container's name.
+fn endpoints(view: &HostView) -> impl Iterator<Item = (&str, &str, &str)> {
+    view.checks.get("endpoint").into_iter().flatten().filter_map(|line| {
+        let mut words = line.splitn(3, ' ');
+        Some((words.next()?, words.next()?, words.next()?))
+    })
+}
+
 /// Endpoints of the network that no host has: a container of that name cannot start until they are removed. Only telling if every
 /// host was asked; containers come and go, so only what two looks have found counts.
 #[must_use]
@@ -558,9 +566,7 @@ pub fn stale_endpoints(known: &Known) -> BTreeMap<String, String> {
     let (mut own, mut remote) = (Vec::new(), BTreeMap::new());
     for view in known.hosts.values() {
         let containers = view.checks.get("container").map(Vec::as_slice).unwrap_or_default();
-        for line in view.checks.get("endpoint").into_iter().flatten() {
-            let mut words = line.splitn(3, ' ');
-            let (Some(key), Some(id), Some(name)) = (words.next(), words.next(), words.next()) else { continue };
+        for (key, id, name) in endpoints(view) {
             // Of what is no container, such as a swarm's load balancer, the engine knows best.
             let is_container = key.len() == CONTAINER_ID && key.bytes().all(|byte| byte.is_ascii_hexdigit());
             let gone = is_container && !containers.iter().any(|container| container == key);
@@ -579,7 +585,11 @@ pub fn stale_endpoints(known: &Known) -> BTreeMap<String, String> {
 #[must_use]
 pub fn stale_finding(known: &Known, stale: &BTreeMap<String, String>) -> Option<Finding> {
     let names: Vec<&str> = stale.values().map(String::as_str).collect();
-    let host = known.hosts.iter().find(|(_, view)| view.engine_up == Some(true)).map(|(name, _)| name)?;
+    let (first_id, _) = stale.first_key_value()?;
+    // The engine that had it lists it under the container's id, and is the one that must let go of it; any other knows it from the store.
+    let had = |view: &HostView| endpoints(view).any(|(key, id, _)| id == first_id && !key.starts_with("ep-"));
+    let up = || known.hosts.iter().filter(|(_, view)| view.engine_up == Some(true));
+    let (host, _) = up().find(|(_, view)| had(view)).or_else(|| up().next())?;
     let network = &known.needs.network;
     let first = names.first()?;
     Some(Finding {

@@ -1,6 +1,6 @@
 //! Proof: an nginx on every host, asked by name from every other, and every ordered pair a cell of a matrix.
 //!
-//! One SSH command per source host, all sources in parallel. Probe containers are labelled, have a name of their run, end by
+//! One SSH command per source host, many sources in parallel. Probe containers are labelled, have a name of their run, end by
 //! themselves, and are removed in any case.
 
 mod autopsy;
@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+use futures_util::StreamExt as _;
 use tokio::sync::watch;
 
 pub use autopsy::Reports;
@@ -27,6 +28,7 @@ use known::Ill;
 use matrix::Failure;
 use runs::Running;
 
+use crate::engine_api;
 use crate::event::{Event, Events};
 use crate::host::{Command, Connection, HostError, Hosts};
 use crate::images::{self, last_line};
@@ -42,9 +44,29 @@ const PROBE: &str = include_str!("../../templates/verify/probe.sh");
 /// killed run bothers nobody.
 const PROBE_LIFETIME: u64 = 900;
 
-/// How long a pair may take until it counts as broken, in seconds. Gossip spreads a new name in a second or two; a lost
-/// packet of TCP is sent again after one, two and four.
+/// How long a host tries the others until a pair counts as broken, in seconds from its first question. Gossip spreads a new name in a
+/// second or two; a lost packet of TCP is sent again after one, two and four.
 const PAIR_DEADLINE: u64 = 15;
+
+/// The same while its engine has not learned of the other's container: what gossip has missed comes with a bulk sync, which engines
+/// do every 30 s. Fifteen seconds were seen, after an engine came back to the network.
+const LEARN_DEADLINE: u64 = 40;
+
+/// How long a pair is tried at least, in seconds: those that come late, behind others that are dead, have less to wait for, as their
+/// names had that time to spread. Long enough that one lost packet is sent again.
+const PAIR_LEAST: u64 = 5;
+
+/// How long the last attempt of a pair goes on after that, in seconds: four requests, of three seconds each if they are not answered.
+const LAST_ATTEMPT: u64 = 12;
+
+/// How many other hosts a host asks at a time. Each is a shell and four requests: thirty hosts that asked all others at once brought a
+/// machine that carries them all to a load of 170, and answers came after their deadline. Eight keep a fast host busy.
+const AT_A_TIME: usize = 8;
+
+/// How many hosts start their probes, or ask, at a time. A start is seconds of an engine's work, and in swarm mode the managers find
+/// an address for each; where hosts share cores (virtual machines, the lab) more at once only wait for each other. With
+/// [`AT_A_TIME`] it bounds what the network under test has to carry at once.
+const HOSTS_AT_A_TIME: usize = 10;
 
 /// How long starting a probe may take: the engine makes the network's sandbox, and a store without quorum answers after 14 s
 /// (`facts.md`).
@@ -53,13 +75,6 @@ const START_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long a probe that does not start is tried again: while a swarm or a store elects a leader, its networks are not found, and an
 /// election takes some seconds.
 const START_DEADLINE: Duration = Duration::from_secs(12);
-
-/// How long a swarm's worker is tried that cannot attach to a network because its manager does not answer: the engine gives up on
-/// one try after 20 s, and finds another manager meanwhile if there is one.
-const ATTACH_DEADLINE: Duration = Duration::from_secs(60);
-
-/// How the engine says that.
-const NO_MANAGER_ANSWERS: &str = "context deadline exceeded";
 
 /// How often.
 const START_POLL: Duration = Duration::from_millis(700);
@@ -179,6 +194,11 @@ fn container_name(run: &str, host: &HostName) -> String {
     format!("{PROBE_PREFIX}{run}-{}", host.slug())
 }
 
+/// Does something on all hosts, on so many at a time that they do not get into each other's way.
+async fn on_each<T>(work: impl Iterator<Item = impl Future<Output = T>>) -> Vec<T> {
+    futures_util::stream::iter(work).buffer_unordered(HOSTS_AT_A_TIME).collect().await
+}
+
 async fn start_all(
     inventory: &Inventory,
     hosts: &Hosts,
@@ -190,7 +210,7 @@ async fn start_all(
         (name.clone(), start(inventory, name, host, run, events).await)
     });
     let (mut probes, mut broken) = (BTreeMap::new(), BTreeMap::new());
-    for (name, result) in futures_util::future::join_all(starts).await {
+    for (name, result) in on_each(starts).await {
         match result {
             Ok(probe) => {
                 probes.insert(name, probe);
@@ -231,7 +251,7 @@ async fn start(
             NO_IMAGE => {
                 let what = format!("fetch the smoke-test image {image}");
                 events.emit(Event::StepProgress { host: name.clone(), what });
-                images::ensure(host, image, inventory.smoke.tar.as_deref()).await?;
+                images::ensure(host, image, inventory.smoke.tar.as_deref(), None).await?;
             }
             _ if began.elapsed() >= patience(&output.stderr_text()) => {
                 let words = output.stderr_text();
@@ -247,7 +267,7 @@ async fn start(
 }
 
 fn patience(words: &str) -> Duration {
-    if words.contains(NO_MANAGER_ANSWERS) { ATTACH_DEADLINE } else { START_DEADLINE }
+    if engine_api::waits_for_a_manager(words) { engine_api::ATTACH_DEADLINE } else { START_DEADLINE }
 }
 
 async fn ask_all(
@@ -270,7 +290,7 @@ async fn ask_all(
         },
     );
     let answers: BTreeMap<HostName, Result<BTreeMap<String, String>, HostError>> =
-        futures_util::future::join_all(asks).await.into_iter().collect();
+        on_each(asks).await.into_iter().collect();
     let members: Vec<&HostName> = inventory
         .hosts
         .iter()
@@ -313,12 +333,18 @@ async fn ask(
     probes: &BTreeMap<HostName, Probe>,
 ) -> Result<BTreeMap<String, String>, HostError> {
     let mut argv: Vec<String> = ["docker", "exec", "-i", &own.container, "sh", "-s", "--"].map(str::to_owned).to_vec();
-    argv.push(PAIR_DEADLINE.to_string());
-    for (_, probe) in probes.iter().filter(|(other, _)| *other != name) {
+    // From its own place in the list on: not all of them ask the same one first.
+    let (before, after): (Vec<_>, Vec<_>) =
+        probes.iter().filter(|(other, _)| *other != name).partition(|(other, _)| *other < name);
+    let targets = after.len() + before.len();
+    let workers = u64::try_from(AT_A_TIME.min(targets)).unwrap_or(1);
+    argv.extend([PAIR_DEADLINE, LEARN_DEADLINE, PAIR_LEAST, workers].map(|number| number.to_string()));
+    for (_, probe) in after.into_iter().chain(before) {
         argv.extend([probe.container.clone(), probe.nonce.clone(), probe.address.clone()]);
     }
-    // Attempts that began before the deadline end after it: three requests of three seconds each.
-    let limit = Duration::from_secs(PAIR_DEADLINE + 15);
+    // If all are dead, one after the other.
+    let in_a_row = u64::try_from(targets.div_ceil(AT_A_TIME)).unwrap_or(u64::MAX);
+    let limit = Duration::from_secs(LEARN_DEADLINE + in_a_row.saturating_mul(PAIR_LEAST + LAST_ATTEMPT));
     let text = host.check(&Command::new(argv).stdin(PROBE).timeout(limit)).await?;
     Ok(text
         .lines()
@@ -342,5 +368,5 @@ async fn remove_all(hosts: &Hosts, run: &str, events: &Events) {
             ))),
         }
     });
-    futures_util::future::join_all(removals).await;
+    on_each(removals).await;
 }

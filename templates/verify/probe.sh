@@ -1,7 +1,10 @@
 # Asks the probes of all other hosts from the probe of this one. Runs inside the probe container, under any POSIX sh.
-# Arguments: DEADLINE, then for each target NAME NONCE ADDRESS. One line per target on standard output:
+# Arguments: SECONDS from now that a pair may take, SECONDS from now while the engine has not learned of the target, SECONDS that a pair
+# is tried at least, HOW MANY pairs at a time, then for each target NAME NONCE ADDRESS. One line per target on standard output:
 #   NAME ok MICROSECONDS | NAME failed name|http|large|upload address=ok|no WORDS
-deadline=$(( $(cut -d. -f1 /proc/uptime) + $1 )); shift
+uptime() { cut -d. -f1 /proc/uptime; }
+begun=$(uptime)
+common=$(( begun + $1 )) late=$(( begun + $2 )) least=$3 workers=$4; shift 4
 case $(date +%N) in [0-9]*) now() { echo $(( $(date +%s%N) / 1000 )); } ;;
     # busybox has no nanoseconds; the uptime has hundredths.
     *) now() { read -r up _ < /proc/uptime; echo "${up%.*}${up#*.}0000"; } ;; esac
@@ -13,7 +16,9 @@ head -c 20000 /dev/zero | tr '\0' x > /tmp/probe.body
 put() { wget $how -T 3 -O - --post-file=/tmp/probe.body "http://$1/upload" 2>"/tmp/probe.$1"; }
 probe() {
     name=$1 nonce=$2 address=$3
+    at_least=$(( $(uptime) + least ))
     while :; do
+        deadline=$common
         answer=$(get "$name" nonce "$name")
         if [ "$answer" = "$nonce" ]; then
             # Twice the same way costs a millisecond: the first one also paid for the name and the neighbour table.
@@ -34,12 +39,24 @@ probe() {
             layer=http answer=$(cat "/tmp/probe.$name")
             case $answer in *"bad address"*|*"unable to resolve"*|*"Name or service"*|*"Temporary failure"*|*"Name does not resolve"*) layer=name ;; esac
             if [ "$(get "$address" nonce "$name.address")" = "$nonce" ]; then by=ok; else by=no; fi
+            # The engine itself answers ARP for the containers that it knows of: without an answer it does not know this one yet.
+            if [ $layer = name ] || ! grep -q "^$address .* 0x2 " /proc/net/arp; then deadline=$late; fi
         fi
-        if [ "$(cut -d. -f1 /proc/uptime)" -ge "$deadline" ]; then
+        [ $at_least -le $deadline ] || deadline=$at_least
+        if [ "$(uptime)" -ge "$deadline" ]; then
             echo "$name failed $layer address=$by $(echo "$answer" | tr '\n' ' ' | head -c 200)"; return
         fi
         sleep 0.2
     done
 }
-while [ $# -ge 3 ]; do probe "$1" "$2" "$3" & shift 3; done
+# Each worker takes every so many-th target: one that is dead holds up those behind it, and nobody else.
+work() {
+    turn=$1; shift
+    while [ $# -ge 3 ]; do
+        if [ $turn -eq 0 ]; then probe "$1" "$2" "$3"; turn=$workers; fi
+        turn=$(( turn - 1 )); shift 3
+    done
+}
+worker=0
+while [ $worker -lt "$workers" ]; do work $worker "$@" & worker=$(( worker + 1 )); done
 wait

@@ -32,6 +32,13 @@ impl Ran {
         self
     }
 
+    /// How often a run at the highest level of its log sent bytes once for all hosts, and how often again for a host that could not
+    /// have them from another.
+    pub fn passed_on(&self) -> (usize, usize) {
+        let count = |words| self.err.matches(words).count();
+        (count("sent over SSH once, for all hosts"), count("the bytes take the way over SSH"))
+    }
+
     /// The JSON document on standard output.
     pub fn json(&self) -> Value {
         serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {}\n{}", self.out, self.err))
@@ -149,7 +156,8 @@ impl Lab {
     }
 
     /// Everything of a host that `plan` must not touch: configuration with checksums, the engine's files, and processes with their
-    /// start times. Left out: the processes of the look itself and of its SSH session.
+    /// start times. Left out: the processes of the look itself and of its SSH session, and the store's helper, which sleeps anew
+    /// every few seconds.
     pub fn fingerprint(&self, host: usize) -> String {
         self.sh(
             host,
@@ -158,7 +166,7 @@ impl Lab {
              for p in /proc/[0-9]*; do \
                name=$(cat $p/comm 2>/dev/null) || continue; \
                case $name in sshd|sh|find|sort|cat|sha256sum|cut|sftp-server|systemd-logind|'(sd-pam)') continue;; esac; \
-               case $(cat $p/cgroup 2>/dev/null) in *user.slice*) continue;; esac; \
+               case $(cat $p/cgroup 2>/dev/null) in *user.slice*|*docker-cluster-reconcile*) continue;; esac; \
                echo $name $(cut -d' ' -f22 $p/stat); done | sort",
         )
     }
@@ -192,8 +200,26 @@ impl Lab {
     }
 }
 
+impl Lab {
+    /// What the engines and stores of a lab complained of, for a test that failed where nobody can look any more.
+    #[expect(clippy::print_stderr, reason = "what a test prints is kept and shown if it fails")]
+    fn last_words(&self) {
+        let hosts =
+            docker(&["ps", "-a", "--format", "{{.Names}}", "--filter", &format!("name=^{}-[0-9]+$", self.name)]);
+        let journal = "journalctl -q -o short-precise --no-hostname --since -90s -u docker -u 'docker-cluster-*' | \
+            grep -E 'level=(error|fatal)|WARN|ERR|Started|Stopp' | tail -n 15 | cut -c 1-250";
+        for host in hosts.lines() {
+            let ran: Ran = Command::new("docker").args(["exec", host, "sh", "-c", journal]).output().unwrap().into();
+            eprintln!("--- {host}\n{}{}", ran.out, ran.err);
+        }
+    }
+}
+
 impl Drop for Lab {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.last_words();
+        }
         let ran = self.docker_cluster(&["lab", "down", "--name", &self.name]);
         if !std::thread::panicking() {
             assert_eq!(ran.code, 0, "{}", ran.err);

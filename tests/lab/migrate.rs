@@ -45,7 +45,16 @@ fn a_kv_cluster_moves_to_swarm_mode_and_back() {
     let lab = Lab::up("move", &["--hosts", "2", "--os", "debian-11"]);
     let file = consul_from_a_file(&lab);
     lab.sh(1, "mkdir -p /etc/docker; echo '{\"max-concurrent-downloads\": 2}' > /etc/docker/daemon.json");
-    lab.run_with(&file, &["up", "--yes"]).expect(0);
+    // A firewall between the hosts: what they cannot pass on comes over SSH.
+    let rule = "INPUT ! -i lo -p tcp --syn --dport 32768:60999 -j REJECT --reject-with tcp-reset";
+    for host in 1..=2 {
+        lab.sh(host, &format!("iptables -I {rule}"));
+    }
+    let ran = lab.run_with(&file, &["-vv", "up", "--yes"]).expect(0);
+    assert_eq!(ran.passed_on(), (2, 2), "Consul and the image, each to one host, and to the other in vain");
+    for host in 1..=2 {
+        lab.sh(host, &format!("iptables -D {rule}"));
+    }
     assert_eq!(
         lab.sh(1, "command -v /usr/bin/consul || echo none").trim(),
         "none",

@@ -181,3 +181,52 @@ fn disconnected_at_every_boundary() {
 fn powered_off_at_every_boundary() {
     walk("power", &Fault::PowerOff);
 }
+
+/// A new CA, from a run that is killed after its first step, one that is killed after its second, and so on: each begins where the
+/// facts say that the ones before it stopped. Two hosts, because each must trust what the other shows.
+#[test]
+#[ignore = "needs a Docker engine"]
+fn a_rotation_is_killed_at_every_boundary() {
+    let lab = Lab::up("rotate", &["--hosts", "2", "--os", "debian-11"]);
+    lab.run(&["up", "--yes"]).expect(0);
+    let ca = "/etc/docker-cluster/consul/ca.pem";
+    let old = lab.sh(1, &format!("cat {ca}"));
+    let runtime = tempfile::tempdir().unwrap();
+    let mut refused = 0;
+    'runs: for steps in 1.. {
+        assert!(steps < MOST_BOUNDARIES, "it does not get anywhere");
+        let mut run = Stepping::start(&lab, runtime.path(), &["store", "rotate-ca", "--lock-wait", "60s"]);
+        for _ in 0..steps {
+            if run.question().is_none() {
+                let (code, said) = run.end();
+                assert_eq!(code, 0, "{said}");
+                break 'runs;
+            }
+            run.go_on();
+        }
+        if run.question().is_none() {
+            let (code, said) = run.end();
+            assert_eq!(code, 0, "{said}");
+            break;
+        }
+        run.kill();
+        // Whatever the boundary: the store answers everywhere, and `up` does not make half of it the whole.
+        for host in 1..=2 {
+            lab.eventually("the store answers", || {
+                lab.ask(host, "/usr/local/lib/docker-cluster/store kv get -keys docker/").map(|_| ())
+            });
+        }
+        if lab.sh(1, &format!("cat {ca}")).matches("BEGIN CERTIFICATE").count() > 1 {
+            let up = lab.run(&["up", "--yes"]);
+            assert!(up.code == 1 && up.out.contains("store rotate-ca"), "{}{}", up.out, up.err);
+            refused += 1;
+        }
+    }
+    assert!(refused > 3, "{refused}");
+    for host in 1..=2 {
+        let new = lab.sh(host, &format!("cat {ca}"));
+        assert!(new.matches("BEGIN CERTIFICATE").count() == 1 && new != old, "{new}");
+    }
+    lab.run(&["verify"]).expect(0);
+    lab.assert_nothing_to_do(&lab.file());
+}

@@ -352,7 +352,7 @@ fn sample_here(done: &AtomicBool) -> String {
 #[ignore = "needs a Docker engine"]
 fn a_hostile_host_harms_nobody() {
     let lab = Lab::up("evil", &["--hosts", "2", "--os", "debian-11", "--bare"]);
-    let lie = r#"printf '@begin\n|1\n@os-release\n|ID=debian\n|VERSION_ID=\"11\"\n|PRETTY_NAME=\"\033]0;owned\007\033[31mDebian\"\n@hostname\n|$(reboot)\033[2J\n@addresses\n|2: eth0 inet 10.213.0.11/24\n@end\n|1\n'"#;
+    let lie = r#"printf '@begin\n|1\n@os-release\n|ID=debian\n|VERSION_ID=\"11\"\n|PRETTY_NAME=\"\033]0;owned\007\033[31mDebian\"\n@hostname\n|$(reboot)\033[2J\n@addresses\n|2: eth0 inet 192.0.2.11/24\n@end\n|1\n'"#;
     for (shell, words) in [
         ("exec cat /dev/zero", "wrote more than"),
         ("exec yes '\u{1b}[31m@begin'", "wrote more than"),

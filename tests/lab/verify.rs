@@ -122,7 +122,8 @@ fn every_fault_is_named() {
     eventually_well(&lab);
 }
 
-/// Faults whose cure makes engines start again. Not yet part of `make test`: see `unproven_hosts_that_stop_and_start`.
+/// Faults whose cure makes engines start again. It was seen to pass as a whole, alone; beside another lab not yet, so `make test` leaves it
+/// out.
 #[test]
 #[ignore = "needs a Docker engine"]
 fn unproven_faults_of_names_and_gossip() {
@@ -154,7 +155,7 @@ fn unproven_faults_of_names_and_gossip() {
         }
         lab.sh(2, &format!("iptables -D INPUT -p {protocol} --dport 7946 -j DROP"));
     }
-    eventually_well(&lab);
+    all_engines_anew(&lab);
     who_is_who(&lab);
 }
 
@@ -226,30 +227,53 @@ fn names(lab: &Lab) {
     let ran = lab.run_with(&file, &["verify", "--deep", "--output", "json"]);
     assert!(!ran.out.contains("stale-endpoint"), "{}", ran.out);
     // The engines were not told that the ghost left, and may look for its address where it was, until they start again.
-    for host in 1..=3 {
-        lab.sh(host, "systemctl restart docker");
+    all_engines_anew(lab);
+}
+
+/// Lets all engines forget what they remember of each other, at the same time: one that has forgotten would learn it again from one that
+/// has not. Left alone, they take minutes to find each other after a fault of their gossip.
+fn all_engines_anew(lab: &Lab) {
+    // Not the limit of so many starts in a minute, which a person does not meet.
+    for verb in ["stop docker.socket", "reset-failed", "start"] {
+        for host in 1..=3 {
+            lab.sh(host, &format!("systemctl {verb} docker"));
+        }
     }
     eventually_well(lab);
 }
 
 /// A host that takes the name of another, one that is off, and one that advertises the wrong interface.
 fn who_is_who(lab: &Lab) {
-    let called = |name: &str| format!("hostname {name} && systemctl restart docker");
-    let words = "have the same host name";
-    let expected = Expected { cause: "duplicate-hostname", hosts: &[1, 2], broken: &with(2), words, ..NOTHING };
-    fault(lab, 2, &called(&lab.host(1)), &called(&lab.host(2)), &[], &expected);
-    eventually_well(lab);
+    let called = |name: &str| format!("hostname {name} && systemctl reset-failed docker; systemctl restart docker");
+    lab.sh(2, &called(&lab.host(1)));
+    sooner_or_later(lab, &lab.first_hosts(3), "duplicate-hostname", &[1, 2], "have the same host name");
+    lab.sh(2, &called(&lab.host(2)));
+    all_engines_anew(lab);
 
-    docker(&["kill", &lab.host(3)]);
+    // Not cut off in the midst of its gossip: that its last container went would reach the others or not.
+    docker(&["stop", &lab.host(3)]);
     let expected =
         Expected { cause: "host-unreachable", hosts: &[3], broken: &with(3), words: "cannot be asked", ..NOTHING };
     assert_said(lab, &[], &expected);
+    docker(&["start", &lab.host(3)]);
+    eventually_well(lab);
 
     // Last: the others remember what it said, and have to be started again as well.
     lab.sh(2, r#"sed -i 's/"cluster-advertise": "[^"]*"/"cluster-advertise": "docker0:2376"/' /etc/docker/daemon.json && systemctl restart docker"#);
     let words = "of its interface docker0, and the others reach it at";
-    let expected = Expected { cause: "wrong-advertise", hosts: &[2], broken: &[(1, 2), (2, 1)], words, ..NOTHING };
-    said_of(lab, &lab.first_hosts(2), &[], &expected);
+    sooner_or_later(lab, &lab.first_hosts(3), "wrong-advertise", &[2], words);
+}
+
+/// A fault that stops packets as soon as the engines have noticed it, which takes them some time: whether pairs fail already is left open,
+/// why they do or will is not. What its engine tells the others may mislead them about each other, too.
+fn sooner_or_later(lab: &Lab, file: &Path, cause: &str, hosts: &[usize], words: &str) {
+    let document = lab.run_with(file, &["verify", "--deep", "--output", "json"]).expect(4).json();
+    let verdicts = document["verdicts"].as_array().unwrap();
+    assert_eq!(verdicts[0]["cause"], cause, "{document:#}");
+    let hosts: Vec<String> = hosts.iter().map(|host| lab.host(*host)).collect();
+    assert_eq!(verdicts[0]["hosts"], serde_json::to_value(&hosts).unwrap(), "{document:#}");
+    assert!(verdicts[0]["what"].as_str().unwrap().contains(words), "{document:#}");
+    assert!(verdicts[1..].iter().all(|verdict| verdict["cause"] == "neighbours"), "{document:#}");
 }
 
 /// UDP 4789, which is what stops most overlays: in the text, the files, and for one who watches.

@@ -102,6 +102,31 @@ fn engines_with_containers_restart_one_after_the_other() {
 }
 
 #[test]
+fn engines_of_an_overlay_start_one_after_the_other() {
+    let plan = plan_for(&three("11"), "");
+    let of = |host: &str, words: &str| {
+        plan.steps.iter().find(|step| step.host.as_str() == host && step.why.contains(words)).unwrap()
+    };
+    for (before, host) in [("a", "b"), ("b", "c")] {
+        let follows = &of(host, "set cluster-store").follows;
+        assert_eq!(follows, &[of(before, "wait until the engine gossips").id], "whatever became of the one before");
+    }
+}
+
+#[test]
+fn a_stopped_engine_with_the_right_options_starts_once() {
+    let mut host = debian("12", "a", 11);
+    host.up = false;
+    host.daemon_json =
+        Some(r#"{"cluster-store": "etcd://10.0.0.5:2379/docker", "cluster-advertise": "10.0.0.11:2376"}"#);
+    let plan = plan_for(&[host], "store: {url: 'etcd://10.0.0.5:2379/docker'}\n");
+    let starts =
+        |step: &&docker_cluster::plan::Step| matches!(step.action, Action::Service { unit: "docker.service", .. });
+    assert_eq!(plan.steps.iter().filter(starts).count(), 1, "{}", shown(&plan));
+    assert!(plan.steps.iter().any(|step| step.why == "wait until the engine answers with them"), "{}", shown(&plan));
+}
+
+#[test]
 fn restart_parallel_allows_more_at_a_time() {
     let mut hosts = three("11");
     for host in &mut hosts {

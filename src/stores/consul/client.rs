@@ -81,7 +81,7 @@ pub async fn call(host: &Arc<Connection>, slots: &Slots, call: &ConsulCall) -> R
             .await
         }
         ConsulCall::Backup { file } => {
-            let snapshot = api.snapshot().await?;
+            let snapshot = api.snapshot_of_a_leader().await?;
             save(file, &snapshot)
                 .map_err(|error| ConsulError::File(format!("cannot write {}: {error}", file.display())))
         }
@@ -112,10 +112,10 @@ impl Api {
         let (cert, key) = slots.bundle()?.issue("docker-cluster", &["docker-cluster".to_owned()], &[], 1)?;
         let transport = |error: reqwest::Error| ConsulError::Transport(error.to_string());
         let identity = Identity::from_pem(format!("{cert}{}", key.expose()).as_bytes()).map_err(transport)?;
-        let ca = Certificate::from_pem(slots.get(Slot::StoreCa)?.expose().as_bytes()).map_err(transport)?;
+        let trusted = Certificate::from_pem_bundle(slots.get(Slot::StoreCa)?.expose().as_bytes()).map_err(transport)?;
         let client = Client::builder()
             .unix_socket(socket)
-            .tls_certs_only([ca])
+            .tls_certs_only(trusted)
             .identity(identity)
             .timeout(REQUEST_TIMEOUT)
             .no_proxy()
@@ -145,6 +145,19 @@ impl Api {
     }
 
     /// Everything in the store, as Consul packs it: a compressed archive with its own checksums.
+    /// Asks again while the servers change their leader, in which a stream between them breaks off.
+    async fn snapshot_of_a_leader(&self) -> Result<Vec<u8>, ConsulError> {
+        let end = Instant::now() + LEADER_DEADLINE;
+        loop {
+            match self.snapshot().await {
+                Err(ConsulError::Refused { status, .. }) if status >= 500 && Instant::now() < end => {
+                    tokio::time::sleep(POLL).await;
+                }
+                answer => return answer,
+            }
+        }
+    }
+
     async fn snapshot(&self) -> Result<Vec<u8>, ConsulError> {
         let transport = |error: reqwest::Error| ConsulError::Transport(chain(&error));
         let request = self

@@ -4,7 +4,9 @@
 //! between agents is mutual TLS under a CA of the cluster's own, gossip is encrypted, and access is denied by default: the
 //! agents carry a token as their default that can only do what the engine needs, so the engine itself needs none.
 
+mod certificates;
 mod client;
+pub mod rotation;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -12,11 +14,11 @@ use std::path::Path;
 
 use minijinja::{Environment, UndefinedBehavior, context};
 use serde_json::{Value, json};
-use x509_parser::extensions::GeneralName;
 
 use super::Endpoint;
 use crate::apply::SECRETS_PATH;
-use crate::engines::INSTALL_TIMEOUT;
+use crate::engines::{self, INSTALL_TIMEOUT};
+use crate::fabrics::overlay;
 use crate::facts::Facts;
 use crate::inventory::{FabricKind, HostName, Members, ProgramSource, quorum_size};
 use crate::plan::{
@@ -25,14 +27,20 @@ use crate::plan::{
 };
 use crate::platform::{PackageManager, Release};
 use crate::record::sha256_hex;
-use crate::secrets::{CA_DAYS, CERTIFICATE_DAYS};
 
+use certificates::{ENGINE_CERT, ENGINE_KEY, certificates};
+
+pub use certificates::expiry;
 pub use client::{ConsulError, call};
 
 /// The unit.
 pub const UNIT: &str = "docker-cluster-consul.service";
-/// The unit that starts containers again which lost the race with the store at boot.
+/// The unit of a script that starts containers again which lost the race with the store at boot, and keeps the engines' watches of the
+/// store alive.
 pub const RECONCILE_UNIT: &str = "docker-cluster-reconcile.service";
+
+/// Its script.
+const RECONCILE: &str = "/usr/local/lib/docker-cluster/reconcile";
 /// The system user.
 pub const USER: &str = "docker-cluster-store";
 /// Its data.
@@ -43,11 +51,6 @@ const FOLDER: &str = "/etc/docker-cluster/consul";
 pub const PUSHED: &str = "/usr/local/lib/docker-cluster/consul";
 /// `consul` with the environment that reaches the local agent.
 pub const STORE_COMMAND: &str = "/usr/local/lib/docker-cluster/store";
-/// The certificate that the engine shows to its own agent, and the key. It is one of its own because an engine reads it only when it
-/// starts: it lives as long as the CA, so that no engine restarts for a certificate, and is good for asking only.
-const ENGINE_CERT: &str = "engine.pem";
-/// See [`ENGINE_CERT`].
-const ENGINE_KEY: &str = "engine-key.pem";
 /// Port of the agents' HTTPS API, on loopback only. Consul's own choice for HTTPS.
 pub const HTTPS_PORT: u16 = 8501;
 /// Port of the servers' RPC.
@@ -216,7 +219,15 @@ pub fn problems(world: &World<'_>) -> Vec<Problem> {
         let names: Vec<&str> = bundles.values().map(|host| host.as_str()).collect();
         problems.push(Problem::of_all(
             format!("{} hold different secrets of the store in {SECRETS_PATH}", names.join(" and ")),
-            "they were in different clusters; keep the file on the hosts whose store is the right one and remove it on the others",
+            "if a `store rotate-ca` was interrupted, run it again; else they were in different clusters: keep the file on the hosts whose store is the right one and remove it on the others",
+        ));
+    }
+    let rotating = rotation::under_way(world);
+    if !rotating.is_empty() {
+        let names: Vec<&str> = rotating.iter().map(|name| name.as_str()).collect();
+        problems.push(Problem::of_all(
+            format!("the store is getting a new CA: {} still trust two", names.join(", ")),
+            "end what was begun with `docker-cluster store rotate-ca`",
         ));
     }
     let has_store = world.hosts.iter().any(|host| host.facts.store.config.is_some());
@@ -361,11 +372,11 @@ fn secrets_config(world: &World<'_>, host: &HostWorld<'_>, servers: &Servers) ->
     Content(pieces)
 }
 
-fn render(template: &str, program: &str, network: &str) -> String {
+fn render(template: &str, program: &str, network: &str, server: bool) -> String {
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
-    let values = context! { consul => program, folder => FOLDER, user => USER, store => STORE_COMMAND, port => HTTPS_PORT, network => network };
+    let values = context! { consul => program, folder => FOLDER, user => USER, store => STORE_COMMAND, port => HTTPS_PORT, network => network, server => server };
     // The templates are our own and tested: what they use is defined right here.
     environment.render_str(template, values).unwrap_or_default() + "\n"
 }
@@ -382,6 +393,11 @@ struct Wanted {
 }
 
 impl Wanted {
+    fn put(self) -> Action {
+        let Self { path, mode, owner, content, .. } = self;
+        Action::PutFile(PutFile { path, mode, owner, content, before: None })
+    }
+
     /// `bundle` is the checksum of the store's present secrets.
     fn is_there(&self, facts: &Facts, bundle: Option<&str>) -> bool {
         let Some(file) = facts.files.get(&self.path) else {
@@ -421,9 +437,10 @@ fn wanted_files(world: &World<'_>, host: &HostWorld<'_>, servers: &Servers) -> V
         restarts,
     };
     let config = serde_json::to_string_pretty(&agent_config(world, host, servers)).unwrap_or_default() + "\n";
-    let role = if servers.hosts.contains(host.name()) { "server" } else { "client agent" };
+    let server = servers.hosts.contains(host.name());
+    let role = if server { "server" } else { "client agent" };
     let mut files = Vec::new();
-    if servers.hosts.contains(host.name()) {
+    if server {
         files.push(file(
             SECRETS_PATH,
             "0600",
@@ -462,7 +479,7 @@ fn wanted_files(world: &World<'_>, host: &HostWorld<'_>, servers: &Servers) -> V
             STORE_COMMAND,
             "0755",
             &root,
-            Content::text(render(include_str!("../../../templates/consul/store.sh"), program, network)),
+            Content::text(render(include_str!("../../../templates/consul/store.sh"), program, network, server)),
             "put the store's command in place",
             false,
         ),
@@ -470,23 +487,28 @@ fn wanted_files(world: &World<'_>, host: &HostWorld<'_>, servers: &Servers) -> V
             &format!("/etc/systemd/system/{UNIT}"),
             "0644",
             &root,
-            Content::text(render(include_str!("../../../templates/consul/consul.service"), program, network)),
+            Content::text(render(include_str!("../../../templates/consul/consul.service"), program, network, server)),
             "put Consul's unit in place, ordered before the engine",
             true,
         ),
         file(
-            "/usr/local/lib/docker-cluster/reconcile",
+            RECONCILE,
             "0755",
             &root,
-            Content::text(render(include_str!("../../../templates/consul/reconcile.sh"), program, network)),
-            "put the script in place that starts containers which lost the race with the store",
+            Content::text(render(include_str!("../../../templates/consul/reconcile.sh"), program, network, server)),
+            "put the script in place that mends what engines lose when the store changes its leader",
             false,
         ),
         file(
             &format!("/etc/systemd/system/{RECONCILE_UNIT}"),
             "0644",
             &root,
-            Content::text(render(include_str!("../../../templates/consul/reconcile.service"), program, network)),
+            Content::text(render(
+                include_str!("../../../templates/consul/reconcile.service"),
+                program,
+                network,
+                server,
+            )),
             "put the unit of that script in place",
             false,
         ),
@@ -499,101 +521,6 @@ fn program(world: &World<'_>, host: &HostWorld<'_>) -> &'static str {
         (ProgramSource::Package, "/usr/local/bin/consul") => "/usr/local/bin/consul",
         (ProgramSource::Package, _) => "/usr/bin/consul",
         _ => PUSHED,
-    }
-}
-
-/// A certificate that a host needs.
-struct Certificate {
-    /// Whose it is, for sentences.
-    of: &'static str,
-    days: i64,
-    common_name: String,
-    dns_names: Vec<String>,
-    addresses: Vec<IpAddr>,
-    /// Names of the files.
-    cert: &'static str,
-    key: &'static str,
-    owner: String,
-}
-
-fn certificates(host: &HostWorld<'_>, servers: &Servers) -> [Certificate; 2] {
-    let (dns_names, addresses) = subject(host, servers);
-    [
-        Certificate {
-            of: "agent",
-            days: CERTIFICATE_DAYS,
-            common_name: host.name().to_string(),
-            dns_names,
-            addresses,
-            cert: "agent.pem",
-            key: "agent-key.pem",
-            owner: format!("root:{USER}"),
-        },
-        Certificate {
-            of: "engine",
-            days: CA_DAYS,
-            common_name: format!("engine of {}", host.name()),
-            dns_names: vec!["engine".to_owned()],
-            addresses: Vec::new(),
-            cert: ENGINE_CERT,
-            key: ENGINE_KEY,
-            owner: "root:root".to_owned(),
-        },
-    ]
-}
-
-/// When a certificate in PEM ends, in seconds since 1970.
-#[must_use]
-pub fn expiry(pem: &str) -> Option<i64> {
-    let (_, pem) = x509_parser::pem::parse_x509_pem(pem.as_bytes()).ok()?;
-    Some(pem.parse_x509().ok()?.validity().not_after.timestamp())
-}
-
-impl Certificate {
-    /// Whether it must be issued: there is none, it is of another CA or for other names, or less than a third of its life is left. The
-    /// host's own clock decides, so that the plan needs none.
-    fn is_due(&self, host: &HostWorld<'_>) -> Option<String> {
-        let store = &host.facts.store;
-        let present = if self.cert == ENGINE_CERT { &store.engine_cert } else { &store.agent_cert };
-        let of = self.of;
-        let parse = |pem: &str| x509_parser::pem::parse_x509_pem(pem.as_bytes()).ok().map(|(_, pem)| pem);
-        let (Some(cert), Some(ca)) = (parse(present), parse(&store.ca_cert)) else {
-            return Some(format!("issue a certificate for its {of}"));
-        };
-        let (Ok(cert), Ok(ca)) = (cert.parse_x509(), ca.parse_x509()) else {
-            return Some(format!("issue a readable certificate for its {of}"));
-        };
-        if cert.verify_signature(Some(ca.public_key())).is_err() {
-            return Some(format!("issue a certificate of the present CA for its {of}"));
-        }
-        let alternative = cert.subject_alternative_name().ok().flatten();
-        let names = || alternative.iter().flat_map(|names| &names.value.general_names);
-        let has_name =
-            |wanted: &String| names().any(|name| matches!(name, GeneralName::DNSName(found) if found == wanted));
-        let octets = |ip: &IpAddr| match ip {
-            IpAddr::V4(ip) => ip.octets().to_vec(),
-            IpAddr::V6(ip) => ip.octets().to_vec(),
-        };
-        let has_address =
-            |ip: &IpAddr| names().any(|name| matches!(name, GeneralName::IPAddress(found) if *found == octets(ip)));
-        if !self.dns_names.iter().all(has_name) || !self.addresses.iter().all(has_address) {
-            return Some(format!("issue a certificate with the present names for its {of}"));
-        }
-        let validity = cert.validity();
-        let left = validity.not_after.timestamp() - host.facts.clock;
-        // Of the life that it was given: one of another length is not renewed every day.
-        let third = (validity.not_after.timestamp() - validity.not_before.timestamp()) / 3;
-        (left < third).then(|| format!("renew the certificate of its {of}, which expires in {} days", left / 86_400))
-    }
-
-    fn paths(&self) -> [String; 2] {
-        [format!("{FOLDER}/{}", self.cert), format!("{FOLDER}/{}", self.key)]
-    }
-
-    fn issue(self) -> Action {
-        let [cert_path, key_path] = self.paths();
-        let Self { days, common_name, dns_names, addresses, owner, .. } = self;
-        Action::IssueCertificate { days, common_name, dns_names, addresses, cert_path, key_path, owner }
     }
 }
 
@@ -781,8 +708,7 @@ fn host_steps(world: &World<'_>, host: &HostWorld<'_>, given: &Given<'_>, steps:
             after.extend(secrets);
         }
         written.push(file.path.clone());
-        let put = PutFile { path: file.path, mode: file.mode, owner: file.owner, content: file.content, before: None };
-        steps.add_after(name, Stage::Store, file.why, Action::PutFile(put), after);
+        steps.add_after(name, Stage::Store, file.why.clone(), file.put(), after);
     }
     for certificate in certificates(host, servers) {
         if let Some(why) = certificate.is_due(host) {
@@ -798,6 +724,13 @@ fn host_steps(world: &World<'_>, host: &HostWorld<'_>, given: &Given<'_>, steps:
     if unit.is_none_or(|unit| unit.file_state != "enabled") {
         let argv = ["systemctl", "enable", UNIT, RECONCILE_UNIT];
         run(steps, name, "start Consul and its helper at every boot", &argv, 60, Vec::new());
+    }
+    // The helper starts with the engine; where that goes on as it is, the helper needs a start of its own.
+    let helped = engines::is_running(host.facts) && overlay::uses_store(host);
+    let lacks = servers.hosts.contains(name) && !host.facts.is_active(RECONCILE_UNIT);
+    if active && helped && (lacks || written.iter().any(|path| path == RECONCILE)) {
+        let action = Action::Service { verb: "restart", unit: RECONCILE_UNIT, timeout: START_TIMEOUT };
+        steps.add(name, Stage::Store, "start the helper that keeps the engines' watches of the store alive", action);
     }
     let service = |verb| Action::Service { verb, unit: UNIT, timeout: START_TIMEOUT };
     if !active {
@@ -839,16 +772,6 @@ fn ready() -> Action {
     }
 }
 
-/// Names and addresses of an agent's certificate. Servers prove by `server.dc1.consul` that they are some
-/// (`verify_server_hostname`).
-fn subject(host: &HostWorld<'_>, servers: &Servers) -> (Vec<String>, Vec<IpAddr>) {
-    let mut names = vec!["localhost".to_owned()];
-    if servers.hosts.contains(host.name()) {
-        names.push("server.dc1.consul".to_owned());
-    }
-    (names, vec![IpAddr::from([127, 0, 0, 1]), host.private])
-}
-
 /// Gets the program and the user onto a host. Returns whether the program changed.
 fn install(world: &World<'_>, host: &HostWorld<'_>, steps: &mut Steps) -> bool {
     let name = host.name();
@@ -880,8 +803,9 @@ fn install(world: &World<'_>, host: &HostWorld<'_>, steps: &mut Steps) -> bool {
             let is_there =
                 record.is_some_and(|record| record.source == *sha256 && record.sha256 == host.facts.store.sha256);
             if !is_there {
-                let action =
-                    Action::PushProgram { source: source.clone(), sha256: sha256.clone(), path: PUSHED.to_owned() };
+                let address = (world.hosts.len() > 1).then_some(host.private);
+                let (sha256, path) = (sha256.clone(), PUSHED.to_owned());
+                let action = Action::PushProgram { source: source.clone(), sha256, path, address };
                 steps.add(name, Stage::Store, format!("push Consul from {source}"), action);
                 changed = true;
             }

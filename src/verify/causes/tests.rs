@@ -351,6 +351,8 @@ fn endpoints_that_no_host_has_are_stale() {
     let container = "7".repeat(CONTAINER_ID);
     b(&mut known).checks.get_mut("endpoint").unwrap().push(format!("{container} id-gone db"));
     assert_eq!(stale_endpoints(&known), stale);
+    // That one must let go of it: it would tell the others again.
+    assert!(stale_finding(&known, &stale).unwrap().fix.contains("ssh b --"));
     b(&mut known).checks.insert("container".into(), vec![container]);
     assert!(stale_endpoints(&known).is_empty());
 }
