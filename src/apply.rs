@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt};
 use tokio::sync::{Mutex, MutexGuard, watch};
+use tracing::debug;
 
 use crate::engine_api::{ApiError, EngineApi};
 use crate::event::{Event, Events};
@@ -182,6 +183,15 @@ pub fn who() -> String {
     format!("{user}@{}", if machine.trim().is_empty() { "somewhere" } else { machine.trim() })
 }
 
+/// What fails over a connection that is no more fails in as many words as there are ways over it: then it is the connection.
+async fn explained(error: StepError, step: &Step, connection: &Connection) -> StepError {
+    if matches!(error, StepError::Host(HostError::Disconnected { .. })) || connection.is_alive().await {
+        return error;
+    }
+    debug!(host = %step.host, %error, "the connection is no more");
+    HostError::Disconnected { command: step.why.clone() }.into()
+}
+
 impl Run<'_> {
     async fn host(&self, name: &HostName, connection: Option<&Arc<Connection>>) -> Outcome {
         let steps: Vec<&Step> = self.plan.steps_of(name).collect();
@@ -239,6 +249,7 @@ impl Run<'_> {
                 Ok(())
             }
             Err(error) => {
+                let error = explained(error, step, connection).await;
                 let hint = error.hint();
                 let mut error = error.to_string();
                 if let Some(undo) = &step.undo {

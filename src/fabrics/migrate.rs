@@ -64,7 +64,8 @@ pub struct ContainerRecord {
 pub struct Attachment {
     /// The network.
     pub network: String,
-    /// Its address there; it keeps it.
+    /// The address there that was given to it, which it keeps. One that the engine chose, the engine chooses again: asked for by name
+    /// it would be bound to it from then on, and whoever gets it meanwhile would keep the container from starting.
     pub address: Option<String>,
     /// Its other names there.
     pub aliases: Vec<String>,
@@ -228,8 +229,7 @@ fn attachment(container: &Container, network: &str) -> Option<Attachment> {
     let aliases = endpoint.get("Aliases").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
     Some(Attachment {
         network: network.to_owned(),
-        // A stopped container has no address; one that was given to it is in its configuration.
-        address: text("/IPAddress").or_else(|| text("/IPAMConfig/IPv4Address")),
+        address: text("/IPAMConfig/IPv4Address"),
         // The engine adds the short id by itself.
         aliases: aliases.filter(|alias| !is_short_id(alias)).map(str::to_owned).collect(),
     })
@@ -265,7 +265,7 @@ fn forward(world: &World<'_>, upgrade: bool, steps: &mut Steps, notes: &mut Vec<
         stop_store(host, steps, &restarted);
     }
     // From here on it is swarm mode as anywhere: join, roles, labels, the network of the inventory.
-    let known = swarm::form(world, steps, notes);
+    swarm::form(world, steps, notes);
     if let Some(lead) = swarm::lead(world) {
         other_networks(world, steps, &lead);
         let created = steps.last_of(&lead);
@@ -274,8 +274,9 @@ fn forward(world: &World<'_>, upgrade: bool, steps: &mut Steps, notes: &mut Vec<
             start_stranded(world, host, &lead, steps);
         }
     }
-    // Last: a container that comes back gets the address that it had.
-    keeper::keep(world, steps, &known, |host| !overlay::uses_store(host));
+    // Last, on all hosts: no keeper takes the address of a container that comes back.
+    let attached = steps.last_of_each();
+    keeper::keep(world, steps, &attached, |host| !overlay::uses_store(host));
 }
 
 fn explain(world: &World<'_>, notes: &mut Vec<String>) {
@@ -539,7 +540,8 @@ fn back(world: &World<'_>, steps: &mut Steps, notes: &mut Vec<String>) {
         let record = record_of(host);
         attach(host, &record, swarm::is_member(host), steps, None);
     }
-    keeper::keep(world, steps, &[], |host| !swarm::is_member(host));
+    let attached = steps.last_of_each();
+    keeper::keep(world, steps, &attached, |host| !swarm::is_member(host));
     for host in world.hosts.iter().filter(|host| host.facts.migration.is_some()) {
         run(steps, host.name(), "remove the record of the migration", &["rm", "-f", RECORD], CONTAINER_TIMEOUT);
     }

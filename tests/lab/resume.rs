@@ -93,6 +93,16 @@ enum Fault {
     PowerOff,
 }
 
+/// Cuts the connections of a run: kills the ssh masters whose sockets are in its folder. `docker-cluster disconnect` would not do, since
+/// a master that is asked to end lets the sessions end that it has.
+fn cut(runtime: &std::path::Path) {
+    let sockets = format!("ssh .*-S {}/", runtime.display());
+    let found = Command::new("pgrep").args(["-f", &sockets]).output().unwrap();
+    let masters: Vec<String> = String::from_utf8(found.stdout).unwrap().lines().map(str::to_owned).collect();
+    assert_eq!(masters.len(), 1, "one host has one connection: {masters:?}");
+    assert!(Command::new("kill").arg("-9").args(&masters).status().unwrap().success());
+}
+
 /// Walks all boundaries: every run does one step, and meets the fault before the next.
 fn walk(name: &str, fault: &Fault) {
     let lab = Lab::up(name, &["--hosts", "1", "--os", "debian-11"]);
@@ -123,18 +133,13 @@ fn walk(name: &str, fault: &Fault) {
         match fault {
             Fault::Kill => run.kill(),
             Fault::Disconnect => {
-                let closed = Command::new(env!("CARGO_BIN_EXE_docker-cluster"))
-                    .arg("disconnect")
-                    .env("XDG_RUNTIME_DIR", runtime.path())
-                    .status();
-                assert!(closed.unwrap().success());
+                cut(runtime.path());
                 run.go_on();
                 let (code, said) = run.end();
                 assert_eq!(code, 1, "{said}");
-                assert!(
-                    said.contains("the connection was lost") || said.contains("goes on where this one stopped"),
-                    "{said}"
-                );
+                // The step that met the cut fails by it; one that needs no host is done, and the end of the input stops the run.
+                let in_memory = IN_MEMORY.iter().any(|why| boundaries.last().unwrap().contains(why));
+                assert!(said.contains("the connection was lost") || in_memory, "{said}");
             }
             Fault::PowerOff => {
                 docker(&["kill", &lab.host(1)]);
