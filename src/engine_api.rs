@@ -16,20 +16,22 @@ use bollard::models::{
 use bollard::query_parameters::{
     CreateContainerOptionsBuilder, DeleteNodeOptionsBuilder, RemoveContainerOptionsBuilder, UpdateNodeOptionsBuilder,
 };
-use tokio::io::copy;
+use tokio::io::{AsyncReadExt, copy};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 use tracing::debug;
 
-use crate::host::{Command, Connection};
+use crate::host::{Command, Connection, MAX_OUTPUT};
 use crate::plan::{EngineCall, NodeUpdate, SwarmRole};
 use crate::secrets::Secret;
 
 /// Label of the container that keeps a network's sandbox alive; its value is the cluster.
 pub const KEEPER_LABEL: &str = "docker-cluster.keeper";
 
-/// How long one API call may take, in seconds. Loading an image over a slow line is the longest.
-const API_TIMEOUT: u64 = 600;
+/// How long a call may take, with all that it asks the engine. An attachment is tried again for [`ATTACH_DEADLINE`], and an engine
+/// on a busy host takes some seconds for each container. The client's own timeout ends with the first byte of an answer.
+const CALL_TIMEOUT: Duration = Duration::from_secs(180);
 
 /// How long a swarm's worker is tried that cannot attach to a network because its manager does not answer: the engine gives up on
 /// one try after 20 s, and finds another manager meanwhile if there is one.
@@ -50,12 +52,22 @@ pub fn waits_for_a_manager(words: &str) -> bool {
 /// How long a `dial-stdio` may live: as long as any run.
 const DIAL_LIFETIME: Duration = Duration::from_secs(4 * 3600);
 
+/// How long an engine may take to agree on a version of its API: it answers a ping.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Most bytes that an engine says on one connection. An honest answer to what is asked here has some kilobytes, and what a hostile host
+/// says is read into memory.
+const MAX_ANSWER: u64 = MAX_OUTPUT as u64;
+
 /// A call of the engine's API that failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ApiError {
     /// The engine refused or did not answer.
     #[error("the engine of the host says: {0}")]
     Engine(String),
+    /// It began an answer and did not end it, or never began one.
+    #[error("the engine of the host did not answer within {}", humantime::format_duration(*.0))]
+    Silent(Duration),
     /// The socket on this machine.
     #[error("cannot make the local socket for the engine's API: {0}")]
     Local(#[from] std::io::Error),
@@ -105,7 +117,7 @@ impl EngineApi {
             }
         });
         let text = socket.display().to_string();
-        let docker = Docker::connect_with_unix(&text, API_TIMEOUT, bollard::API_DEFAULT_VERSION);
+        let docker = Docker::connect_with_unix(&text, CALL_TIMEOUT.as_secs(), bollard::API_DEFAULT_VERSION);
         // From here on the bridge is ended when this is dropped, also on an error.
         let api = match docker {
             Ok(docker) => Self { docker, socket, bridge },
@@ -115,7 +127,7 @@ impl EngineApi {
                 return Err(error.into());
             }
         };
-        let docker = api.docker.clone().negotiate_version().await?;
+        let docker = in_time(OPEN_TIMEOUT, api.docker.clone().negotiate_version()).await??;
         Ok(Self::with_client(api, docker))
     }
 
@@ -126,6 +138,10 @@ impl EngineApi {
 
     /// Obeys a call of the plan.
     pub async fn call(&self, call: &EngineCall) -> Result<(), ApiError> {
+        in_time(CALL_TIMEOUT, self.obey(call)).await?
+    }
+
+    async fn obey(&self, call: &EngineCall) -> Result<(), ApiError> {
         match call {
             EngineCall::CreateNetwork { name, subnet, options, attachable, labels } => {
                 let request = NetworkCreateRequest {
@@ -243,7 +259,7 @@ impl EngineApi {
 
     /// The two join tokens of the swarm: manager's and worker's.
     pub async fn join_tokens(&self) -> Result<(Secret, Secret), ApiError> {
-        let swarm = self.docker.inspect_swarm().await?;
+        let swarm = in_time(CALL_TIMEOUT, self.docker.inspect_swarm()).await??;
         let tokens = swarm.join_tokens.unwrap_or_default();
         match (tokens.manager, tokens.worker) {
             (Some(manager), Some(worker)) => Ok((Secret::new(manager), Secret::new(worker))),
@@ -261,7 +277,7 @@ impl EngineApi {
             remote_addrs: Some(managers.to_vec()),
             join_token: Some(token.expose().to_owned()),
         };
-        match self.docker.join_swarm(request).await.map_err(ApiError::from) {
+        match in_time(CALL_TIMEOUT, self.docker.join_swarm(request)).await?.map_err(ApiError::from) {
             Err(ApiError::Engine(text)) if text.contains("Timeout was reached before node") => Ok(()),
             // Never let a refused token travel on in an error text.
             Err(ApiError::Engine(text)) => Err(ApiError::Engine(text.replace(token.expose(), "[token]"))),
@@ -299,6 +315,10 @@ impl EngineApi {
     }
 }
 
+async fn in_time<T>(limit: Duration, work: impl Future<Output = T>) -> Result<T, ApiError> {
+    timeout(limit, work).await.map_err(|_| ApiError::Silent(limit))
+}
+
 fn to_hash(map: &BTreeMap<String, String>) -> HashMap<String, String> {
     map.iter().map(|(key, value)| (key.clone(), value.clone())).collect()
 }
@@ -309,13 +329,14 @@ async fn bridge(host: Arc<Connection>, mut local: UnixStream) {
         Ok(remote) => remote,
         Err(error) => return debug!(host = %host.spec.address, %error, "no way to the engine"),
     };
-    if let (Some(mut stdin), Some(mut stdout)) = (remote.stdin(), remote.stdout()) {
+    if let (Some(mut stdin), Some(stdout)) = (remote.stdin(), remote.stdout()) {
         let (mut from_client, mut to_client) = local.split();
         // The first side that ends the connection ends it for the other too: of the streams of a session over SSH only dropping closes.
         // One that stayed open would be a session less for the rest of the run.
+        let mut said = stdout.take(MAX_ANSWER);
         tokio::select! {
             _ = copy(&mut from_client, &mut stdin) => {}
-            _ = copy(&mut stdout, &mut to_client) => {}
+            _ = copy(&mut said, &mut to_client) => {}
         }
     }
 }

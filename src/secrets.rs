@@ -23,6 +23,9 @@ pub const CA_DAYS: i64 = 3650;
 /// at twice a year never sees one expire.
 pub const CERTIFICATE_DAYS: i64 = 825;
 
+/// Length of a gossip key, in bytes: Consul takes 16, 24 or 32.
+const GOSSIP_BYTES: usize = 32;
+
 /// Certificates begin this long before now, in minutes: clocks of hosts may be a little behind.
 const BACKDATE_MINUTES: i64 = 5;
 
@@ -73,6 +76,9 @@ pub enum SecretsError {
     /// The bundle on the host is not what it should be.
     #[error("the store's secrets on the host cannot be read: {0}")]
     Bundle(#[from] serde_json::Error),
+    /// Something in the bundle is not of the kind that it should be. Whoever wrote it wants it to mean more.
+    #[error("the store's secrets on the host cannot be used: `{0}` is not what docker-cluster writes there")]
+    Strange(&'static str),
     /// No randomness.
     #[error("this machine gives no random numbers")]
     Random,
@@ -89,7 +95,7 @@ impl StoreBundle {
             ca_cert,
             ca_key,
             previous_ca: None,
-            gossip: base64::engine::general_purpose::STANDARD.encode(random::<32>()?),
+            gossip: base64::engine::general_purpose::STANDARD.encode(random::<GOSSIP_BYTES>()?),
             management_token: uuid::Uuid::new_v4().to_string(),
             agent_token: uuid::Uuid::new_v4().to_string(),
             engine_token: uuid::Uuid::new_v4().to_string(),
@@ -116,9 +122,30 @@ impl StoreBundle {
         format!("{}{}", self.ca_cert, self.previous_ca.as_deref().unwrap_or_default())
     }
 
-    /// Reads them as they are kept.
+    /// Reads them as they are kept. What is in them ends in files of other hosts: it may be nothing but what it is said to be.
     pub fn parse(json: &str) -> Result<Self, SecretsError> {
-        Ok(serde_json::from_str(json)?)
+        let bundle: Self = serde_json::from_str(json)?;
+        let tokens = [
+            (&bundle.management_token, "management_token"),
+            (&bundle.agent_token, "agent_token"),
+            (&bundle.engine_token, "engine_token"),
+        ];
+        for (token, name) in tokens {
+            if !uuid::Uuid::try_parse(token).is_ok_and(|uuid| uuid.to_string() == *token) {
+                return Err(SecretsError::Strange(name));
+            }
+        }
+        let gossip = base64::engine::general_purpose::STANDARD.decode(&bundle.gossip);
+        if !gossip.is_ok_and(|key| key.len() == GOSSIP_BYTES) {
+            return Err(SecretsError::Strange("gossip"));
+        }
+        let certificates = [(Some(&bundle.ca_cert), "ca_cert"), (bundle.previous_ca.as_ref(), "previous_ca")];
+        for (text, name) in certificates {
+            if text.is_some_and(|text| !is_one_certificate(text)) {
+                return Err(SecretsError::Strange(name));
+            }
+        }
+        Ok(bundle)
     }
 
     /// Issues a certificate for an agent; it serves and it asks, so it is good for both. Returns certificate and key in PEM.
@@ -140,6 +167,15 @@ impl StoreBundle {
         let cert = params.signed_by(&key, &issuer)?;
         Ok((cert.pem(), Secret::new(key.serialize_pem())))
     }
+}
+
+/// Whether a text is one certificate in PEM, and nothing else.
+fn is_one_certificate(text: &str) -> bool {
+    let blocks: Vec<_> = x509_parser::pem::Pem::iter_from_buffer(text.as_bytes()).collect();
+    let [Ok(block)] = &blocks[..] else { return false };
+    let is_bare = text.trim_start().starts_with("-----BEGIN CERTIFICATE-----")
+        && text.trim_end().ends_with("-----END CERTIFICATE-----");
+    is_bare && block.parse_x509().is_ok()
 }
 
 /// A CA: certificate and key, in PEM.
@@ -262,6 +298,28 @@ mod tests {
         slots.fill_store(bundle).unwrap();
         let shown = format!("{slots:?}");
         assert!(!shown.contains(&token) && shown.contains("[secret]"), "{shown}");
+    }
+
+    #[test]
+    fn secrets_of_another_kind_are_refused() {
+        let bundle = serde_json::to_value(StoreBundle::mint("c").unwrap().rotated("c").unwrap()).unwrap();
+        assert!(StoreBundle::parse(&bundle.to_string()).is_ok());
+        let ca = bundle["ca_cert"].as_str().unwrap();
+        for (key, value) in [
+            ("gossip", "KEY\", \"enable_local_script_checks\": true".to_owned()),
+            ("gossip", "c2hvcnQ=".to_owned()),
+            ("agent_token", "\"}}, \"checks\": []".to_owned()),
+            ("engine_token", "{00000000-0000-0000-0000-000000000000}".to_owned()),
+            ("ca_cert", format!("{ca}{ca}")),
+            ("ca_cert", format!("{ca}more")),
+            ("ca_cert", String::new()),
+            ("previous_ca", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n".to_owned()),
+        ] {
+            let mut strange = bundle.clone();
+            strange[key] = serde_json::json!(value);
+            let refused = StoreBundle::parse(&strange.to_string());
+            assert!(matches!(&refused, Err(SecretsError::Strange(name)) if *name == key), "{key} {value}: {refused:?}");
+        }
     }
 
     #[test]

@@ -167,6 +167,10 @@ fn ways_not_to_get_in_read_differently() {
     assert_eq!(document["hosts"][0]["state"], "unreachable");
     let ran = with_inventory(text, &["verify"]);
     assert_eq!(ran.code, 4);
+    // One host has no pair, and is not well for that.
+    let ran = with_inventory(text, &["--on", "closed", "verify"]);
+    assert_eq!(ran.code, 4, "{}", ran.out);
+    assert!(ran.out.contains("it cannot be asked: 127.0.0.1 refuses SSH connections"), "{}", ran.out);
 }
 
 /// The file of a snapshot and the file of the inventory are two: the one must not be taken for the other.

@@ -4,9 +4,10 @@ pub mod options;
 
 use std::collections::BTreeSet;
 
+use crate::fabrics::overlay;
 use crate::facts::{Facts, parse_engine_version};
 use crate::plan::daemon_json::flags_of;
-use crate::plan::{Action, Stage, Steps, World};
+use crate::plan::{Action, Stage, StepId, Steps, World};
 use crate::platform::{PackageManager, Release};
 
 /// The unit of the engine.
@@ -153,13 +154,23 @@ pub fn install_steps(world: &World<'_>, steps: &mut Steps) {
                     deadline: START_DEADLINE,
                 },
             );
-        } else if !is_running(host.facts) {
-            start(steps, host);
+        } else if !is_running(host.facts) && !overlay::uses_store(host) {
+            start(steps, host, Vec::new());
+            let action = Action::WaitFor {
+                what: "the engine answers".to_owned(),
+                argv: answers(),
+                expect: Vec::new(),
+                peers: Vec::new(),
+                deadline: START_DEADLINE,
+            };
+            steps.add(name, Stage::Engine, "wait until the engine answers", action);
         }
     }
 }
 
-fn start(steps: &mut Steps, host: &crate::plan::HostWorld<'_>) {
+/// Starts an engine that is stopped, now and at every boot. One that has a store already waits for its turn, like those that restart
+/// ([`options::steps`]).
+fn start(steps: &mut Steps, host: &crate::plan::HostWorld<'_>, after: Vec<StepId>) {
     if host.facts.unit(UNIT).is_none_or(|unit| unit.file_state != "enabled") {
         let argv = ["systemctl", "enable", UNIT].map(str::to_owned).to_vec();
         steps.add(
@@ -170,13 +181,5 @@ fn start(steps: &mut Steps, host: &crate::plan::HostWorld<'_>) {
         );
     }
     let action = Action::Service { verb: "start", unit: UNIT, timeout: RESTART_TIMEOUT };
-    steps.add(host.name(), Stage::Engine, "start the Docker engine, which is stopped", action);
-    let action = Action::WaitFor {
-        what: "the engine answers".to_owned(),
-        argv: answers(),
-        expect: Vec::new(),
-        peers: Vec::new(),
-        deadline: START_DEADLINE,
-    };
-    steps.add(host.name(), Stage::Engine, "wait until the engine answers", action);
+    steps.add_after(host.name(), Stage::Engine, "start the Docker engine, which is stopped", action, after);
 }

@@ -1,6 +1,7 @@
 //! Daemon options on the way into `daemon.json`: what conflicts, what changes, and the restarts that follow.
 
 use super::{RESTART_TIMEOUT, START_DEADLINE, UNIT, flags};
+use crate::fabrics::overlay;
 use crate::facts::Container;
 use crate::inventory::HostName;
 use crate::plan::daemon_json::{self, MergeError};
@@ -103,9 +104,17 @@ pub fn steps(world: &World<'_>, steps: &mut Steps, notes: &mut Vec<String>, targ
             settled: target.settled.clone(),
         };
         if text.is_none() && !super::is_running(host.facts) && !is_new(host) {
-            // It was stopped, and a step before this one starts it: with these very options.
-            shown.wait(steps, name);
-            shown.settle(steps, name);
+            // It is stopped, and starts with these very options: in a step before this one, unless engines look for each other.
+            let (after, first) = (turns.before(world, host), steps.next_id());
+            if overlay::uses_store(host) {
+                super::start(steps, host, after);
+            }
+            let answers = shown.wait(steps, name);
+            let settled = shown.settle(steps, name);
+            if overlay::uses_store(host) {
+                turns.begin(steps, first);
+                turns.took(host, &Restarted { settled, well: settled.unwrap_or(answers) });
+            }
             restarted.push(name.clone());
             continue;
         }

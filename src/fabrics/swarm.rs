@@ -403,14 +403,24 @@ fn network(world: &World<'_>, steps: &mut Steps, lead: &HostName) -> Option<Step
     Some(steps.add(lead, Stage::Network, format!("check that the swarm knows the network {name}"), action))
 }
 
-/// Nodes of the swarm that are down and on no host of the inventory. With a host that does not answer nobody is: it may be its node.
+/// Nodes of the swarm that are down and on no host of the inventory, by the word of everyone who lists nodes: one host that lies removes
+/// nobody. With a host that does not answer nobody is: it may be its node.
 fn gone(world: &World<'_>) -> Vec<Node> {
     if !world.unreached.is_empty() {
         return Vec::new();
     }
     let known = |node: &Node| world.hosts.iter().any(|host| host.facts.hostname == node.hostname);
-    let nodes = world.hosts.iter().map(|host| &host.facts.nodes).find(|nodes| !nodes.is_empty());
-    nodes.into_iter().flatten().filter(|node| node.state == "down" && !known(node)).cloned().collect()
+    let lists: Vec<&Vec<Node>> =
+        world.hosts.iter().map(|host| &host.facts.nodes).filter(|nodes| !nodes.is_empty()).collect();
+    let is_down = |nodes: &Vec<Node>, id: &str| nodes.iter().any(|node| node.id == id && node.state == "down");
+    let by_all = |node: &Node| lists.iter().all(|nodes| is_down(nodes, &node.id));
+    lists
+        .first()
+        .into_iter()
+        .flat_map(|nodes| nodes.iter())
+        .filter(|node| by_all(node) && !known(node))
+        .cloned()
+        .collect()
 }
 
 /// Takes nodes out of the swarm that left the inventory and are down.

@@ -40,6 +40,9 @@ const MASTER_CHECK_TIMEOUT: Duration = Duration::from_secs(2);
 /// On top of the connection timeout: authentication, which may ask an agent, a smart card or a directory service.
 const AUTHENTICATION_TIMEOUT: Duration = Duration::from_secs(20);
 
+/// How long the host may take to begin a command whose streams stay open: sshd says so as soon as it has forked.
+const STREAM_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// On top of a command's own deadline, which the remote `timeout` enforces: its `-k 5` and the way back.
 const DEADLINE_GRACE: Duration = Duration::from_secs(10);
 
@@ -466,23 +469,30 @@ impl Connection {
         // A host that never stops talking is left at once: nothing more is read, and its end of the line is closed.
         let ((), stdout, stderr) =
             tokio::try_join!(feed, read_bounded(stdout, command), read_bounded(stderr, command))?;
-        let status = child.wait().await.map_err(lost)?;
-        let status = match (status.code(), std::os::unix::process::ExitStatusExt::signal(&status)) {
-            (Some(code), _) => code,
-            (None, Some(signal)) => 128 + signal,
-            (None, None) => {
-                return Err(HostError::Disconnected { command: command.display() });
-            }
+        let status = match child.wait().await {
+            Ok(status) => match (status.code(), std::os::unix::process::ExitStatusExt::signal(&status)) {
+                (Some(code), _) => code,
+                (None, Some(signal)) => 128 + signal,
+                (None, None) => return Err(HostError::Disconnected { command: command.display() }),
+            },
+            // What the crate makes of the status of a shell that did not find its command.
+            Err(openssh::Error::Remote(error)) if error.kind() == std::io::ErrorKind::NotFound => 127,
+            Err(error) => return Err(lost(error)),
         };
         Ok(Output { status, stdout, stderr })
     }
 
-    /// Starts a command whose streams stay open. The permit is not held: such commands (the lock, API streams) are few and
+    /// Starts a command whose streams stay open, within [`STREAM_TIMEOUT`]. The permit is not held: such commands (the lock, API streams) are few and
     /// live as long as the run, and are counted in [`SESSIONS_PER_HOST`].
     pub async fn stream(&self, command: &Command) -> Result<Stream, HostError> {
         let wire = command.wire()?;
-        let child = self.shell(&wire).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().await;
-        Ok(Stream { child: child.map_err(|_| HostError::Disconnected { command: command.display() })? })
+        let mut shell = self.shell(&wire);
+        let spawn = shell.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
+        match timeout(STREAM_TIMEOUT, spawn).await {
+            Ok(Ok(child)) => Ok(Stream { child }),
+            Ok(Err(_)) => Err(HostError::Disconnected { command: command.display() }),
+            Err(_) => Err(HostError::CommandTimedOut { command: command.display(), after: STREAM_TIMEOUT }),
+        }
     }
 
     /// Forwards a new private local socket to something on the host. The socket goes when the master goes.

@@ -126,6 +126,14 @@ fn private_address(spec: &HostSpec, facts: &Facts) -> Result<IpAddr, Problem> {
         if list.is_empty() { "none".to_owned() } else { list.join(", ") }
     };
     match &spec.private {
+        PrivateAddress::Ip(ip) if ip.is_ipv6() => Err(Problem::on(
+            &spec.name,
+            format!(
+                "the private address {ip} is one of IPv6, over which engines build no overlay here; it has {}",
+                addresses()
+            ),
+            "give an IPv4 address, or an interface that has one, as `private:` in the inventory",
+        )),
         PrivateAddress::Ip(ip) if facts.interface_with(*ip).is_some() => Ok(*ip),
         PrivateAddress::Ip(ip) => Err(Problem::on(
             &spec.name,
@@ -147,7 +155,7 @@ fn private_address(spec: &HostSpec, facts: &Facts) -> Result<IpAddr, Problem> {
                 .address
                 .parse::<IpAddr>()
                 .ok()
-                .filter(|ip| !ip.is_loopback() && facts.interface_with(*ip).is_some());
+                .filter(|ip| ip.is_ipv4() && !ip.is_loopback() && facts.interface_with(*ip).is_some());
             let own = || facts.default_interface().and_then(|interface| facts.ipv4_of(interface)).map(IpAddr::V4);
             typed.or_else(own).ok_or_else(|| {
                 Problem::on(

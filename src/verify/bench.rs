@@ -134,8 +134,8 @@ pub(super) async fn measure(
 }
 
 async fn serve(host: &Connection, probe: &Probe, underlay: IpAddr) -> Result<Server, String> {
-    let underlay = underlay.to_string();
-    let argv = ["sh", "-c", SERVE, "bench", PROGRAM, &probe.container, &underlay, &probe.address];
+    let (underlay, address) = (underlay.to_string(), probe.address.to_string());
+    let argv = ["sh", "-c", SERVE, "bench", PROGRAM, &probe.container, &underlay, &address];
     let mut stream =
         host.stream(&Command::new(argv).timeout(SERVER_TIMEOUT)).await.map_err(|error| error.to_string())?;
     let (Some(input), Some(output)) = (stream.stdin(), stream.stdout()) else {
@@ -173,7 +173,7 @@ async fn ask(
     underlay: IpAddr,
     direction: &Direction,
 ) -> Measurement {
-    let words = [ROUNDS.to_string(), target.address.clone(), server.fabric.to_string(), underlay.to_string()];
+    let words = [ROUNDS.to_string(), target.address.to_string(), server.fabric.to_string(), underlay.to_string()];
     let mut argv: Vec<String> = ["sh", "-c", ASK, "bench", PROGRAM, &own.container].map(str::to_owned).to_vec();
     argv.extend(words);
     argv.push(server.underlay.to_string());

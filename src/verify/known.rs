@@ -43,6 +43,16 @@ pub enum Ill {
     NoProbe(String),
 }
 
+impl Ill {
+    /// What was said about it.
+    #[must_use]
+    pub fn words(&self) -> &str {
+        match self {
+            Self::Unreached(words) | Self::NoProbe(words) => words,
+        }
+    }
+}
+
 /// The store as a host sees it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct StoreView {

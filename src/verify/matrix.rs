@@ -256,14 +256,17 @@ impl Matrix {
         self.states = known.hosts.iter().map(|(name, view)| (name.clone(), view.to_json())).collect();
         self.layers = known.links.iter().map(|((from, to), link)| link.to_json(from, to)).collect();
         let mut verdicts: Vec<Verdict> = Vec::new();
+        let place = |verdicts: &mut Vec<Verdict>, cause: &'static str, finding: &Finding| {
+            let same = |verdict: &Verdict| verdict.cause == cause && verdict.what == finding.what;
+            verdicts.iter().position(same).unwrap_or_else(|| {
+                verdicts.push(Verdict::new(cause, finding));
+                verdicts.len() - 1
+            })
+        };
         for pair in self.pairs.iter_mut().filter(|pair| all || !pair.ok) {
             let case = Case { from: &pair.from, to: &pair.to, failure: pair.failure.as_ref(), known };
             let Some((cause, finding)) = explain(&case) else { continue };
-            let same = |verdict: &Verdict| verdict.cause == cause.id && verdict.what == finding.what;
-            let at = verdicts.iter().position(same).unwrap_or_else(|| {
-                verdicts.push(Verdict::new(cause.id, &finding));
-                verdicts.len() - 1
-            });
+            let at = place(&mut verdicts, cause.id, &finding);
             if !pair.ok {
                 pair.cause = Some(match &finding.about {
                     About::Hosts(hosts) => {
@@ -274,6 +277,15 @@ impl Matrix {
                 });
             }
             verdicts[at].pairs.push(Direction { from: pair.from.clone(), to: pair.to.clone() });
+            verdicts[at].add(finding);
+        }
+        // A host that is alone is in no pair, and well only if it could have been in one.
+        for host in self.hosts.iter().filter(|_| self.pairs.is_empty()) {
+            let Some(ill) = known.hosts.get(host).and_then(|view| view.ill.as_ref()) else { continue };
+            let failure = Failure::unasked(host, ill.words());
+            let case = Case { from: host, to: host, failure: Some(&failure), known };
+            let Some((cause, finding)) = explain(&case) else { continue };
+            let at = place(&mut verdicts, cause.id, &finding);
             verdicts[at].add(finding);
         }
         verdicts.sort_by_key(|verdict| std::cmp::Reverse(verdict.pairs.len()));

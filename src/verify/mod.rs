@@ -12,7 +12,7 @@ mod matrix;
 mod runs;
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt as _;
@@ -40,8 +40,8 @@ pub const PROBE_LABEL: &str = "docker-cluster.probe";
 const START: &str = include_str!("../../templates/verify/probe-start.sh");
 const PROBE: &str = include_str!("../../templates/verify/probe.sh");
 
-/// How long a probe container lives at most, in seconds: well beyond the longest verification, and short enough that a
-/// killed run bothers nobody.
+/// How long a probe container lives at least, in seconds, on top of what its run is going to do: well beyond what starts and autopsies
+/// take, and short enough that a killed run bothers nobody.
 const PROBE_LIFETIME: u64 = 900;
 
 /// How long a host tries the others until a pair counts as broken, in seconds from its first question. Gossip spreads a new name in a
@@ -90,7 +90,7 @@ const NO_IMAGE: i32 = 3;
 struct Probe {
     container: String,
     nonce: String,
-    address: String,
+    address: Ipv4Addr,
     mac: String,
 }
 
@@ -127,11 +127,13 @@ pub async fn verify(
     let began = std::time::Instant::now();
     let mut reports = Reports::new();
     let run = Running::begin();
+    let lifetime = lifetime(hosts.len(), look.measure.len());
     let work = async {
-        let (probes, mut broken) = start_all(inventory, hosts, &run, events).await;
+        let (probes, mut broken) = start_all(inventory, hosts, &run, lifetime, events).await;
         let mut matrix = ask_all(inventory, hosts, unreached, &probes, &mut broken, events).await;
         let all = look.depth == Depth::Everything;
-        if all || !matrix.ok() {
+        // A host that could not take part is a reason to look, also where no pair is left that it could be part of.
+        if all || !matrix.ok() || !broken.is_empty() || !unreached.is_empty() {
             for host in hosts.keys() {
                 let why = "look at the layers below".to_owned();
                 events.emit(Event::StepStarted { host: host.clone(), why });
@@ -158,6 +160,20 @@ pub async fn verify(
     run.end();
     matrix.took = began.elapsed();
     (matrix, reports)
+}
+
+/// How long the probes of a run have to live: all hosts ask, in turns, and then directions are measured one after the other.
+fn lifetime(hosts: usize, measured: usize) -> Duration {
+    let turns = u32::try_from(hosts.div_ceil(HOSTS_AT_A_TIME)).unwrap_or(u32::MAX);
+    let measured = u32::try_from(measured).unwrap_or(u32::MAX);
+    let asking = ask_limit(hosts.saturating_sub(1)).saturating_mul(turns);
+    Duration::from_secs(PROBE_LIFETIME).saturating_add(asking).saturating_add(PAIR_TIME.saturating_mul(measured))
+}
+
+/// How long a host may take to ask that many others: if all of them are dead, one after the other.
+fn ask_limit(targets: usize) -> Duration {
+    let in_a_row = u64::try_from(targets.div_ceil(AT_A_TIME)).unwrap_or(u64::MAX);
+    Duration::from_secs(LEARN_DEADLINE.saturating_add(in_a_row.saturating_mul(PAIR_LEAST + LAST_ATTEMPT)))
 }
 
 /// What a look at the layers below starts from.
@@ -203,11 +219,12 @@ async fn start_all(
     inventory: &Inventory,
     hosts: &Hosts,
     run: &Running,
+    lifetime: Duration,
     events: &Events,
 ) -> (BTreeMap<HostName, Probe>, BTreeMap<HostName, Ill>) {
     let starts = hosts.iter().map(|(name, host)| async move {
         events.emit(Event::StepStarted { host: name.clone(), why: "start a probe container".to_owned() });
-        (name.clone(), start(inventory, name, host, run, events).await)
+        (name.clone(), start(inventory, name, host, run, lifetime, events).await)
     });
     let (mut probes, mut broken) = (BTreeMap::new(), BTreeMap::new());
     for (name, result) in on_each(starts).await {
@@ -228,12 +245,13 @@ async fn start(
     name: &HostName,
     host: &Connection,
     run: &Running,
+    lifetime: Duration,
     events: &Events,
 ) -> Result<Probe, String> {
     let container = container_name(&run.name, name);
     let nonce = uuid::Uuid::new_v4().simple().to_string();
     let image = &inventory.smoke.image;
-    let lifetime = PROBE_LIFETIME.to_string();
+    let lifetime = lifetime.as_secs().to_string();
     let mut args =
         vec![inventory.cluster.as_str(), inventory.network.name.as_str(), image, &container, &lifetime, &nonce];
     args.extend(run.dead.iter().map(String::as_str));
@@ -244,8 +262,9 @@ async fn start(
         match output.status {
             0 => {
                 let text = output.stdout_text();
-                let mut words = text.split_whitespace().map(str::to_owned);
-                let (address, mac) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+                let (address, mac) = where_it_is(&text).ok_or_else(|| {
+                    format!("its engine does not tell the address of a container on the network: {}", last_line(&text))
+                })?;
                 return Ok(Probe { container, nonce, address, mac });
             }
             NO_IMAGE => {
@@ -264,6 +283,15 @@ async fn start(
             }
         }
     }
+}
+
+/// Address and MAC address of a probe, by the word of its host: nothing but these, since all other hosts ask there.
+fn where_it_is(text: &str) -> Option<(Ipv4Addr, String)> {
+    let mut words = text.split_whitespace();
+    let address = words.next()?.parse().ok()?;
+    let mac = words.next()?;
+    let is_byte = |byte: &str| byte.len() == 2 && byte.bytes().all(|digit| digit.is_ascii_hexdigit());
+    (mac.split(':').count() == 6 && mac.split(':').all(is_byte)).then(|| (address, mac.to_owned()))
 }
 
 fn patience(words: &str) -> Duration {
@@ -301,9 +329,7 @@ async fn ask_all(
     for from in &members {
         for to in members.iter().filter(|to| *to != from) {
             let ill = |host: &HostName| {
-                let why = unreached.get(host).cloned().or_else(|| match broken.get(host)? {
-                    Ill::Unreached(error) | Ill::NoProbe(error) => Some(error.clone()),
-                });
+                let why = unreached.get(host).cloned().or_else(|| Some(broken.get(host)?.words().to_owned()));
                 why.map(|error| Failure::unasked(to, format!("{host}: {error}")))
             };
             let result = match (ill(from).or_else(|| ill(to)), answers.get(*from), probes.get(*to)) {
@@ -340,12 +366,9 @@ async fn ask(
     let workers = u64::try_from(AT_A_TIME.min(targets)).unwrap_or(1);
     argv.extend([PAIR_DEADLINE, LEARN_DEADLINE, PAIR_LEAST, workers].map(|number| number.to_string()));
     for (_, probe) in after.into_iter().chain(before) {
-        argv.extend([probe.container.clone(), probe.nonce.clone(), probe.address.clone()]);
+        argv.extend([probe.container.clone(), probe.nonce.clone(), probe.address.to_string()]);
     }
-    // If all are dead, one after the other.
-    let in_a_row = u64::try_from(targets.div_ceil(AT_A_TIME)).unwrap_or(u64::MAX);
-    let limit = Duration::from_secs(LEARN_DEADLINE + in_a_row.saturating_mul(PAIR_LEAST + LAST_ATTEMPT));
-    let text = host.check(&Command::new(argv).stdin(PROBE).timeout(limit)).await?;
+    let text = host.check(&Command::new(argv).stdin(PROBE).timeout(ask_limit(targets))).await?;
     Ok(text
         .lines()
         .filter_map(|line| line.split_once(' '))
@@ -369,4 +392,27 @@ async fn remove_all(hosts: &Hosts, run: &str, events: &Events) {
         }
     });
     on_each(removals).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_says_where_its_probe_is_and_nothing_else() {
+        let (address, mac) = where_it_is("10.90.0.4 02:42:0a:5a:00:04\n").unwrap();
+        assert_eq!((address, &*mac), (Ipv4Addr::new(10, 90, 0, 4), "02:42:0a:5a:00:04"));
+        let long = "x".repeat(1 << 20);
+        for strange in ["", "10.90.0.4", "169.254.169.254/x? 02:42:0a:5a:00:04", "10.90.0.4 .*", &long] {
+            assert_eq!(where_it_is(strange), None);
+        }
+    }
+
+    #[test]
+    fn probes_live_as_long_as_their_run() {
+        assert!(lifetime(2, 0) < Duration::from_secs(1000));
+        // All directions of twelve hosts, one after the other.
+        assert!(lifetime(12, 132) > PAIR_TIME * 132 + ask_limit(11));
+        assert!(lifetime(100, 0) > ask_limit(99) * 10);
+    }
 }

@@ -7,6 +7,8 @@ use IO::Socket::INET;
 
 # How long a connection may take, and a silence of the other side, in seconds: hosts of one cluster are near each other.
 my $patience = 5;
+# How long all of it may take, in seconds: 200 MB at 2 MB a second. What is slower than that comes no faster than over SSH.
+my $end = time + 100;
 my $chunk = 1 << 16;
 my ($address, $port, $bytes, $sha256, @command) = @ARGV;
 $ENV{TMPDIR} = '/var/tmp';
@@ -25,6 +27,7 @@ open my $file, '+>', undef or missing("no temporary file: $!");
 binmode $file;
 my ($have, $buffer) = (0, '');
 while ($have < $bytes) {
+    missing('it is too slow') if time > $end;
     alarm $patience;
     my $read = sysread $peer, $buffer, $chunk or missing('it ended early');
     alarm 0;

@@ -6,13 +6,17 @@ use strict;
 use warnings;
 use IO::Select;
 use IO::Socket::INET;
+use POSIX ':sys_wait_h';
 
-# How long one that connected may take for all of it, in seconds.
-my $patience = 600;
+# How long one that connected may take to say the token, and for all of it, in seconds.
+my ($token_patience, $patience) = (10, 600);
+# How many may be connected at a time: more than any cluster has hosts, and few enough for any host's memory.
+my $most = 200;
 my $chunk = 1 << 16;
 my ($address, $bytes) = @ARGV;
 $ENV{TMPDIR} = '/var/tmp';
-$SIG{CHLD} = 'IGNORE';
+my $connected = 0;
+$SIG{CHLD} = sub { local ($!, $?); $connected-- while waitpid(-1, WNOHANG) > 0 };
 $SIG{PIPE} = 'IGNORE';
 $| = 1;
 binmode STDIN;
@@ -40,11 +44,15 @@ while (1) {
         exit 0 if $ready == \*STDIN && !sysread STDIN, $buffer, $chunk;
         next if $ready != $listener;
         my $peer = $listener->accept or next;
+        next if $connected >= $most;
+        $connected++;
         next if fork // die "cannot fork: $!\n";
-        alarm $patience;
+        $SIG{CHLD} = 'DEFAULT';
+        alarm $token_patience;
         my $said = '';
         while ($said !~ /\n/ && length $said <= length $token) { sysread $peer, $said, $chunk, length $said or exit 1 }
         exit 1 if $said ne "$token\n";
+        alarm $patience;
         # Opened anew: a position of its own in the file.
         open my $own, '<', '/proc/self/fd/' . fileno $file or exit 1;
         binmode $own;

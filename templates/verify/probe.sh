@@ -8,12 +8,15 @@ common=$(( begun + $1 )) late=$(( begun + $2 )) least=$3 workers=$4; shift 4
 case $(date +%N) in [0-9]*) now() { echo $(( $(date +%s%N) / 1000 )); } ;;
     # busybox has no nanoseconds; the uptime has hundredths.
     *) now() { read -r up _ < /proc/uptime; echo "${up%.*}${up#*.}0000"; } ;; esac
+# The engine's client puts the proxies of its configuration into every container, and busybox's wget knows no exceptions.
+unset http_proxy HTTP_PROXY https_proxy HTTPS_PROXY all_proxy ALL_PROXY
 # GNU wget tries twenty times and says nothing when quiet; busybox's has neither habit nor option.
 if wget --help 2>&1 | grep -q -- --tries; then how='-nv -t 1'; else how=-q; fi
 get() { wget $how -T 3 -O - "http://$1/$2" 2>"/tmp/probe.$3"; }
-# A body larger than any Ethernet frame, jumbo frames included. The target answers when it has all of it.
-head -c 20000 /dev/zero | tr '\0' x > /tmp/probe.body
-put() { wget $how -T 3 -O - --post-file=/tmp/probe.body "http://$1/upload" 2>"/tmp/probe.$1"; }
+# A body larger than any Ethernet frame, jumbo frames included. The target answers when it has all of it. As an argument: busybox's wget
+# had no --post-file before 1.32.
+body=$(head -c 20000 /dev/zero | tr '\0' x)
+put() { wget $how -T 3 -O - --post-data="$body" "http://$1/upload" 2>"/tmp/probe.$1"; }
 probe() {
     name=$1 nonce=$2 address=$3
     at_least=$(( $(uptime) + least ))

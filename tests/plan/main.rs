@@ -2,10 +2,10 @@
 
 mod fake;
 
-use docker_cluster::inventory::FabricKind;
+use docker_cluster::inventory::{FabricKind, Inventory};
 use docker_cluster::plan::{Action, Plan};
 
-use fake::{Fake, debian, plan_for, plan_without, problems, shown};
+use fake::{Fake, debian, plan_for, plan_with, plan_without, problems, shown};
 
 fn three(release: &'static str) -> Vec<Fake> {
     vec![debian(release, "a", 11), debian(release, "b", 12), debian(release, "c", 13)]
@@ -124,6 +124,32 @@ fn a_stopped_engine_with_the_right_options_starts_once() {
         |step: &&docker_cluster::plan::Step| matches!(step.action, Action::Service { unit: "docker.service", .. });
     assert_eq!(plan.steps.iter().filter(starts).count(), 1, "{}", shown(&plan));
     assert!(plan.steps.iter().any(|step| step.why == "wait until the engine answers with them"), "{}", shown(&plan));
+}
+
+#[test]
+fn stopped_engines_of_an_overlay_start_one_after_the_other() {
+    let options = |ip: &str| -> &'static str {
+        let text = format!(r#"{{"cluster-store": "etcd://10.0.0.5:2379/docker", "cluster-advertise": "{ip}:2376"}}"#);
+        Box::leak(text.into_boxed_str())
+    };
+    let mut hosts = vec![debian("12", "a", 11), debian("12", "b", 12)];
+    for (host, ip) in hosts.iter_mut().zip(["10.0.0.11", "10.0.0.12"]) {
+        host.up = false;
+        host.daemon_json = Some(options(ip));
+    }
+    let plan = plan_for(&hosts, "store: {url: 'etcd://10.0.0.5:2379/docker'}\n");
+    let of = |host: &str, words: &str| {
+        plan.steps.iter().find(|step| step.host.as_str() == host && step.why.contains(words)).unwrap()
+    };
+    let start = of("b", "start the Docker engine, which is stopped");
+    assert_eq!(start.follows, [of("a", "wait until the engine gossips").id], "{}", shown(&plan));
+}
+
+#[test]
+fn an_ipv6_address_is_no_underlay() {
+    let text = "hosts:\n  - {name: a, address: 10.0.0.11, private: '2001:db8::5'}\n";
+    let plan = plan_with(&Inventory::parse(text, "cluster.yaml").unwrap(), &[debian("11", "a", 11)]);
+    assert!(problems(&plan)[0].contains("the private address 2001:db8::5 is one of IPv6"), "{:?}", problems(&plan));
 }
 
 #[test]

@@ -11,7 +11,7 @@ use reqwest::{Certificate, Client, Identity, Method, StatusCode};
 use serde_json::{Value, json};
 
 use super::HTTPS_PORT;
-use crate::host::{Connection, HostError, Remote, printable};
+use crate::host::{Connection, HostError, MAX_OUTPUT, Remote, printable};
 use crate::plan::{ConsulCall, Slot};
 use crate::secrets::{Secret, SecretsError, Slots};
 
@@ -20,6 +20,9 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// How long saving or restoring may take: a store of docker-cluster holds some megabytes at most, over whatever line there is.
 const SNAPSHOT_TIMEOUT: Duration = Duration::from_secs(300);
+
+/// Most bytes of a snapshot: it is held in memory, and a store of docker-cluster holds a hundredth of this.
+const MAX_SNAPSHOT: usize = 256 << 20;
 
 /// How long the first leader may take to be elected and to know the management token.
 const LEADER_DEADLINE: Duration = Duration::from_secs(120);
@@ -140,8 +143,8 @@ impl Api {
         let transport = |error: reqwest::Error| ConsulError::Transport(chain(&error));
         let response = request.send().await.map_err(transport)?;
         let status = response.status();
-        let text = response.text().await.map_err(transport)?;
-        Ok((status, printable(text.as_bytes()).replace(self.token.expose(), "[token]")))
+        let body = bounded(response, MAX_OUTPUT).await?;
+        Ok((status, printable(&body).replace(self.token.expose(), "[token]")))
     }
 
     /// Everything in the store, as Consul packs it: a compressed archive with its own checksums.
@@ -167,9 +170,9 @@ impl Api {
             .header("X-Consul-Token", self.token.expose());
         let response = request.send().await.map_err(transport)?;
         let status = response.status();
-        let bytes = response.bytes().await.map_err(transport)?;
+        let bytes = bounded(response, MAX_SNAPSHOT).await?;
         match status.is_success() {
-            true => Ok(bytes.to_vec()),
+            true => Ok(bytes),
             false => Err(refused("saving the store", &(status, printable(&bytes)))),
         }
     }
@@ -184,10 +187,10 @@ impl Api {
             .body(snapshot);
         let response = request.send().await.map_err(transport)?;
         let status = response.status();
-        let text = response.text().await.map_err(transport)?;
+        let body = bounded(response, MAX_OUTPUT).await?;
         match status.is_success() {
             true => Ok(()),
-            false => Err(refused("putting the store back", &(status, printable(text.as_bytes())))),
+            false => Err(refused("putting the store back", &(status, printable(&body)))),
         }
     }
 
@@ -260,6 +263,18 @@ fn save(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
 
 fn refused(what: &str, (status, body): &(StatusCode, String)) -> ConsulError {
     ConsulError::Refused { what: what.to_owned(), status: status.as_u16(), body: body.trim().to_owned() }
+}
+
+/// The body of an answer, if it is not longer than that.
+async fn bounded(mut response: reqwest::Response, limit: usize) -> Result<Vec<u8>, ConsulError> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(|error| ConsulError::Transport(chain(&error)))? {
+        if body.len() + chunk.len() > limit {
+            return Err(ConsulError::Transport(format!("it said more than {limit} bytes and was cut off")));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
 }
 
 /// An error with its causes; reqwest's own text leaves them out.

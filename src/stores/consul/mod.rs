@@ -129,20 +129,32 @@ struct Servers {
     exists: bool,
 }
 
-fn servers(world: &World<'_>) -> Servers {
-    let mut known: Vec<IpAddr> = Vec::new();
-    let mut expect = 0;
-    for config in world.hosts.iter().filter_map(|host| configured(host.facts)) {
-        for address in config.get("retry_join").and_then(Value::as_array).into_iter().flatten() {
-            if let Some(ip) = address.as_str().and_then(|text| text.parse().ok())
-                && !known.contains(&ip)
-            {
-                known.push(ip);
-            }
+/// The servers that the agents' configurations name. A host does not become one by its own word, which would bring it the CA's key:
+/// another has to name it, unless there is no other.
+fn named_servers(configs: &[(IpAddr, Value)]) -> Vec<IpAddr> {
+    let names = |config: &Value| -> Vec<IpAddr> {
+        let words = config.get("retry_join").and_then(Value::as_array).into_iter().flatten();
+        words.filter_map(|word| word.as_str()?.parse().ok()).collect()
+    };
+    let named: Vec<(IpAddr, Vec<IpAddr>)> = configs.iter().map(|(by, config)| (*by, names(config))).collect();
+    // In the order in which they are written there: another one would be another configuration.
+    let mut servers: Vec<IpAddr> = Vec::new();
+    for ip in named.iter().flat_map(|(_, servers)| servers) {
+        let by_another = named.iter().any(|(by, servers)| by != ip && servers.contains(ip));
+        if !servers.contains(ip) && (by_another || named.len() == 1) {
+            servers.push(*ip);
         }
-        expect = expect.max(config.get("bootstrap_expect").and_then(Value::as_u64).unwrap_or(0) as usize);
     }
-    let exists = !known.is_empty();
+    servers
+}
+
+fn servers(world: &World<'_>) -> Servers {
+    let configs: Vec<(IpAddr, Value)> =
+        world.hosts.iter().filter_map(|host| Some((host.private, configured(host.facts)?))).collect();
+    let expects = configs.iter().filter_map(|(_, config)| config.get("bootstrap_expect").and_then(Value::as_u64));
+    let expect = expects.max().unwrap_or(0) as usize;
+    let mut known = named_servers(&configs);
+    let exists = !configs.is_empty();
     let reached = |ip: &IpAddr| world.hosts.iter().find(|host| host.private == *ip);
     // With a host that cannot be asked, an unknown address may be its: nobody is removed until everybody answers.
     let gone: Vec<IpAddr> = if world.unreached.is_empty() {
@@ -418,6 +430,11 @@ impl Wanted {
     }
 }
 
+/// The server that holds the store's secrets. Not whoever says so: it is asked for the CA's key, and gives the others theirs.
+fn holder<'a>(world: &'a World<'_>, servers: &Servers) -> Option<&'a HostWorld<'a>> {
+    world.hosts.iter().find(|host| servers.hosts.contains(host.name()) && facts_bundle(host.facts).is_some())
+}
+
 /// Checksum of the store's secrets that a server holds.
 fn facts_bundle(facts: &Facts) -> Option<&str> {
     facts.files.get(SECRETS_PATH).map(|file| file.sha256.as_str())
@@ -527,7 +544,7 @@ fn program(world: &World<'_>, host: &HostWorld<'_>) -> &'static str {
 /// The steps that make the store run everywhere.
 pub fn steps(world: &World<'_>, steps: &mut Steps, notes: &mut Vec<String>) {
     let servers = servers(world);
-    let holder = world.hosts.iter().find(|host| facts_bundle(host.facts).is_some());
+    let holder = holder(world, &servers);
     let bundle = holder.and_then(|host| facts_bundle(host.facts));
     let leader = holder.map(HostWorld::name).or(servers.hosts.first());
     let Some(leader) = leader.cloned() else { return };
@@ -608,7 +625,7 @@ pub fn steps(world: &World<'_>, steps: &mut Steps, notes: &mut Vec<String>) {
 fn content_plan(world: &World<'_>, reason: &str, fill: impl FnOnce(&HostName, &mut Steps)) -> Plan {
     let mut problems = world.problems.clone();
     let mut steps = Steps::default();
-    match world.hosts.iter().find(|host| facts_bundle(host.facts).is_some()) {
+    match holder(world, &servers(world)) {
         Some(host) => {
             let why = "read the store's tokens, which it keeps";
             steps.add(host.name(), Stage::Store, why, Action::Secrets(SecretsFrom::Fetch));
@@ -837,4 +854,22 @@ fn install(world: &World<'_>, host: &HostWorld<'_>, steps: &mut Steps) -> bool {
 fn run(steps: &mut Steps, host: &HostName, why: &str, argv: &[&str], timeout: u64, after: Vec<StepId>) -> StepId {
     let action = Action::Run { argv: argv.iter().map(ToString::to_string).collect(), timeout };
     steps.add_after(host, Stage::Store, why, action, after)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_host_becomes_a_server_by_its_own_word() {
+        let config = |by: &str, servers: &[&str]| (by.parse().unwrap(), serde_json::json!({"retry_join": servers}));
+        let named = |configs: &[(IpAddr, Value)]| -> Vec<String> {
+            named_servers(configs).iter().map(ToString::to_string).collect()
+        };
+        let (a, b, c) = ("10.0.0.11", "10.0.0.12", "10.0.0.13");
+        assert_eq!(named(&[config(a, &[a]), config(b, &[a]), config(c, &[a, c])]), [a]);
+        assert_eq!(named(&[config(a, &[a, b, c]), config(b, &[a, b, c])]), [a, b, c]);
+        // Of one server nobody else may know yet.
+        assert_eq!(named(&[config(a, &[a])]), [a]);
+    }
 }

@@ -97,9 +97,14 @@ impl Rotation<'_> {
     }
 
     fn rotate(&self, holder: &HostName, from: Stretch, steps: &mut Steps, notes: &mut Vec<String>) {
-        if under_way(self.world).is_empty() {
-            // Only in memory: what is kept is written next. A rotation that has come no further than that is gone on with.
-            steps.add(holder, Stage::Store, "make the store's new CA", Action::Secrets(SecretsFrom::Rotate));
+        if from == Stretch::Trust {
+            // Only in memory: what is kept is written next. One that an earlier run made is gone on with: the secrets themselves tell,
+            // and no host that says it trusts two.
+            let why = match under_way(self.world).is_empty() {
+                true => "make the store's new CA",
+                false => "go on with the store's new CA",
+            };
+            steps.add(holder, Stage::Store, why, Action::Secrets(SecretsFrom::Rotate));
         }
         if from == Stretch::Trust {
             self.keep(holder, "keep the store's new CA beside the old one", steps);
