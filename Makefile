@@ -10,9 +10,6 @@ PLUGINS ?= $(HOME)/.docker/cli-plugins
 # How many tests have their lab at the same time. Most of their time they wait for hosts: two cores carry two while they build as well.
 LABS ?= 2
 
-# A story that passes alone and was not yet seen to pass beside another lab. `make test SKIP=` runs it as well.
-SKIP ?= --skip unproven_
-
 .PHONY: demo test test-quick bench build install
 
 demo: build
@@ -20,7 +17,7 @@ demo: build
 
 test: test-quick
 	scripts/prepare
-	cargo test --locked --test lab -- --ignored --test-threads=$(LABS) $(SKIP)
+	cargo test --locked --test lab -- --ignored --test-threads=$(LABS)
 
 # What needs no hosts.
 test-quick:

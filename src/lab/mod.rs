@@ -6,6 +6,7 @@
 
 mod hosts;
 mod images;
+mod limits;
 mod lock;
 mod os;
 mod state;
@@ -82,6 +83,14 @@ pub enum LabError {
     /// Somebody else is at it.
     #[error("{0}")]
     Busy(String),
+    /// Too many hosts for this machine's settings.
+    #[error("{hosts} hosts share this machine's kernel, whose settings are too small for so many")]
+    TooSmall {
+        /// How many were wanted.
+        hosts: usize,
+        /// The settings, as `sysctl -w` takes them.
+        command: String,
+    },
     /// Hosts that do not come up.
     #[error("{host} did not come up within {seconds} s: {words}")]
     NotUp {
@@ -114,8 +123,13 @@ impl LabError {
 
     /// What to do about it.
     #[must_use]
-    pub fn hint(&self) -> &'static str {
-        match self {
+    pub fn hint(&self) -> String {
+        let words = match self {
+            Self::TooSmall { command, .. } => {
+                return format!(
+                    "run `sudo sysctl -w {command}`, which lasts until the next boot, and this command again"
+                );
+            }
             Self::NoEngine(_) => {
                 "start one (`systemctl start docker`), or set DOCKER_HOST; on Debian and Ubuntu `make demo` installs one"
             }
@@ -129,7 +143,8 @@ impl LabError {
             }
             Self::Busy(_) => "wait until it is over; a command that was killed holds nothing",
             Self::NotUp { .. } => "`docker logs NAME` shows its boot; a host needs about 150 MB of memory",
-        }
+        };
+        words.to_owned()
     }
 }
 
@@ -167,6 +182,7 @@ fn by_label(value: Option<&str>) -> HashMap<&'static str, Vec<String>> {
 
 /// Makes a lab.
 pub async fn up(wanted: &Wanted, events: &Events) -> Result<(), LabError> {
+    limits::check(wanted.hosts)?;
     let docker = engine().await?;
     let _held = lab_lock(wanted.name.as_str())?;
     if list_with(&docker).await?.iter().any(|lab| lab.name == wanted.name.as_str()) {

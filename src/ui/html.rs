@@ -281,7 +281,7 @@ mod tests {
         let state = serde_json::json!({
             "asked": true, "hostname": "x", "engine_up": true, "address": "10.0.0.1", "advertised": "10.0.0.1",
             "interface": "eth0", "has_network": true, "store": { "runs": true, "ready": true, "error": "", "lost": [] },
-            "swarm_error": null, "clock_offset_s": 0, "forwarding": true, "forward_policy": "DROP",
+            "swarm_error": null, "clock_offset_s": 0, "neighbours_refused": 0, "forwarding": true, "forward_policy": "DROP",
             "bridge_netfilter": true, "device": "eth0", "driver": "virtio_net", "mtu": 1500,
             "tunnel_checksum_offload": "on",
         });

@@ -12,7 +12,8 @@ use crate::inventory::{HostName, Inventory};
 use crate::plan::{HostWorld, World};
 use crate::stores::consul;
 
-const HOST_CHECKS: &str = include_str!("../../templates/verify/host.sh");
+const HOST_CHECKS: &str =
+    concat!(include_str!("../../templates/verify/neighbours.sh"), include_str!("../../templates/verify/host.sh"));
 
 /// What a host said, by the name of the file that `--evidence` keeps it in.
 pub type Reports = BTreeMap<(HostName, &'static str), String>;
@@ -112,6 +113,7 @@ fn view(inventory: &Inventory, host: &HostWorld<'_>) -> HostView {
         swarm_error: swarm_error(&swarm),
         clock_offset: facts.clock_offset,
         probe_mac: String::new(),
+        neighbours_refused: 0,
         checks: BTreeMap::new(),
         agent_failed: None,
     }

@@ -79,6 +79,7 @@ pub const CAUSES: &[Cause] = &[
     Cause { id: "mtu", latent: true, look: mtu },
     Cause { id: "forward-drop", latent: false, look: forward_drop },
     Cause { id: "name", latent: false, look: name },
+    Cause { id: "neighbours-full", latent: false, look: neighbours_full },
     Cause { id: "packets-lost", latent: true, look: packets_lost },
     Cause { id: "clock", latent: true, look: clock },
     Cause { id: "checksum-offload", latent: false, look: checksum_offload },
@@ -438,6 +439,22 @@ fn name(case: &Case<'_>) -> Option<Finding> {
         on(case.from, "journalctl -u docker -n 50"),
         // The names of probes are different each time, and of no interest.
         case.host(case.from).map(HostView::last_words).unwrap_or_default(),
+    )
+}
+
+fn neighbours_full(case: &Case<'_>) -> Option<Finding> {
+    let (name, view) = case.hosts().find(|(_, view)| view.neighbours_refused > 0)?;
+    about_host(
+        name,
+        "its kernel's table of neighbours is full, and packets to those who are not in it are thrown away",
+        format!(
+            "{}, and as much on a machine that carries the host as a container",
+            on(name, "sysctl -w net.ipv4.neigh.default.gc_thresh2=16384 net.ipv4.neigh.default.gc_thresh3=32768")
+        ),
+        vec![format!(
+            "{name} refused a neighbour {} times meanwhile (/proc/net/stat/arp_cache)",
+            view.neighbours_refused
+        )],
     )
 }
 

@@ -91,6 +91,8 @@ pub struct HostView {
     pub clock_offset: i64,
     /// The MAC address of its probe on the network; empty without one.
     pub probe_mac: String,
+    /// How often its kernel refused a neighbour while the verification ran, its table being full.
+    pub neighbours_refused: u64,
     /// What `templates/verify/host.sh` says.
     pub checks: BTreeMap<String, Vec<String>>,
     /// Why its ways could not be looked at.
@@ -124,6 +126,7 @@ impl HostView {
             "store": store,
             "swarm_error": self.swarm_error,
             "clock_offset_s": self.clock_offset,
+            "neighbours_refused": self.neighbours_refused,
             "forwarding": self.check("forwarding").map(|text| text == "1"),
             "forward_policy": self.check("forward-policy"),
             "bridge_netfilter": self.check("bridge-netfilter").map(|text| text == "1"),

@@ -37,7 +37,10 @@ use crate::inventory::{HostName, Inventory};
 /// Label of every probe container; its value is the cluster.
 pub const PROBE_LABEL: &str = "docker-cluster.probe";
 
-const START: &str = include_str!("../../templates/verify/probe-start.sh");
+const START: &str = concat!(
+    include_str!("../../templates/verify/neighbours.sh"),
+    include_str!("../../templates/verify/probe-start.sh")
+);
 const PROBE: &str = include_str!("../../templates/verify/probe.sh");
 
 /// How long a probe container lives at least, in seconds, on top of what its run is going to do: well beyond what starts and autopsies
@@ -92,6 +95,8 @@ struct Probe {
     nonce: String,
     address: Ipv4Addr,
     mac: String,
+    /// How often its host had refused a neighbour when it started.
+    refused: u64,
 }
 
 /// How a verification looks.
@@ -191,6 +196,8 @@ async fn explain(below: &Below<'_>, all: bool, matrix: &mut Matrix, reports: &mu
     for (name, probe) in probes {
         if let Some(view) = known.hosts.get_mut(name) {
             view.probe_mac.clone_from(&probe.mac);
+            let now = view.check("neighbours-refused").and_then(|count| count.parse::<u64>().ok());
+            view.neighbours_refused = now.unwrap_or(0).saturating_sub(probe.refused);
         }
     }
     matrix.judge(&known, all);
@@ -262,10 +269,10 @@ async fn start(
         match output.status {
             0 => {
                 let text = output.stdout_text();
-                let (address, mac) = where_it_is(&text).ok_or_else(|| {
+                let (address, mac, refused) = where_it_is(&text).ok_or_else(|| {
                     format!("its engine does not tell the address of a container on the network: {}", last_line(&text))
                 })?;
-                return Ok(Probe { container, nonce, address, mac });
+                return Ok(Probe { container, nonce, address, mac, refused });
             }
             NO_IMAGE => {
                 let what = format!("fetch the smoke-test image {image}");
@@ -285,13 +292,16 @@ async fn start(
     }
 }
 
-/// Address and MAC address of a probe, by the word of its host: nothing but these, since all other hosts ask there.
-fn where_it_is(text: &str) -> Option<(Ipv4Addr, String)> {
+/// Address and MAC address of a probe, by the word of its host: nothing but these, since all other hosts ask there. And how many neighbours
+/// its host had refused.
+fn where_it_is(text: &str) -> Option<(Ipv4Addr, String, u64)> {
     let mut words = text.split_whitespace();
     let address = words.next()?.parse().ok()?;
     let mac = words.next()?;
     let is_byte = |byte: &str| byte.len() == 2 && byte.bytes().all(|digit| digit.is_ascii_hexdigit());
-    (mac.split(':').count() == 6 && mac.split(':').all(is_byte)).then(|| (address, mac.to_owned()))
+    let is_mac = mac.split(':').count() == 6 && mac.split(':').all(is_byte);
+    let refused = words.next().and_then(|count| count.parse().ok()).unwrap_or(0);
+    is_mac.then(|| (address, mac.to_owned(), refused))
 }
 
 fn patience(words: &str) -> Duration {
@@ -400,8 +410,8 @@ mod tests {
 
     #[test]
     fn a_host_says_where_its_probe_is_and_nothing_else() {
-        let (address, mac) = where_it_is("10.90.0.4 02:42:0a:5a:00:04\n").unwrap();
-        assert_eq!((address, &*mac), (Ipv4Addr::new(10, 90, 0, 4), "02:42:0a:5a:00:04"));
+        let (address, mac, refused) = where_it_is("10.90.0.4 02:42:0a:5a:00:04 7\n").unwrap();
+        assert_eq!((address, &*mac, refused), (Ipv4Addr::new(10, 90, 0, 4), "02:42:0a:5a:00:04", 7));
         let long = "x".repeat(1 << 20);
         for strange in ["", "10.90.0.4", "169.254.169.254/x? 02:42:0a:5a:00:04", "10.90.0.4 .*", &long] {
             assert_eq!(where_it_is(strange), None);

@@ -4,6 +4,7 @@ address=$1 network=$2
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 say() { [ -n "$2" ] && printf '%s %s\n' "$1" "$2"; }
 first() { head -c 400 "$1" 2>/dev/null | head -n 1; }
+say neighbours-refused "$(neighbours_refused)"
 say forwarding "$(first /proc/sys/net/ipv4/ip_forward)"
 say bridge-netfilter "$(first /proc/sys/net/bridge/bridge-nf-call-iptables)"
 say forward-policy "$(iptables -w 2 -S FORWARD 2>/dev/null | sed -n 's/^-P FORWARD //p')"

@@ -31,5 +31,6 @@ docker run -d --rm --name "$name" --hostname "$name" --network "$network" \
         # The engine removes the container when nginx ends: a run that was killed leaves nothing for longer than this.
         (sleep "$2"; kill 1) &
         exec nginx -c /tmp/probe.conf' probe "$nonce" "$lifetime" >/dev/null
-# Its address, for the probes that go without a name, and its MAC address, by which the other hosts look for it.
-docker inspect --format "{{with index .NetworkSettings.Networks \"$network\"}}{{.IPAddress}} {{.MacAddress}}{{end}}" "$name"
+# Its address, for the probes that go without a name, its MAC address, by which the other hosts look for it, and what is counted until
+# the end.
+docker inspect --format "{{with index .NetworkSettings.Networks \"$network\"}}{{.IPAddress}} {{.MacAddress}}{{end}} $(neighbours_refused)" "$name"

@@ -1,5 +1,6 @@
 //! A lab for a test: made here, removed when dropped, also after a panic.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
@@ -13,6 +14,7 @@ const PATIENCE: Duration = Duration::from_secs(240);
 pub struct Lab {
     name: String,
     folder: tempfile::TempDir,
+    made: Instant,
 }
 
 /// What a command of docker-cluster gave back.
@@ -65,7 +67,11 @@ pub fn docker(arguments: &[&str]) -> String {
 impl Lab {
     /// Makes a lab. Its name holds the process id, so that two runs do not meet.
     pub fn up(name: &str, arguments: &[&str]) -> Self {
-        let lab = Self { name: format!("t{}-{name}", std::process::id()), folder: tempfile::tempdir().unwrap() };
+        let lab = Self {
+            name: format!("t{}-{name}", std::process::id()),
+            folder: tempfile::tempdir().unwrap(),
+            made: Instant::now(),
+        };
         let file = lab.file();
         let mut all = vec!["lab", "up", "--name", &lab.name, "--inventory", file.to_str().unwrap()];
         all.extend(arguments);
@@ -217,6 +223,8 @@ impl Lab {
 
 impl Drop for Lab {
     fn drop(&mut self) {
+        // Past the capture of the test's own output: what a story costs is always shown.
+        let _ = writeln!(std::io::stderr(), "lab {} was there for {} s", self.name, self.made.elapsed().as_secs());
         if std::thread::panicking() {
             self.last_words();
         }

@@ -207,6 +207,12 @@ fn rows() -> Vec<Row> {
         ),
         failing("name", nothing, Layer::Name, true, about("a"), &["do not resolve the names", "journalctl -u docker"]),
         row(
+            "neighbours-full",
+            |known| b(known).neighbours_refused = 20_000,
+            about("b"),
+            &["table of neighbours is full", "gc_thresh3=32768", "20000 times"],
+        ),
+        row(
             "packets-lost",
             |known| there(known).vxlan = Way::Passed { lost: 2 },
             a_to_b(),
