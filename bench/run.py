@@ -400,9 +400,9 @@ def scales():
     try:
         each = most // len(lab.hosts)
         ports = " ".join(f"-p {2200 + n}" for n in range(1, each))
-        # A second sshd, which ends with its host.
-        listens = f"until grep -q ':{2200 + each - 1:04X} ' /proc/net/tcp; do sleep 0.1; done"
-        lab.everywhere(f"mkdir -p /run/sshd && /usr/sbin/sshd -o PidFile=none {ports} && {listens}")
+        # A second sshd, which ends with its host. IPv4 alone: it takes sixteen sockets at most.
+        listens = f"timeout 30 sh -c \"until grep -q ':{2200 + each - 1:04X} ' /proc/net/tcp; do sleep 0.1; done\""
+        lab.everywhere(f"mkdir -p /run/sshd && /usr/sbin/sshd -o PidFile=none -o AddressFamily=inet {ports} && {listens}")
         files = {}
         head = lab.file.read_text().split("hosts:\n")[0]
         for number in SCALES:
