@@ -4,7 +4,6 @@ pub mod options;
 
 use std::collections::BTreeSet;
 
-use crate::fabrics::overlay;
 use crate::facts::{Facts, parse_engine_version};
 use crate::plan::daemon_json::flags_of;
 use crate::plan::{Action, Stage, StepId, Steps, World};
@@ -108,10 +107,16 @@ pub fn flags(facts: &Facts) -> Vec<(String, String)> {
     found
 }
 
-/// The command that tells whether the engine answers.
+/// Waits until the engine answers with its version, which holds these words.
 #[must_use]
-pub fn answers() -> Vec<String> {
-    ["docker", "info", "--format", "{{.ServerVersion}}"].map(str::to_owned).to_vec()
+pub fn wait_for_answer(expect: Vec<String>) -> Action {
+    Action::WaitFor {
+        what: "the engine answers".to_owned(),
+        argv: ["docker", "info", "--format", "{{.ServerVersion}}"].map(str::to_owned).to_vec(),
+        expect,
+        peers: Vec::new(),
+        deadline: START_DEADLINE,
+    }
 }
 
 /// Installs the engine where it is missing, and starts it where it does not run.
@@ -145,24 +150,12 @@ pub fn install_steps(world: &World<'_>, steps: &mut Steps) {
                 name,
                 Stage::Engine,
                 "wait until the engine answers",
-                Action::WaitFor {
-                    what: "the engine answers".to_owned(),
-                    argv: answers(),
-                    // A mirror that offers another release than the table knows must not go unnoticed.
-                    peers: Vec::new(),
-                    expect: vec![format!("{}.{}.", offer.version.major, offer.version.minor)],
-                    deadline: START_DEADLINE,
-                },
+                // A mirror that offers another release than the table knows must not go unnoticed.
+                wait_for_answer(vec![format!("{}.{}.", offer.version.major, offer.version.minor)]),
             );
-        } else if !is_running(host.facts) && !overlay::uses_store(host) {
+        } else if !is_running(host.facts) && !options::uses_store(host) {
             start(steps, host, Vec::new());
-            let action = Action::WaitFor {
-                what: "the engine answers".to_owned(),
-                argv: answers(),
-                expect: Vec::new(),
-                peers: Vec::new(),
-                deadline: START_DEADLINE,
-            };
+            let action = wait_for_answer(Vec::new());
             steps.add(name, Stage::Engine, "wait until the engine answers", action);
         }
     }

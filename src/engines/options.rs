@@ -1,7 +1,6 @@
 //! Daemon options on the way into `daemon.json`: what conflicts, what changes, and the restarts that follow.
 
 use super::{RESTART_TIMEOUT, START_DEADLINE, UNIT, flags};
-use crate::fabrics::overlay;
 use crate::facts::Container;
 use crate::inventory::HostName;
 use crate::plan::daemon_json::{self, MergeError};
@@ -25,6 +24,12 @@ pub struct Target<'a> {
 #[must_use]
 pub fn present(host: &HostWorld<'_>) -> Options {
     host.facts.daemon_json.as_deref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
+}
+
+/// Whether a host's engine is set up for a store.
+#[must_use]
+pub fn uses_store(host: &HostWorld<'_>) -> bool {
+    present(host).contains_key("cluster-store")
 }
 
 /// Keys of the present `daemon.json` that docker-cluster wrote: all wanted ones, unless somebody changed the file since.
@@ -106,12 +111,12 @@ pub fn steps(world: &World<'_>, steps: &mut Steps, notes: &mut Vec<String>, targ
         if text.is_none() && !super::is_running(host.facts) && !is_new(host) {
             // It is stopped, and starts with these very options: in a step before this one, unless engines look for each other.
             let (after, first) = (turns.before(world, host), steps.next_id());
-            if overlay::uses_store(host) {
+            if uses_store(host) {
                 super::start(steps, host, after);
             }
             let answers = shown.wait(steps, name);
             let settled = shown.settle(steps, name);
-            if overlay::uses_store(host) {
+            if uses_store(host) {
                 turns.begin(steps, first);
                 turns.took(host, &Restarted { settled, well: settled.unwrap_or(answers) });
             }
@@ -282,13 +287,7 @@ pub fn restart(
         actions: vec![
             Action::PutBack { paths: vec![daemon_json::PATH.to_owned()] },
             Action::Service { verb: "restart", unit: UNIT, timeout: RESTART_TIMEOUT },
-            Action::WaitFor {
-                what: "the engine answers".to_owned(),
-                argv: super::answers(),
-                expect: Vec::new(),
-                peers: Vec::new(),
-                deadline: START_DEADLINE,
-            },
+            super::wait_for_answer(Vec::new()),
         ],
     };
     let action = Action::Service { verb: "restart", unit: UNIT, timeout: RESTART_TIMEOUT };

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::{keeper, overlay, swarm};
 use crate::apply::SECRETS_PATH;
-use crate::engines::{self, RESTART_TIMEOUT, START_DEADLINE, options};
+use crate::engines::{self, RESTART_TIMEOUT, options};
 use crate::facts::Container;
 use crate::inventory::{FabricKind, HostName};
 use crate::plan::daemon_json::{self, STORE_KEYS};
@@ -155,7 +155,7 @@ fn forward_problems(world: &World<'_>) -> Vec<Problem> {
 
 fn back_problems(world: &World<'_>) -> Vec<Problem> {
     let mut problems = Vec::new();
-    let on_the_way = |host: &HostWorld<'_>| host.facts.migration.is_some() || overlay::uses_store(host);
+    let on_the_way = |host: &HostWorld<'_>| host.facts.migration.is_some() || options::uses_store(host);
     for host in &world.hosts {
         if let Some(why) = super::no_classic_overlay(host, crate::stores::backend(world)) {
             problems.push(Problem::on(
@@ -252,7 +252,7 @@ fn run(steps: &mut Steps, host: &HostName, why: impl Into<String>, argv: &[&str]
 fn forward(world: &World<'_>, upgrade: bool, steps: &mut Steps, notes: &mut Vec<String>) {
     explain(world, notes);
     let mut detached = Vec::new();
-    for host in world.hosts.iter().filter(|host| overlay::uses_store(host)) {
+    for host in world.hosts.iter().filter(|host| options::uses_store(host)) {
         detach(host, steps);
         detached.extend(steps.last_of(host.name()));
     }
@@ -270,17 +270,17 @@ fn forward(world: &World<'_>, upgrade: bool, steps: &mut Steps, notes: &mut Vec<
         other_networks(world, steps, &lead);
         let created = steps.last_of(&lead);
         for host in &world.hosts {
-            attach(host, &record_of(host), overlay::uses_store(host), steps, created);
+            attach(host, &record_of(host), options::uses_store(host), steps, created);
             start_stranded(world, host, &lead, steps);
         }
     }
     // Last, on all hosts: no keeper takes the address of a container that comes back.
     let attached = steps.last_of_each();
-    keeper::keep(world, steps, &attached, |host| !overlay::uses_store(host));
+    keeper::keep(world, steps, &attached, |host| !options::uses_store(host));
 }
 
 fn explain(world: &World<'_>, notes: &mut Vec<String>) {
-    for host in world.hosts.iter().filter(|host| overlay::uses_store(host)) {
+    for host in world.hosts.iter().filter(|host| options::uses_store(host)) {
         let record = record_of(host);
         for container in &record.containers {
             let on: Vec<String> = container
@@ -300,7 +300,7 @@ fn explain(world: &World<'_>, notes: &mut Vec<String>) {
             });
         }
     }
-    if world.hosts.iter().any(overlay::uses_store) {
+    if world.hosts.iter().any(options::uses_store) {
         notes.push("containers on these networks do not reach each other from the first step to the last: about half a minute, and as long as an upgrade takes".to_owned());
         notes.push("`migrate --rollback` goes back as long as no engine is 23 or newer; the store stays on the hosts, switched off".to_owned());
     }
@@ -384,13 +384,7 @@ fn leave_store(host: &HostWorld<'_>, upgrade: bool, steps: &mut Steps, detached:
     let restart = steps.add(name, Stage::Options, why, action);
     // The store must answer until everything is off it, on every host.
     steps.follow(first.unwrap_or(restart), detached);
-    let action = Action::WaitFor {
-        what: "the engine answers".to_owned(),
-        argv: engines::answers(),
-        expect: Vec::new(),
-        peers: Vec::new(),
-        deadline: START_DEADLINE,
-    };
+    let action = engines::wait_for_answer(Vec::new());
     steps.add(name, Stage::Options, "wait until the engine answers", action);
 }
 

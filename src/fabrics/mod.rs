@@ -9,6 +9,7 @@ mod swarm;
 
 pub use swarm::removal;
 
+use crate::engines::options;
 use crate::inventory::FabricKind;
 use crate::plan::{HostWorld, Problem, Steps, World};
 use crate::stores;
@@ -90,7 +91,7 @@ pub fn choose(world: &World<'_>) -> Chosen {
         };
     }
     let members: Vec<&HostWorld<'_>> = world.hosts.iter().filter(|host| swarm::is_member(host)).collect();
-    if !members.is_empty() && !world.hosts.iter().any(overlay::uses_store) {
+    if !members.is_empty() && !world.hosts.iter().any(options::uses_store) {
         let are = if members.len() == 1 { "is" } else { "are" };
         return chosen(FabricKind::Swarm, format!("{} {are} in swarm mode already", listed(&members)));
     }
@@ -99,7 +100,7 @@ pub fn choose(world: &World<'_>) -> Chosen {
     if without.is_empty() && !world.inventory.network.encrypted {
         return chosen(FabricKind::Overlay, format!("every engine has the {backend} backend of the classic overlay"));
     }
-    let held: Vec<&HostWorld<'_>> = world.hosts.iter().filter(|host| overlay::uses_store(host)).collect();
+    let held: Vec<&HostWorld<'_>> = world.hosts.iter().filter(|host| options::uses_store(host)).collect();
     if held.is_empty() {
         if without.is_empty() {
             return chosen(FabricKind::Swarm, "encrypted traffic needs swarm mode".to_owned());

@@ -26,11 +26,6 @@ const NETWORK_DEADLINE: u64 = 60;
 /// The classic overlay.
 pub struct Overlay;
 
-/// Whether a host's engine is set up for a store.
-pub(crate) fn uses_store(host: &HostWorld<'_>) -> bool {
-    options::present(host).contains_key("cluster-store")
-}
-
 fn advertise(host: &HostWorld<'_>) -> String {
     format!("{}:{ADVERTISE_PORT}", host.private)
 }
@@ -95,7 +90,7 @@ fn engine_problems(world: &World<'_>, host: &HostWorld<'_>, problems: &mut Vec<P
 }
 
 fn ports(host: &HostWorld<'_>, problems: &mut Vec<Problem>) {
-    if uses_store(host) {
+    if options::uses_store(host) {
         return;
     }
     for (port, taken, protocol) in [

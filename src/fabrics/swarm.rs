@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Fabric, GOSSIP_PORT, keeper, network_problems, overlay, vxlan_needs};
+use super::{Fabric, GOSSIP_PORT, keeper, network_problems, vxlan_needs};
 use crate::engines::options;
 use crate::facts::{Module, Node, Swarm};
 use crate::inventory::{HostName, Members, quorum_size};
@@ -109,7 +109,7 @@ impl Fabric for SwarmMode {
         let ours = cluster_id(world);
         for host in &world.hosts {
             let swarm = swarm(host);
-            if overlay::uses_store(host) {
+            if options::uses_store(host) {
                 problems.push(Problem::on(
                     host.name(),
                     "its engine is set up for an overlay over a store (`cluster-store`), which excludes swarm mode",
@@ -125,7 +125,7 @@ impl Fabric for SwarmMode {
             }
             membership(host, &swarm, ours.as_deref(), &mut problems);
             options::problems(host, &world.inventory.engine.options, &mut problems);
-            if !swarm.is_member() && !overlay::uses_store(host) {
+            if !swarm.is_member() && !options::uses_store(host) {
                 ports(world, host, &mut problems);
             }
             if world.inventory.network.encrypted && host.facts.modules.get("esp4") == Some(&Module::Missing) {

@@ -482,8 +482,8 @@ impl Connection {
         Ok(Output { status, stdout, stderr })
     }
 
-    /// Starts a command whose streams stay open, within [`STREAM_TIMEOUT`]. The permit is not held: such commands (the lock, API streams) are few and
-    /// live as long as the run, and are counted in [`SESSIONS_PER_HOST`].
+    /// Starts a command whose streams stay open, within [`STREAM_TIMEOUT`]. The permit is not held: such commands (the lock, API
+    /// streams) are few and live as long as the run, and are counted in [`SESSIONS_PER_HOST`].
     pub async fn stream(&self, command: &Command) -> Result<Stream, HostError> {
         let wire = command.wire()?;
         let mut shell = self.shell(&wire);

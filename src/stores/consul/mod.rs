@@ -18,7 +18,6 @@ use serde_json::{Value, json};
 use super::Endpoint;
 use crate::apply::SECRETS_PATH;
 use crate::engines::{self, INSTALL_TIMEOUT};
-use crate::fabrics::overlay;
 use crate::facts::Facts;
 use crate::inventory::{FabricKind, HostName, Members, ProgramSource, quorum_size};
 use crate::plan::{
@@ -743,7 +742,7 @@ fn host_steps(world: &World<'_>, host: &HostWorld<'_>, given: &Given<'_>, steps:
         run(steps, name, "start Consul and its helper at every boot", &argv, 60, Vec::new());
     }
     // The helper starts with the engine; where that goes on as it is, the helper needs a start of its own.
-    let helped = engines::is_running(host.facts) && overlay::uses_store(host);
+    let helped = engines::is_running(host.facts) && engines::options::uses_store(host);
     let lacks = servers.hosts.contains(name) && !host.facts.is_active(RECONCILE_UNIT);
     if active && helped && (lacks || written.iter().any(|path| path == RECONCILE)) {
         let action = Action::Service { verb: "restart", unit: RECONCILE_UNIT, timeout: START_TIMEOUT };

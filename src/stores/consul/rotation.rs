@@ -123,7 +123,7 @@ impl Rotation<'_> {
                 let first = steps.next_id();
                 self.issue(host, ENGINE_CERT, &after, steps);
                 turns.begin(steps, first);
-                if engines::is_running(host.facts) && overlay::uses_store(host) {
+                if engines::is_running(host.facts) && options::uses_store(host) {
                     turns.took(host, &self.restart_engine(host, after, steps, notes));
                 }
             }
