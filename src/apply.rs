@@ -38,8 +38,15 @@ const SERVICE: &str = include_str!("../templates/service.sh");
 /// Where the store's secrets are kept on its servers.
 pub const SECRETS_PATH: &str = "/var/lib/docker-cluster/secrets/store.json";
 
-/// How often a condition is asked for. A question costs the host a process; four in a second feel immediate.
+/// How often a condition is asked for at first. A question costs the host a process; four in a second feel immediate.
 const POLL: Duration = Duration::from_millis(250);
+
+/// How often a condition is asked for that takes longer than [`SOON`]: a second more is not felt then, and questions slow down what they
+/// wait for. On a small host a `docker info` four times a second is a quarter of a processor.
+const POLL_LATER: Duration = Duration::from_secs(1);
+
+/// What comes within this time comes at once: most restarts and elections do.
+const SOON: Duration = Duration::from_secs(4);
 
 /// How long one question of a poll may take: a daemon that hangs is asked again.
 const POLL_QUESTION: Duration = Duration::from_secs(15);
@@ -475,7 +482,8 @@ impl Run<'_> {
     }
 
     async fn wait(&self, name: &HostName, host: &Connection, question: &Question<'_>) -> Result<(), StepError> {
-        let end = Instant::now() + question.deadline;
+        let begun = Instant::now();
+        let end = begun + question.deadline;
         let command = Command::new(question.argv.to_vec()).timeout(POLL_QUESTION.min(question.deadline));
         loop {
             let last_words = match host.run(&command).await {
@@ -508,7 +516,7 @@ impl Run<'_> {
                 return Err(StepError::Waited { what: question.what.to_owned(), after: question.deadline, last_words });
             }
             self.events.emit(Event::StepProgress { host: name.clone(), what: question.what.to_owned() });
-            tokio::time::sleep(POLL).await;
+            tokio::time::sleep(if begun.elapsed() < SOON { POLL } else { POLL_LATER }).await;
         }
     }
 }

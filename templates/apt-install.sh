@@ -19,7 +19,12 @@ wait_lists() {
     # A mirror that does not answer is only a warning to apt; without lists the installation then says so itself.
     echo "$said" | grep -E '^[WE]:' >&2 || true
 }
-wait_lists
+# The lists are fetched once for several installations of one run: after one that succeeded they are good for this long, in minutes.
+# The next one after a failure fetches them anew, as somebody may have changed where they come from.
+LISTS_GOOD=5
+fetched=/run/docker-cluster-apt-lists
+[ -n "$(find "$fetched" -mmin "-$LISTS_GOOD" 2>/dev/null)" ] || wait_lists
+rm -f "$fetched"
 # What this adds is written down before it is there: `down --purge` takes it away again, and so does a failure half-way.
 folder=/var/lib/docker-cluster/record
 (umask 077; mkdir -p "$folder"; touch "$folder/made")
@@ -32,3 +37,4 @@ while read -r package; do
 done < "$folder/packages.now"
 apt install -y --no-install-recommends -- "$@"
 rm -f "$folder/packages.now"
+touch "$fetched"

@@ -46,7 +46,7 @@ pub struct LabUp {
     /// Their operating system
     #[arg(long, value_enum, default_value = "debian-11")]
     pub os: Os,
-    /// Without an engine
+    /// Without an engine, and without Consul
     #[arg(long)]
     pub bare: bool,
     /// Where the inventory goes [default: NAME.yaml]

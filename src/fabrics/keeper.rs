@@ -20,21 +20,13 @@ const REMOVE_TIMEOUT: u64 = 60;
 pub(super) fn keep(world: &World<'_>, steps: &mut Steps, after: &[StepId], stays: impl Fn(&HostWorld<'_>) -> bool) {
     let network = world.inventory.network.name.as_str();
     let smoke = &world.inventory.smoke;
-    let has_image =
-        |host: &HostWorld<'_>| host.facts.engine.as_ref().is_some_and(|engine| engine.images.contains(&smoke.image));
-    let lack_it = world.hosts.iter().filter(|host| !has_image(host)).count();
     for host in &world.hosts {
         // Names on an overlay are one name space for all hosts.
         let name = format!("dc-keeper-{network}-{}", host.name().slug());
         if is_kept(world, host, &name) && stays(host) {
             continue;
         }
-        if !has_image(host) {
-            let from = if smoke.tar.is_some() { "push" } else { "pull" };
-            let address = (lack_it > 1).then_some(host.private);
-            let action = Action::EnsureImage { image: smoke.image.clone(), tar: smoke.tar.clone(), address };
-            steps.add(host.name(), Stage::Network, format!("{from} the image {}", smoke.image), action);
-        }
+        get_image(world, host, steps);
         let call = EngineCall::RunKeeper {
             name,
             image: smoke.image.clone(),
@@ -44,6 +36,21 @@ pub(super) fn keep(world: &World<'_>, steps: &mut Steps, after: &[StepId], stays
         let why = format!("keep {network} open here with a container that sleeps");
         steps.add_after(host.name(), Stage::Network, why, Action::Engine(call), after.to_vec());
     }
+}
+
+/// Gets the image onto a host that lacks it, unless it is on its way already.
+pub(super) fn get_image(world: &World<'_>, host: &HostWorld<'_>, steps: &mut Steps) {
+    let smoke = &world.inventory.smoke;
+    let has_image =
+        |host: &HostWorld<'_>| host.facts.engine.as_ref().is_some_and(|engine| engine.images.contains(&smoke.image));
+    if has_image(host) || steps.of(host.name()).any(|step| matches!(step.action, Action::EnsureImage { .. })) {
+        return;
+    }
+    let lack_it = world.hosts.iter().filter(|host| !has_image(host)).count();
+    let from = if smoke.tar.is_some() { "push" } else { "pull" };
+    let address = (lack_it > 1).then_some(host.private);
+    let action = Action::EnsureImage { image: smoke.image.clone(), tar: smoke.tar.clone(), address };
+    steps.add(host.name(), Stage::Network, format!("{from} the image {}", smoke.image), action);
 }
 
 /// Whether a keeper runs on the network that there is: one of the same name that is no more is another.

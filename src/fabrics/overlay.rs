@@ -65,6 +65,7 @@ impl Fabric for Overlay {
 
     fn steps(&self, world: &World<'_>, steps: &mut Steps, notes: &mut Vec<String>) {
         stores::steps(world, steps, notes);
+        images(world, steps);
         set_options(world, steps, notes);
         network(world, steps);
         keeper::keep(world, steps, &[], |_| true);
@@ -105,6 +106,16 @@ fn ports(host: &HostWorld<'_>, problems: &mut Vec<Problem>) {
                 format!("find the program with `ss -lnp 'sport = :{port}'` there and stop it; other VXLAN users (flannel, OVS) exclude this fabric"),
             ));
         }
+    }
+}
+
+/// Gets the image onto hosts while they would wait for their turn to restart. The first is busy until then: it makes the store's
+/// tokens, and its turn is the first.
+fn images(world: &World<'_>, steps: &mut Steps) {
+    // An engine that is stopped starts in its turn, and one that is not there yet runs by now.
+    let runs = |host: &&HostWorld<'_>| host.facts.engine.as_ref().is_none_or(crate::facts::Engine::is_up);
+    for host in world.hosts.iter().skip(1).filter(runs) {
+        keeper::get_image(world, host, steps);
     }
 }
 

@@ -47,8 +47,8 @@ pub(super) async fn host(docker: &Docker, wanted: &Wanted, events: &Events) -> R
     }
     let base = base(docker, wanted, events).await?;
     events.emit(Event::Note(format!("building the image of {} hosts ({kind}), once", wanted.os.name())));
-    let engine = if wanted.bare { "" } else { wanted.os.engine_packages() };
-    let args = [("BASE", base.as_str()), ("SUITE", wanted.os.suite()), ("MIRROR", &mirror), ("ENGINE", engine)];
+    let installed = if wanted.bare { "" } else { wanted.os.packages() };
+    let args = [("BASE", base.as_str()), ("SUITE", wanted.os.suite()), ("MIRROR", &mirror), ("INSTALLED", installed)];
     build(docker, &tag, HOST_RECIPE, &args).await?;
     Ok(tag)
 }

@@ -39,7 +39,7 @@ pub struct Wanted {
     pub hosts: usize,
     /// Their operating system.
     pub os: Os,
-    /// Whether they come without an engine.
+    /// Whether they come without an engine, and without Consul.
     pub bare: bool,
     /// Base URL of a Debian mirror, above `/debian`. Default: what this machine's apt uses.
     pub mirror: Option<String>,

@@ -34,10 +34,12 @@ impl Os {
         }
     }
 
-    /// Packages of the engine. From Debian 13 on the client is one of its own.
-    pub(super) fn engine_packages(self) -> &'static str {
+    /// Packages of hosts that are not bare: the engine, and Consul where the engine can use it. From Debian 13 on the client is a package
+    /// of its own.
+    pub(super) fn packages(self) -> &'static str {
         match self {
-            Self::Debian11 | Self::Debian12 => "docker.io",
+            Self::Debian11 => "docker.io consul",
+            Self::Debian12 => "docker.io",
             Self::Debian13 => "docker.io docker-cli",
         }
     }

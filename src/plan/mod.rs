@@ -164,10 +164,15 @@ impl Steps {
         }
     }
 
+    /// The steps of one host so far.
+    pub fn of<'a>(&'a self, host: &'a HostName) -> impl DoubleEndedIterator<Item = &'a Step> {
+        self.steps.iter().filter(move |step| step.host == *host)
+    }
+
     /// The last step of a host so far.
     #[must_use]
     pub fn last_of(&self, host: &HostName) -> Option<StepId> {
-        self.steps.iter().rfind(|step| step.host == *host).map(|step| step.id)
+        self.of(host).next_back().map(|step| step.id)
     }
 
     /// The last step of every host so far.
@@ -186,7 +191,7 @@ impl Steps {
     /// Whether a host has a step in a stage.
     #[must_use]
     pub fn touches(&self, host: &HostName, stage: Stage) -> bool {
-        self.steps.iter().any(|step| step.host == *host && step.stage == stage)
+        self.of(host).any(|step| step.stage == stage)
     }
 
     /// The steps.

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use super::known::{HostView, Ill, Known, SIGN_OF_LIFE};
 use super::links::{Link, Tcp, Way};
 use super::matrix::{Failure, Layer};
+use crate::engine_api::waits_for_a_manager;
 use crate::inventory::HostName;
 use crate::plan::checks::MAX_CLOCK_OFFSET;
 
@@ -267,8 +268,13 @@ fn network_missing(case: &Case<'_>) -> Option<Finding> {
 fn no_probe(case: &Case<'_>) -> Option<Finding> {
     case.hosts().find_map(|(name, view)| match &view.ill {
         Some(Ill::NoProbe(error)) => {
-            let said = view.last_words();
-            about_host(name, error.clone(), on(name, "journalctl -u docker -n 50"), said)
+            // The swarm itself is in order, or a cause before this one would say so: the engine's own part in it hangs. It was seen for
+            // minutes after a manager that led its swarm had been powered off and on; see also moby/moby#32607.
+            let fix = match waits_for_a_manager(error) {
+                true => "systemctl restart docker (containers without a restart policy stop)",
+                false => "journalctl -u docker -n 50",
+            };
+            about_host(name, error.clone(), on(name, fix), view.last_words())
         }
         _ => None,
     })

@@ -142,6 +142,13 @@ impl Lab {
         docker(&["exec", &self.host(host), "sh", "-c", line])
     }
 
+    /// Takes Consul off hosts that came with it, for a story in which `up` installs it.
+    pub fn without_consul(&self, hosts: usize) {
+        for host in 1..=hosts {
+            self.sh(host, "DEBIAN_FRONTEND=noninteractive apt-get -q purge -y consul");
+        }
+    }
+
     /// Runs a shell line that may fail, for a question that is asked until the answer is yes.
     pub fn ask(&self, host: usize, line: &str) -> Result<String, String> {
         let ran: Ran =

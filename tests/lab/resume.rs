@@ -106,6 +106,7 @@ fn cut(runtime: &std::path::Path) {
 /// Walks all boundaries: every run does one step, and meets the fault before the next.
 fn walk(name: &str, fault: &Fault) {
     let lab = Lab::up(name, &["--hosts", "1", "--os", "debian-11"]);
+    lab.without_consul(1);
     let runtime = tempfile::tempdir().unwrap();
     let mut boundaries = Vec::new();
     loop {

@@ -34,6 +34,7 @@ fn assert_same(before: &str, after: &str) {
 #[ignore = "needs a Docker engine"]
 fn what_up_did_down_undoes() {
     let lab = Lab::up("undo", &["--hosts", "2", "--os", "debian-11"]);
+    lab.without_consul(2);
     // Somebody's own options, with a mode and an end of file that nobody would write.
     let own = "printf '{\\n\\t\"max-concurrent-downloads\": 2,\\n\\t\"debug\": false}' > /etc/docker/daemon.json; chmod 640 /etc/docker/daemon.json";
     lab.sh(1, own);
@@ -139,6 +140,7 @@ fn with_options(lab: &Lab, name: &str, options: &str) -> std::path::PathBuf {
 #[ignore = "needs a Docker engine"]
 fn what_fails_is_rolled_back() {
     let lab = Lab::up("back", &["--hosts", "2", "--os", "debian-11"]);
+    lab.without_consul(2);
     a_package_that_fails_half_way(&lab);
     lab.run(&["up", "--yes"]).expect(0);
     let state =
