@@ -142,7 +142,7 @@ impl Lab {
         docker(&["exec", &self.host(host), "sh", "-c", line])
     }
 
-    /// Takes Consul off hosts that came with it, for a story in which `up` installs it.
+    /// Takes Consul off hosts that came with it, for a story in which `up` installs it, and which does not remove it again.
     pub fn without_consul(&self, hosts: usize) {
         for host in 1..=hosts {
             self.sh(host, "DEBIAN_FRONTEND=noninteractive apt-get -q purge -y consul");

@@ -33,8 +33,13 @@ fn assert_same(before: &str, after: &str) {
 #[test]
 #[ignore = "needs a Docker engine"]
 fn what_up_did_down_undoes() {
-    let lab = Lab::up("undo", &["--hosts", "2", "--os", "debian-11"]);
-    lab.without_consul(2);
+    // An engine that was there before. Not that of the image: a file of an image that is removed, made and removed once more is there
+    // again with fuse-overlayfs.
+    let lab = Lab::up("undo", &["--hosts", "2", "--os", "debian-11", "--bare"]);
+    let engine = "export DEBIAN_FRONTEND=noninteractive; apt-get -q update && apt-get -q install -y --no-install-recommends docker.io && docker info";
+    for host in 1..=2 {
+        lab.sh(host, engine);
+    }
     // Somebody's own options, with a mode and an end of file that nobody would write.
     let own = "printf '{\\n\\t\"max-concurrent-downloads\": 2,\\n\\t\"debug\": false}' > /etc/docker/daemon.json; chmod 640 /etc/docker/daemon.json";
     lab.sh(1, own);
