@@ -2,7 +2,6 @@
 # Arguments: MARK MAX. A line MARK=NAME opens what a command printed, MARK<NAME PATH is a file, MARK!NAME ARGUMENT is one of
 # the functions here. Needs nothing but perl-base.
 use strict;
-use Socket;
 my ($mark, $max) = @ARGV;
 # How long a daemon may take to answer one question, in seconds: one that hangs must not hang the facts of its host.
 my $PATIENCE = 10;
@@ -35,6 +34,14 @@ sub members { my %all; my $text = shift // ''; $text =~ /\G\s*\{/gc or return {}
 sub elements { my @all; my $text = shift // ''; $text =~ /\G\s*\[/gc or return; while ($text =~ /\G\s*,?\s*$VALUE/gc) { push @all, $+{v} } return @all }
 sub word { my $text = shift // ''; return $text =~ /^"([^"\\]*)"$/ ? $1 : '' }
 
+# A stream to a socket. Without the module Socket, whose start costs as much as all of Perl's own: AF_UNIX is 1 on every Linux, and
+# SOCK_STREAM is 1 except on MIPS, where it is 2 and 1 is refused here.
+sub dial {
+    my ($path) = @_;
+    for my $stream (1, 2) { return $_ for grep { socket($_, 1, $stream, 0) && connect($_, pack('S a*', 1, "$path\0")) } my $socket }
+    return;
+}
+
 # One question to the engine; nothing if it does not answer with 200. HTTP/1.0, so that the body ends with the connection.
 sub engine {
     my ($path, $limit) = @_;
@@ -42,8 +49,7 @@ sub engine {
     eval {
         local $SIG{ALRM} = sub { die };
         alarm $PATIENCE;
-        socket(my $socket, AF_UNIX, SOCK_STREAM, 0) or die;
-        connect($socket, sockaddr_un('/var/run/docker.sock')) or die;
+        my $socket = dial('/var/run/docker.sock') or die;
         syswrite($socket, "GET $path HTTP/1.0\r\nHost: docker\r\n\r\n");
         1 while sysread($socket, $text, 65536, length $text) && length $text < ($limit // $max);
         alarm 0;
@@ -103,12 +109,15 @@ sub answer {
     return;
 }
 
+# What is in a folder, sorted; nothing if it is not there. Not by glob, which is a module of its own.
+sub in_folder {
+    my ($folder) = @_;
+    opendir(my $handle, $folder) or return;
+    return map { "$folder/$_" } grep { !/^\.\.?\z/ } sort { $a cmp $b } readdir $handle;
+}
 sub tree {
     my ($folder, $all) = @_;
-    opendir(my $handle, $folder) or return;
-    for my $name (sort { $a cmp $b } readdir $handle) {
-        next if $name eq '.' || $name eq '..';
-        my $path = "$folder/$name";
+    for my $path (in_folder($folder)) {
         if (-l $path) { next } elsif (-d _) { tree($path, $all) } elsif (-f _) { push @$all, $path }
     }
 }
@@ -116,7 +125,7 @@ my @ours;
 sub ours {
     if (!@ours) {
         tree($_, \@ours) for '/etc/docker-cluster', '/var/lib/docker-cluster/secrets', '/usr/local/lib/docker-cluster';
-        push @ours, grep { -f } glob '/etc/systemd/system/docker-cluster-*';
+        push @ours, grep { m{/docker-cluster-[^/]*\z} && -f } in_folder('/etc/systemd/system');
     }
     return @ours;
 }
@@ -191,12 +200,15 @@ my %native = (
     },
     'kv-backends' => sub {
         return '' if ($said{'dockerd-version'} // '') !~ / version (1|17|18|19|20)\./;
-        my %wanted = map { ("libkv/store/$_", $_) } qw(consul etcd zookeeper);
+        my %wanted = map { ($_, 1) } qw(consul etcd zookeeper);
         open(my $file, '<', $_[0]) or return '';
-        my ($text, @found) = ('');
+        my ($text, $begins, @found) = ('', 'libkv/store/');
         # Pieces overlap, so that no name is cut in two; most binaries have all three in their first megabytes.
-        while (%wanted && read($file, $text, 1 << 20, length $text)) {
-            for (keys %wanted) { push @found, delete $wanted{$_} if index($text, $_) >= 0 }
+        while (%wanted && sysread($file, $text, 1 << 20, length $text)) {
+            for (my $at = -1; ($at = index($text, $begins, $at + 1)) >= 0;) {
+                my ($name) = substr($text, $at + length $begins, 9) =~ /^(consul|etcd|zookeeper)/ or next;
+                push @found, $name if delete $wanted{$name};
+            }
             $text = substr $text, -64 if length $text > 64;
         }
         join "\n", sort @found;
@@ -224,8 +236,8 @@ my %native = (
     },
     'files' => sub { join "\n", map { my @s = stat $_; @s ? sprintf('%o %s %s', $s[2] & 07777, owner(@s), $_) : () } ours() },
     'sums' => sub { my @all = (ours(), grep { -f } '/etc/docker/daemon.json'); @all ? run('sha256sum', @all) : '' },
-    'records' => sub { join "\n", map { slurp($_) } grep { -f } glob '/var/lib/docker-cluster/record/*.json' },
-    'origins' => sub { join "\n", map { m{([^/]+)\.origin\z} && "$1 " . (slurp($_) // '') =~ s/\n.*//sr } glob '/var/lib/docker-cluster/record/*.origin' },
+    'records' => sub { join "\n", map { slurp($_) } grep { m{/[^/.][^/]*\.json\z} && -f } in_folder('/var/lib/docker-cluster/record') },
+    'origins' => sub { join "\n", map { m{/([^/.][^/]*)\.origin\z} ? "$1 " . (slurp($_) // '') =~ s/\n.*//sr : () } in_folder('/var/lib/docker-cluster/record') },
     'endpoints' => sub { join "\n", map { my $it = members($_); word($$it{Scope}) eq 'global' ? engine('/networks/' . word($$it{Id})) : () } elements(engine('/networks')) },
     'user-exists' => sub { join ':', (getpwnam 'docker-cluster-store')[0, 2] },
 );

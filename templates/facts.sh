@@ -167,7 +167,7 @@ f default-docker /etc/default/docker
 f sysconfig-docker /etc/sysconfig/docker
 if [ -d /run/systemd/system ]; then
     s units systemctl show -p Id -p LoadState -p ActiveState -p SubState -p UnitFileState -p FragmentPath -p DropInPaths -p NeedDaemonReload -p MainPID -p Environment \
-        docker.service docker.socket docker-cluster-consul.service docker-cluster-reconcile.service consul.service apt-daily.service unattended-upgrades.service
+        docker.service docker.socket docker-cluster-consul.service docker-cluster-reconcile.service
     n docker-exec
     n docker-environment
 fi
