@@ -1,6 +1,7 @@
 //! Key-value stores behind a classic overlay: what they need on the hosts, and where the engine finds them.
 
 pub mod consul;
+mod http;
 pub mod program;
 
 use std::collections::BTreeMap;

@@ -2,17 +2,23 @@
 
 use std::io::{Cursor, Read};
 
+use std::time::Duration;
+
 use bytes::Bytes;
 
+use super::http::{body, chain};
 use crate::record::sha256_hex;
 
 /// Largest program accepted, in bytes. Consul's is about 170 MB today.
-const MAX_PROGRAM: u64 = 512 << 20;
+const MAX_PROGRAM: usize = 512 << 20;
+
+/// How long a server may be silent: a mirror that is busy takes some seconds, and one that is gone never answers.
+const SILENCE: Duration = Duration::from_secs(60);
 
 /// Reads a program from a path or an `http(s)://` URL and checks it. A zip that holds one file called `consul` is unpacked.
 pub async fn fetch(source: &str, sha256: &str) -> Result<Bytes, String> {
     let bytes = if source.starts_with("https://") || source.starts_with("http://") {
-        download(source).await?
+        download(source, MAX_PROGRAM).await?
     } else {
         tokio::fs::read(source).await.map_err(|error| format!("cannot read {source}: {error}"))?
     };
@@ -26,21 +32,19 @@ pub async fn fetch(source: &str, sha256: &str) -> Result<Bytes, String> {
     Ok(bytes.into())
 }
 
-async fn download(url: &str) -> Result<Vec<u8>, String> {
-    let problem = |error: reqwest::Error| format!("cannot fetch {url}: {error}");
-    let response =
-        reqwest::Client::new().get(url).send().await.and_then(reqwest::Response::error_for_status).map_err(problem)?;
-    if response.content_length().is_some_and(|length| length > MAX_PROGRAM) {
-        return Err(format!("{url} is larger than {MAX_PROGRAM} bytes"));
-    }
-    Ok(response.bytes().await.map_err(problem)?.to_vec())
+async fn download(url: &str, limit: usize) -> Result<Vec<u8>, String> {
+    let problem = |error: String| format!("cannot fetch {url}: {error}");
+    let client = reqwest::Client::builder().connect_timeout(SILENCE).read_timeout(SILENCE).build();
+    let request = client.map_err(|error| problem(chain(&error)))?.get(url).send();
+    let response = request.await.and_then(reqwest::Response::error_for_status);
+    body(response.map_err(|error| problem(chain(&error)))?, limit).await.map_err(problem)
 }
 
 fn unzip(bytes: &[u8]) -> Result<Vec<u8>, String> {
     let mut archive = zip::ZipArchive::new(Cursor::new(bytes)).map_err(|error| error.to_string())?;
     let file = archive.by_name("consul").map_err(|_| "it holds no file called `consul`".to_owned())?;
     let mut program = Vec::new();
-    file.take(MAX_PROGRAM).read_to_end(&mut program).map_err(|error| error.to_string())?;
+    file.take(MAX_PROGRAM as u64).read_to_end(&mut program).map_err(|error| error.to_string())?;
     Ok(program)
 }
 
@@ -70,6 +74,26 @@ mod tests {
         archive.start_file(name, zip::write::SimpleFileOptions::default()).unwrap();
         archive.write_all(bytes).unwrap();
         archive.finish().unwrap().into_inner()
+    }
+
+    /// Answers one request on loopback without saying how long the answer is; the URL to ask.
+    fn serve_endlessly() -> String {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let url = format!("http://{}/consul", listener.local_addr().unwrap());
+        std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let _ = stream.read(&mut [0; 4096]).unwrap();
+            stream.write_all(b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n").unwrap();
+            while stream.write_all(&[0; 1 << 16]).is_ok() {}
+        });
+        url
+    }
+
+    #[tokio::test]
+    async fn a_server_that_never_stops_is_cut_off() {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let error = download(&serve_endlessly(), 1 << 20).await.unwrap_err();
+        assert!(error.contains("more than 1048576 bytes and was cut off"), "{error}");
     }
 
     #[tokio::test]

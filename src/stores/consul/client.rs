@@ -14,6 +14,7 @@ use super::HTTPS_PORT;
 use crate::host::{Connection, HostError, MAX_OUTPUT, Remote, printable};
 use crate::plan::{ConsulCall, Slot};
 use crate::secrets::{Secret, SecretsError, Slots};
+use crate::stores::http::{body, chain};
 
 /// How long one request may take. The servers' own limit for a write without a leader is some seconds.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
@@ -265,26 +266,6 @@ fn refused(what: &str, (status, body): &(StatusCode, String)) -> ConsulError {
     ConsulError::Refused { what: what.to_owned(), status: status.as_u16(), body: body.trim().to_owned() }
 }
 
-/// The body of an answer, if it is not longer than that.
-async fn bounded(mut response: reqwest::Response, limit: usize) -> Result<Vec<u8>, ConsulError> {
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(|error| ConsulError::Transport(chain(&error)))? {
-        if body.len() + chunk.len() > limit {
-            return Err(ConsulError::Transport(format!("it said more than {limit} bytes and was cut off")));
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Ok(body)
-}
-
-/// An error with its causes; reqwest's own text leaves them out.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
+async fn bounded(response: reqwest::Response, limit: usize) -> Result<Vec<u8>, ConsulError> {
+    body(response, limit).await.map_err(ConsulError::Transport)
 }
