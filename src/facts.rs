@@ -416,6 +416,8 @@ pub struct Facts {
     pub migration: Option<crate::fabrics::migrate::Record>,
     /// Whether the store's system user exists.
     pub store_user: bool,
+    /// Whether who logs in becomes root by sudo.
+    pub through_sudo: bool,
 }
 
 /// What was in the place of a file before docker-cluster wrote it.

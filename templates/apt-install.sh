@@ -19,12 +19,17 @@ wait_lists() {
     # A mirror that does not answer is only a warning to apt; without lists the installation then says so itself.
     echo "$said" | grep -E '^[WE]:' >&2 || true
 }
-# The lists are fetched once for several installations of one run: after one that succeeded they are good for this long, in minutes.
-# The next one after a failure fetches them anew, as somebody may have changed where they come from.
+# The lists are fetched once for the installations of one run: they are good for this long, in minutes, unless somebody has changed
+# where they come from, or the last installation failed.
 LISTS_GOOD=5
 fetched=/run/docker-cluster-apt-lists
-[ -n "$(find "$fetched" -mmin "-$LISTS_GOOD" 2>/dev/null)" ] || wait_lists
-rm -f "$fetched"
+if [ -n "$(find "$fetched" -mmin "-$LISTS_GOOD" 2>/dev/null)" ] && [ -z "$(find /etc/apt -newer "$fetched" 2>/dev/null)" ]; then
+    mv -f "$fetched" "$fetched.now"
+else
+    rm -f "$fetched"
+    wait_lists
+    touch "$fetched.now" || true
+fi
 # What this adds is written down before it is there: `down --purge` takes it away again, and so does a failure half-way.
 folder=/var/lib/docker-cluster/record
 (umask 077; mkdir -p "$folder"; touch "$folder/made")
@@ -37,4 +42,4 @@ while read -r package; do
 done < "$folder/packages.now"
 apt install -y --no-install-recommends -- "$@"
 rm -f "$folder/packages.now"
-touch "$fetched"
+mv -f "$fetched.now" "$fetched" || true

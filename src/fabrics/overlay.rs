@@ -109,12 +109,15 @@ fn ports(host: &HostWorld<'_>, problems: &mut Vec<Problem>) {
     }
 }
 
-/// Gets the image onto hosts while they would wait for their turn to restart. The first is busy until then: it makes the store's
-/// tokens, and its turn is the first.
+/// Gets the image onto new hosts while they would wait for their turn to restart. The first is busy until then: it makes the store's
+/// tokens, and its turn is the first. Elsewhere a failure must not keep a host from its options, nor others from their turn.
 fn images(world: &World<'_>, steps: &mut Steps) {
-    // An engine that is stopped starts in its turn, and one that is not there yet runs by now.
-    let runs = |host: &&HostWorld<'_>| host.facts.engine.as_ref().is_none_or(crate::facts::Engine::is_up);
-    for host in world.hosts.iter().skip(1).filter(runs) {
+    // They may say where images come from, or where they are kept, and are not in effect yet.
+    if !world.inventory.engine.options.is_empty() {
+        return;
+    }
+    let is_new = |host: &&HostWorld<'_>| host.engine.as_ref().is_some_and(|engine| engine.to_install);
+    for host in world.hosts.iter().skip(1).filter(is_new) {
         keeper::get_image(world, host, steps);
     }
 }

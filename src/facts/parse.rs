@@ -87,6 +87,7 @@ pub fn parse(output: &[u8], sent: i64, received: i64) -> Option<Facts> {
         nodes: sections.lines("nodes").filter_map(node).collect(),
         migration: serde_json::from_str(&sections.text("migration")).ok(),
         store_user: sections.line("user-exists").contains("docker-cluster-store"),
+        through_sudo: !matches!(sections.line("sudo-user").trim(), "" | "root"),
     })
 }
 

@@ -127,15 +127,24 @@ impl Steps {
 
     /// Makes a step wait until steps of other hosts are over, done or not.
     pub fn follow(&mut self, id: StepId, others: &[StepId]) {
-        let Some(host) = self.steps.get(id).map(|step| step.host.clone()) else {
-            return;
-        };
-        let follows: Vec<StepId> = others
-            .iter()
-            .copied()
-            .filter(|other| self.steps.get(*other).is_some_and(|step| step.host != host))
-            .collect();
-        self.steps[id].follows = follows;
+        let others = self.of_others(id, others);
+        if let Some(step) = self.steps.get_mut(id) {
+            step.follows = others;
+        }
+    }
+
+    /// Makes a step wait until steps of other hosts are done.
+    pub fn require(&mut self, id: StepId, others: &[StepId]) {
+        let others = self.of_others(id, others);
+        if let Some(step) = self.steps.get_mut(id) {
+            step.after.extend(others);
+        }
+    }
+
+    /// Those of these steps that are on other hosts than this one.
+    fn of_others(&self, id: StepId, others: &[StepId]) -> Vec<StepId> {
+        let host_of = |id: &StepId| self.steps.get(*id).map(|step| &step.host);
+        others.iter().copied().filter(|other| host_of(other).is_some() && host_of(other) != host_of(&id)).collect()
     }
 
     /// The id of the step that will be added next.

@@ -103,6 +103,7 @@ fn view(inventory: &Inventory, host: &HostWorld<'_>) -> HostView {
     HostView {
         ill: None,
         private: Some(host.private),
+        through_sudo: facts.through_sudo,
         hostname: facts.hostname.clone(),
         engine_up: Some(engine.is_some_and(facts::Engine::is_up)),
         advertised: advertised(facts, &swarm),

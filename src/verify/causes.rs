@@ -7,7 +7,6 @@ use std::collections::BTreeMap;
 use super::known::{HostView, Ill, Known, SIGN_OF_LIFE};
 use super::links::{Link, Tcp, Way};
 use super::matrix::{Failure, Layer};
-use crate::engine_api::waits_for_a_manager;
 use crate::inventory::HostName;
 use crate::plan::checks::MAX_CLOCK_OFFSET;
 
@@ -119,9 +118,10 @@ impl<'a> Case<'a> {
     }
 }
 
-/// A host as a shell word on docker-cluster's command line.
-fn on(host: &HostName, command: &str) -> String {
-    format!("docker-cluster ssh {host} -- {command}")
+/// A command as root on a host, to be pasted.
+fn on(known: &Known, host: &HostName, command: &str) -> String {
+    let sudo = if known.hosts.get(host).is_some_and(|view| view.through_sudo) { "sudo " } else { "" };
+    format!("docker-cluster ssh {host} -- {sudo}{command}")
 }
 
 fn about_host(
@@ -146,7 +146,7 @@ fn host_unreachable(case: &Case<'_>) -> Option<Finding> {
 fn engine_down(case: &Case<'_>) -> Option<Finding> {
     let (name, view) = case.hosts().find(|(_, view)| view.engine_up == Some(false))?;
     let said = view.last_words();
-    about_host(name, "its Docker engine does not answer", on(name, "systemctl status docker"), said)
+    about_host(name, "its Docker engine does not answer", on(case.known, name, "systemctl status docker"), said)
 }
 
 fn duplicate_hostname(case: &Case<'_>) -> Option<Finding> {
@@ -167,7 +167,7 @@ fn duplicate_hostname(case: &Case<'_>) -> Option<Finding> {
                 "they have the same host name `{}`, by which engines tell each other apart: packets vanish",
                 view.hostname
             ),
-            fix: format!("{}, then restart its engine", on(name, "hostnamectl set-hostname NAME")),
+            fix: format!("{}, then restart its engine", on(case.known, name, "hostnamectl set-hostname NAME")),
             observed: Vec::new(),
         })
     })
@@ -199,7 +199,7 @@ fn store_agent_down(case: &Case<'_>) -> Option<Finding> {
         about_host(
             name,
             "its Consul agent does not run: its engine hears of no new containers, and cannot start any on the network",
-            on(name, "systemctl status docker-cluster-consul"),
+            on(case.known, name, "systemctl status docker-cluster-consul"),
             vec![format!("the agent's client says: {}", store.error)],
         )
     })
@@ -268,16 +268,27 @@ fn network_missing(case: &Case<'_>) -> Option<Finding> {
 fn no_probe(case: &Case<'_>) -> Option<Finding> {
     case.hosts().find_map(|(name, view)| match &view.ill {
         Some(Ill::NoProbe(error)) => {
-            // The swarm itself is in order, or a cause before this one would say so: the engine's own part in it hangs. It was seen for
-            // minutes after a manager that led its swarm had been powered off and on; see also moby/moby#32607.
-            let fix = match waits_for_a_manager(error) {
+            let fix = match error.contains(NOT_ATTACHED) && is_alone(case, name) {
                 true => "systemctl restart docker (containers without a restart policy stop)",
                 false => "journalctl -u docker -n 50",
             };
-            about_host(name, error.clone(), on(name, fix), view.last_words())
+            about_host(name, error.clone(), on(case.known, name, fix), view.last_words())
         }
         _ => None,
     })
+}
+
+/// How an engine says that no manager of its swarm gave a container its address (`daemon/cluster/networks.go`). Where everything else is
+/// in order its own part in the swarm hangs: seen for minutes, once, after the manager that led its swarm had been powered off and on;
+/// see also moby/moby#32607.
+const NOT_ATTACHED: &str = "attaching to network failed";
+
+/// Whether this host's engine is all that is not in order: with a manager away, or a port closed, a restart would only take more away.
+fn is_alone(case: &Case<'_>, name: &HostName) -> bool {
+    let mut others = case.known.hosts.iter().filter(|(other, _)| *other != name);
+    let mut links = case.known.links.iter().filter(|((from, to), _)| from == name || to == name);
+    others.all(|(_, view)| view.ill.is_none() && view.engine_up == Some(true) && view.swarm_error.is_none())
+        && links.all(|(_, link)| link.tcp.values().all(|tcp| *tcp == Tcp::Open))
 }
 
 fn link(
@@ -302,7 +313,7 @@ fn underlay_down(case: &Case<'_>) -> Option<Finding> {
         format!("nothing passes between their private addresses{address}: no TCP, no UDP, no ICMP"),
         format!(
             "{}; check routes, VLANs and security groups",
-            on(from, &format!("ping -c1 {}", address.trim_matches([' ', '(', ')'])))
+            on(case.known, from, &format!("ping -c1 {}", address.trim_matches([' ', '(', ')'])))
         ),
         Vec::new(),
     )
@@ -324,7 +335,7 @@ fn datagram(
         |host: &HostName| rules_of(host).into_iter().map(|rule| format!("{host}, its rule: {rule}")).collect();
     let show = |host: &HostName| match rules_of(host).first() {
         Some(rule) => format!("{host} has the rule `{rule}`; remove it or let {needed_for} pass before it"),
-        None => format!("{} shows its rules; let {needed_for} pass", on(host, "iptables-save")),
+        None => format!("{} shows its rules; let {needed_for} pass", on(case.known, host, "iptables-save")),
     };
     let passing = found.passing();
     match way(found)? {
@@ -381,7 +392,7 @@ fn tcp_port_blocked(case: &Case<'_>) -> Option<Finding> {
             // A firewall that rejects looks the same: the rules tell.
             Tcp::Refused if rules.is_empty() => (
                 format!("nothing listens on TCP {port} ({role}) of {to}"),
-                on(to, "systemctl status docker docker-cluster-consul"),
+                on(case.known, to, "systemctl status docker docker-cluster-consul"),
             ),
             _ => (
                 format!("TCP {port} ({role}) of {to} does not answer, although {}", found.passing()),
@@ -432,7 +443,7 @@ fn forward_drop(case: &Case<'_>) -> Option<Finding> {
     about_host(
         name,
         "the FORWARD policy in the network's own namespace is DROP, and br_netfilter applies it to the network's bridge: packets arrive and go no further",
-        on(name, &format!("nsenter --net={space} iptables -P FORWARD ACCEPT")),
+        on(case.known, name, &format!("nsenter --net={space} iptables -P FORWARD ACCEPT")),
         vec![format!("{name}: -P FORWARD DROP in {space}")],
     )
 }
@@ -442,7 +453,7 @@ fn name(case: &Case<'_>) -> Option<Finding> {
     about_host(
         case.from,
         "containers on it do not resolve the names of the network, although the addresses behind them answer",
-        on(case.from, "journalctl -u docker -n 50"),
+        on(case.known, case.from, "journalctl -u docker -n 50"),
         // The names of probes are different each time, and of no interest.
         case.host(case.from).map(HostView::last_words).unwrap_or_default(),
     )
@@ -455,7 +466,11 @@ fn neighbours_full(case: &Case<'_>) -> Option<Finding> {
         "its kernel's table of neighbours is full, and packets to those who are not in it are thrown away",
         format!(
             "{}, and as much on a machine that carries the host as a container",
-            on(name, "sysctl -w net.ipv4.neigh.default.gc_thresh2=16384 net.ipv4.neigh.default.gc_thresh3=32768")
+            on(
+                case.known,
+                name,
+                "sysctl -w net.ipv4.neigh.default.gc_thresh2=16384 net.ipv4.neigh.default.gc_thresh3=32768"
+            )
         ),
         vec![format!(
             "{name} refused a neighbour {} times meanwhile (/proc/net/stat/arp_cache)",
@@ -474,7 +489,7 @@ fn packets_lost(case: &Case<'_>) -> Option<Finding> {
         case,
         (from, to, found),
         "packets are lost on the way".to_owned(),
-        format!("{} and look at the errors of the interface", on(from, "ip -s link")),
+        format!("{} and look at the errors of the interface", on(case.known, from, "ip -s link")),
         Vec::new(),
     )
 }
@@ -490,7 +505,7 @@ fn clock(case: &Case<'_>) -> Option<Finding> {
         format!(
             "its clock is {seconds} s off: certificates and sessions of the store may not be valid yet or any more"
         ),
-        on(name, "timedatectl set-ntp true"),
+        on(case.known, name, "timedatectl set-ntp true"),
         Vec::new(),
     )
 }
@@ -510,7 +525,7 @@ fn checksum_offload(case: &Case<'_>) -> Option<Finding> {
         format!(
             "its driver {driver} computes checksums inside tunnels, which some versions of it do wrongly; all layers below pass"
         ),
-        on(name, &format!("ethtool -K {device} tx-checksum-ip-generic off")),
+        on(case.known, name, &format!("ethtool -K {device} tx-checksum-ip-generic off")),
         Vec::new(),
     )
 }
@@ -538,7 +553,7 @@ fn neighbours(case: &Case<'_>) -> Option<Finding> {
         return about_host(
             from,
             format!("its engine {what}: packets do not find their way"),
-            format!("{} (containers without a restart policy stop)", on(from, "systemctl restart docker")),
+            format!("{} (containers without a restart policy stop)", on(case.known, from, "systemctl restart docker")),
             vec![format!("{from}: {} is behind {}", other.probe_mac, believed.unwrap_or("no host that it knows"))],
         );
     }
@@ -548,7 +563,7 @@ fn neighbours(case: &Case<'_>) -> Option<Finding> {
             "every layer between the hosts passes, and it does not find the container on {}: its engine's view of the network is stale",
             case.to
         ),
-        format!("{} (containers without a restart policy stop)", on(case.from, "systemctl restart docker")),
+        format!("{} (containers without a restart policy stop)", on(case.known, case.from, "systemctl restart docker")),
         vec![failure.words.clone()],
     )
 }
@@ -621,7 +636,7 @@ pub fn stale_finding(known: &Known, stale: &BTreeMap<String, String>) -> Option<
             "the network {network} remembers containers that no host has ({}): none of that name can start",
             names.join(", ")
         ),
-        fix: on(host, &format!("docker network disconnect -f {network} {first}")),
+        fix: on(known, host, &format!("docker network disconnect -f {network} {first}")),
         observed: stale.iter().map(|(id, name)| format!("endpoint {id} of {name}")).collect(),
     })
 }

@@ -73,6 +73,8 @@ pub struct HostView {
     pub ill: Option<Ill>,
     /// Its private address.
     pub private: Option<IpAddr>,
+    /// Whether who logs in there becomes root by sudo.
+    pub through_sudo: bool,
     /// Its host name.
     pub hostname: String,
     /// Whether its engine answers; `None` if it could not be asked.

@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -15,7 +16,12 @@ pub struct Lab {
     name: String,
     folder: tempfile::TempDir,
     made: Instant,
+    /// What took long, for those who want a story to take less.
+    slow: Mutex<Vec<String>>,
 }
+
+/// What takes at least this long is told of, at the end of a story.
+const SLOW: Duration = Duration::from_secs(15);
 
 /// What a command of docker-cluster gave back.
 pub struct Ran {
@@ -71,6 +77,7 @@ impl Lab {
             name: format!("t{}-{name}", std::process::id()),
             folder: tempfile::tempdir().unwrap(),
             made: Instant::now(),
+            slow: Mutex::default(),
         };
         let file = lab.file();
         let mut all = vec!["lab", "up", "--name", &lab.name, "--inventory", file.to_str().unwrap()];
@@ -88,7 +95,17 @@ impl Lab {
     }
 
     fn docker_cluster(&self, arguments: &[&str]) -> Ran {
-        self.command().args(arguments).output().unwrap().into()
+        self.timed(&arguments.join(" "), || self.command().args(arguments).output().unwrap().into())
+    }
+
+    fn timed<T>(&self, what: &str, action: impl FnOnce() -> T) -> T {
+        let began = Instant::now();
+        let result = action();
+        if began.elapsed() >= SLOW {
+            let what = what.rsplit_once(".yaml ").map_or(what, |(_, what)| what);
+            self.slow.lock().unwrap().push(format!("{what} ({} s)", began.elapsed().as_secs()));
+        }
+        result
     }
 
     /// The inventory.
@@ -139,7 +156,7 @@ impl Lab {
 
     /// Runs a shell line on a host, as root, not through docker-cluster; it must succeed.
     pub fn sh(&self, host: usize, line: &str) -> String {
-        docker(&["exec", &self.host(host), "sh", "-c", line])
+        self.timed(line, || docker(&["exec", &self.host(host), "sh", "-c", line]))
     }
 
     /// Takes Consul off hosts that came with it, for a story in which `up` installs it, and which does not remove it again.
@@ -159,13 +176,15 @@ impl Lab {
     /// Asks until the answer is yes. What the question cannot find out yet is a no.
     pub fn eventually(&self, what: &str, mut question: impl FnMut() -> Result<(), String>) {
         let end = Instant::now() + PATIENCE;
-        loop {
-            match question() {
-                Ok(()) => return,
-                Err(last) => assert!(Instant::now() < end, "waited for: {what}\nlast: {last}"),
+        self.timed(what, || {
+            loop {
+                match question() {
+                    Ok(()) => return,
+                    Err(last) => assert!(Instant::now() < end, "waited for: {what}\nlast: {last}"),
+                }
+                std::thread::sleep(Duration::from_millis(500));
             }
-            std::thread::sleep(Duration::from_millis(500));
-        }
+        });
     }
 
     /// Everything of a host that `plan` must not touch: configuration with checksums, the engine's files, and processes with their
@@ -187,6 +206,11 @@ impl Lab {
     /// The matrix must be green, with every ordered pair in it, and nothing left of the look.
     pub fn assert_green(&self, file: &Path, hosts: usize) {
         self.assert_reachable(file, hosts);
+        self.assert_clean(hosts);
+    }
+
+    /// No probe is left, after a command that has proved with its exit code that every pair reaches.
+    pub fn assert_clean(&self, hosts: usize) {
         for host in 1..=hosts {
             let left = self.sh(host, "docker ps -aq --filter label=docker-cluster.probe");
             assert_eq!(left, "", "probe containers are left on host {host}");
@@ -231,7 +255,9 @@ impl Lab {
 impl Drop for Lab {
     fn drop(&mut self) {
         // Past the capture of the test's own output: what a story costs is always shown.
-        let _ = writeln!(std::io::stderr(), "lab {} was there for {} s", self.name, self.made.elapsed().as_secs());
+        let slow = self.slow.lock().map(|slow| slow.join(", ")).unwrap_or_default();
+        let age = self.made.elapsed().as_secs();
+        let _ = writeln!(std::io::stderr(), "lab {} was there for {age} s, among them: {slow}", self.name);
         if std::thread::panicking() {
             self.last_words();
         }

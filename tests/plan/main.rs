@@ -24,6 +24,38 @@ fn bare_debian_11_gets_engine_store_and_overlay() {
 }
 
 #[test]
+fn an_image_waits_for_options_that_may_say_where_it_comes_from() {
+    let before_options = |host: &str, hosts: &[Fake], settings: &str| {
+        let plan = plan_for(hosts, settings);
+        let at = |words: &str| {
+            let found = plan.steps.iter().find(|step| step.host.as_str() == host && step.why.contains(words));
+            found.unwrap_or_else(|| panic!("{words}: {}", shown(&plan))).id
+        };
+        at("pull the image") < at("restart the engine with its new options")
+    };
+    let new: Vec<Fake> = three("11").into_iter().map(Fake::bare).collect();
+    let elsewhere = "engine: {options: {insecure-registries: ['10.0.0.9:5000']}}\n";
+    assert_eq!(["a", "b", "c"].map(|host| before_options(host, &new, "")), [false, true, true]);
+    assert_eq!(["a", "b", "c"].map(|host| before_options(host, &new, elsewhere)), [false; 3]);
+    // What fails to get an image must not keep engines from their turn that have something to lose.
+    assert_eq!(["a", "b", "c"].map(|host| before_options(host, &three("11"), "")), [false; 3]);
+}
+
+#[test]
+fn no_agent_of_a_new_store_starts_before_all_servers_can() {
+    let hosts: Vec<Fake> = ["a", "b", "c", "d"].iter().zip(11..).map(|(name, ip)| debian("11", name, ip)).collect();
+    let plan = plan_for(&hosts, "");
+    let of = |host: &str, words: &str| {
+        plan.steps.iter().find(|step| step.host.as_str() == host && step.why == words).unwrap()
+    };
+    let ready = |host| of(host, "start Consul and its helper at every boot").id;
+    for (host, others) in [("a", ["b", "c"].as_slice()), ("b", &["a", "c"]), ("d", &["a", "b", "c"])] {
+        let others: Vec<_> = others.iter().map(|other| ready(other)).collect();
+        assert_eq!(of(host, "start Consul").after, others, "{}", shown(&plan));
+    }
+}
+
+#[test]
 fn debian_13_gets_swarm_mode() {
     insta::assert_snapshot!(shown(&plan_for(&three("13"), "")));
 }

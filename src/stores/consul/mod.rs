@@ -594,6 +594,9 @@ pub fn steps(world: &World<'_>, steps: &mut Steps, notes: &mut Vec<String>) {
             changed.push(host.name().clone());
         }
     }
+    if !servers.exists {
+        start_together(&servers, &started, steps);
+    }
     let access = access_is_new.then(|| {
         let call =
             ConsulCall::EnsureAccess { engine_rules: ENGINE_RULES.to_owned(), agent_rules: AGENT_RULES.to_owned() };
@@ -617,6 +620,23 @@ pub fn steps(world: &World<'_>, steps: &mut Steps, notes: &mut Vec<String>) {
             let after = access.into_iter().collect();
             steps.add_after(host.name(), Stage::Store, "wait until the store answers", ready(), after);
         }
+    }
+}
+
+/// Lets no agent of a new store start before all servers can: until they all have, there is no leader, and an agent's start waits for one
+/// for two minutes. Where one of them fails before, the others have nothing to wait for.
+fn start_together(servers: &Servers, started: &[StepId], steps: &mut Steps) {
+    let ready: Vec<StepId> = servers
+        .hosts
+        .iter()
+        .filter_map(|host| {
+            let all: Vec<StepId> = steps.of(host).map(|step| step.id).collect();
+            let start = all.iter().position(|id| started.contains(id))?;
+            all.get(start.checked_sub(1)?).copied()
+        })
+        .collect();
+    for start in started {
+        steps.require(*start, &ready);
     }
 }
 

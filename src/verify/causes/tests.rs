@@ -43,6 +43,10 @@ fn all_well() -> Known {
     }
 }
 
+fn not_attached(known: &mut Known) {
+    b(known).ill = Some(Ill::NoProbe("attaching to network failed: context deadline exceeded".into()));
+}
+
 fn no_answer() -> Failure {
     Failure { layer: Layer::Http, by_address: false, words: "timed out".into(), to: host("b") }
 }
@@ -153,9 +157,29 @@ fn rows() -> Vec<Row> {
         ),
         row(
             "no-probe",
-            |known| b(known).ill = Some(Ill::NoProbe("attaching to network failed: context deadline exceeded".into())),
+            |known| b(known).ill = Some(Ill::NoProbe("pulling: context deadline exceeded".into())),
             about("b"),
-            &["attaching to network failed", "systemctl restart docker"],
+            &["pulling", "journalctl -u docker"],
+        ),
+        row(
+            "no-probe",
+            |known| {
+                b(known).through_sudo = true;
+                not_attached(known);
+            },
+            about("b"),
+            &["docker-cluster ssh b -- sudo systemctl restart docker"],
+        ),
+        row("no-probe", not_attached, about("b"), &["attaching to network failed", "systemctl restart docker"]),
+        row(
+            "no-probe",
+            // A manager that is off: the engines of the others are well.
+            |known| {
+                not_attached(known);
+                known.hosts.get_mut(&host("c")).unwrap().ill = Some(Ill::Unreached("it is off".into()));
+            },
+            about("b"),
+            &["attaching to network failed", "journalctl -u docker"],
         ),
         row(
             "underlay-down",
