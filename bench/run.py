@@ -214,11 +214,8 @@ def nothing_to_do(lab):
     """Rows 1 to 3, and the one about distance."""
     say("making the cluster")
     lab.cluster("up", "--yes", codes=(0, 4))
-    say("Python for Ansible")
-    lab.everywhere("DEBIAN_FRONTEND=noninteractive; export DEBIAN_FRONTEND; (apt-get -q update && apt-get -q install -y --no-install-recommends python3 python3-apt) >/dev/null 2>&1")
     if "Nothing to do" not in lab.cluster("plan"):
         raise RuntimeError("the plan is not empty")
-    others = Others(lab, "near", [host["port"] for host in lab.hosts])
     cold = [[*lab.ssh(host), "true"] for host in lab.hosts]
     masters = [lab.folder / f"{n}.ctl" for n in range(len(lab.hosts))]
     for host, control in zip(lab.hosts, masters):
@@ -229,15 +226,18 @@ def nothing_to_do(lab):
     near = in_turns({"ssh": lambda: parallel(cold), "ours": (disconnect, plan)}, OFTEN)
     near_warm = in_turns({"ssh": lambda: parallel(warm), "ours": plan}, OFTEN)
     cpu = host_cpu(lab, plan)
-    say("pyinfra and Ansible")
-    theirs = in_turns({"pyinfra": others.pyinfra, "ansible": (others.forget, others.ansible)}, SELDOM)
-    theirs_warm = in_turns({"ansible": others.ansible}, SELDOM)
     number = len(lab.hosts)
     what = f"`plan` with nothing to do, {number} hosts"
     probe = f"the facts cost {cpu * 1000:.0f} ms of CPU a host, and all {number} hosts share the {os.cpu_count()} cores of this machine: {cpu * number / os.cpu_count():.2f} s of wall time that hosts of their own would spend side by side"
     for kind, measured, goal in (("cold", near, 1.3), ("warm", near_warm, 1.5)):
         ratio = measured["ours"] / measured["ssh"]
         row(f"{what}, {kind}", "`ssh HOST true` to all at once" + (" over warm masters" if kind == "warm" else ""), f"≤ {goal}", seconds(measured["ours"]), seconds(measured["ssh"]), f"{ratio:.2f}", ratio <= goal, "" if ratio <= goal else probe)
+    say("Python for Ansible")
+    lab.everywhere("DEBIAN_FRONTEND=noninteractive; export DEBIAN_FRONTEND; (apt-get -q update && apt-get -q install -y --no-install-recommends python3 python3-apt) >/dev/null 2>&1")
+    others = Others(lab, "near", [host["port"] for host in lab.hosts])
+    say("pyinfra and Ansible")
+    theirs = in_turns({"pyinfra": others.pyinfra, "ansible": (others.forget, others.ansible)}, SELDOM)
+    theirs_warm = in_turns({"ansible": others.ansible}, SELDOM)
     for kind, ours, pyinfra, ansible in (
         ("cold", near["ours"], theirs["pyinfra"], theirs["ansible"]),
         ("warm", near_warm["ours"], theirs["pyinfra"], theirs_warm["ansible"]),
