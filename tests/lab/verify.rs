@@ -123,9 +123,7 @@ fn every_fault_is_named() {
 }
 
 /// Faults whose cure makes engines start again.
-#[test]
-#[ignore = "needs a Docker engine"]
-fn faults_of_names_and_gossip() {
+pub fn faults_of_names_and_gossip() {
     let lab = Lab::up("names", &["--hosts", "3", "--os", "debian-11"]);
     let file = lab.first_hosts(3);
     lab.run_with(&file, &["up", "--yes"]).expect(0);
