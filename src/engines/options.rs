@@ -200,7 +200,7 @@ impl Turns {
 }
 
 /// An engine that this very run installs: it has nothing to lose.
-fn is_new(host: &HostWorld<'_>) -> bool {
+pub(crate) fn is_new(host: &HostWorld<'_>) -> bool {
     host.engine.as_ref().is_some_and(|engine| engine.to_install)
 }
 

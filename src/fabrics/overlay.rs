@@ -116,8 +116,7 @@ fn images(world: &World<'_>, steps: &mut Steps) {
     if !world.inventory.engine.options.is_empty() {
         return;
     }
-    let is_new = |host: &&HostWorld<'_>| host.engine.as_ref().is_some_and(|engine| engine.to_install);
-    for host in world.hosts.iter().skip(1).filter(is_new) {
+    for host in world.hosts.iter().skip(1).filter(|host| options::is_new(host)) {
         keeper::get_image(world, host, steps);
     }
 }

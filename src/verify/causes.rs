@@ -124,6 +124,11 @@ fn on(known: &Known, host: &HostName, command: &str) -> String {
     format!("docker-cluster ssh {host} -- {sudo}{command}")
 }
 
+/// The cure of an engine that is wrong about the others, and its price.
+fn restart_engine(known: &Known, host: &HostName) -> String {
+    format!("{} (containers without a restart policy stop)", on(known, host, "systemctl restart docker"))
+}
+
 fn about_host(
     host: &HostName,
     what: impl Into<String>,
@@ -269,10 +274,10 @@ fn no_probe(case: &Case<'_>) -> Option<Finding> {
     case.hosts().find_map(|(name, view)| match &view.ill {
         Some(Ill::NoProbe(error)) => {
             let fix = match error.contains(NOT_ATTACHED) && is_alone(case, name) {
-                true => "systemctl restart docker (containers without a restart policy stop)",
-                false => "journalctl -u docker -n 50",
+                true => restart_engine(case.known, name),
+                false => on(case.known, name, "journalctl -u docker -n 50"),
             };
-            about_host(name, error.clone(), on(case.known, name, fix), view.last_words())
+            about_host(name, error.clone(), fix, view.last_words())
         }
         _ => None,
     })
@@ -553,7 +558,7 @@ fn neighbours(case: &Case<'_>) -> Option<Finding> {
         return about_host(
             from,
             format!("its engine {what}: packets do not find their way"),
-            format!("{} (containers without a restart policy stop)", on(case.known, from, "systemctl restart docker")),
+            restart_engine(case.known, from),
             vec![format!("{from}: {} is behind {}", other.probe_mac, believed.unwrap_or("no host that it knows"))],
         );
     }
@@ -563,7 +568,7 @@ fn neighbours(case: &Case<'_>) -> Option<Finding> {
             "every layer between the hosts passes, and it does not find the container on {}: its engine's view of the network is stale",
             case.to
         ),
-        format!("{} (containers without a restart policy stop)", on(case.known, case.from, "systemctl restart docker")),
+        restart_engine(case.known, case.from),
         vec![failure.words.clone()],
     )
 }
