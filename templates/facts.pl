@@ -10,23 +10,32 @@ my $MANY = 2000;
 $| = 0;
 $ENV{LC_ALL} = 'C';
 
-sub slurp { my ($path) = @_; open(my $file, '<', $path) or return; read($file, my $text, $max); return $text }
-# What a program prints; what a program prints that is given something to read, which must fit into a pipe.
-sub run { return feed('', @_) }
-sub feed {
-    my ($input, @command) = @_;
-    pipe(my $read, my $write) or return '';
-    syswrite $write, $input;
-    my $pid = open(my $out, '-|') // return '';
-    if (!$pid) { close $write; open(STDERR, '>', '/dev/null'); open(STDIN, '<&', $read); exec {$command[0]} @command or exit 127 }
-    close $read;
-    close $write;
+# A file, cut at the most that a section may have. By pieces: Perl makes room for all that it is told to read, a megabyte for a line.
+sub slurp {
+    my ($path) = @_;
+    open(my $file, '<', $path) or return;
     my $text = '';
-    eval { local $SIG{ALRM} = sub { die }; alarm $PATIENCE; 1 while read($out, $text, 65536, length $text) && length $text < $max; alarm 0 };
+    1 while sysread($file, $text, 16384, length $text) && length $text < $max;
+    return $text;
+}
+# Starts a program that is given something to read, which must fit into a pipe; `printed` waits for what it prints.
+sub start {
+    my ($input, @command) = @_;
+    pipe(my $read, my $write) or return;
+    syswrite $write, $input;
+    my $pid = open(my $out, '-|') // return;
+    if (!$pid) { close $write; open(STDERR, '>', '/dev/null'); open(STDIN, '<&', $read); exec {$command[0]} @command or exit 127 }
+    return [$pid, $out];
+}
+sub printed {
+    my ($pid, $out) = @{$_[0] // return ''};
+    my $text = '';
+    eval { local $SIG{ALRM} = sub { die }; alarm $PATIENCE; 1 while sysread($out, $text, 65536, length $text) && length $text < $max; alarm 0 };
     if ($@) { kill 'KILL', $pid }
     close $out;
     return $text;
 }
+sub run { return printed(start('', @_)) }
 
 # JSON, as far as it is needed without a module: a value as it is written, and the members of an object or an array.
 my $VALUE = qr/(?<v>"(?:[^"\\]++|\\.)*+"|\{(?:[^{}"]++|"(?:[^"\\]++|\\.)*+"|(?&b))*+\}|\[(?:[^\[\]"]++|"(?:[^"\\]++|\\.)*+"|(?&a))*+\]|[^\s,\[\]{}"]++)(?(DEFINE)(?<b>\{(?:[^{}"]++|"(?:[^"\\]++|\\.)*+"|(?&b))*+\})(?<a>\[(?:[^\[\]"]++|"(?:[^"\\]++|\\.)*+"|(?&a))*+\]))/;
@@ -42,15 +51,30 @@ sub dial {
     return;
 }
 
-# One question to the engine; nothing if it does not answer with 200. HTTP/1.0, so that the body ends with the connection.
-sub engine {
-    my ($path, $limit) = @_;
-    my $text = '';
+# A question to the engine, on its way to be answered. HTTP/1.0, so that the body ends with the connection.
+my %asked;
+sub ask {
+    my ($path) = @_;
     eval {
         local $SIG{ALRM} = sub { die };
         alarm $PATIENCE;
         my $socket = dial('/var/run/docker.sock') or die;
         syswrite($socket, "GET $path HTTP/1.0\r\nHost: docker\r\n\r\n");
+        $asked{$path} = $socket;
+        alarm 0;
+    };
+    alarm 0;
+    return $asked{$path};
+}
+# Its answer; nothing if the engine does not answer with 200.
+sub engine {
+    my ($path, $limit) = @_;
+    my $text = '';
+    my $socket = delete $asked{$path} // ask($path) // return;
+    delete $asked{$path};
+    eval {
+        local $SIG{ALRM} = sub { die };
+        alarm $PATIENCE;
         1 while sysread($socket, $text, 65536, length $text) && length $text < ($limit // $max);
         alarm 0;
     };
@@ -85,13 +109,13 @@ sub consul {
 
 # Two questions to the local agent over one connection, with the same certificates and the same checks as Consul's own client, whose
 # start alone costs more. Its words are kept for when something is wrong.
-my $agent;
-sub agent {
-    return $agent if defined $agent;
+my ($agent, $asking);
+sub ask_agent {
     my $etc = '/etc/docker-cluster/consul';
     my $questions = join '', map { "GET $$_[0] HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: $$_[1]\r\n\r\n" } ['/v1/kv/docker/?keys&separator=/', 'keep-alive'], ['/v1/agent/members', 'close'];
-    return $agent = feed($questions, 'timeout', '-k', '1', $PATIENCE, 'openssl', 's_client', '-quiet', '-connect', '127.0.0.1:8501', '-CAfile', "$etc/ca.pem", '-cert', "$etc/agent.pem", '-key', "$etc/agent-key.pem", '-verify_return_error', '-verify_ip', '127.0.0.1');
+    return start($questions, 'timeout', '-k', '1', $PATIENCE, 'openssl', 's_client', '-quiet', '-connect', '127.0.0.1:8501', '-CAfile', "$etc/ca.pem", '-cert', "$etc/agent.pem", '-key', "$etc/agent-key.pem", '-verify_return_error', '-verify_ip', '127.0.0.1');
 }
+sub agent { return $agent //= printed($asking // ask_agent()) }
 # The body of the next answer in what the agent said; nothing unless it is whole and its status is one of those.
 sub answer {
     my ($text, $status) = @_;
@@ -121,7 +145,7 @@ sub tree {
         if (-l $path) { next } elsif (-d _) { tree($path, $all) } elsif (-f _) { push @$all, $path }
     }
 }
-my @ours;
+my (@ours, $sums);
 sub ours {
     if (!@ours) {
         tree($_, \@ours) for '/etc/docker-cluster', '/var/lib/docker-cluster/secrets', '/usr/local/lib/docker-cluster';
@@ -129,15 +153,32 @@ sub ours {
     }
     return @ours;
 }
-sub owner { my @s = @_; my ($user, $group) = ((getpwuid $s[4])[0] // 'UNKNOWN', (getgrgid $s[5])[0] // 'UNKNOWN'); return "$user:$group" }
+# Who owns a file. The two files are read first: to ask the system costs as much as Perl's start, for the modules it loads.
+my %names;
+sub name_of {
+    my ($file, $id) = @_;
+    $names{$file} //= {map { /^([^:]+):[^:]*:(\d+):/ ? ($2, $1) : () } reverse split /\n/, slurp($file) // ''};
+    return $names{$file}{$id} // ($file eq '/etc/passwd' ? getpwuid $id : getgrgid $id) // 'UNKNOWN';
+}
+sub owner { my @s = @_; return name_of('/etc/passwd', $s[4]) . ':' . name_of('/etc/group', $s[5]) }
 
 # Interfaces, addresses and routes by one `ip`: a line tells by itself which it is.
-my @ip;
+my (@ip, $ip);
 sub ip {
     my ($kind) = @_;
-    @ip = split /\n/, feed("link show\naddr show\nroute show\n", qw(ip -o -batch -)) if !@ip;
+    @ip = split /\n/, printed($ip) if !@ip;
     my %is = (links => qr/^\d+: \S+: </, addresses => qr/^\d+: \S+ +inet6? /, routes => qr/^[^ ]+ .*?dev /);
     return join "\n", grep { /$is{$kind}/ && ($kind ne 'routes' || !/^\d+: /) } @ip;
+}
+
+# Listening sockets. The kernel gives them first and then searches all of its table for the others, which takes longer than all else
+# here: it is only read until one that does not listen.
+sub listeners {
+    my ($path) = @_;
+    open(my $file, '<', $path) or return;
+    my $text = '';
+    while (sysread($file, $text, 160, length $text) && length $text < $max) { last if $text =~ /^ *\d+: \S+ \S+ (?!0A)/m }
+    return grep { / 0A / } split /\n/, $text;
 }
 
 # Whether the kernel has or can load what overlays need; the function of the same name in facts.sh says it in other words.
@@ -149,7 +190,7 @@ sub modules {
     for (['vxlan', 'VXLAN'], ['bridge', 'BRIDGE'], ['veth', 'VETH'], ['br_netfilter', 'BRIDGE_NETFILTER'], ['nf_nat', 'NF_NAT'], ['ip_vs', 'IP_VS'], ['esp4', 'INET_ESP']) {
         my ($module, $option) = @$_;
         if (-d "/sys/module/$module") { push @all, "$module loaded"; next }
-        $config //= (-r '/proc/config.gz' ? run('zcat', '/proc/config.gz') : slurp("/boot/config-$release")) // '';
+        $config //= (-r '/proc/config.gz' ? run('gzip', '-cd', '/proc/config.gz') : slurp("/boot/config-$release")) // '';
         $builtin //= slurp("$folder/modules.builtin") // '';
         $dep //= slurp("$folder/modules.dep") // '';
         push @all, "$module " . (
@@ -166,7 +207,7 @@ my %native = (
     'addresses' => sub { ip('addresses') },
     'routes' => sub { ip('routes') },
     'clock' => sub { time },
-    'tcp' => sub { join "\n", grep { / 0A / } map { split /\n/, slurp("/proc/net/$_") // '' } qw(tcp tcp6) },
+    'tcp' => sub { join "\n", map { listeners("/proc/net/$_") } qw(tcp tcp6) },
     'udp' => sub { join '', map { slurp("/proc/net/$_") // '' } qw(udp udp6) },
     'candidates' => sub {
         my @policy = grep { /^[a-z]|Candidate:/ } split /\n/, run(qw(apt-cache policy docker.io consul));
@@ -235,7 +276,7 @@ my %native = (
         $build =~ /^([^:]+)/ && runs(unit('docker-cluster-consul.service')->{MainPID} // '', $_[0]) ? "Consul v$1" : run($_[0], 'version');
     },
     'files' => sub { join "\n", map { my @s = stat $_; @s ? sprintf('%o %s %s', $s[2] & 07777, owner(@s), $_) : () } ours() },
-    'sums' => sub { my @all = (ours(), grep { -f } '/etc/docker/daemon.json'); @all ? run('sha256sum', @all) : '' },
+    'sums' => sub { printed($sums) },
     'records' => sub { join "\n", map { slurp($_) } grep { m{/[^/.][^/]*\.json\z} && -f } in_folder('/var/lib/docker-cluster/record') },
     'origins' => sub { join "\n", map { m{/([^/.][^/]*)\.origin\z} ? "$1 " . (slurp($_) // '') =~ s/\n.*//sr : () } in_folder('/var/lib/docker-cluster/record') },
     'endpoints' => sub { join "\n", map { my $it = members($_); word($$it{Scope}) eq 'global' ? engine('/networks/' . word($$it{Id})) : () } elements(engine('/networks')) },
@@ -249,6 +290,12 @@ sub section {
     $text =~ s/\n\z//;
     print "\@$name\n", map { "|$_\n" } length $text ? split(/\n/, $text, -1) : ();
 }
+
+# What others take their time for is begun before the first section is written, all at once, and waited for when its turn comes.
+$ip = start("link show\naddr show\nroute show\n", qw(ip -o -batch -));
+if (-S '/var/run/docker.sock') { ask($_) for '/info', '/networks', '/images/json', '/containers/json?all=1' }
+$asking = ask_agent() if -f '/etc/docker-cluster/consul/ca.pem';
+if (my @all = (ours(), grep { -f } '/etc/docker/daemon.json')) { $sums = start('', 'sha256sum', @all) }
 
 my ($name, $text);
 my $flush = sub { if (defined $name) { $text =~ s/\n\z//; section($name, $text); undef $name } };
