@@ -116,19 +116,19 @@ sub ask_agent {
     return start($questions, 'timeout', '-k', '1', $PATIENCE, 'openssl', 's_client', '-quiet', '-connect', '127.0.0.1:8501', '-CAfile', "$etc/ca.pem", '-cert', "$etc/agent.pem", '-key', "$etc/agent-key.pem", '-verify_return_error', '-verify_ip', '127.0.0.1');
 }
 sub agent { return $agent //= printed($asking // ask_agent()) }
-# The body of the next answer in what the agent said; nothing unless it is whole and its status is one of those.
+# Status and body of the next answer in what the agent said; nothing unless it is whole.
 sub answer {
-    my ($text, $status) = @_;
-    $$text =~ s/\AHTTP\/1\.1 ($status) [^\r]*\r\n(.*?)\r\n\r\n//s or return;
-    my $headers = $2;
-    if ($headers =~ /^Content-Length: (\d+)\r?$/mi) { return length $$text >= $1 ? substr($$text, 0, $1, '') : undef }
+    my ($text) = @_;
+    $$text =~ s/\AHTTP\/1\.1 (\d{3}) [^\r]*\r\n(.*?)\r\n\r\n//s or return;
+    my ($status, $headers) = ($1, $2);
+    if ($headers =~ /^Content-Length: (\d+)\r?$/mi) { return length $$text >= $1 ? ($status, substr($$text, 0, $1, '')) : () }
     my $body = '';
     while ($$text =~ s/\A([0-9a-fA-F]{1,6})\r\n//) {
         my $size = hex $1;
         return if length $$text < $size + 2;
         $body .= substr($$text, 0, $size, '');
         $$text =~ s/\A\r\n//;
-        return $body if !$size;
+        return ($status, $body) if !$size;
     }
     return;
 }
@@ -256,15 +256,18 @@ my %native = (
     },
     'store-ready' => sub {
         my $text = agent();
-        return 'ready' if defined answer(\$text, '200|404') and defined answer(\$text, '200');
-        my $words = consul($_[0], 'kv', 'get', '-keys', 'docker/');
-        return $? == 0 ? "$words\nready" : $words;
+        my ($status, $body) = answer(\$text);
+        # Consul's own client knows more ways to say why there is no answer; an answer it only repeats, and the agent takes its time
+        # for one without a leader.
+        if (!defined $status) { my $words = consul($_[0], 'kv', 'get', '-keys', 'docker/'); return $? == 0 ? "$words\nready" : $words }
+        $body =~ tr{\r\n}{ };
+        return $status =~ /^(200|404)$/ ? 'ready' : "its agent answers with $status: $body";
     },
     'store-members' => sub {
         my $text = agent();
-        answer(\$text, '200|404');
-        my $body = answer(\$text, '200');
-        return consul($_[0], 'members') if !defined $body;
+        answer(\$text);
+        my ($status, $body) = answer(\$text);
+        return consul($_[0], 'members') if ($status // '') ne '200';
         @members = sort { $$a{Name} cmp $$b{Name} } map { members($_) } elements($body);
         my %status = (1 => 'alive', 2 => 'leaving', 3 => 'left', 4 => 'failed');
         join "\n", 'Node Address Status', map { join ' ', word($$_{Name}), word($$_{Addr}) . ":$$_{Port}", $status{$$_{Status}} // 'none' } @members;

@@ -25,14 +25,15 @@ if [ -d /run/systemd/system ]; then
     journalctl -q -u docker --no-pager -n 300 -o cat --since -10min 2>/dev/null | grep -E 'level=(warning|error|fatal)' | tail -n 15 | cut -c 1-400 |
         while read -r line; do say engine "$line"; done
 fi
-# The endpoints that this engine knows, by id: a remote one is ep-ID.
-docker network inspect --format '{{range $key, $value := .Containers}}{{$key}} {{$value.EndpointID}} {{$value.Name}}{{"\n"}}{{end}}' "$network" 2>/dev/null |
-    grep . | head -n 2000 | while read -r line; do say endpoint "$line"; done
+# The endpoints that this engine knows, by id: a remote one is ep-ID. An engine whose store has no leader takes half a minute to say that
+# it knows no such network; one that is well and busy, a few seconds.
+known=$(timeout -k 1 10 docker network inspect --format '{{.Id}}{{"\n"}}{{range $key, $value := .Containers}}{{$key}} {{$value.EndpointID}} {{$value.Name}}{{"\n"}}{{end}}' "$network" 2>/dev/null | grep .)
+printf '%s\n' "$known" | sed 1d | head -n 2000 | while read -r line; do say endpoint "$line"; done
 # Which containers there are: an engine goes on listing the endpoint of one that was removed while the store was away.
-docker ps -aq --no-trunc 2>/dev/null | head -n 2000 | while read -r line; do say container "$line"; done
+timeout -k 1 10 docker ps -aq --no-trunc 2>/dev/null | head -n 2000 | while read -r line; do say container "$line"; done
 # The network as the kernel has it here, in a namespace that the engine names after it: its own FORWARD policy, which br_netfilter
 # applies to what the network's bridge forwards, and behind which host the network believes each MAC address to be.
-id=$(docker network inspect --format '{{.Id}}' "$network" 2>/dev/null | cut -c 1-10)
+id=$(printf '%s\n' "$known" | head -n 1 | cut -c 1-10)
 for space in /var/run/docker/netns/*-"${id:-none}"; do
     [ -e "$space" ] || continue
     say space "$space"
