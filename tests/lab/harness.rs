@@ -255,9 +255,10 @@ impl Lab {
 impl Drop for Lab {
     fn drop(&mut self) {
         // Past the capture of the test's own output: what a story costs is always shown.
-        let slow = self.slow.lock().map(|slow| slow.join(", ")).unwrap_or_default();
+        let slow: String =
+            self.slow.lock().map(|slow| slow.iter().map(|what| format!(", {what}")).collect()).unwrap_or_default();
         let age = self.made.elapsed().as_secs();
-        let _ = writeln!(std::io::stderr(), "lab {} was there for {age} s, among them: {slow}", self.name);
+        let _ = writeln!(std::io::stderr(), "lab {} was there for {age} s{slow}", self.name);
         if std::thread::panicking() {
             self.last_words();
         }
