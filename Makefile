@@ -1,6 +1,6 @@
 # make demo     three throwaway hosts, made into a cluster for real
 # make test     all tests, the lab included
-# make bench    everything against what people use now, written to BENCHMARKS.md; about ten minutes
+# make bench    everything against what people use now, written to BENCHMARKS.md; about fifteen minutes
 # make build    the program, optimised
 # make install  the program as a plugin of Docker's client: `docker cluster`
 #

@@ -1,14 +1,20 @@
 # The other half of facts.sh: reads what the shell asks for on standard input, and writes the sections. It only reads.
-# Arguments: MARK MAX. A line MARK=NAME opens what a command printed, MARK<NAME PATH is a file, MARK!NAME ARGUMENT is one of
+# Arguments: MARK MAX ENGINE AGENT; the last two are empty where the engine or the agent is not going to be asked. A line MARK=NAME opens what a command printed, MARK<NAME PATH is a file, MARK!NAME ARGUMENT is one of
 # the functions here. Needs nothing but perl-base.
 use strict;
-my ($mark, $max) = @ARGV;
+my ($mark, $max, $asks_engine, $asks_agent) = @ARGV;
 # How long a daemon may take to answer one question, in seconds: one that hangs must not hang the facts of its host.
 my $PATIENCE = 10;
+# How long the engine is waited for in all, in seconds: half of what the facts of a host may take. One that hangs does so at each question.
+my $ENGINE_PATIENCE = 25;
+# How much longer a program is waited for than `timeout` lets it live, in seconds: whoever ends `timeout` itself leaves its child behind.
+my $GRACE = 3;
 # How many containers are looked at: each is a question of a millisecond.
 my $MANY = 2000;
 $| = 0;
 $ENV{LC_ALL} = 'C';
+# A daemon that hangs up before it is asked is one that does not answer. Not ignored: that is what programs started here would inherit.
+$SIG{PIPE} = sub { };
 
 # A file, cut at the most that a section may have. By pieces: Perl makes room for all that it is told to read, a megabyte for a line.
 sub slurp {
@@ -30,7 +36,7 @@ sub start {
 sub printed {
     my ($pid, $out) = @{$_[0] // return ''};
     my $text = '';
-    eval { local $SIG{ALRM} = sub { die }; alarm $PATIENCE; 1 while sysread($out, $text, 65536, length $text) && length $text < $max; alarm 0 };
+    eval { local $SIG{ALRM} = sub { die }; alarm $PATIENCE + $GRACE; 1 while sysread($out, $text, 65536, length $text) && length $text < $max; alarm 0 };
     if ($@) { kill 'KILL', $pid }
     close $out;
     return $text;
@@ -52,9 +58,11 @@ sub dial {
 }
 
 # A question to the engine, on its way to be answered. HTTP/1.0, so that the body ends with the connection.
-my %asked;
+my (%asked, $waited);
 sub ask {
     my ($path) = @_;
+    return if ($waited // 0) >= $ENGINE_PATIENCE;
+    my $began = time;
     eval {
         local $SIG{ALRM} = sub { die };
         alarm $PATIENCE;
@@ -64,6 +72,7 @@ sub ask {
         alarm 0;
     };
     alarm 0;
+    $waited += time - $began;
     return $asked{$path};
 }
 # Its answer; nothing if the engine does not answer with 200.
@@ -72,13 +81,17 @@ sub engine {
     my $text = '';
     my $socket = delete $asked{$path} // ask($path) // return;
     delete $asked{$path};
+    my $began = time;
+    # What has been answered by now is read in any case.
+    my $left = $ENGINE_PATIENCE - ($waited // 0);
     eval {
         local $SIG{ALRM} = sub { die };
-        alarm $PATIENCE;
+        alarm($left < 1 ? 1 : $left < $PATIENCE ? $left : $PATIENCE);
         1 while sysread($socket, $text, 65536, length $text) && length $text < ($limit // $max);
         alarm 0;
     };
     alarm 0;
+    $waited += time - $began;
     $text =~ s/\AHTTP\/1\.[01] 200 .*?\r\n\r\n//s or return;
     $text =~ tr/\r\n//d;
     return $text;
@@ -172,13 +185,23 @@ sub ip {
 }
 
 # Listening sockets. The kernel gives them first and then searches all of its table for the others, which takes longer than all else
-# here: it is only read until one that does not listen.
+# here: it is read line by line, about, until one that does not listen (0A). Kernels before 4.4 give a listener's half-open
+# connections (03) right after it.
 sub listeners {
     my ($path) = @_;
     open(my $file, '<', $path) or return;
-    my $text = '';
-    while (sysread($file, $text, 160, length $text) && length $text < $max) { last if $text =~ /^ *\d+: \S+ \S+ (?!0A)/m }
-    return grep { / 0A / } split /\n/, $text;
+    my ($size, $line, @found) = (0, '');
+    PIECE: while ($size < $max && sysread($file, my $piece, 160)) {
+        $size += length $piece;
+        $line .= $piece;
+        while (1) {
+            my ($state) = $line =~ /\A *\d+: \S+ \S+ ([0-9A-F]{2}) /;
+            last PIECE if defined $state && $state ne '0A' && $state ne '03';
+            $line =~ s/\A(.*)\n// or last;
+            push @found, $1 if ($state // '') eq '0A';
+        }
+    }
+    return @found;
 }
 
 # Whether the kernel has or can load what overlays need; the function of the same name in facts.sh says it in other words.
@@ -296,8 +319,8 @@ sub section {
 
 # What others take their time for is begun before the first section is written, all at once, and waited for when its turn comes.
 $ip = start("link show\naddr show\nroute show\n", qw(ip -o -batch -));
-if (-S '/var/run/docker.sock') { ask($_) for '/info', '/networks', '/images/json', '/containers/json?all=1' }
-$asking = ask_agent() if -f '/etc/docker-cluster/consul/ca.pem';
+if ($asks_engine) { ask($_) for '/info', '/networks', '/images/json', '/containers/json?all=1' }
+$asking = ask_agent() if $asks_agent;
 if (my @all = (ours(), grep { -f } '/etc/docker/daemon.json')) { $sums = start('', 'sha256sum', @all) }
 
 my ($name, $text);

@@ -17,6 +17,8 @@ t() { timeout -k 1 10 "$@"; }
 # What opens a section on the way to Perl: no content can know it.
 read -r mark < /proc/sys/kernel/random/uuid
 perl=$(command -v perl)
+# What a host's own settings would make of Perl is not what the other half is written for.
+unset PERL_UNICODE PERL5OPT PERL5LIB
 
 # s NAME COMMAND...   the output of a command or of a function of this script
 # f NAME PATH         a file, if it is there
@@ -140,6 +142,14 @@ endpoints() { networks | grep '"Scope":"global"'; }
 records() { for r in $state/record/*.json; do [ -f "$r" ] && cat "$r" && echo; done; true; }
 user_exists() { getent passwd docker-cluster-store || id docker-cluster-store; }
 
+# What there is to ask.
+dockerd=$(command -v dockerd)
+engine=
+if [ -n "$dockerd" ] && have docker; then engine=yes; fi
+consul=$(command -v consul || { [ -x /usr/local/lib/docker-cluster/consul ] && echo /usr/local/lib/docker-cluster/consul; })
+agent=
+if [ -n "$consul" ] && [ -f $etc/consul/ca.pem ]; then agent=yes; fi
+
 facts() {
 s begin echo 1
 n clock
@@ -160,7 +170,6 @@ if [ -d /run/systemd/system ]; then s init echo systemd; else f init /proc/1/com
 s package-managers managers
 
 # The engine: the binary, where its options come from, and what it says of itself.
-dockerd=$(command -v dockerd)
 f daemon-json /etc/docker/daemon.json
 n daemon-json-mode
 f default-docker /etc/default/docker
@@ -175,7 +184,7 @@ fi
 n engine-key
 if [ -n "$dockerd" ]; then
     s dockerd-path echo "$dockerd"
-    if have docker; then
+    if [ -n "$engine" ]; then
         n docker-info
         n containers
         n networks
@@ -189,10 +198,9 @@ fi
 f swarm-cert /var/lib/docker/swarm/certificates/swarm-node.crt
 
 # The store and what docker-cluster has written here.
-consul=$(command -v consul || { [ -x /usr/local/lib/docker-cluster/consul ] && echo /usr/local/lib/docker-cluster/consul; })
 if [ -n "$consul" ]; then
     s consul-path echo "$consul"
-    if [ -f $etc/consul/ca.pem ]; then
+    if [ -n "$agent" ]; then
         n store-ready "$consul"
         n store-members "$consul"
     fi
@@ -223,4 +231,4 @@ n user-exists
 s end echo 1
 }
 
-if [ -z "$perl" ]; then facts; else facts | "$perl" /dev/fd/3 "$mark" $MAX 3<<'END_OF_PERL'
+if [ -z "$perl" ]; then facts; else facts | "$perl" /dev/fd/3 "$mark" $MAX "$engine" "$agent" 3<<'END_OF_PERL'

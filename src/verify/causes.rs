@@ -602,11 +602,16 @@ fn endpoints(view: &HostView) -> impl Iterator<Item = (&str, &str, &str)> {
     })
 }
 
-/// Endpoints of the network that no host has: a container of that name cannot start until they are removed. Only telling if every
-/// host was asked; containers come and go, so only what two looks have found counts.
+/// Endpoints of the network that no host has: a container of that name cannot start until they are removed. None unless every
+/// host has told all of its endpoints and containers; containers come and go, so only what two looks have found counts.
 #[must_use]
 pub fn stale_endpoints(known: &Known) -> BTreeMap<String, String> {
     let (mut own, mut remote) = (Vec::new(), BTreeMap::new());
+    let tells_all =
+        |view: &HostView| ["endpoints-known", "containers-known"].iter().all(|key| view.check(key).is_some());
+    if !known.hosts.values().all(tells_all) {
+        return remote;
+    }
     for view in known.hosts.values() {
         let containers = view.checks.get("container").map(Vec::as_slice).unwrap_or_default();
         for (key, id, name) in endpoints(view) {

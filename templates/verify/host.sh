@@ -27,13 +27,18 @@ if [ -d /run/systemd/system ]; then
 fi
 # The endpoints that this engine knows, by id: a remote one is ep-ID. An engine whose store has no leader takes half a minute to say that
 # it knows no such network; one that is well and busy, a few seconds.
-known=$(timeout -k 1 10 docker network inspect --format '{{.Id}}{{"\n"}}{{range $key, $value := .Containers}}{{$key}} {{$value.EndpointID}} {{$value.Name}}{{"\n"}}{{end}}' "$network" 2>/dev/null | grep .)
-printf '%s\n' "$known" | sed 1d | head -n 2000 | while read -r line; do say endpoint "$line"; done
+if known=$(timeout -k 1 10 docker network inspect --format '{{.Id}}{{"\n"}}{{range $key, $value := .Containers}}{{$key}} {{$value.EndpointID}} {{$value.Name}}{{"\n"}}{{end}}' "$network" 2>/dev/null); then
+    if [ "$(printf '%s\n' "$known" | grep -c .)" -lt 2000 ]; then say endpoints-known yes; fi
+    printf '%s\n' "$known" | sed 1d | grep . | head -n 2000 | while read -r line; do say endpoint "$line"; done
+fi
 # Which containers there are: an engine goes on listing the endpoint of one that was removed while the store was away.
-timeout -k 1 10 docker ps -aq --no-trunc 2>/dev/null | head -n 2000 | while read -r line; do say container "$line"; done
+if containers=$(timeout -k 1 10 docker ps -aq --no-trunc 2>/dev/null) && [ "$(printf '%s\n' "$containers" | grep -c .)" -lt 2000 ]; then
+    say containers-known yes
+    printf '%s\n' "$containers" | grep . | while read -r line; do say container "$line"; done
+fi
 # The network as the kernel has it here, in a namespace that the engine names after it: its own FORWARD policy, which br_netfilter
 # applies to what the network's bridge forwards, and behind which host the network believes each MAC address to be.
-id=$(printf '%s\n' "$known" | head -n 1 | cut -c 1-10)
+id=$(printf '%s\n' "$known" | sed -n 's/^\([0-9a-z]\{10\}\)[0-9a-z]*$/\1/p;q')
 for space in /var/run/docker/netns/*-"${id:-none}"; do
     [ -e "$space" ] || continue
     say space "$space"

@@ -4,7 +4,8 @@ use std::net::IpAddr;
 
 use x509_parser::extensions::GeneralName;
 
-use super::{FOLDER, Servers, USER};
+use super::servers::Servers;
+use super::{FOLDER, USER};
 use crate::plan::{Action, HostWorld};
 use crate::secrets::{CA_DAYS, CERTIFICATE_DAYS};
 

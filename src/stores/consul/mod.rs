@@ -6,31 +6,31 @@
 
 mod certificates;
 mod client;
+mod files;
 pub mod rotation;
+mod servers;
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::path::Path;
-
-use minijinja::{Environment, UndefinedBehavior, context};
-use serde_json::{Value, json};
 
 use super::Endpoint;
 use crate::apply::SECRETS_PATH;
 use crate::engines::{self, INSTALL_TIMEOUT};
 use crate::facts::Facts;
-use crate::inventory::{FabricKind, HostName, Members, ProgramSource, quorum_size};
+use crate::inventory::{FabricKind, HostName, ProgramSource};
 use crate::plan::{
     Action, ConsulCall, Content, HostWorld, Piece, Plan, Problem, PutFile, SecretsFrom, Slot, Stage, StepId, Steps,
     Undo, World,
 };
 use crate::platform::{PackageManager, Release};
-use crate::record::sha256_hex;
 
 use certificates::{ENGINE_CERT, ENGINE_KEY, certificates};
+use files::wanted_files;
+use servers::{Servers, facts_bundle, holder, quorum};
 
 pub use certificates::expiry;
 pub use client::{ConsulError, call};
+pub use servers::is_server;
 
 /// The unit.
 pub const UNIT: &str = "docker-cluster-consul.service";
@@ -56,9 +56,6 @@ pub const HTTPS_PORT: u16 = 8501;
 const SERVER_PORT: u16 = 8300;
 /// Port of the agents' gossip, TCP and UDP.
 const SERF_PORT: u16 = 8301;
-/// The version from which the configuration has a `tls` section, other names for tokens and a port for gRPC over TLS.
-const MODERN: semver::Version = semver::Version::new(1, 14, 0);
-
 /// How long the service may take to start, in seconds: its unit's own limit (120) and a stop before it.
 const START_TIMEOUT: u64 = 240;
 
@@ -93,11 +90,6 @@ pub fn endpoint() -> Endpoint {
     }
 }
 
-/// The agent's configuration that a host has, as far as the plan needs it.
-fn configured(facts: &Facts) -> Option<Value> {
-    serde_json::from_str(facts.store.config.as_deref()?).ok()
-}
-
 /// The TCP ports on which the other agents reach this one.
 #[must_use]
 pub fn ports(facts: &Facts) -> Vec<(u16, &'static str)> {
@@ -106,115 +98,6 @@ pub fn ports(facts: &Facts) -> Vec<(u16, &'static str)> {
         Some(false) => vec![(SERF_PORT, "the gossip of the store")],
         None => Vec::new(),
     }
-}
-
-/// Whether a host is a server of the store, by its own configuration.
-#[must_use]
-pub fn is_server(facts: &Facts) -> Option<bool> {
-    configured(facts)?.get("server")?.as_bool()
-}
-
-/// Who the servers are, and who left.
-#[derive(Debug, Default)]
-struct Servers {
-    hosts: Vec<HostName>,
-    /// Addresses of all servers, those of hosts that cannot be asked right now included.
-    addresses: Vec<IpAddr>,
-    /// Addresses of servers that are no longer in the inventory.
-    gone: Vec<IpAddr>,
-    /// How many servers the first start waits for.
-    expect: usize,
-    /// Whether there is a store already.
-    exists: bool,
-}
-
-/// The servers that the agents' configurations name. A host does not become one by its own word, which would bring it the CA's key:
-/// another has to name it, unless there is no other.
-fn named_servers(configs: &[(IpAddr, Value)]) -> Vec<IpAddr> {
-    let names = |config: &Value| -> Vec<IpAddr> {
-        let words = config.get("retry_join").and_then(Value::as_array).into_iter().flatten();
-        words.filter_map(|word| word.as_str()?.parse().ok()).collect()
-    };
-    let named: Vec<(IpAddr, Vec<IpAddr>)> = configs.iter().map(|(by, config)| (*by, names(config))).collect();
-    // In the order in which they are written there: another one would be another configuration.
-    let mut servers: Vec<IpAddr> = Vec::new();
-    for ip in named.iter().flat_map(|(_, servers)| servers) {
-        let by_another = named.iter().any(|(by, servers)| by != ip && servers.contains(ip));
-        if !servers.contains(ip) && (by_another || named.len() == 1) {
-            servers.push(*ip);
-        }
-    }
-    servers
-}
-
-fn servers(world: &World<'_>) -> Servers {
-    let configs: Vec<(IpAddr, Value)> =
-        world.hosts.iter().filter_map(|host| Some((host.private, configured(host.facts)?))).collect();
-    let expects = configs.iter().filter_map(|(_, config)| config.get("bootstrap_expect").and_then(Value::as_u64));
-    let expect = expects.max().unwrap_or(0) as usize;
-    let mut known = named_servers(&configs);
-    let exists = !configs.is_empty();
-    let reached = |ip: &IpAddr| world.hosts.iter().find(|host| host.private == *ip);
-    // With a host that cannot be asked, an unknown address may be its: nobody is removed until everybody answers.
-    let gone: Vec<IpAddr> = if world.unreached.is_empty() {
-        known.iter().copied().filter(|ip| reached(ip).is_none()).collect()
-    } else {
-        Vec::new()
-    };
-    known.retain(|ip| !gone.contains(ip));
-    let wanted = match &world.inventory.store.servers {
-        Members::Named(names) => {
-            let named: Vec<IpAddr> =
-                world.hosts.iter().filter(|host| names.contains(host.name())).map(|host| host.private).collect();
-            for ip in named {
-                if !known.contains(&ip) {
-                    known.push(ip);
-                }
-            }
-            names.len()
-        }
-        Members::Count(count) => *count,
-        Members::BySize => quorum_size(world.inventory.hosts.len()),
-    };
-    // A first start needs every server at once: only hosts that answer can be among them, and an even number is no better.
-    let reachable = world.hosts.len();
-    let wanted = if exists {
-        wanted
-    } else {
-        wanted.min(if reachable.is_multiple_of(2) { reachable.saturating_sub(1).max(1) } else { reachable })
-    };
-    for host in &world.hosts {
-        if known.len() < wanted && !known.contains(&host.private) {
-            known.push(host.private);
-        }
-    }
-    let hosts =
-        world.hosts.iter().filter(|host| known.contains(&host.private)).map(|host| host.name().clone()).collect();
-    Servers { hosts, expect: if expect > 0 { expect } else { known.len() }, addresses: known, gone, exists }
-}
-
-/// Whether enough servers can be asked for a quorum of them.
-fn quorum(world: &World<'_>) -> Option<Problem> {
-    let servers = servers(world);
-    let missing: Vec<&str> = world.unreached.iter().map(|unreached| unreached.host.as_str()).collect();
-    if servers.exists {
-        let all = servers.addresses.len();
-        let here = servers.addresses.iter().filter(|ip| world.hosts.iter().any(|host| host.private == **ip)).count();
-        return (here * 2 <= all && !missing.is_empty()).then(|| {
-            Problem::of_all(
-                format!("no quorum is possible: of the store's {all} servers only {here} can be asked"),
-                format!("bring back {}", missing.join(", ")),
-            )
-        });
-    }
-    let Members::Named(names) = &world.inventory.store.servers else { return None };
-    let absent: Vec<&str> = names.iter().map(HostName::as_str).filter(|name| missing.contains(name)).collect();
-    (!absent.is_empty()).then(|| {
-        Problem::of_all(
-            format!("{} cannot be asked, and the store is to begin with its server there", absent.join(", ")),
-            "bring it back, or name others in `store.servers`",
-        )
-    })
 }
 
 /// What forbids Consul here.
@@ -261,7 +144,7 @@ pub fn problems(world: &World<'_>) -> Vec<Problem> {
         if host.facts.store.config.is_some() {
             continue;
         }
-        let servers_here = servers(world).hosts.contains(host.name());
+        let servers_here = Servers::of(world).hosts.contains(host.name());
         let mut ports = vec![(SERF_PORT, "Consul's gossip"), (HTTPS_PORT, "Consul's API")];
         if servers_here {
             ports.push((SERVER_PORT, "Consul's servers"));
@@ -291,258 +174,9 @@ pub fn problems(world: &World<'_>) -> Vec<Problem> {
     problems
 }
 
-/// The version that a host has or will have.
-fn version(world: &World<'_>, host: &HostWorld<'_>) -> semver::Version {
-    match &world.inventory.store.source {
-        ProgramSource::Path { version, .. } | ProgramSource::Url { version, .. } => version.clone(),
-        ProgramSource::Package => {
-            let candidate =
-                host.facts.candidates.get("consul").and_then(|text| crate::facts::parse_engine_version(text));
-            // The only Debian that packages it has 1.8.
-            host.facts.store.version.clone().or(candidate).unwrap_or(semver::Version::new(1, 8, 7))
-        }
-    }
-}
-
-fn agent_config(world: &World<'_>, host: &HostWorld<'_>, servers: &Servers) -> Value {
-    let server = servers.hosts.contains(host.name());
-    let modern = version(world, host) >= MODERN;
-    let mut config = json!({
-        "datacenter": "dc1",
-        "node_name": host.name().as_str(),
-        "server": server,
-        "data_dir": DATA,
-        "bind_addr": host.private.to_string(),
-        "advertise_addr": host.private.to_string(),
-        "client_addr": "127.0.0.1",
-        "retry_join": servers.addresses.iter().map(ToString::to_string).collect::<Vec<_>>(),
-        "retry_interval": "2s",
-        "ports": {"http": -1, "https": HTTPS_PORT, "dns": -1, "grpc": -1, "serf_wan": -1, "server": SERVER_PORT, "serf_lan": SERF_PORT},
-        "acl": {"enabled": true, "default_policy": "deny", "down_policy": "extend-cache"},
-        // A stopped host is not a host that left: its place is kept.
-        "leave_on_terminate": false,
-        "skip_leave_on_interrupt": true,
-        "rejoin_after_leave": true,
-        "disable_update_check": true,
-        "disable_remote_exec": true,
-        "enable_script_checks": false,
-        "log_level": "INFO",
-    });
-    let tls = json!({
-        "ca_file": format!("{FOLDER}/ca.pem"),
-        "cert_file": format!("{FOLDER}/agent.pem"),
-        "key_file": format!("{FOLDER}/agent-key.pem"),
-        "verify_incoming": true,
-        "verify_outgoing": true,
-    });
-    if modern {
-        config["tls"] = json!({"defaults": tls, "internal_rpc": {"verify_server_hostname": true}});
-        config["ports"]["grpc_tls"] = json!(-1);
-        config["peering"] = json!({"enabled": false});
-    } else {
-        merge(&mut config, tls);
-        config["verify_server_hostname"] = json!(true);
-    }
-    if server {
-        merge(
-            &mut config,
-            json!({
-                "bootstrap_expect": servers.expect,
-                // The default of 5 is for machines that hardly manage; elections then take 5 s instead of 1.
-                "performance": {"raft_multiplier": 1},
-                // Who leaves the quorum is decided by `up`, not by a timer.
-                "autopilot": {"cleanup_dead_servers": false},
-                "connect": {"enabled": false},
-            }),
-        );
-    }
-    config
-}
-
-fn merge(into: &mut Value, more: Value) {
-    if let (Value::Object(into), Value::Object(more)) = (into, more) {
-        into.extend(more);
-    }
-}
-
-fn secrets_config(world: &World<'_>, host: &HostWorld<'_>, servers: &Servers) -> Content {
-    let text = |text: &str| Piece::Text(text.to_owned());
-    let mut pieces = vec![
-        text("{\n  \"encrypt\": \""),
-        Piece::Slot(Slot::Gossip),
-        text("\",\n  \"acl\": {\"tokens\": {\n    \"agent\": \""),
-        Piece::Slot(Slot::AgentToken),
-        text("\",\n    \"default\": \""),
-        Piece::Slot(Slot::EngineToken),
-    ];
-    if servers.hosts.contains(host.name()) {
-        let key = if version(world, host) >= MODERN { "initial_management" } else { "master" };
-        pieces.extend([text(&format!("\",\n    \"{key}\": \"")), Piece::Slot(Slot::ManagementToken)]);
-    }
-    pieces.push(text("\"\n  }}\n}\n"));
-    Content(pieces)
-}
-
-fn render(template: &str, program: &str, network: &str, server: bool) -> String {
-    let mut environment = Environment::new();
-    environment.set_undefined_behavior(UndefinedBehavior::Strict);
-    environment.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
-    let values = context! { consul => program, folder => FOLDER, user => USER, store => STORE_COMMAND, port => HTTPS_PORT, network => network, server => server };
-    // The templates are our own and tested: what they use is defined right here.
-    environment.render_str(template, values).unwrap_or_default() + "\n"
-}
-
-/// A file of the plan: whether it is needed, and its step.
-struct Wanted {
-    path: String,
-    mode: &'static str,
-    owner: String,
-    content: Content,
-    why: String,
-    /// Whether the store's service must be restarted to see it.
-    restarts: bool,
-}
-
-impl Wanted {
-    fn put(self) -> Action {
-        let Self { path, mode, owner, content, .. } = self;
-        Action::PutFile(PutFile { path, mode, owner, content, before: None })
-    }
-
-    /// `bundle` is the checksum of the store's present secrets.
-    fn is_there(&self, facts: &Facts, bundle: Option<&str>) -> bool {
-        let Some(file) = facts.files.get(&self.path) else {
-            return false;
-        };
-        if file.mode != self.mode.trim_start_matches('0') || file.owner != self.owner {
-            return false;
-        }
-        match self.content.plain() {
-            Some(text) => file.sha256 == sha256_hex(text.as_bytes()),
-            // What filled the slots is only known by its checksum: of the file, and of the secrets at that time.
-            None => facts.record(&self.path).is_some_and(|record| {
-                record.source == self.content.fingerprint()
-                    && record.sha256 == file.sha256
-                    && Some(record.secrets.as_str()) == bundle
-            }),
-        }
-    }
-}
-
-/// The server that holds the store's secrets. Not whoever says so: it is asked for the CA's key, and gives the others theirs.
-fn holder<'a>(world: &'a World<'_>, servers: &Servers) -> Option<&'a HostWorld<'a>> {
-    world.hosts.iter().find(|host| servers.hosts.contains(host.name()) && facts_bundle(host.facts).is_some())
-}
-
-/// Checksum of the store's secrets that a server holds.
-fn facts_bundle(facts: &Facts) -> Option<&str> {
-    facts.files.get(SECRETS_PATH).map(|file| file.sha256.as_str())
-}
-
-fn wanted_files(world: &World<'_>, host: &HostWorld<'_>, servers: &Servers) -> Vec<Wanted> {
-    let program = program(world, host);
-    let group = format!("root:{USER}");
-    let root = "root:root".to_owned();
-    let network = world.inventory.network.name.as_str();
-    let file = |path: &str, mode, owner: &String, content, why: &str, restarts| Wanted {
-        path: path.to_owned(),
-        mode,
-        owner: owner.clone(),
-        content,
-        why: why.to_owned(),
-        restarts,
-    };
-    let config = serde_json::to_string_pretty(&agent_config(world, host, servers)).unwrap_or_default() + "\n";
-    let server = servers.hosts.contains(host.name());
-    let role = if server { "server" } else { "client agent" };
-    let mut files = Vec::new();
-    if server {
-        files.push(file(
-            SECRETS_PATH,
-            "0600",
-            &root,
-            Content(vec![Piece::Slot(Slot::StoreBundle)]),
-            KEEP_SECRETS,
-            false,
-        ));
-    }
-    files.extend([
-        file(
-            &format!("{FOLDER}/ca.pem"),
-            "0644",
-            &root,
-            Content(vec![Piece::Slot(Slot::StoreCa)]),
-            "put the certificate of the store's CA in place",
-            true,
-        ),
-        file(
-            &format!("{FOLDER}/agent.json"),
-            "0640",
-            &group,
-            Content::text(config),
-            &format!("configure Consul as a {role}"),
-            true,
-        ),
-        file(
-            &format!("{FOLDER}/secrets.json"),
-            "0640",
-            &group,
-            secrets_config(world, host, servers),
-            "give Consul its gossip key and tokens",
-            true,
-        ),
-        file(
-            STORE_COMMAND,
-            "0755",
-            &root,
-            Content::text(render(include_str!("../../../templates/consul/store.sh"), program, network, server)),
-            "put the store's command in place",
-            false,
-        ),
-        file(
-            &format!("/etc/systemd/system/{UNIT}"),
-            "0644",
-            &root,
-            Content::text(render(include_str!("../../../templates/consul/consul.service"), program, network, server)),
-            "put Consul's unit in place, ordered before the engine",
-            true,
-        ),
-        file(
-            RECONCILE,
-            "0755",
-            &root,
-            Content::text(render(include_str!("../../../templates/consul/reconcile.sh"), program, network, server)),
-            "put the script in place that mends what engines lose when the store changes its leader",
-            false,
-        ),
-        file(
-            &format!("/etc/systemd/system/{RECONCILE_UNIT}"),
-            "0644",
-            &root,
-            Content::text(render(
-                include_str!("../../../templates/consul/reconcile.service"),
-                program,
-                network,
-                server,
-            )),
-            "put the unit of that script in place",
-            false,
-        ),
-    ]);
-    files
-}
-
-fn program(world: &World<'_>, host: &HostWorld<'_>) -> &'static str {
-    match (&world.inventory.store.source, host.facts.store.path.as_str()) {
-        (ProgramSource::Package, "/usr/local/bin/consul") => "/usr/local/bin/consul",
-        (ProgramSource::Package, _) => "/usr/bin/consul",
-        _ => PUSHED,
-    }
-}
-
 /// The steps that make the store run everywhere.
 pub fn steps(world: &World<'_>, steps: &mut Steps, notes: &mut Vec<String>) {
-    let servers = servers(world);
+    let servers = Servers::of(world);
     let holder = holder(world, &servers);
     let bundle = holder.and_then(|host| facts_bundle(host.facts));
     let leader = holder.map(HostWorld::name).or(servers.hosts.first());
@@ -644,7 +278,7 @@ fn start_together(servers: &Servers, started: &[StepId], steps: &mut Steps) {
 fn content_plan(world: &World<'_>, reason: &str, fill: impl FnOnce(&HostName, &mut Steps)) -> Plan {
     let mut problems = world.problems.clone();
     let mut steps = Steps::default();
-    match holder(world, &servers(world)) {
+    match holder(world, &Servers::of(world)) {
         Some(host) => {
             let why = "read the store's tokens, which it keeps";
             steps.add(host.name(), Stage::Store, why, Action::Secrets(SecretsFrom::Fetch));
@@ -873,22 +507,4 @@ fn install(world: &World<'_>, host: &HostWorld<'_>, steps: &mut Steps) -> bool {
 fn run(steps: &mut Steps, host: &HostName, why: &str, argv: &[&str], timeout: u64, after: Vec<StepId>) -> StepId {
     let action = Action::Run { argv: argv.iter().map(ToString::to_string).collect(), timeout };
     steps.add_after(host, Stage::Store, why, action, after)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn no_host_becomes_a_server_by_its_own_word() {
-        let config = |by: &str, servers: &[&str]| (by.parse().unwrap(), serde_json::json!({"retry_join": servers}));
-        let named = |configs: &[(IpAddr, Value)]| -> Vec<String> {
-            named_servers(configs).iter().map(ToString::to_string).collect()
-        };
-        let (a, b, c) = ("10.0.0.11", "10.0.0.12", "10.0.0.13");
-        assert_eq!(named(&[config(a, &[a]), config(b, &[a]), config(c, &[a, c])]), [a]);
-        assert_eq!(named(&[config(a, &[a, b, c]), config(b, &[a, b, c])]), [a, b, c]);
-        // Of one server nobody else may know yet.
-        assert_eq!(named(&[config(a, &[a])]), [a]);
-    }
 }

@@ -8,7 +8,9 @@
 //! enough to go on after a run that was killed, from any laptop.
 
 use super::certificates::{Certificate, ENGINE_CERT, certificates};
-use super::{SECRETS_PATH, START_TIMEOUT, Servers, UNIT, content_plan, ready, servers, wanted_files};
+use super::files::wanted_files;
+use super::servers::Servers;
+use super::{SECRETS_PATH, START_TIMEOUT, UNIT, content_plan, ready};
 use crate::engines::{self, options};
 use crate::fabrics::overlay;
 use crate::facts::Facts;
@@ -49,7 +51,7 @@ struct Rotation<'a> {
 #[must_use]
 pub fn plan_rotation(world: &World<'_>) -> Plan {
     let members = world.hosts.iter().filter(|host| host.facts.store.config.is_some()).collect();
-    let rotation = Rotation { world, servers: servers(world), members };
+    let rotation = Rotation { world, servers: Servers::of(world), members };
     let stretch = rotation.stretch();
     let reason = match stretch {
         Stretch::Trust => "it gets a new CA",

@@ -371,11 +371,19 @@ fn a_port_on_which_nothing_listens_is_not_a_firewall() {
 #[test]
 fn endpoints_that_no_host_has_are_stale() {
     let mut known = all_well();
-    let endpoints =
-        |lines: &[&str]| [("endpoint".to_owned(), lines.iter().map(|line| (*line).to_owned()).collect())].into();
+    let endpoints = |lines: &[&str]| {
+        let all: Vec<String> = lines.iter().map(|line| (*line).to_owned()).collect();
+        let yes = || vec!["yes".to_owned()];
+        [("endpoint", all), ("endpoints-known", yes()), ("containers-known", yes())]
+            .map(|(key, lines)| (key.to_owned(), lines))
+            .into()
+    };
     b(&mut known).checks =
         endpoints(&["4f0c id-live web", "ep-id-gone id-gone db", "ep-id-probe id-probe dc-probe-1-x"]);
     known.hosts.get_mut(&host("a")).unwrap().checks = endpoints(&["ep-id-live id-live web", "ep-id-gone id-gone db"]);
+    for view in known.hosts.values_mut().filter(|view| view.check("endpoints-known").is_none()) {
+        view.checks = endpoints(&[]);
+    }
     let stale = stale_endpoints(&known);
     assert_eq!(stale, BTreeMap::from([("id-gone".to_owned(), "db".to_owned())]));
     let finding = stale_finding(&known, &stale).unwrap();
@@ -392,4 +400,12 @@ fn endpoints_that_no_host_has_are_stale() {
     assert!(stale_finding(&known, &stale).unwrap().fix.contains("ssh b --"));
     b(&mut known).checks.insert("container".into(), vec![container]);
     assert!(stale_endpoints(&known).is_empty());
+    // What a host did not say it may have.
+    b(&mut known).checks.remove("container");
+    assert_eq!(stale_endpoints(&known), stale);
+    for key in ["endpoints-known", "containers-known"] {
+        let said = b(&mut known).checks.remove(key).unwrap();
+        assert!(stale_endpoints(&known).is_empty(), "{key}");
+        b(&mut known).checks.insert(key.into(), said);
+    }
 }
