@@ -243,8 +243,14 @@ my %native = (
     'docker-exec' => sub { my $unit = unit('docker.service'); join "\n", grep { /^(ExecStart|EnvironmentFile|Environment)\s*=/ } map { split /\n/, slurp($_) // '' } grep { length } $$unit{FragmentPath}, split / /, $$unit{DropInPaths} // '' },
     'docker-environment' => sub { 'Environment=' . (unit('docker.service')->{Environment} // '') },
     'engine-key' => sub { join "\n", (slurp('/etc/docker/key.json') // '') =~ /"kid" *: *"([A-Z0-9:]*)"/g },
-    # Docker's own client is asked where the engine did not answer: it knows more ways to one, and its words say what is wrong.
-    'docker-info' => sub { $info = engine('/info') // run('timeout', '-k', '1', $PATIENCE, qw(docker info --format), '{{json .}}') },
+    # Docker's own client is asked where the engine refused: it knows more ways to one, and its words say what is wrong. An engine that
+    # hangs has nothing to tell it, and is not asked anything else.
+    'docker-info' => sub {
+        $info = engine('/info');
+        return $info if defined $info;
+        if (($waited // 0) >= $PATIENCE) { $waited = $ENGINE_PATIENCE; return '' }
+        return $info = run('timeout', '-k', '1', $PATIENCE, qw(docker info --format), '{{json .}}');
+    },
     'containers' => sub {
         my @ids = map { word(members($_)->{Id}) } elements(engine('/containers/json?all=1', 16 * $max));
         join "\n", map {

@@ -75,6 +75,9 @@ const HOSTS_AT_A_TIME: usize = 10;
 /// (`facts.md`).
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// How long removing a probe may take: a second or two, on a busy host ten. It ends by itself as well.
+const REMOVE_TIMEOUT: Duration = Duration::from_secs(20);
+
 /// How long a probe that does not start is tried again: while a swarm or a store elects a leader, its networks are not found, and an
 /// election takes some seconds.
 const START_DEADLINE: Duration = Duration::from_secs(12);
@@ -389,13 +392,16 @@ async fn ask(
 async fn remove_all(hosts: &Hosts, run: &str, events: &Events) {
     let removals = hosts.iter().map(|(name, host)| async move {
         // By name, whether the start of it is known to have worked or not.
-        let command = Command::new(["docker", "rm", "-f", &container_name(run, name)]);
+        let command = Command::new(["docker", "rm", "-f", &container_name(run, name)]).timeout(REMOVE_TIMEOUT);
         match host.run(&command).await {
             Ok(output) if output.status == 0 || output.stderr_text().contains("No such container") => {}
-            Ok(output) => events.emit(Event::Note(format!(
-                "{name}: the probe container could not be removed: {}",
-                output.stderr_text().trim()
-            ))),
+            Ok(output) => {
+                let words = output.stderr_text();
+                let why = if words.trim().is_empty() { "its engine does not answer" } else { words.trim() };
+                events.emit(Event::Note(format!(
+                    "{name}: the probe container could not be removed ({why}); if there is one, it ends by itself"
+                )));
+            }
             Err(error) => events.emit(Event::Note(format!(
                 "{name}: the probe container could not be removed ({error}); it ends by itself"
             ))),

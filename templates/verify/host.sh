@@ -27,12 +27,15 @@ if [ -d /run/systemd/system ]; then
 fi
 # The endpoints that this engine knows, by id: a remote one is ep-ID. An engine whose store has no leader takes half a minute to say that
 # it knows no such network; one that is well and busy, a few seconds.
-if known=$(timeout -k 1 10 docker network inspect --format '{{.Id}}{{"\n"}}{{range $key, $value := .Containers}}{{$key}} {{$value.EndpointID}} {{$value.Name}}{{"\n"}}{{end}}' "$network" 2>/dev/null); then
+# An engine that hangs is asked once.
+known=$(timeout -k 1 10 docker network inspect --format '{{.Id}}{{"\n"}}{{range $key, $value := .Containers}}{{$key}} {{$value.EndpointID}} {{$value.Name}}{{"\n"}}{{end}}' "$network" 2>/dev/null)
+status=$?
+if [ $status = 0 ]; then
     if [ "$(printf '%s\n' "$known" | grep -c .)" -lt 2000 ]; then say endpoints-known yes; fi
     printf '%s\n' "$known" | sed 1d | grep . | head -n 2000 | while read -r line; do say endpoint "$line"; done
 fi
 # Which containers there are: an engine goes on listing the endpoint of one that was removed while the store was away.
-if containers=$(timeout -k 1 10 docker ps -aq --no-trunc 2>/dev/null) && [ "$(printf '%s\n' "$containers" | grep -c .)" -lt 2000 ]; then
+if [ $status -lt 124 ] && containers=$(timeout -k 1 10 docker ps -aq --no-trunc 2>/dev/null) && [ "$(printf '%s\n' "$containers" | grep -c .)" -lt 2000 ]; then
     say containers-known yes
     printf '%s\n' "$containers" | grep . | while read -r line; do say container "$line"; done
 fi

@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::thread::spawn;
 
@@ -127,6 +128,19 @@ fn a_plan_is_one_round_trip_and_a_few_bytes() {
         );
     }
     with_and_without_perl(&lab);
+    an_engine_that_hangs(&lab, &file);
+}
+
+/// It costs no other fact, and the time of one question: the whole probe has a minute.
+fn an_engine_that_hangs(lab: &Lab, file: &Path) {
+    let signal = |signal| lab.sh(2, &format!("kill -{signal} $(cat /var/run/docker.pid)"));
+    signal("STOP");
+    let ran = lab.run_with(file, &["plan"]);
+    signal("CONT");
+    let ran = ran.expect(1);
+    let words = format!("{}: its engine runs but does not answer `docker info`", lab.host(2));
+    assert!(ran.out.contains(&words) && !ran.out.contains("cannot be asked"), "{}", ran.out);
+    assert_eq!(ran.out.matches("✗").count(), 1, "{}", ran.out);
 }
 
 /// The probe says the same whether Perl asks the engine and the store, or their clients do.
@@ -136,10 +150,12 @@ fn with_and_without_perl(lab: &Lab) {
     // For what apt could install: a host of a lab comes without lists.
     lab.sh(1, "apt-get -q update");
     // Lines of sockets have other lengths for IPv6, and the kernel's table is not read to its end.
-    lab.sh(1, "systemd-run -q --unit listeners perl -MIO::Socket::IP -e '$any = -e q(/proc/net/tcp6) ? q(::) : q(0.0.0.0); @all = map { IO::Socket::IP->new(LocalHost => $any, LocalPort => $_, Listen => 1) or die $@ } 20001..20040; sleep 600'");
-    lab.eventually("forty programs listen", || {
-        lab.ask(1, "cat /proc/net/tcp /proc/net/tcp6 | grep ':4E48 '").map(drop)
-    });
+    let listen = "my $six = -e q(/proc/net/tcp6); for (20001..20040) { \
+        socket(my $one, $six ? AF_INET6 : AF_INET, SOCK_STREAM, 0) or die; \
+        bind($one, $six ? pack_sockaddr_in6($_, Socket::IN6ADDR_ANY) : pack_sockaddr_in($_, INADDR_ANY)) or die; \
+        listen($one, 1) or die; push @all, $one } sleep 600";
+    lab.sh(1, &format!("systemd-run -q --unit listeners perl -MSocket -e '{listen}'"));
+    lab.eventually("forty sockets listen", || lab.ask(1, "cat /proc/net/tcp /proc/net/tcp6 | grep ':4E48 '").map(drop));
     let ask = |script: &str, scope: &str| {
         let output = docker(&["exec", &lab.host(1), "sh", "-c", script, "facts", scope]);
         let mut facts = facts::parse(output.as_bytes(), 0, i64::MAX).unwrap();
