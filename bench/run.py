@@ -77,8 +77,8 @@ def seconds(value):
 
 
 def row(what, against, goal, ours, theirs, ratio, met, why=""):
-    rows.append((what, against, goal, ours, theirs, ratio, "yes" if met else "**no**", why))
-    say(f"{what} | {against} | {ours} | {theirs} | {ratio} | {'met' if met else 'MISSED'}")
+    rows.append((what, against, goal, ours, theirs, ratio, {True: "yes", False: "**no**", None: ""}[met], why))
+    say(f"{what} | {against} | {ours} | {theirs} | {ratio} | { {True: 'met', False: 'MISSED', None: ''}[met] }")
 
 
 class Lab:
@@ -212,8 +212,8 @@ class Others:
             run(["ssh", "-O", "exit", "-S", path, "x"], check=False)
 
 
-def nothing_to_do(lab):
-    """Rows 1 to 3, and the one about distance."""
+def against_ssh(lab):
+    """Medians of `plan` with nothing to do and of `ssh HOST true` for all hosts at once, cold and warm."""
     say("making the cluster")
     lab.cluster("up", "--yes", codes=(0, 4))
     if "Nothing to do" not in lab.cluster("plan"):
@@ -225,8 +225,30 @@ def nothing_to_do(lab):
     warm = [[*lab.ssh(host, control=control), "true"] for host, control in zip(lab.hosts, masters)]
     plan = lambda: lab.cluster("plan")
     say("plan, cold and warm")
-    near = in_turns({"ssh": lambda: parallel(cold), "ours": (disconnect, plan)}, OFTEN)
-    near_warm = in_turns({"ssh": lambda: parallel(warm), "ours": plan}, OFTEN)
+    try:
+        near = in_turns({"ssh": lambda: parallel(cold), "ours": (disconnect, plan)}, OFTEN)
+        near_warm = in_turns({"ssh": lambda: parallel(warm), "ours": plan}, OFTEN)
+    finally:
+        for path in masters:
+            run(["ssh", "-O", "exit", "-S", path, "x"], check=False)
+    return near, near_warm
+
+
+def alone():
+    """One host has the cores of this machine to itself, as each host of its own has."""
+    lab = Lab("bench-alone", 1, "--os", "debian-11")
+    try:
+        for kind, measured in zip(("cold", "warm"), against_ssh(lab)):
+            ours, theirs = measured["ours"], measured["ssh"]
+            row(f"`plan` with nothing to do, one host alone, {kind}", "`ssh HOST true`" + (" over a warm master" if kind == "warm" else ""), "", seconds(ours), seconds(theirs), f"{ours / theirs:.2f}", None)
+    finally:
+        lab.remove()
+
+
+def nothing_to_do(lab):
+    """Rows 1 to 3, and the one about distance."""
+    near, near_warm = against_ssh(lab)
+    plan = lambda: lab.cluster("plan")
     cpu = host_cpu(lab, plan)
     number = len(lab.hosts)
     what = f"`plan` with nothing to do, {number} hosts"
@@ -244,8 +266,6 @@ def nothing_to_do(lab):
         ours, pyinfra, ansible = (all[name] for name in ("ours", "pyinfra", "ansible"))
         row(f"{what}, {kind}", "pyinfra" + (" (keeps no connections)" if kind == "warm" else ""), "2 times faster", seconds(ours), seconds(pyinfra), f"{pyinfra / ours:.1f} times faster", pyinfra >= 2 * ours)
         row(f"{what}, {kind}", "Ansible", "20 times faster", seconds(ours), seconds(ansible), f"{ansible / ours:.1f} times faster", ansible >= 20 * ours, "" if ansible >= 20 * ours else probe)
-    for path in masters:
-        run(["ssh", "-O", "exit", "-S", path, "x"], check=False)
     others.forget()
     distance(lab, plan)
 
@@ -301,10 +321,10 @@ def distance(lab, near):
         relay.wait()
     after = (warm["far"] - warm["near"]) * 1000 / DELAY_MS
     row(f"`plan` with {DELAY_MS} ms on every round trip, warm", "the same without", f"≤ 3 round trips after connect, {NOISE:.0%} for noise", seconds(warm["far"]), seconds(warm["near"]), f"{after:.1f} round trips", after <= 3 * (1 + NOISE))
-    row("the same, cold", "`ssh HOST true` through the same relay", "", seconds(far["ours"]), seconds(far["ssh"]), f"{far['ours'] / far['ssh']:.2f}", True)
+    row("the same, cold", "`ssh HOST true` through the same relay", "", seconds(far["ours"]), seconds(far["ssh"]), f"{far['ours'] / far['ssh']:.2f}", None)
     for name in ("pyinfra", "ansible"):
         factor = far_theirs[name] / far["ours"]
-        row("the same, cold", {"pyinfra": "pyinfra", "ansible": "Ansible"}[name] + ", once", "the factor", seconds(far["ours"]), seconds(far_theirs[name]), f"{factor:.1f} times faster", True)
+        row("the same, cold", {"pyinfra": "pyinfra", "ansible": "Ansible"}[name] + ", once", "the factor", seconds(far["ours"]), seconds(far_theirs[name]), f"{factor:.1f} times faster", None)
 
 
 def verify(lab):
@@ -453,7 +473,7 @@ def startup(lab):
         row(f"`{key}`", "`docker --help`", "no slower", f"{took[key] * 1000:.1f} ms", f"{took['docker --help'] * 1000:.1f} ms", f"{took[key] / took['docker --help']:.2f}", took[key] <= took["docker --help"])
 
 
-def version(words, pattern=r"\d+\.\d+\S*"):
+def version(words, pattern=r"\d+\.\d+[\w.+~-]*"):
     found = re.search(pattern, run(words, check=False).stdout)
     return found[0] if found else "?"
 
@@ -489,7 +509,7 @@ def write(path):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", nargs="*", help="parts: plan verify first bare many startup")
+    parser.add_argument("--only", nargs="*", help="parts: plan verify alone first bare many startup")
     parser.add_argument("--output", default=str(ROOT / "BENCHMARKS.md"))
     arguments = parser.parse_args()
     wanted = lambda part: not arguments.only or part in arguments.only
@@ -520,6 +540,7 @@ def main():
             part("verify", lambda: verify(lab))
         finally:
             lab.remove()
+    part("alone", alone)
     part("first", first_up)
     part("bare", bare)
     part("many", scales)

@@ -9,7 +9,7 @@ use crate::cli::{Global, Output};
 use crate::error::{Error, Exit};
 use crate::inventory::ClusterName;
 use crate::lab::{self, LabError, MAX_HOSTS, Os, Wanted};
-use crate::ui::{Progress, Tone, Ui, table, width};
+use crate::ui::{Progress, Tone, Ui, list_width, table};
 
 /// Arguments of `lab`.
 #[derive(Debug, Args)]
@@ -111,7 +111,7 @@ async fn ls(global: &Global, ui: Ui) -> Result<Exit, Error> {
                 ]
             };
             let rows = labs.iter().flat_map(|lab| lab.hosts.iter().map(move |host| row(lab, host))).collect();
-            ui.print(&table(&["LAB", "HOST", "OS", "STATUS", "INVENTORY"], rows, ui.out, width()));
+            ui.print(&table(&["LAB", "HOST", "OS", "STATUS", "INVENTORY"], rows, ui.out, list_width()));
         }
     }
     Ok(Exit::Done)

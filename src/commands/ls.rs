@@ -8,7 +8,7 @@ use crate::error::{Error, Exit};
 use crate::facts::Facts;
 use crate::inventory::{HostSpec, Inventory};
 use crate::stores::consul;
-use crate::ui::{Progress, Tone, Ui, table, width};
+use crate::ui::{Progress, Tone, Ui, list_width, table};
 
 /// Runs it.
 pub async fn run(global: &Global, ui: Ui) -> Result<Exit, Error> {
@@ -37,7 +37,12 @@ pub async fn run(global: &Global, ui: Ui) -> Result<Exit, Error> {
         Output::Text => {
             let columns = ["name", "address", "state", "engine", "kernel", "store", "certificate", "network"];
             let rows = hosts.iter().map(|host| columns.iter().map(|column| cell(host, column)).collect()).collect();
-            ui.print(&table(&columns.map(str::to_uppercase).each_ref().map(String::as_str), rows, ui.out, width()));
+            ui.print(&table(
+                &columns.map(str::to_uppercase).each_ref().map(String::as_str),
+                rows,
+                ui.out,
+                list_width(),
+            ));
         }
     }
     Ok(if asked.unreached.is_empty() { Exit::Done } else { Exit::Failed })

@@ -128,6 +128,12 @@ pub fn width() -> usize {
     if term.is_term() { usize::from(term.size().1).max(40) } else { PIPE_WIDTH }
 }
 
+/// Columns for a list: a line each where it goes into a file or to another program, which may look for words in it.
+#[must_use]
+pub fn list_width() -> usize {
+    if console::Term::stdout().is_term() { width() } else { usize::MAX }
+}
+
 fn width_of_stderr() -> usize {
     let term = console::Term::stderr();
     if term.is_term() { usize::from(term.size().1).max(40) } else { PIPE_WIDTH }
