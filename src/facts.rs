@@ -19,8 +19,8 @@ pub use parse::{parse, parse_engine_version, parse_kernel_version};
 pub const SCRIPT: &str =
     concat!(include_str!("../templates/facts.sh"), include_str!("../templates/facts.pl"), "END_OF_PERL\nfi\n");
 
-/// How long the probe may take. Its slowest parts are bounded by ten seconds each inside the script; all of them together
-/// only take that long on a host whose engine hangs.
+/// How long the probe may take. Inside the script an engine is waited for 25 seconds in all, and each of the store's questions is
+/// bounded by ten.
 const FACTS_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A kernel module, and whether it can be had.
@@ -175,8 +175,10 @@ pub struct Engine {
     pub path: String,
     /// Key-value backends in the binary: `consul`, `etcd`, `zookeeper`.
     pub kv_backends: BTreeSet<String>,
-    /// What `docker info` says, if the engine answers.
+    /// What `docker info` says, if the engine answers, and answers all that it is asked.
     pub info: Option<Value>,
+    /// Whether it answered `docker info` and did not tell all of its containers, networks, images or nodes in time.
+    pub incomplete: bool,
     /// Its identity (`/etc/docker/key.json`).
     pub key: String,
     /// Containers, all states.

@@ -9,8 +9,9 @@ my $PATIENCE = 10;
 my $ENGINE_PATIENCE = 25;
 # How much longer a program is waited for than `timeout` lets it live, in seconds: whoever ends `timeout` itself leaves its child behind.
 my $GRACE = 3;
-# How many containers are looked at: each is a question of a millisecond.
-my $MANY = 2000;
+# How many containers are looked at, each a question of a millisecond, and how many the engine is asked about at a time: enough that it
+# never waits for the next question.
+my ($MANY, $AT_A_TIME) = (2000, 8);
 $| = 0;
 $ENV{LC_ALL} = 'C';
 # A daemon that hangs up before it is asked is one that does not answer. Not ignored: that is what programs started here would inherit.
@@ -58,13 +59,14 @@ sub dial {
 }
 
 # A question to the engine, on its way to be answered. HTTP/1.0, so that the body ends with the connection.
-my (%asked, $waited);
+my %asked;
+# How long the engine has been waited for, in seconds, and whether it left a question without a whole answer.
+my ($waited, $late) = (0, 0);
 sub ask {
     my ($path) = @_;
-    return if ($waited // 0) >= $ENGINE_PATIENCE;
-    my $began = time;
+    if ($waited >= $ENGINE_PATIENCE) { $late = 1; return }
     eval {
-        local $SIG{ALRM} = sub { die };
+        local $SIG{ALRM} = sub { $late = 1; $waited = $ENGINE_PATIENCE; die };
         alarm $PATIENCE;
         my $socket = dial('/var/run/docker.sock') or die;
         syswrite($socket, "GET $path HTTP/1.0\r\nHost: docker\r\n\r\n");
@@ -72,30 +74,33 @@ sub ask {
         alarm 0;
     };
     alarm 0;
-    $waited += time - $began;
     return $asked{$path};
 }
-# Its answer; nothing if the engine does not answer with 200.
+# Its answer; nothing if the engine does not answer with 200, or not in time.
 sub engine {
     my ($path, $limit) = @_;
-    my $text = '';
+    my ($text, $cut) = ('', 0);
     my $socket = delete $asked{$path} // ask($path) // return;
     delete $asked{$path};
     my $began = time;
-    # What has been answered by now is read in any case.
-    my $left = $ENGINE_PATIENCE - ($waited // 0);
+    # What has been answered by now is read in any case; without its store's leader an engine takes seven seconds for its networks, or more.
+    my $left = $path eq '/info' ? $PATIENCE : $ENGINE_PATIENCE - $waited;
     eval {
-        local $SIG{ALRM} = sub { die };
-        alarm($left < 1 ? 1 : $left < $PATIENCE ? $left : $PATIENCE);
+        local $SIG{ALRM} = sub { $late = $cut = 1; die };
+        alarm($left < 1 ? 1 : $left);
         1 while sysread($socket, $text, 65536, length $text) && length $text < ($limit // $max);
         alarm 0;
     };
     alarm 0;
     $waited += time - $began;
+    return if $cut;
     $text =~ s/\AHTTP\/1\.[01] 200 .*?\r\n\r\n//s or return;
     $text =~ tr/\r\n//d;
     return $text;
 }
+
+# A list of the engine's, with a word at its end that it may not be all.
+sub whole { return join "\n", @_, $late ? 'incomplete' : () }
 
 # Whether that process runs the program that is on the disk now: only then what it says of its version is the program's.
 sub runs {
@@ -248,21 +253,27 @@ my %native = (
     'docker-info' => sub {
         $info = engine('/info');
         return $info if defined $info;
-        if (($waited // 0) >= $PATIENCE) { $waited = $ENGINE_PATIENCE; return '' }
+        if ($late) { $waited = $ENGINE_PATIENCE; return '' }
         return $info = run('timeout', '-k', '1', $PATIENCE, qw(docker info --format), '{{json .}}');
     },
     'containers' => sub {
         my @ids = map { word(members($_)->{Id}) } elements(engine('/containers/json?all=1', 16 * $max));
-        join "\n", map {
-            my $it = members(engine("/containers/$_/json"));
-            my ($state, $config, $host, $net) = map { members($$it{$_}) } qw(State Config HostConfig NetworkSettings);
-            %$it ? join ' ', map { $_ // 'null' } $$it{Name}, $$state{Status}, members($$host{RestartPolicy})->{Name}, $$config{Labels}, $$net{Networks}, $$state{ExitCode} : ()
-        } grep { /^[0-9a-f]+$/ } @ids[0 .. ($#ids < $MANY ? $#ids : $MANY)];
+        @ids = map { "/containers/$_/json" } grep { /^[0-9a-f]+$/ } @ids[0 .. ($#ids < $MANY ? $#ids : $MANY)];
+        my @all;
+        while (my @some = splice @ids, 0, $AT_A_TIME) {
+            ask($_) for @some;
+            for (@some) {
+                my $it = members(engine($_));
+                my ($state, $config, $host, $net) = map { members($$it{$_}) } qw(State Config HostConfig NetworkSettings);
+                push @all, join ' ', map { $_ // 'null' } $$it{Name}, $$state{Status}, members($$host{RestartPolicy})->{Name}, $$config{Labels}, $$net{Networks}, $$state{ExitCode} if %$it;
+            }
+        }
+        whole(@all);
     },
     # In an order of their own: the engine and the store give them in any, and two looks at one host must say the same.
-    'networks' => sub { join "\n", sort { $a cmp $b } elements(engine('/networks')) },
-    'images' => sub { join "\n", map { my $it = members($_); my $id = word($$it{Id}); map { word($_) . " $id" } elements($$it{RepoTags}) } elements(engine('/images/json')) },
-    'nodes' => sub { join "\n", sort { $a cmp $b } elements(engine('/nodes')) },
+    'networks' => sub { whole(sort { $a cmp $b } elements(engine('/networks'))) },
+    'images' => sub { whole(map { my $it = members($_); my $id = word($$it{Id}); map { word($_) . " $id" } elements($$it{RepoTags}) } elements(engine('/images/json'))) },
+    'nodes' => sub { whole(sort { $a cmp $b } elements(engine('/nodes'))) },
     'dockerd-version' => sub {
         my $version = word(members($info)->{ServerVersion});
         my $pid = (slurp('/var/run/docker.pid') // '') =~ /(\d+)/ ? $1 : '';
@@ -311,7 +322,7 @@ my %native = (
     'sums' => sub { printed($sums) },
     'records' => sub { join "\n", map { slurp($_) } grep { m{/[^/.][^/]*\.json\z} && -f } in_folder('/var/lib/docker-cluster/record') },
     'origins' => sub { join "\n", map { m{/([^/.][^/]*)\.origin\z} ? "$1 " . (slurp($_) // '') =~ s/\n.*//sr : () } in_folder('/var/lib/docker-cluster/record') },
-    'endpoints' => sub { join "\n", map { my $it = members($_); word($$it{Scope}) eq 'global' ? engine('/networks/' . word($$it{Id})) : () } elements(engine('/networks')) },
+    'endpoints' => sub { whole(map { my $it = members($_); word($$it{Scope}) eq 'global' ? engine('/networks/' . word($$it{Id})) : () } elements(engine('/networks'))) },
     'user-exists' => sub { join ':', (getpwnam 'docker-cluster-store')[0, 2] },
 );
 
@@ -325,9 +336,12 @@ sub section {
 
 # What others take their time for is begun before the first section is written, all at once, and waited for when its turn comes.
 $ip = start("link show\naddr show\nroute show\n", qw(ip -o -batch -));
-if ($asks_engine) { ask($_) for '/info', '/networks', '/images/json', '/containers/json?all=1' }
+# The engine comes last, because it may let this wait.
 $asking = ask_agent() if $asks_agent;
 if (my @all = (ours(), grep { -f } '/etc/docker/daemon.json')) { $sums = start('', 'sha256sum', @all) }
+if ($asks_engine) {
+    ask($_) for '/info', '/networks', '/images/json', '/containers/json?all=1', grep { -f '/var/lib/docker/swarm/certificates/swarm-node.crt' } '/nodes';
+}
 
 my ($name, $text);
 my $flush = sub { if (defined $name) { $text =~ s/\n\z//; section($name, $text); undef $name } };

@@ -100,19 +100,28 @@ daemon_json_mode() { stat -c '%a %u:%g' /etc/docker/daemon.json; }
 docker_exec() { systemctl cat docker.service | grep -E "^(ExecStart|EnvironmentFile|Environment)[[:space:]]*="; }
 docker_environment() { systemctl show -p Environment docker.service; }
 engine_key() { sed -n 's/.*"kid" *: *"\([A-Z0-9:]*\)".*/\1/p' /etc/docker/key.json; }
-docker_info() { t docker info --format '{{json .}}'; }
-containers() {
+# A list of the engine's ends with "incomplete" where the answer did not come in time. An engine that hangs is asked once.
+whole() {
+    if [ -n "$hangs" ]; then echo incomplete; return; fi
+    "$@"
+    case $? in 124 | 137) echo incomplete ;; esac
+}
+docker_info() { [ -n "$hangs" ] || t docker info --format '{{json .}}'; }
+containers() { whole list_containers; }
+list_containers() {
     ids=$(t docker ps -aq --no-trunc) || return
     [ -z "$ids" ] && return
     t docker inspect --format '{{json .Name}} {{json .State.Status}} {{json .HostConfig.RestartPolicy.Name}} {{json .Config.Labels}} {{json .NetworkSettings.Networks}} {{json .State.ExitCode}}' $ids
 }
-networks() {
+networks() { whole list_networks; }
+list_networks() {
     ids=$(t docker network ls -q --no-trunc) || return
     [ -z "$ids" ] && return
     t docker network inspect --format '{{json .}}' $ids
 }
-images() { t docker images --no-trunc --format '{{.Repository}}:{{.Tag}} {{.ID}}'; }
-nodes() {
+images() { whole t docker images --no-trunc --format '{{.Repository}}:{{.Tag}} {{.ID}}'; }
+nodes() { whole list_nodes; }
+list_nodes() {
     ids=$(t docker node ls -q) || return
     t docker node inspect --format '{{json .}}' $ids
 }
@@ -138,7 +147,7 @@ sums() {
     true
 }
 origins() { for o in $state/record/*.origin; do [ -f "$o" ] && echo "$(basename "$o" .origin) $(cat "$o")"; done; true; }
-endpoints() { networks | grep '"Scope":"global"'; }
+endpoints() { networks | grep -E '"Scope":"global"|^incomplete$'; }
 records() { for r in $state/record/*.json; do [ -f "$r" ] && cat "$r" && echo; done; true; }
 user_exists() { getent passwd docker-cluster-store || id docker-cluster-store; }
 
@@ -146,6 +155,11 @@ user_exists() { getent passwd docker-cluster-store || id docker-cluster-store; }
 dockerd=$(command -v dockerd)
 engine=
 if [ -n "$dockerd" ] && have docker; then engine=yes; fi
+hangs=
+if [ -z "$perl" ] && [ -n "$engine" ]; then
+    t docker version >/dev/null 2>&1
+    case $? in 124 | 137) hangs=yes ;; esac
+fi
 consul=$(command -v consul || { [ -x /usr/local/lib/docker-cluster/consul ] && echo /usr/local/lib/docker-cluster/consul; })
 agent=
 if [ -n "$consul" ] && [ -f $etc/consul/ca.pem ]; then agent=yes; fi

@@ -12,6 +12,7 @@ use crate::engines::options::{self, Shown, Turns};
 use crate::engines::{self, UNIT};
 use crate::facts::{Container, Endpoint, Facts, Network, Origin};
 use crate::inventory::{FabricKind, HostName};
+use crate::plan::checks;
 use crate::plan::{
     Action, Conflict, HostWorld, Options, Plan, Problem, Restored, Stage, StepId, Steps, World, daemon_json,
 };
@@ -85,6 +86,7 @@ fn made<'a>(facts: &'a Facts, kind: &'a str) -> impl Iterator<Item = &'a str> {
 pub fn plan(world: &World<'_>, packages: Packages) -> Plan {
     let mut problems = world.problems.clone();
     for host in &world.hosts {
+        problems.extend(checks::mute_engine(host));
         problems.extend(foreign(world, host));
     }
     let (mut steps, mut notes) = (Steps::default(), Vec::new());

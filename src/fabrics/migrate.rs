@@ -14,6 +14,7 @@ use crate::apply::SECRETS_PATH;
 use crate::engines::{self, RESTART_TIMEOUT, options};
 use crate::facts::Container;
 use crate::inventory::{FabricKind, HostName};
+use crate::plan::checks;
 use crate::plan::daemon_json::{self, STORE_KEYS};
 use crate::plan::{Action, Content, EngineCall, HostWorld, Plan, Problem, PutFile, Stage, StepId, Steps, World};
 use crate::platform::PackageManager;
@@ -94,6 +95,7 @@ pub fn plan(world: &World<'_>, way: Way) -> Plan {
             "bring it back, or take it out of the inventory",
         ));
     }
+    problems.extend(world.hosts.iter().filter_map(checks::mute_engine));
     let mut steps = Steps::default();
     let mut notes = Vec::new();
     match way {

@@ -7,6 +7,7 @@ use super::{Fabric, GOSSIP_PORT, keeper, network_problems, vxlan_needs};
 use crate::engines::options;
 use crate::facts::{Module, Node, Swarm};
 use crate::inventory::{HostName, Members, quorum_size};
+use crate::plan::checks;
 use crate::plan::{
     Action, EngineCall, HostWorld, NodeUpdate, Options, Problem, Stage, StepId, Steps, SwarmRole, World,
 };
@@ -523,6 +524,10 @@ pub fn removal(
         return;
     };
     let host = world.host(target);
+    if let Some(problem) = host.and_then(checks::mute_engine) {
+        problems.push(problem);
+        return;
+    }
     // A host that does not answer is told by its name in the inventory, which is its host name more often than not.
     let hostname = host.map_or(target.as_str(), |host| host.facts.hostname.as_str());
     let Some(node) = lead.facts.nodes.iter().find(|node| node.hostname == hostname) else {

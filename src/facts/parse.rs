@@ -288,6 +288,9 @@ fn units(sections: &Sections<'_>) -> BTreeMap<String, Unit> {
     units
 }
 
+/// The last line of a list that its engine did not end in time.
+const INCOMPLETE: &str = "incomplete";
+
 fn engine(sections: &Sections<'_>) -> Option<Engine> {
     let path = clean(sections.line("dockerd-path").trim());
     if path.is_empty() {
@@ -296,17 +299,27 @@ fn engine(sections: &Sections<'_>) -> Option<Engine> {
     // "Docker version 20.10.5+dfsg1, build 55c4c88"
     let line = sections.line("dockerd-version");
     let version_text = clean(line.split("version ").nth(1).unwrap_or_default().split(',').next().unwrap_or_default());
+    let lists = ["containers", "networks", "images", "nodes", "endpoints"];
+    let incomplete = lists.iter().flat_map(|list| sections.lines(list)).any(|line| line == INCOMPLETE);
+    let info = serde_json::from_str(&sections.line("docker-info")).ok();
     Some(Engine {
         version: parse_engine_version(&version_text),
         version_text,
         path,
         kv_backends: sections.lines("kv-backends").map(clean).collect(),
-        info: serde_json::from_str(&sections.line("docker-info")).ok(),
+        incomplete: incomplete && info.is_some(),
+        // What has not told everything is not to be acted on, as if the rest were not there.
+        info: if incomplete { None } else { info },
         key: clean(sections.line("engine-key").trim()),
         containers: sections.lines("containers").filter_map(container).collect(),
         networks: sections.lines("networks").filter_map(network).collect(),
         endpoints: sections.lines("endpoints").filter_map(network).collect(),
-        images: sections.lines("images").filter_map(|line| line.split(' ').next()).map(clean).collect(),
+        images: sections
+            .lines("images")
+            .filter(|line| *line != INCOMPLETE)
+            .filter_map(|line| line.split(' ').next())
+            .map(clean)
+            .collect(),
     })
 }
 

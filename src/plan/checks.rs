@@ -46,6 +46,20 @@ pub fn problems(world: &World<'_>) -> Vec<Problem> {
     problems
 }
 
+/// An engine that runs and does not answer: what it has is not known, and nothing that would change it is done.
+#[must_use]
+pub fn mute_engine(host: &super::HostWorld<'_>) -> Option<Problem> {
+    let engine = host.facts.engine.as_ref().filter(|engine| !engine.is_up())?;
+    let what = if engine.incomplete {
+        "its engine did not tell in time what containers, networks and images it has"
+    } else {
+        "its engine runs but does not answer `docker info`"
+    };
+    engines::is_running(host.facts).then(|| {
+        Problem::on(host.name(), what, "look at `journalctl -u docker` there; a restart of the engine mends most")
+    })
+}
+
 fn kernel(world: &World<'_>, host: &super::HostWorld<'_>, problems: &mut Vec<Problem>) {
     let wanted = world.inventory.kernel_minimum;
     if host.facts.kernel.is_some_and(|kernel| kernel < wanted) {
@@ -111,16 +125,7 @@ fn engine(world: &World<'_>, host: &super::HostWorld<'_>, problems: &mut Vec<Pro
         };
         problems.push(Problem::on(host.name(), what, fix));
     }
-    if let Some(engine) = &host.facts.engine
-        && !engine.is_up()
-        && engines::is_running(host.facts)
-    {
-        problems.push(Problem::on(
-            host.name(),
-            "its engine runs but does not answer `docker info`",
-            "look at `journalctl -u docker` there",
-        ));
-    }
+    problems.extend(mute_engine(host));
     if engines::is_snap(host.facts) {
         problems.push(Problem::on(
             host.name(),

@@ -30,12 +30,13 @@ fi
 # An engine that hangs is asked once.
 known=$(timeout -k 1 10 docker network inspect --format '{{.Id}}{{"\n"}}{{range $key, $value := .Containers}}{{$key}} {{$value.EndpointID}} {{$value.Name}}{{"\n"}}{{end}}' "$network" 2>/dev/null)
 status=$?
+case $status in 124 | 137) hangs=yes ;; *) hangs= ;; esac
 if [ $status = 0 ]; then
     if [ "$(printf '%s\n' "$known" | grep -c .)" -lt 2000 ]; then say endpoints-known yes; fi
     printf '%s\n' "$known" | sed 1d | grep . | head -n 2000 | while read -r line; do say endpoint "$line"; done
 fi
 # Which containers there are: an engine goes on listing the endpoint of one that was removed while the store was away.
-if [ $status -lt 124 ] && containers=$(timeout -k 1 10 docker ps -aq --no-trunc 2>/dev/null) && [ "$(printf '%s\n' "$containers" | grep -c .)" -lt 2000 ]; then
+if [ -z "$hangs" ] && containers=$(timeout -k 1 10 docker ps -aq --no-trunc 2>/dev/null) && [ "$(printf '%s\n' "$containers" | grep -c .)" -lt 2000 ]; then
     say containers-known yes
     printf '%s\n' "$containers" | grep . | while read -r line; do say container "$line"; done
 fi

@@ -9,7 +9,7 @@ label=docker-cluster.probe
 # A leftover is a probe whose time is over, or one of a run that its own machine knows to be dead. Others are at work.
 # An engine that hangs does so at its first question.
 probes=$(timeout -k 1 15 docker ps -a --filter "label=$label" --format '{{.Names}} {{.Label "docker-cluster.expires"}}') ||
-    { [ $? -lt 124 ] || echo "it does not answer" >&2; exit 1; }
+    { case $? in 124 | 137) echo "it does not answer" >&2 ;; esac; exit 1; }
 printf '%s\n' "$probes" | while read -r other expires; do
     [ -n "$other" ] || continue
     [ "${expires:-0}" -ge "$now" ] || docker rm -f "$other" >/dev/null 2>&1 || true

@@ -198,6 +198,13 @@ pub fn plan_with(inventory: &Inventory, hosts: &[Fake]) -> Plan {
     plan(&World::new(inventory, &facts, Vec::new()))
 }
 
+/// What another command decides for these hosts.
+pub fn decided(hosts: &[Fake], decide: impl Fn(&World<'_>) -> Plan) -> Plan {
+    let inventory = inventory(hosts, "");
+    let facts: Vec<(HostName, Facts)> = hosts.iter().map(Fake::facts).collect();
+    decide(&World::new(&inventory, &facts, Vec::new()))
+}
+
 /// The plan as a person reads it.
 pub fn shown(plan: &Plan) -> String {
     ui::plan(plan, Ui { out: Colour::Off, err: Colour::Off })

@@ -2,10 +2,11 @@
 
 mod fake;
 
-use docker_cluster::inventory::{FabricKind, Inventory};
-use docker_cluster::plan::{Action, Plan};
+use docker_cluster::fabrics::{down, migrate};
+use docker_cluster::inventory::{FabricKind, HostName, Inventory};
+use docker_cluster::plan::{Action, Plan, World, plan_removal};
 
-use fake::{Fake, debian, plan_for, plan_with, plan_without, problems, shown};
+use fake::{Fake, debian, decided, plan_for, plan_with, plan_without, problems, shown};
 
 fn three(release: &'static str) -> Vec<Fake> {
     vec![debian(release, "a", 11), debian(release, "b", 12), debian(release, "c", 13)]
@@ -462,6 +463,53 @@ fn secrets_are_kept_before_they_are_used() {
     for step in plan.steps.iter().filter(|step| step.host != kept.host) {
         if step.why.starts_with("put the certificate of the store's CA") || step.why.starts_with("keep the store's") {
             assert!(step.after.contains(&kept.id), "{step:?}");
+        }
+    }
+}
+
+/// How a command decides.
+type Decide<'a> = &'a dyn Fn(&World<'_>) -> Plan;
+
+#[test]
+fn nothing_is_done_to_an_engine_that_did_not_tell_what_it_has() {
+    let target = HostName::parse("b").unwrap();
+    let commands: [(&str, Decide<'_>); 6] = [
+        ("up", &docker_cluster::plan::plan),
+        ("down", &|world| down::plan(world, down::Packages::Keep)),
+        ("store prune", &down::plan_prune),
+        ("migrate", &|world| migrate::plan(world, migrate::Way::ToSwarm { upgrade: false })),
+        ("migrate --rollback", &|world| migrate::plan(world, migrate::Way::Back)),
+        ("rm", &|world| plan_removal(world, &target)),
+    ];
+    let members = || {
+        [("a", 1, true), ("b", 2, false)].map(|(name, n, manager)| Fake {
+        swarm: Some(("s", name, manager)),
+        sections: r#"@nodes
+|{"ID":"a","Description":{"Hostname":"a"},"Spec":{"Role":"manager"},"Status":{"State":"ready"},"ManagerStatus":{"Reachability":"reachable","Leader":true}}
+|{"ID":"b","Description":{"Hostname":"b"},"Spec":{"Role":"worker"},"Status":{"State":"ready"}}
+"#.to_owned(),
+        ..debian("13", name, n)
+    })
+    };
+    let whole = decided(&members(), |world| plan_removal(world, &target));
+    assert!(whole.problems.is_empty() && !whole.steps.is_empty(), "{whole:?}");
+    for (list, words) in [
+        ("networks", "b: its engine did not tell in time what containers, networks and images it has"),
+        ("containers", "b: its engine did not tell in time what containers, networks and images it has"),
+        ("", "b: its engine runs but does not answer `docker info`"),
+    ] {
+        let mut hosts = members();
+        if list.is_empty() {
+            hosts[1].up = false;
+            hosts[1].sections += "@units\n|\n|Id=docker.service\n|ActiveState=active\n";
+        } else {
+            hosts[1].sections += &format!("@{list}\n|incomplete\n");
+        }
+        for (command, decide) in commands {
+            let plan = decided(&hosts, decide);
+            let said = problems(&plan);
+            let prune = command == "store prune" && said.iter().any(|what| what.contains("its engine does not answer"));
+            assert!(plan.steps.is_empty() && (prune || said.contains(&words.to_owned())), "{command}: {said:?}");
         }
     }
 }
