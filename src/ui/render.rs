@@ -38,10 +38,11 @@ pub fn plan(plan: &Plan, ui: Ui) -> String {
         );
     }
     if !plan.problems.is_empty() {
+        let verb = if plan.problems.len() == 1 { "forbids" } else { "forbid" };
         let _ = writeln!(
             text,
             "\n{}",
-            paint(Style::new().red().bold(), &format!("{} forbid this:", count(plan.problems.len(), "problem")))
+            paint(Style::new().red().bold(), &format!("{} {verb} this:", count(plan.problems.len(), "problem")))
         );
         for problem in &plan.problems {
             let whose = problem.host.as_ref().map_or_else(String::new, |host| format!("{host}: "));
