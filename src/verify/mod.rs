@@ -91,6 +91,9 @@ pub const PROBE_PREFIX: &str = "dc-probe-";
 /// Exit status of the start script for a missing image.
 const NO_IMAGE: i32 = 3;
 
+/// The same for an engine, or an agent of its store, that is down for now: no other try would find it up.
+const NO_ENGINE: i32 = 4;
+
 /// A probe that runs.
 #[derive(Debug, Clone)]
 struct Probe {
@@ -282,7 +285,7 @@ async fn start(
                 events.emit(Event::StepProgress { host: name.clone(), what });
                 images::ensure(host, image, inventory.smoke.tar.as_deref(), None).await?;
             }
-            _ if began.elapsed() >= patience(&output.stderr_text()) => {
+            status if status == NO_ENGINE || began.elapsed() >= patience(&output.stderr_text()) => {
                 let words = output.stderr_text();
                 return Err(format!("its engine cannot start a container on the network: {}", last_line(&words)));
             }

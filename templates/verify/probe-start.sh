@@ -1,15 +1,21 @@
 # Starts the probe of this host: a container with nginx on the network under test. Removes leftovers of killed runs first.
 # Arguments: CLUSTER NETWORK IMAGE NAME LIFETIME NONCE [RUN...], the names of runs that were killed
-# Exit status 3: the image is not here.
+# Exit status 3: the image is not here. 4: the engine or its store's agent is down, and nobody is starting it.
 set -eu
 cluster=$1 network=$2 image=$3 name=$4 lifetime=$5 nonce=$6
 shift 6
 now=$(date +%s)
 label=docker-cluster.probe
-# A leftover is a probe whose time is over, or one of a run that its own machine knows to be dead. Others are at work.
-# An engine that hangs does so at its first question.
+# Whether a service of this host is down and stays so: not on its way up, or about to be.
+stays_down() {
+    state=$(systemctl show -p LoadState -p ActiveState -p Job "$1" 2>/dev/null) || return 1
+    case $state in *Job=[1-9]*) return 1 ;; *LoadState=loaded*ActiveState=inactive* | *LoadState=loaded*ActiveState=failed*) return 0 ;; esac
+    return 1
+}
+# An engine that hangs or is down does so at its first question.
 probes=$(timeout -k 1 15 docker ps -a --filter "label=$label" --format '{{.Names}} {{.Label "docker-cluster.expires"}}') ||
-    { case $? in 124 | 137) echo "it does not answer" >&2 ;; esac; exit 1; }
+    { case $? in 124 | 137) echo "it does not answer" >&2 ;; *) if stays_down docker.service; then exit 4; fi ;; esac; exit 1; }
+# A leftover is a probe whose time is over, or one of a run that its own machine knows to be dead. Others are at work.
 printf '%s\n' "$probes" | while read -r other expires; do
     [ -n "$other" ] || continue
     [ "${expires:-0}" -ge "$now" ] || docker rm -f "$other" >/dev/null 2>&1 || true
@@ -20,7 +26,7 @@ done
 docker image inspect "$image" >/dev/null 2>&1 || exit 3
 # The configuration is made inside, from arguments, so that any image with sh, nginx and wget will do. The large body is
 # longer than any Ethernet frame, jumbo frames included: it only arrives if full packets do.
-docker run -d --rm --name "$name" --hostname "$name" --network "$network" \
+words=$(docker run -d --rm --name "$name" --hostname "$name" --network "$network" \
     --label "$label=$cluster" --label "docker-cluster.expires=$((now + lifetime))" \
     --entrypoint sh "$image" -c '
         nonce=$1
@@ -34,7 +40,12 @@ docker run -d --rm --name "$name" --hostname "$name" --network "$network" \
             "location = /upload { proxy_pass http://127.0.0.1/nonce; } } }" > /tmp/probe.conf
         # The engine removes the container when nginx ends: a run that was killed leaves nothing for longer than this.
         (sleep "$2"; kill 1) &
-        exec nginx -c /tmp/probe.conf' probe "$nonce" "$lifetime" >/dev/null
+        exec nginx -c /tmp/probe.conf' probe "$nonce" "$lifetime" 2>&1 >/dev/null) || {
+    printf '%s\n' "$words" >&2
+    # An engine finds no network while its store's agent is down.
+    case $words in *"not found"*) if stays_down docker-cluster-consul.service; then exit 4; fi ;; esac
+    exit 1
+}
 # Its address, for the probes that go without a name, its MAC address, by which the other hosts look for it, and what is counted until
 # the end.
 docker inspect --format "{{with index .NetworkSettings.Networks \"$network\"}}{{.IPAddress}} {{.MacAddress}}{{end}} $(neighbours_refused)" "$name"
