@@ -77,8 +77,9 @@ def seconds(value):
 
 
 def row(what, against, goal, ours, theirs, ratio, met, why=""):
-    rows.append((what, against, goal, ours, theirs, ratio, {True: "yes", False: "**no**", None: ""}[met], why))
-    say(f"{what} | {against} | {ours} | {theirs} | {ratio} | { {True: 'met', False: 'MISSED', None: ''}[met] }")
+    written, said = {True: ("yes", "met"), False: ("**no**", "MISSED"), None: ("", "")}[met]
+    rows.append((what, against, goal, ours, theirs, ratio, written, why))
+    say(f"{what} | {against} | {ours} | {theirs} | {ratio} | {said}")
 
 
 class Lab:

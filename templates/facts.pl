@@ -1,6 +1,7 @@
 # The other half of facts.sh: reads what the shell asks for on standard input, and writes the sections. It only reads.
-# Arguments: MARK MAX ENGINE AGENT; the last two are empty where the engine or the agent is not going to be asked. A line MARK=NAME opens what a command printed, MARK<NAME PATH is a file, MARK!NAME ARGUMENT is one of
-# the functions here. Needs nothing but perl-base.
+# Arguments: MARK MAX ENGINE AGENT; the last two are empty where the engine or the agent is not going to be asked. A line MARK=NAME
+# opens what a command printed, MARK<NAME PATH is a file, MARK!NAME ARGUMENT is one of the functions here. Needs nothing but
+# perl-base.
 use strict;
 my ($mark, $max, $asks_engine, $asks_agent) = @ARGV;
 # How long a daemon may take to answer one question, in seconds: one that hangs must not hang the facts of its host.

@@ -314,12 +314,8 @@ fn engine(sections: &Sections<'_>) -> Option<Engine> {
         containers: sections.lines("containers").filter_map(container).collect(),
         networks: sections.lines("networks").filter_map(network).collect(),
         endpoints: sections.lines("endpoints").filter_map(network).collect(),
-        images: sections
-            .lines("images")
-            .filter(|line| *line != INCOMPLETE)
-            .filter_map(|line| line.split(' ').next())
-            .map(clean)
-            .collect(),
+        // "NAME:TAG ID"
+        images: sections.lines("images").filter_map(|line| line.split_once(' ')).map(|(name, _)| clean(name)).collect(),
     })
 }
 

@@ -291,7 +291,7 @@ async fn start(
             }
             _ => {
                 // The engine may have made the container and failed to start it.
-                host.run(&Command::new(["docker", "rm", "-f", &container])).await.map_err(|error| error.to_string())?;
+                host.run(&removal(&container)).await.map_err(|error| error.to_string())?;
                 tokio::time::sleep(START_POLL).await;
             }
         }
@@ -392,11 +392,14 @@ async fn ask(
         .collect())
 }
 
+fn removal(container: &str) -> Command {
+    Command::new(["docker", "rm", "-f", container]).timeout(REMOVE_TIMEOUT)
+}
+
 async fn remove_all(hosts: &Hosts, run: &str, events: &Events) {
     let removals = hosts.iter().map(|(name, host)| async move {
         // By name, whether the start of it is known to have worked or not.
-        let command = Command::new(["docker", "rm", "-f", &container_name(run, name)]).timeout(REMOVE_TIMEOUT);
-        match host.run(&command).await {
+        match host.run(&removal(&container_name(run, name))).await {
             Ok(output) if output.status == 0 || output.stderr_text().contains("No such container") => {}
             Ok(output) => {
                 let words = output.stderr_text();

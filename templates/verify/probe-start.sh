@@ -12,7 +12,7 @@ stays_down() {
     case $state in *Job=[1-9]*) return 1 ;; *LoadState=loaded*ActiveState=inactive* | *LoadState=loaded*ActiveState=failed*) return 0 ;; esac
     return 1
 }
-# An engine that hangs or is down does so at its first question.
+# An engine that hangs or is down shows it at its first question.
 probes=$(timeout -k 1 15 docker ps -a --filter "label=$label" --format '{{.Names}} {{.Label "docker-cluster.expires"}}') ||
     { case $? in 124 | 137) echo "it does not answer" >&2 ;; *) if stays_down docker.service; then exit 4; fi ;; esac; exit 1; }
 # A leftover is a probe whose time is over, or one of a run that its own machine knows to be dead. Others are at work.

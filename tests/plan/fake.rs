@@ -194,15 +194,13 @@ pub fn plan_without(hosts: &[Fake], silent: &[&str], settings: &str) -> Plan {
 
 /// The plan for these hosts by an inventory of one's own.
 pub fn plan_with(inventory: &Inventory, hosts: &[Fake]) -> Plan {
-    let facts: Vec<(HostName, Facts)> = hosts.iter().map(Fake::facts).collect();
-    plan(&World::new(inventory, &facts, Vec::new()))
+    decided(inventory, hosts, plan)
 }
 
-/// What another command decides for these hosts.
-pub fn decided(hosts: &[Fake], decide: impl Fn(&World<'_>) -> Plan) -> Plan {
-    let inventory = inventory(hosts, "");
+/// What a command decides for these hosts.
+pub fn decided(inventory: &Inventory, hosts: &[Fake], decide: impl Fn(&World<'_>) -> Plan) -> Plan {
     let facts: Vec<(HostName, Facts)> = hosts.iter().map(Fake::facts).collect();
-    decide(&World::new(&inventory, &facts, Vec::new()))
+    decide(&World::new(inventory, &facts, Vec::new()))
 }
 
 /// The plan as a person reads it.

@@ -491,7 +491,7 @@ fn nothing_is_done_to_an_engine_that_did_not_tell_what_it_has() {
         ..debian("13", name, n)
     })
     };
-    let whole = decided(&members(), |world| plan_removal(world, &target));
+    let whole = decided(&fake::inventory(&members(), ""), &members(), |world| plan_removal(world, &target));
     assert!(whole.problems.is_empty() && !whole.steps.is_empty(), "{whole:?}");
     for (list, words) in [
         ("networks", "b: its engine did not tell in time what containers, networks and images it has"),
@@ -506,7 +506,7 @@ fn nothing_is_done_to_an_engine_that_did_not_tell_what_it_has() {
             hosts[1].sections += &format!("@{list}\n|incomplete\n");
         }
         for (command, decide) in commands {
-            let plan = decided(&hosts, decide);
+            let plan = decided(&fake::inventory(&hosts, ""), &hosts, decide);
             let said = problems(&plan);
             let prune = command == "store prune" && said.iter().any(|what| what.contains("its engine does not answer"));
             assert!(plan.steps.is_empty() && (prune || said.contains(&words.to_owned())), "{command}: {said:?}");
