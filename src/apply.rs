@@ -363,15 +363,17 @@ impl Run<'_> {
             Action::IssueCertificate { days, common_name, dns_names, addresses, cert_path, key_path, owner } => {
                 let (cert, key) = self.slots.bundle()?.issue(common_name, dns_names, addresses, *days)?;
                 // The key first: a certificate without its key would look whole to the next plan.
-                let file = NewFile { path: key_path, mode: "0640", owner, source: "key", secrets: "" };
+                let file = NewFile { path: key_path, mode: "0640", owner, source: "key", secrets: "", read_by: "" };
                 self.write(host, &file, key.expose().as_bytes()).await?;
-                let file = NewFile { path: cert_path, mode: "0644", owner, source: "certificate", secrets: "" };
+                let file =
+                    NewFile { path: cert_path, mode: "0644", owner, source: "certificate", secrets: "", read_by: "" };
                 self.write(host, &file, cert.as_bytes()).await?;
             }
             Action::PushProgram { source, sha256, path, address } => {
                 let program = crate::stores::program::fetch(source, sha256);
                 let parcel = host.parcels.get(source, program).await.map_err(StepError::Program)?;
-                let file = NewFile { path, mode: "0755", owner: "root:root", source: sha256, secrets: "" };
+                let file =
+                    NewFile { path, mode: "0755", owner: "root:root", source: sha256, secrets: "", read_by: "" };
                 let command = self.put_command(&file, &parcel.sha256);
                 let output = parcel.feed(host, *address, &command).await?;
                 written(host, path, &command, &output)?;
@@ -429,8 +431,9 @@ impl Run<'_> {
     async fn put(&self, host: &Connection, file: &PutFile) -> Result<(), StepError> {
         let (bytes, secrets) = self.slots.resolve(&file.content)?;
         let source = Content::fingerprint(&file.content);
-        let PutFile { path, mode, owner, .. } = file;
-        self.write(host, &NewFile { path, mode, owner, source: &source, secrets: &secrets }, &bytes).await
+        let PutFile { path, mode, owner, read_by, .. } = file;
+        let read_by = read_by.unwrap_or_default();
+        self.write(host, &NewFile { path, mode, owner, source: &source, secrets: &secrets, read_by }, &bytes).await
     }
 
     async fn write(&self, host: &Connection, file: &NewFile<'_>, bytes: &[u8]) -> Result<(), StepError> {
@@ -450,7 +453,8 @@ impl Run<'_> {
             at: time::OffsetDateTime::now_utc().unix_timestamp(),
         };
         let (key, record) = (record::key(file.path), json!(record).to_string());
-        Command::new(["sh", "-c", PUT_FILE, "put-file", file.path, file.mode, file.owner, sha256, &key, &record])
+        let NewFile { path, mode, owner, read_by, .. } = file;
+        Command::new(["sh", "-c", PUT_FILE, "put-file", path, mode, owner, sha256, &key, &record, read_by])
             .timeout(PUT_TIMEOUT)
     }
 
@@ -530,6 +534,8 @@ struct NewFile<'a> {
     source: &'a str,
     /// The checksum of the secrets in it; empty if there are none.
     secrets: &'a str,
+    /// The unit that reads it when it starts; empty if there is none.
+    read_by: &'a str,
 }
 
 fn written(host: &Connection, path: &str, command: &Command, output: &Output) -> Result<(), StepError> {

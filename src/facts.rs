@@ -58,6 +58,32 @@ pub struct Unit {
     pub drop_ins: Vec<String>,
     /// Main process, 0 if there is none.
     pub main_pid: u32,
+    /// Systemd's id of the present start; another with each start. Empty before systemd 232.
+    pub invocation: String,
+    /// Whether its files have changed since systemd read them.
+    pub needs_reload: bool,
+}
+
+/// The process of a running engine: how it was started for real, whatever files say.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct EngineProcess {
+    /// Its process id.
+    pub pid: u32,
+    /// Its program.
+    pub exe: String,
+    /// The unit that it belongs to; empty if none.
+    pub unit: String,
+    /// Its arguments, the program's name first.
+    pub args: Vec<String>,
+}
+
+/// A line of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileLine {
+    /// The file.
+    pub file: String,
+    /// The line.
+    pub text: String,
 }
 
 /// A network interface.
@@ -177,7 +203,7 @@ pub struct Engine {
     pub kv_backends: BTreeSet<String>,
     /// What `docker info` says, if the engine answers, and answers all that it is asked.
     pub info: Option<Value>,
-    /// Whether it answered `docker info` and did not tell all of its containers, networks, images or nodes in time.
+    /// Whether it answered `docker info` and did not tell all of its containers, networks, images or nodes.
     pub incomplete: bool,
     /// Its identity (`/etc/docker/key.json`).
     pub key: String,
@@ -384,20 +410,24 @@ pub struct Facts {
     pub engine: Option<Engine>,
     /// `/etc/docker/daemon.json`, if there is one.
     pub daemon_json: Option<String>,
-    /// `ExecStart` and environment lines of the engine's unit.
-    pub docker_exec: Vec<String>,
-    /// `/etc/default/docker`.
-    pub default_docker: Option<String>,
-    /// `/etc/sysconfig/docker`.
-    pub sysconfig_docker: Option<String>,
+    /// The engine's unit and its drop-ins, in the order in which systemd reads them.
+    pub unit_lines: Vec<FileLine>,
+    /// The files that they name for the environment.
+    pub environment_files: Vec<FileLine>,
+    /// The engine's process, if it runs.
+    pub engine_process: Option<EngineProcess>,
     /// systemd units by name.
     pub units: BTreeMap<String, Unit>,
     /// The store.
     pub store: StoreFacts,
     /// Files of docker-cluster, and `daemon.json`.
     pub files: BTreeMap<String, FileFact>,
+    /// Lists that the host did not tell to their end, by the name of their section.
+    pub incomplete: BTreeSet<&'static str>,
     /// What docker-cluster has written here.
     pub records: Vec<Record>,
+    /// The start of its unit that was the present one when a file was written, by the file's key in the record.
+    pub written_before: BTreeMap<String, String>,
     /// What was there before a file was first written, by the file's key in the record.
     pub origins: BTreeMap<String, Origin>,
     /// What docker-cluster added to this host beside files, as its record says: `package NAME`, `image NAME`, `network NAME`.
@@ -491,6 +521,14 @@ impl Facts {
     #[must_use]
     pub fn unit(&self, name: &str) -> Option<&Unit> {
         self.units.get(name).filter(|unit| unit.load != "not-found")
+    }
+
+    /// Whether a unit runs since before a file was written that it only reads when it starts: a run was cut off in between.
+    #[must_use]
+    pub fn has_not_read(&self, unit: &str, path: &str) -> bool {
+        let written_before = self.written_before.get(&crate::record::key(path)).filter(|start| !start.is_empty());
+        let now = self.unit(unit).filter(|unit| unit.active == "active").map(|unit| &unit.invocation);
+        written_before.is_some() && written_before == now
     }
 
     /// Whether the unit is active.

@@ -1,7 +1,7 @@
 # The other half of facts.sh: reads what the shell asks for on standard input, and writes the sections. It only reads.
 # Arguments: MARK MAX ENGINE AGENT; the last two are empty where the engine or the agent is not going to be asked. A line MARK=NAME
 # opens what a command printed, MARK<NAME PATH is a file, MARK!NAME ARGUMENT is one of the functions here. Needs nothing but
-# perl-base.
+# perl-base. A section that is not whole ends with a line "!", whatever the reason.
 use strict;
 my ($mark, $max, $asks_engine, $asks_agent) = @ARGV;
 # How long a daemon may take to answer one question, in seconds: one that hangs must not hang the facts of its host.
@@ -12,9 +12,13 @@ my $ENGINE_PATIENCE = 25;
 my $GRACE = 3;
 # How many containers are looked at, each a question of a millisecond, and how many the engine is asked about at a time: enough that it
 # never waits for the next question.
-my ($MANY, $AT_A_TIME) = (2000, 8);
+my ($MANY, $AT_A_TIME) = (5000, 8);
+# A list of the engine's may be so many times longer than other sections: a container is a kilobyte or two, with labels of Compose.
+my $ROOMY = 8;
 $| = 0;
 $ENV{LC_ALL} = 'C';
+# Whether the section that is being written lacks something.
+my $lacks = 0;
 # A daemon that hangs up before it is asked is one that does not answer. Not ignored: that is what programs started here would inherit.
 $SIG{PIPE} = sub { };
 
@@ -23,7 +27,7 @@ sub slurp {
     my ($path) = @_;
     open(my $file, '<', $path) or return;
     my $text = '';
-    1 while sysread($file, $text, 16384, length $text) && length $text < $max;
+    1 while sysread($file, $text, 16384, length $text) && length $text <= $max;
     return $text;
 }
 # Starts a program that is given something to read, which must fit into a pipe; `printed` waits for what it prints.
@@ -38,8 +42,8 @@ sub start {
 sub printed {
     my ($pid, $out) = @{$_[0] // return ''};
     my $text = '';
-    eval { local $SIG{ALRM} = sub { die }; alarm $PATIENCE + $GRACE; 1 while sysread($out, $text, 65536, length $text) && length $text < $max; alarm 0 };
-    if ($@) { kill 'KILL', $pid }
+    eval { local $SIG{ALRM} = sub { die }; alarm $PATIENCE + $GRACE; 1 while sysread($out, $text, 65536, length $text) && length $text <= $max; alarm 0 };
+    if ($@) { kill 'KILL', $pid; $lacks = 1 }
     close $out;
     return $text;
 }
@@ -59,12 +63,39 @@ sub dial {
     return;
 }
 
+# The process of the engine that this host's socket belongs to, 0 if none runs. The socket itself is not asked: a connection would
+# start an engine that is stopped (docker.socket), and facts only read.
+my $engine_pid;
+sub is_engine {
+    my ($pid) = @_;
+    # One in a container is another host's engine.
+    return (slurp("/proc/$pid/comm") // '') =~ /^dockerd/ && (readlink("/proc/$pid/ns/pid") // '') eq (readlink('/proc/self/ns/pid') // '');
+}
+sub engine_pid {
+    return $engine_pid if defined $engine_pid;
+    my ($pid) = (slurp('/var/run/docker.pid') // '') =~ /^(\d+)/;
+    return $engine_pid = $pid if $pid && is_engine($pid);
+    # Its file is elsewhere, or it is none of Docker's packages': the one that has the socket open.
+    my ($inode) = (slurp('/proc/net/unix') // '') =~ m{^\S+ \S+ \S+ 00010000 \S+ \S+ +(\d+) (?:/var)?/run/docker\.sock$}m;
+    for my $pid (grep { /^\d+\z/ } map { s{.*/}{}r } in_folder('/proc')) {
+        next if !is_engine($pid);
+        next if defined $inode && !grep { (readlink($_) // '') eq "socket:[$inode]" } in_folder("/proc/$pid/fd");
+        return $engine_pid = $pid;
+    }
+    return $engine_pid = 0;
+}
+# Whether asking the engine wakes nobody.
+sub awake { return engine_pid() || (unit('docker.service')->{ActiveState} // '') eq 'active' }
+
+my $info;
 # A question to the engine, on its way to be answered. HTTP/1.0, so that the body ends with the connection.
 my %asked;
-# How long the engine has been waited for, in seconds, and whether it left a question without a whole answer.
-my ($waited, $late) = (0, 0);
+# How long the engine has been waited for, in seconds; whether it left a question without a whole answer, which holds for all that
+# follow; and the status of the last answer, 0 if there is none.
+my ($waited, $late, $status) = (0, 0, 0);
 sub ask {
     my ($path) = @_;
+    return if !awake();
     if ($waited >= $ENGINE_PATIENCE) { $late = 1; return }
     eval {
         local $SIG{ALRM} = sub { $late = 1; $waited = $ENGINE_PATIENCE; die };
@@ -77,10 +108,12 @@ sub ask {
     alarm 0;
     return $asked{$path};
 }
-# Its answer; nothing if the engine does not answer with 200, or not in time.
+# Its answer; nothing if the engine does not answer with 200, or not in time, or not to the end.
 sub engine {
     my ($path, $limit) = @_;
     my ($text, $cut) = ('', 0);
+    $limit //= $max;
+    $status = 0;
     my $socket = delete $asked{$path} // ask($path) // return;
     delete $asked{$path};
     my $began = time;
@@ -89,19 +122,29 @@ sub engine {
     eval {
         local $SIG{ALRM} = sub { $late = $cut = 1; die };
         alarm($left < 1 ? 1 : $left);
-        1 while sysread($socket, $text, 65536, length $text) && length $text < ($limit // $max);
+        1 while sysread($socket, $text, 65536, length $text) && length $text < $limit;
         alarm 0;
     };
     alarm 0;
     $waited += time - $began;
-    return if $cut;
-    $text =~ s/\AHTTP\/1\.[01] 200 .*?\r\n\r\n//s or return;
+    return if $cut || length $text >= $limit;
+    $text =~ s/\AHTTP\/1\.[01] (\d{3}) (.*?)\r\n\r\n//s or return;
+    $status = $1;
+    # An engine that ends in the middle of its answer ends the connection as well.
+    if ($2 =~ /^Content-Length: (\d+)/mi && length $text < $1) { $status = 0 }
+    return if $status ne '200';
     $text =~ tr/\r\n//d;
     return $text;
 }
+# The answer with a list in it. One that is refused or cut is not a list without members.
+sub list {
+    my $text = engine($_[0], $ROOMY * $max);
+    $lacks = 1 if !defined $text;
+    return elements($text);
+}
 
-# A list of the engine's, with a word at its end that it may not be all.
-sub whole { return join "\n", @_, $late ? 'incomplete' : () }
+# A list of the engine's; its section says if it may not be all.
+sub whole { $lacks = 1 if $late; return join "\n", @_ }
 
 # Whether that process runs the program that is on the disk now: only then what it says of its version is the program's.
 sub runs {
@@ -111,12 +154,30 @@ sub runs {
     return @there && @running && $there[0] == $running[0] && $there[1] == $running[1];
 }
 
-my ($info, %said, %units, @members);
+my (%said, %units, @members);
 
 # What the shell's `systemctl show` said of a unit.
 sub unit {
     if (!%units) { for my $block (split /\n\n/, $said{units} // '') { my %v = map { /^(\w+)=(.*)$/ ? ($1, $2) : () } split /\n/, $block; $units{$v{Id}} = \%v if $v{Id} } }
     return $units{$_[0]} // {};
+}
+# A unit's file and its drop-ins in their order, as [FILE, LINE]; without comments and empty lines, which mean nothing anywhere.
+sub unit_lines {
+    my $unit = unit($_[0]);
+    return map { my $file = $_; map { [$file, $_] } grep { !/^\s*([#;]|$)/ } split /\n/, slurp($file) // '' } grep { length } $$unit{FragmentPath}, split / /, $$unit{DropInPaths} // '';
+}
+# Where the engine keeps what it has: by its own word, else by its options, else where it always was.
+sub data_root {
+    my $root = word(members($info)->{DockerRootDir});
+    return $root if length $root;
+    my $file = slurp('/etc/docker/daemon.json') // '';
+    return $file =~ /"(?:data-root|graph)"\s*:\s*"([^"\\]+)"/ ? $1 : '/var/lib/docker';
+}
+sub node_certificate {
+    my $root = data_root();
+    # With userns-remap it is a folder below, and a stopped engine does not say so.
+    my ($path) = grep { -f } map { "$_/swarm/certificates/swarm-node.crt" } $root, grep { m{/\d+\.\d+\z} } in_folder($root);
+    return $path;
 }
 
 sub consul {
@@ -239,46 +300,66 @@ my %native = (
     'tcp' => sub { join "\n", map { listeners("/proc/net/$_") } qw(tcp tcp6) },
     'udp' => sub { join '', map { slurp("/proc/net/$_") // '' } qw(udp udp6) },
     'candidates' => sub {
+        # Where only the store's program is missing: a member of a swarm needs none.
+        return '' if $_[0] eq 'store' && defined node_certificate();
         my @policy = grep { /^[a-z]|Candidate:/ } split /\n/, run(qw(apt-cache policy docker.io consul));
         # Every version of the engine that there is, for a constraint that the newest does not meet.
         my @versions = map { join '|', (split /\|/)[0, 1] } split /\n/, run(qw(apt-cache madison docker.io));
         join "\n", @policy, @versions;
     },
     'daemon-json-mode' => sub { my @s = stat '/etc/docker/daemon.json' or return ''; sprintf '%o %d:%d', $s[2] & 07777, $s[4], $s[5] },
-    # What `systemctl cat` prints: the unit's file, then its drop-ins.
-    'docker-exec' => sub { my $unit = unit('docker.service'); join "\n", grep { /^(ExecStart|EnvironmentFile|Environment)\s*=/ } map { split /\n/, slurp($_) // '' } grep { length } $$unit{FragmentPath}, split / /, $$unit{DropInPaths} // '' },
-    'docker-environment' => sub { 'Environment=' . (unit('docker.service')->{Environment} // '') },
+    # The unit's file, then its drop-ins, each line with its file, and the files that they name for the environment.
+    'unit-lines' => sub { join "\n", map { join "\t", @$_ } unit_lines('docker.service') },
+    'environment-files' => sub {
+        my @all = map { $$_[1] =~ /^\s*EnvironmentFile\s*=\s*-?(\S.*?)\s*$/ ? $1 : () } unit_lines('docker.service');
+        join "\n", map { my $file = $_; map { "$file\t$_" } split /\n/, slurp($file) // '' } map { /[*?\[]/ ? glob : $_ } @all;
+    },
+    'engine-process' => sub {
+        my $pid = engine_pid() or return '';
+        my ($unit) = (slurp("/proc/$pid/cgroup") // '') =~ m{/([^/\n]+\.(?:service|scope))$}m;
+        my @args = split /\0/, slurp("/proc/$pid/cmdline") // '';
+        join "\n", "pid $pid", 'exe ' . (readlink("/proc/$pid/exe") // ''), 'unit ' . ($unit // ''), map { "arg $_" } map { tr/\n/ /r } @args;
+    },
     'engine-key' => sub { join "\n", (slurp('/etc/docker/key.json') // '') =~ /"kid" *: *"([A-Z0-9:]*)"/g },
     # Docker's own client is asked where the engine refused: it knows more ways to one, and its words say what is wrong. An engine that
     # hangs has nothing to tell it, and is not asked anything else.
     'docker-info' => sub {
         $info = engine('/info');
         return $info if defined $info;
-        if ($late) { $waited = $ENGINE_PATIENCE; return '' }
+        if ($late || !awake()) { $waited = $ENGINE_PATIENCE; return '' }
         return $info = run('timeout', '-k', '1', $PATIENCE, qw(docker info --format), '{{json .}}');
     },
     'containers' => sub {
-        my @ids = map { word(members($_)->{Id}) } elements(engine('/containers/json?all=1', 16 * $max));
-        @ids = map { "/containers/$_/json" } grep { /^[0-9a-f]+$/ } @ids[0 .. ($#ids < $MANY ? $#ids : $MANY)];
+        my @ids = grep { /^[0-9a-f]+$/ } map { word(members($_)->{Id}) } list('/containers/json?all=1');
+        if (@ids > $MANY) { $lacks = 1; $#ids = $MANY - 1 }
         my @all;
         while (my @some = splice @ids, 0, $AT_A_TIME) {
+            @some = map { "/containers/$_/json" } @some;
             ask($_) for @some;
             for (@some) {
                 my $it = members(engine($_));
+                # One that has gone meanwhile is no more; of any other nothing is known.
+                if (!%$it) { $lacks = 1 if $status ne '404'; next }
                 my ($state, $config, $host, $net) = map { members($$it{$_}) } qw(State Config HostConfig NetworkSettings);
-                push @all, join ' ', map { $_ // 'null' } $$it{Name}, $$state{Status}, members($$host{RestartPolicy})->{Name}, $$config{Labels}, $$net{Networks}, $$state{ExitCode} if %$it;
+                push @all, join ' ', map { $_ // 'null' } $$it{Name}, $$state{Status}, members($$host{RestartPolicy})->{Name}, $$config{Labels}, $$net{Networks}, $$state{ExitCode};
             }
         }
         whole(@all);
     },
     # In an order of their own: the engine and the store give them in any, and two looks at one host must say the same.
-    'networks' => sub { whole(sort { $a cmp $b } elements(engine('/networks'))) },
-    'images' => sub { whole(map { my $it = members($_); my $id = word($$it{Id}); map { word($_) . " $id" } elements($$it{RepoTags}) } elements(engine('/images/json'))) },
-    'nodes' => sub { whole(sort { $a cmp $b } elements(engine('/nodes'))) },
+    'networks' => sub { whole(sort { $a cmp $b } list('/networks')) },
+    'images' => sub { whole(map { my $it = members($_); my $id = word($$it{Id}); map { word($_) . " $id" } elements($$it{RepoTags}) } list('/images/json')) },
+    # Only a manager of a swarm that has a leader can tell them, and has to.
+    'nodes' => sub {
+        my $nodes = engine('/nodes', $ROOMY * $max);
+        my $swarm = members(members($info)->{Swarm});
+        $lacks = 1 if !defined $nodes && ($$swarm{ControlAvailable} // '') eq 'true' && !length word($$swarm{Error});
+        whole(sort { $a cmp $b } elements($nodes));
+    },
+    'swarm-cert' => sub { my $path = node_certificate(); defined $path ? slurp($path) : '' },
     'dockerd-version' => sub {
         my $version = word(members($info)->{ServerVersion});
-        my $pid = (slurp('/var/run/docker.pid') // '') =~ /(\d+)/ ? $1 : '';
-        $version && runs($pid, $_[0]) ? "Docker version $version," : run($_[0], '--version');
+        $version && runs(engine_pid(), $_[0]) ? "Docker version $version," : run($_[0], '--version');
     },
     'kv-backends' => sub {
         return '' if ($said{'dockerd-version'} // '') !~ / version (1|17|18|19|20)\./;
@@ -322,17 +403,36 @@ my %native = (
     'files' => sub { join "\n", map { my @s = stat $_; @s ? sprintf('%o %s %s', $s[2] & 07777, owner(@s), $_) : () } ours() },
     'sums' => sub { printed($sums) },
     'records' => sub { join "\n", map { slurp($_) } grep { m{/[^/.][^/]*\.json\z} && -f } in_folder('/var/lib/docker-cluster/record') },
+    # Which start of its unit a file was written for, by the file's key in the record: one that is still the present start has not
+    # read it yet.
+    'written-before' => sub { join "\n", map { m{/([^/.][^/]*)\.start\z} ? "$1 " . (slurp($_) // '') =~ s/\n.*//sr : () } in_folder('/var/lib/docker-cluster/record') },
     'origins' => sub { join "\n", map { m{/([^/.][^/]*)\.origin\z} ? "$1 " . (slurp($_) // '') =~ s/\n.*//sr : () } in_folder('/var/lib/docker-cluster/record') },
-    'endpoints' => sub { whole(map { my $it = members($_); word($$it{Scope}) eq 'global' ? engine('/networks/' . word($$it{Id})) : () } elements(engine('/networks'))) },
+    'endpoints' => sub {
+        whole(map {
+            my $it = members($_);
+            my $whole = word($$it{Scope}) eq 'global' ? engine('/networks/' . word($$it{Id}), $ROOMY * $max) : undef;
+            $lacks = 1 if word($$it{Scope}) eq 'global' && !defined $whole && $status ne '404';
+            $whole // ();
+        } list('/networks'));
+    },
     'user-exists' => sub { join ':', (getpwnam 'docker-cluster-store')[0, 2] },
 );
 
+my %roomy = map { ($_, $ROOMY * $max) } qw(containers networks endpoints images nodes);
 sub section {
     my ($name, $text) = @_;
-    $text = substr($text // '', 0, $max);
+    my $most = $roomy{$name} // $max;
+    $text //= '';
+    if (length $text > $most) {
+        # At the end of a line: half of one could be taken for another.
+        $lacks = 1;
+        $text = substr $text, 0, $most;
+        $text =~ s/[^\n]*\z//;
+    }
     $said{$name} = $text;
     $text =~ s/\n\z//;
-    print "\@$name\n", map { "|$_\n" } length $text ? split(/\n/, $text, -1) : ();
+    print "\@$name\n", (map { "|$_\n" } length $text ? split(/\n/, $text, -1) : ()), $lacks ? "!\n" : ();
+    $lacks = 0;
 }
 
 # What others take their time for is begun before the first section is written, all at once, and waited for when its turn comes.
@@ -340,8 +440,8 @@ $ip = start("link show\naddr show\nroute show\n", qw(ip -o -batch -));
 # The engine comes last, because it may let this wait.
 $asking = ask_agent() if $asks_agent;
 if (my @all = (ours(), grep { -f } '/etc/docker/daemon.json')) { $sums = start('', 'sha256sum', @all) }
-if ($asks_engine) {
-    ask($_) for '/info', '/networks', '/images/json', '/containers/json?all=1', grep { -f '/var/lib/docker/swarm/certificates/swarm-node.crt' } '/nodes';
+if ($asks_engine && engine_pid()) {
+    ask($_) for '/info', '/networks', '/images/json', '/containers/json?all=1', '/nodes';
 }
 
 my ($name, $text);
@@ -352,9 +452,14 @@ while (my $line = <STDIN>) {
         $flush->();
         if ($kind eq '=') { ($name, $text) = ($what, '') }
         elsif ($kind eq '<') { section($what, slurp($rest)) }
-        else { section($what, scalar eval { $native{$what}->($rest) }) }
-    } elsif (defined $name && length $text < $max) {
-        $text .= $line;
+        else {
+            my $found;
+            eval { $found = $native{$what}->($rest); 1 } or $lacks = 1;
+            section($what, $found);
+        }
+    } elsif (defined $name) {
+        # What is too long is cut, and said to be, by `section`.
+        $text .= $line if length $text <= $max;
     }
 }
 $flush->();

@@ -1,7 +1,7 @@
 # The facts of one host, in one round trip. It only reads: no installs, no files written, no module loaded.
 #
-# Output: a line "@NAME" opens a section; every content line begins with "|", so that no content can open one. Runs as root
-# under any POSIX sh.
+# Output: a line "@NAME" opens a section; every content line begins with "|", so that no content can open one; a line "!" at the end says
+# that the section is not whole, for whatever reason. Runs as root under any POSIX sh.
 #
 # The sections are a list. Where the host has Perl (every Debian and Ubuntu has), this shell only says what it wants, and one Perl
 # process at the end of the pipe (facts.pl) reads files, asks the engine and the store, and writes all sections: a process of
@@ -11,6 +11,9 @@ LC_ALL=C; export LC_ALL
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin; export PATH
 # A section is cut at this many bytes: no honest fact is longer, and a host must not be able to fill our memory.
 MAX=1048576
+# A list of the engine's may be so many times longer than other sections: a container is a kilobyte or two, with labels of Compose.
+ROOMY=8
+LACKS=97
 have() { command -v "$1" >/dev/null 2>&1; }
 # A daemon that hangs must not hang the facts of its host.
 t() { timeout -k 1 10 "$@"; }
@@ -28,7 +31,22 @@ if [ -n "$perl" ]; then
     f() { if [ -e "$2" ]; then echo "$mark<$1 $2"; fi; }
     n() { echo "$mark!$*"; }
 else
-    s() { echo "@$1"; shift; "$@" 2>/dev/null | head -c $MAX | sed 's/^/|/'; echo; }
+    # Exit status LACKS of a function says that its list is not whole.
+    s() {
+        echo "@$1"
+        most=$MAX
+        case $1 in containers | networks | endpoints | images | nodes) most=$((MAX * ROOMY)) ;; esac
+        shift
+        said=$("$@" 2>/dev/null)
+        lacks=$?
+        if [ ${#said} -gt $most ]; then
+            lacks=$LACKS
+            # At the end of a line: half of one could be taken for another.
+            said=$(printf '%s' "$said" | head -c $most | sed '$d')
+        fi
+        [ -z "$said" ] || printf '%s\n' "$said" | sed 's/^/|/'
+        [ $lacks != $LACKS ] || echo '!'
+    }
     f() { if [ -e "$2" ]; then s "$1" cat "$2"; fi; }
     n() { section=$1; shift; s "$section" "$(echo "$section" | tr - _)" "$@"; }
 fi
@@ -85,6 +103,8 @@ routes() { ip -4 -o route show; }
 tcp() { cat /proc/net/tcp /proc/net/tcp6 2>/dev/null | grep " 0A "; }
 udp() { cat /proc/net/udp /proc/net/udp6 2>/dev/null; }
 candidates() {
+    # Where only the store's program is missing: a member of a swarm needs none.
+    if [ "$1" = store ] && [ -n "$(node_certificate)" ]; then return; fi
     apt-cache policy docker.io consul | grep -E "^[a-z]|Candidate:"
     apt-cache madison docker.io | cut -d"|" -f1,2
 }
@@ -97,30 +117,85 @@ kv_backends() {
     for b in consul etcd zookeeper; do grep -qaF "libkv/store/$b" "$1" && echo $b; done; true
 }
 daemon_json_mode() { stat -c '%a %u:%g' /etc/docker/daemon.json; }
-docker_exec() { systemctl cat docker.service | grep -E "^(ExecStart|EnvironmentFile|Environment)[[:space:]]*="; }
-docker_environment() { systemctl show -p Environment docker.service; }
-engine_key() { sed -n 's/.*"kid" *: *"\([A-Z0-9:]*\)".*/\1/p' /etc/docker/key.json; }
-# A list of the engine's ends with "incomplete" where the answer did not come in time. An engine that hangs is asked once.
-whole() {
-    if [ -n "$hangs" ]; then echo incomplete; return; fi
-    "$@"
-    case $? in 124 | 137) echo incomplete ;; esac
+# A unit's file and its drop-ins in their order, each line with its file; without comments and empty lines, which mean nothing anywhere.
+unit_lines() {
+    {
+        systemctl show -p FragmentPath docker.service | sed 's/^FragmentPath=//'
+        systemctl show -p DropInPaths docker.service | sed 's/^DropInPaths=//' | tr ' ' '\n'
+    } | while IFS= read -r file; do
+        [ -f "$file" ] || continue
+        with_name "$file" < "$file" | grep -v '^[^	]*	[[:space:]]*\([#;].*\)\{0,1\}$'
+    done
 }
-docker_info() { [ -n "$hangs" ] || t docker info --format '{{json .}}'; }
+with_name() { while IFS= read -r line || [ -n "$line" ]; do printf '%s\t%s\n' "$1" "$line"; done; }
+environment_files() {
+    unit_lines | sed -n 's/^[^	]*	[[:space:]]*EnvironmentFile[[:space:]]*=[[:space:]]*-\{0,1\}//p' | while IFS= read -r pattern; do
+        # Not quoted: it may be a pattern.
+        for file in $pattern; do if [ -f "$file" ]; then with_name "$file" < "$file"; fi; done
+    done
+}
+# The process of the engine that this host's socket belongs to; nothing if none runs. The socket itself is not asked: a connection
+# would start an engine that is stopped (docker.socket), and facts only read.
+engine_pid() {
+    own=$(readlink /proc/self/ns/pid)
+    read -r pid < /var/run/docker.pid
+    for candidate in "/proc/${pid:-none}" /proc/[0-9]*; do
+        read -r name < "$candidate/comm" || continue
+        # One in a container is another host's engine.
+        case $name in dockerd*) [ "$(readlink "$candidate/ns/pid")" = "$own" ] || continue ;; *) continue ;; esac
+        echo "${candidate#/proc/}"
+        return
+    done
+} 2>/dev/null
+engine_process() {
+    [ -n "$engine_pid" ] || return 0
+    echo "pid $engine_pid"
+    echo "exe $(readlink "/proc/$engine_pid/exe")"
+    echo "unit $(sed -n 's|.*/\([^/]*\.\(service\|scope\)\)$|\1|p' "/proc/$engine_pid/cgroup" | head -n 1)"
+    tr '\n\0' ' \n' < "/proc/$engine_pid/cmdline" | sed 's/^/arg /'
+}
+# Where the engine keeps what it has: by its own word, else by its options, else where it always was.
+data_root() {
+    root=
+    [ -z "$awake" ] || [ -n "$hangs" ] || root=$(t docker info --format '{{.DockerRootDir}}')
+    [ -n "$root" ] || root=$(sed -n 's/.*"\(data-root\|graph\)"[[:space:]]*:[[:space:]]*"\([^"\\]*\)".*/\2/p' /etc/docker/daemon.json | head -n 1)
+    echo "${root:-/var/lib/docker}"
+}
+node_certificate() {
+    root=$(data_root)
+    # With userns-remap it is a folder below, and a stopped engine does not say so.
+    for path in "$root/swarm/certificates/swarm-node.crt" "$root"/[0-9]*.[0-9]*/swarm/certificates/swarm-node.crt; do
+        if [ -f "$path" ]; then echo "$path"; return; fi
+    done
+}
+swarm_cert() { path=$(node_certificate); [ -z "$path" ] || cat "$path"; }
+engine_key() { sed -n 's/.*"kid" *: *"\([A-Z0-9:]*\)".*/\1/p' /etc/docker/key.json; }
+# A list of the engine's. One that did not come in time, or that the engine refused, is not a list without members. An engine that
+# hangs is asked once, one that is stopped never: a question would start it.
+whole() {
+    [ -n "$awake" ] || return 0
+    [ -z "$hangs" ] || return $LACKS
+    "$@" || return $LACKS
+}
+docker_info() { if [ -n "$awake" ] && [ -z "$hangs" ]; then t docker info --format '{{json .}}'; fi; }
 containers() { whole list_containers; }
 list_containers() {
     ids=$(t docker ps -aq --no-trunc) || return
-    [ -z "$ids" ] && return
+    [ -n "$ids" ] || return 0
     t docker inspect --format '{{json .Name}} {{json .State.Status}} {{json .HostConfig.RestartPolicy.Name}} {{json .Config.Labels}} {{json .NetworkSettings.Networks}} {{json .State.ExitCode}}' $ids
 }
 networks() { whole list_networks; }
 list_networks() {
     ids=$(t docker network ls -q --no-trunc) || return
-    [ -z "$ids" ] && return
+    [ -n "$ids" ] || return 0
     t docker network inspect --format '{{json .}}' $ids
 }
 images() { whole t docker images --no-trunc --format '{{.Repository}}:{{.Tag}} {{.ID}}'; }
-nodes() { whole list_nodes; }
+# Only a manager of a swarm that has a leader can tell them, and has to.
+nodes() {
+    [ "$(whole t docker info --format '{{.Swarm.ControlAvailable}} {{.Swarm.Error}}')" = 'true ' ] || return 0
+    whole list_nodes
+}
 list_nodes() {
     ids=$(t docker node ls -q) || return
     t docker node inspect --format '{{json .}}' $ids
@@ -147,16 +222,34 @@ sums() {
     true
 }
 origins() { for o in $state/record/*.origin; do [ -f "$o" ] && echo "$(basename "$o" .origin) $(cat "$o")"; done; true; }
-endpoints() { networks | grep -E '"Scope":"global"|^incomplete$'; }
+# Which start of its unit a file was written for, by the file's key in the record: one that is still the present start has not read
+# it yet.
+written_before() { for o in $state/record/*.start; do [ -f "$o" ] && echo "$(basename "$o" .start) $(cat "$o")"; done; true; }
+endpoints() {
+    all=$(networks) || return $LACKS
+    printf '%s\n' "$all" | grep '"Scope":"global"'
+    true
+}
 records() { for r in $state/record/*.json; do [ -f "$r" ] && cat "$r" && echo; done; true; }
 user_exists() { getent passwd docker-cluster-store || id docker-cluster-store; }
 
 # What there is to ask.
 dockerd=$(command -v dockerd)
+if [ -z "$dockerd" ]; then
+    # One that is on no PATH: from snap, or a program that somebody put elsewhere.
+    engine_pid=$(engine_pid)
+    if [ -n "$engine_pid" ]; then dockerd=$(readlink "/proc/$engine_pid/exe")
+    elif [ -x /snap/docker/current/bin/dockerd ]; then dockerd=/snap/docker/current/bin/dockerd; fi
+fi
 engine=
-if [ -n "$dockerd" ] && have docker; then engine=yes; fi
-hangs=
+if [ -n "$dockerd" ]; then engine=yes; fi
+# Without Perl: whether there is an engine that a question does not start, and whether it hangs.
+awake= hangs=
 if [ -z "$perl" ] && [ -n "$engine" ]; then
+    engine_pid=${engine_pid:-$(engine_pid)}
+    if [ -n "$engine_pid" ] || systemctl -q is-active docker.service 2>/dev/null; then awake=yes; fi
+fi
+if [ -n "$awake" ]; then
     t docker version >/dev/null 2>&1
     case $? in 124 | 137) hangs=yes ;; esac
 fi
@@ -186,30 +279,29 @@ s package-managers managers
 # The engine: the binary, where its options come from, and what it says of itself.
 f daemon-json /etc/docker/daemon.json
 n daemon-json-mode
-f default-docker /etc/default/docker
-f sysconfig-docker /etc/sysconfig/docker
 if [ -d /run/systemd/system ]; then
-    s units systemctl show -p Id -p LoadState -p ActiveState -p SubState -p UnitFileState -p FragmentPath -p DropInPaths -p NeedDaemonReload -p MainPID -p Environment \
+    s units systemctl show -p Id -p LoadState -p ActiveState -p SubState -p UnitFileState -p FragmentPath -p DropInPaths -p NeedDaemonReload -p MainPID -p InvocationID \
         docker.service docker.socket docker-cluster-consul.service docker-cluster-reconcile.service
-    n docker-exec
-    n docker-environment
+    n unit-lines
+    n environment-files
 fi
 # The identity of the engine, without the private key that is beside it in the file.
 n engine-key
 if [ -n "$dockerd" ]; then
     s dockerd-path echo "$dockerd"
     if [ -n "$engine" ]; then
+        n engine-process
         n docker-info
         n containers
         n networks
         n images
         if [ "$wanted" = endpoints ]; then n endpoints; fi
-        if [ -f /var/lib/docker/swarm/certificates/swarm-node.crt ]; then n nodes; fi
+        n nodes
     fi
     n dockerd-version "$dockerd"
     n kv-backends "$dockerd"
 fi
-f swarm-cert /var/lib/docker/swarm/certificates/swarm-node.crt
+n swarm-cert
 
 # The store and what docker-cluster has written here.
 if [ -n "$consul" ]; then
@@ -224,8 +316,9 @@ fi
 # lists. A member of a swarm needs no Consul.
 missing=
 if [ -z "$dockerd" ]; then missing=engine
-elif [ -z "$consul" ] && [ ! -f /var/lib/docker/swarm/certificates/swarm-node.crt ]; then missing=store; fi
-if have apt-cache && { [ -n "$missing" ] || [ "$wanted" = candidates ]; }; then n candidates; fi
+elif [ -z "$consul" ]; then missing=store; fi
+if [ "$wanted" = candidates ]; then missing=candidates; fi
+if have apt-cache && [ -n "$missing" ]; then n candidates "$missing"; fi
 n files
 n sums
 f migration $state/migration.json
@@ -236,6 +329,7 @@ f ca-cert $etc/consul/ca.pem
 n records
 # What was there before, by file: `KEY file MODE OWNER SHA256` or `KEY absent [FOLDER]`.
 n origins
+n written-before
 f made $state/record/made
 # The engine's options before docker-cluster came, and as it last wrote them: the names are checksums of the path.
 f daemon-json-origin $state/record/5a7b8c1bcffb2a0f.bytes

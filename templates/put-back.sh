@@ -15,6 +15,8 @@ while [ $# -ge 2 ]; do
     else
         rm -f "$path"
     fi
+    if [ -e "$folder/$key.was.written" ]; then mv -f "$folder/$key.was.written" "$folder/$key.written"; else rm -f "$folder/$key.written"; fi
+    rm -f "$folder/$key.start"
     # The record says again what it said before, or nothing: a file that never worked is not one of ours.
     if [ -e "$folder/$key.was.record" ]; then mv -f "$folder/$key.was.record" "$folder/$key.json"; else rm -f "$folder/$key.json" "$folder/$key.origin" "$folder/$key.bytes" "$folder/$key.written"; fi
     rm -f "$folder/$key.was" "$folder/$key.was.bytes"

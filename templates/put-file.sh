@@ -1,12 +1,13 @@
 # Puts a file in place, whole or not at all, and keeps what was there before.
-# Arguments: PATH MODE OWNER SHA256 KEY RECORD_JSON; the bytes come on standard input, after this script is read.
+# Arguments: PATH MODE OWNER SHA256 KEY RECORD_JSON UNIT (which reads it when it starts, or nothing); the bytes come on standard input, after this script is read.
 # The script itself is an argument of sh -c, so that standard input is all content.
 #
 # In the record, per file: KEY.origin and KEY.bytes (before the first write), KEY.was and KEY.was.bytes (before the last one),
-# KEY.written (what was written, unless it is secret) and KEY.json (by whom, when, checksums).
+# KEY.written (what was written, unless it is secret), KEY.start (which start of UNIT was the present one then) and KEY.json (by whom,
+# when, checksums). KEY.was.record and KEY.was.written are those of before the last write.
 set -eu
 umask 077
-path=$1 mode=$2 owner=$3 sum=$4 key=$5 record=$6
+path=$1 mode=$2 owner=$3 sum=$4 key=$5 record=$6 unit=$7
 folder=/var/lib/docker-cluster/record
 mkdir -p "$folder"
 # A symbolic link stays a link: what it points at is replaced.
@@ -44,8 +45,11 @@ keep() {
 [ -e "$folder/$key.origin" ] || keep "$key.origin" "$key.bytes"
 keep "$key.was" "$key.was.bytes"
 if [ -e "$folder/$key.json" ]; then cp -p "$folder/$key.json" "$folder/$key.was.record"; else rm -f "$folder/$key.was.record"; fi
+if [ -e "$folder/$key.written" ]; then cp -p "$folder/$key.written" "$folder/$key.was.written"; else rm -f "$folder/$key.was.written"; fi
 # What everybody may read is kept as it was written, for the day when it is merged with what others made of it.
 case $mode in *4|*5) cp "$tmp" "$folder/.$key.tmp"; mv -f "$folder/.$key.tmp" "$folder/$key.written" ;; esac
+rm -f "$folder/$key.start"
+if [ -n "$unit" ]; then systemctl show -p InvocationID "$unit" | sed -n 's/^InvocationID=//p' > "$folder/$key.start"; fi
 printf '%s\n' "$record" > "$folder/.$key.tmp"
 sync "$tmp" "$folder/.$key.tmp" 2>/dev/null || sync
 mv -f "$folder/.$key.tmp" "$folder/$key.json"

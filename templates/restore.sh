@@ -29,4 +29,4 @@ elif [ "$kind" = file ]; then
 else
     rm -f "$path"
 fi
-rm -f "$folder/$key.origin" "$folder/$key.bytes" "$folder/$key.was" "$folder/$key.was.bytes" "$folder/$key.was.record" "$folder/$key.written" "$folder/$key.json"
+rm -f "$folder/$key.origin" "$folder/$key.bytes" "$folder/$key.was" "$folder/$key.was.bytes" "$folder/$key.was.record" "$folder/$key.was.written" "$folder/$key.written" "$folder/$key.start" "$folder/$key.json"

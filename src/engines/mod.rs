@@ -1,11 +1,11 @@
 //! The Docker engine of a host: what it has, what it could get, where its options come from, and how it is installed.
 
 pub mod options;
+pub mod unit;
 
 use std::collections::BTreeSet;
 
-use crate::facts::{Facts, parse_engine_version};
-use crate::plan::daemon_json::flags_of;
+use crate::facts::{Engine, Facts, parse_engine_version};
 use crate::plan::{Action, Stage, StepId, Steps, World};
 use crate::platform::{PackageManager, Release};
 
@@ -69,42 +69,25 @@ pub fn offer(facts: &Facts, wanted: Option<&semver::VersionReq>) -> Option<Offer
     Some(Offer { version, kv_backends, to_install: true, package_version })
 }
 
-/// Whether the engine's unit is active.
+/// Whether the engine runs, under whatever unit.
 #[must_use]
 pub fn is_running(facts: &Facts) -> bool {
-    facts.is_active(UNIT)
+    facts.is_active(UNIT) || facts.engine_process.is_some() || facts.engine.as_ref().is_some_and(Engine::is_up)
 }
 
-/// Whether the engine is Ubuntu's snap, which keeps its options elsewhere.
+/// The engine that has the host's socket, if it is not the one of [`UNIT`]: what it is, for a person. Its options and its restarts are
+/// not what docker-cluster knows how to handle.
 #[must_use]
-pub fn is_snap(facts: &Facts) -> bool {
-    facts.engine.as_ref().is_some_and(|engine| engine.path.starts_with("/snap/"))
-}
-
-/// Flags that the engine is started with, each with where it is from.
-#[must_use]
-pub fn flags(facts: &Facts) -> Vec<(String, String)> {
-    let mut found = Vec::new();
-    let unit = facts.unit(UNIT).map_or("", |unit| unit.path.as_str());
-    for line in &facts.docker_exec {
-        let source = if line.starts_with("ExecStart") {
-            format!("{unit} or its drop-ins")
-        } else {
-            "the environment of its unit".to_owned()
-        };
-        let value = line.split_once('=').map_or("", |(_, value)| value);
-        found.extend(flags_of(value).into_iter().map(|flag| (flag, source.clone())));
+pub fn elsewhere(facts: &Facts) -> Option<String> {
+    let process = facts.engine_process.as_ref()?;
+    let main_pid = facts.unit(UNIT).map_or(0, |unit| unit.main_pid);
+    if process.unit == UNIT || process.pid == main_pid {
+        return None;
     }
-    for (text, path) in
-        [(&facts.default_docker, "/etc/default/docker"), (&facts.sysconfig_docker, "/etc/sysconfig/docker")]
-    {
-        for line in text.iter().flat_map(|text| text.lines()).map(str::trim).filter(|line| !line.starts_with('#')) {
-            if let Some((_, value)) = line.split_once('=') {
-                found.extend(flags_of(value.trim_matches(['"', '\''])).into_iter().map(|flag| (flag, path.to_owned())));
-            }
-        }
-    }
-    found
+    Some(match process.unit.as_str() {
+        "" => format!("{}, which no unit of systemd starts", process.exe),
+        unit => format!("{} of the unit {unit}", process.exe),
+    })
 }
 
 /// Waits until the engine answers with its version, which holds these words.

@@ -1,9 +1,10 @@
 //! Daemon options on the way into `daemon.json`: what conflicts, what changes, and the restarts that follow.
 
-use super::{RESTART_TIMEOUT, START_DEADLINE, UNIT, flags};
-use crate::facts::Container;
+use super::unit::{self, Flag};
+use super::{RESTART_TIMEOUT, START_DEADLINE, UNIT};
+use crate::facts::{Container, Facts};
 use crate::inventory::HostName;
-use crate::plan::daemon_json::{self, MergeError};
+use crate::plan::daemon_json::{self, History, MergeError};
 use crate::plan::{Action, Content, HostWorld, Options, Problem, PutFile, Stage, StepId, Steps, Undo, World};
 
 /// What a fabric wants of the engines' options.
@@ -23,26 +24,44 @@ pub struct Target<'a> {
 /// The options in a host's `daemon.json`.
 #[must_use]
 pub fn present(host: &HostWorld<'_>) -> Options {
-    host.facts.daemon_json.as_deref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
+    host.facts.daemon_json.as_deref().and_then(|text| daemon_json::parse(text).ok()).unwrap_or_default()
 }
 
-/// Whether a host's engine is set up for a store.
+/// Whether a host's engine is set up for a store, in its file or by a flag.
 #[must_use]
 pub fn uses_store(host: &HostWorld<'_>) -> bool {
-    present(host).contains_key("cluster-store")
+    present(host).contains_key("cluster-store") || unit::flag(host.facts, "cluster-store").is_some()
 }
 
-/// Keys of the present `daemon.json` that docker-cluster wrote: all wanted ones, unless somebody changed the file since.
-fn ours(host: &HostWorld<'_>, wanted: &Options) -> Vec<String> {
-    let (Some(record), Some(file)) = (host.facts.record(daemon_json::PATH), host.facts.files.get(daemon_json::PATH))
-    else {
-        return Vec::new();
+/// Where a switch is on, in the file or by a flag.
+#[must_use]
+pub fn switched_on(host: &HostWorld<'_>, key: &str) -> Option<String> {
+    if present(host).get(key).and_then(serde_json::Value::as_bool) == Some(true) {
+        return Some(daemon_json::PATH.to_owned());
+    }
+    unit::flag(host.facts, key).filter(Flag::is_on).map(|flag| flag.source)
+}
+
+/// What is known of a host's `daemon.json` beside what is in it.
+#[must_use]
+pub fn history(facts: &Facts) -> History {
+    let parse = |text: &Option<String>| text.as_deref().and_then(|text| daemon_json::parse(text).ok());
+    // Before it was kept what was written, only a file that nobody has changed tells.
+    let unchanged = || {
+        let (record, file) = (facts.record(daemon_json::PATH)?, facts.files.get(daemon_json::PATH)?);
+        (record.sha256 == file.sha256).then(|| parse(&facts.daemon_json)).flatten()
     };
-    if record.sha256 == file.sha256 { wanted.keys().cloned().collect() } else { Vec::new() }
+    if facts.record(daemon_json::PATH).is_none() {
+        return History::default();
+    }
+    History {
+        original: parse(&facts.daemon_json_origin).unwrap_or_default(),
+        written: parse(&facts.daemon_json_written).or_else(unchanged).unwrap_or_default(),
+    }
 }
 
 fn merged(host: &HostWorld<'_>, wanted: &Options) -> Result<Option<String>, MergeError> {
-    daemon_json::merge(host.facts.daemon_json.as_deref(), wanted, &ours(host, wanted), &[])
+    daemon_json::merge(host.facts.daemon_json.as_deref(), wanted, &history(host.facts))
 }
 
 /// What forbids the wanted options on a host.
@@ -68,15 +87,64 @@ pub fn problems(host: &HostWorld<'_>, wanted: &Options, problems: &mut Vec<Probl
             )
         })),
     }
-    let flags = flags(host.facts);
     for key in wanted.keys() {
-        if let Some((flag, source)) = flags.iter().find(|(flag, _)| *flag == daemon_json::flag_for(key)) {
+        if let Some(Flag { name, source, .. }) = unit::flag(host.facts, key) {
             problems.push(Problem::on(
                 host.name(),
-                format!("`--{flag}` is a flag in {source}, and the cluster sets `{key}` in {}; the engine refuses to start with both", daemon_json::PATH),
+                format!("`--{name}` is a flag in {source}, and the cluster sets `{key}` in {}; the engine refuses to start with both", daemon_json::PATH),
                 "remove the flag there",
             ));
         }
+    }
+    unread(host, wanted, problems);
+    hidden_data(host, wanted, problems);
+}
+
+/// Options that would be written where the engine does not look for them, or that need a restart of an engine which is not ours to
+/// restart.
+fn unread(host: &HostWorld<'_>, wanted: &Options, problems: &mut Vec<Problem>) {
+    let changes = merged(host, wanted).is_ok_and(|text| text.is_some());
+    if !changes {
+        return;
+    }
+    if let Some(path) = unit::flag(host.facts, "config-file").and_then(|flag| flag.value)
+        && path != daemon_json::PATH
+    {
+        problems.push(Problem::on(
+            host.name(),
+            format!("its engine reads its options from {path} (flag --config-file), not from {}", daemon_json::PATH),
+            format!("move that file to {} and remove the flag", daemon_json::PATH),
+        ));
+    }
+    if let Some(what) = super::elsewhere(host.facts) {
+        problems.push(Problem::on(
+            host.name(),
+            format!("the engine that has its socket is {what}, not that of {UNIT}: its options and its restarts are out of reach"),
+            "stop it, and start it as docker.service, or remove it and let `up` install the distribution's own; its containers, images and volumes are where its data root is",
+        ));
+    }
+}
+
+/// Options that say where the engine keeps what it has: it would start without its containers, images and volumes, which stay where they
+/// were.
+fn hidden_data(host: &HostWorld<'_>, wanted: &Options, problems: &mut Vec<Problem>) {
+    let Some(engine) = host.facts.engine.as_ref() else { return };
+    let present = present(host);
+    for (key, now) in [
+        ("data-root", engine.info_str("DockerRootDir")),
+        ("graph", engine.info_str("DockerRootDir")),
+        ("storage-driver", engine.info_str("Driver")),
+        ("userns-remap", None),
+    ] {
+        let Some(value) = wanted.get(key).and_then(serde_json::Value::as_str) else { continue };
+        if present.get(key).and_then(serde_json::Value::as_str) == Some(value) || now == Some(value) {
+            continue;
+        }
+        problems.push(Problem::on(
+            host.name(),
+            format!("`{key}: {value}` would make its engine start without the containers, images and volumes that it has{}", now.map(|now| format!(" in {now}")).unwrap_or_default()),
+            format!("move them by hand and set `{key}` there, or leave it out of `engine.options`"),
+        ));
     }
 }
 
@@ -97,7 +165,8 @@ pub fn steps(world: &World<'_>, steps: &mut Steps, notes: &mut Vec<String>, targ
         let up = host.facts.engine.as_ref().is_some_and(crate::facts::Engine::is_up);
         // `docker info` also shows options that came by a reload, which has no effect on a store that is set already
         // (`facts.md`); what docker-cluster writes is always followed by a restart.
-        if text.is_none() && ((up && (target.runs_with)(host)) || wanted.is_empty()) {
+        let in_effect = up && (target.runs_with)(host) || wanted.is_empty();
+        if text.is_none() && in_effect && !host.facts.has_not_read(UNIT, daemon_json::PATH) {
             continue;
         }
         let shown = Shown {
@@ -127,22 +196,18 @@ pub fn steps(world: &World<'_>, steps: &mut Steps, notes: &mut Vec<String>, targ
         let first = steps.next_id();
         if let Some(text) = text {
             let present = present(host);
-            let keys: Vec<&str> = wanted
-                .iter()
-                .filter(|(key, value)| present.get(*key) != Some(value))
-                .map(|(key, _)| key.as_str())
-                .collect();
             let put = PutFile {
                 path: daemon_json::PATH.to_owned(),
                 mode: "0644",
                 owner: "root:root".to_owned(),
                 content: Content::text(text),
                 before: Some(host.facts.daemon_json.clone().unwrap_or_default()),
+                read_by: Some(UNIT),
             };
             steps.add_after(
                 name,
                 Stage::Options,
-                format!("set {} in {}; every other option stays", keys.join(", "), daemon_json::PATH),
+                changes(&present, &wanted),
                 Action::PutFile(put),
                 // Not only the restart waits: a host that reboots by itself must not meet options that nobody has tried.
                 std::mem::take(&mut after),
@@ -154,6 +219,16 @@ pub fn steps(world: &World<'_>, steps: &mut Steps, notes: &mut Vec<String>, targ
         restarted.push(name.clone());
     }
     restarted
+}
+
+/// The sentence for a change of the file.
+fn changes(present: &Options, wanted: &Options) -> String {
+    let set: Vec<&str> =
+        wanted.iter().filter(|(key, value)| present.get(*key) != Some(value)).map(|(key, _)| key.as_str()).collect();
+    match set.is_empty() {
+        true => format!("take out of {} what the inventory does not set any more; every other option stays", daemon_json::PATH),
+        false => format!("set {} in {}; every other option stays", set.join(", "), daemon_json::PATH),
+    }
 }
 
 /// Whose turn it is when engines restart.

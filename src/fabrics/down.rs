@@ -14,7 +14,7 @@ use crate::facts::{Container, Endpoint, Facts, Network, Origin};
 use crate::inventory::{FabricKind, HostName};
 use crate::plan::checks;
 use crate::plan::{
-    Action, Conflict, HostWorld, Options, Plan, Problem, Restored, Stage, StepId, Steps, World, daemon_json,
+    Action, Conflict, HostWorld, Plan, Problem, Restored, Stage, StepId, Steps, World, daemon_json,
 };
 use crate::platform::PackageManager;
 use crate::record;
@@ -86,7 +86,7 @@ fn made<'a>(facts: &'a Facts, kind: &'a str) -> impl Iterator<Item = &'a str> {
 pub fn plan(world: &World<'_>, packages: Packages) -> Plan {
     let mut problems = world.problems.clone();
     for host in &world.hosts {
-        problems.extend(checks::mute_engine(host));
+        problems.extend(checks::unheard(host));
         problems.extend(foreign(world, host));
     }
     let (mut steps, mut notes) = (Steps::default(), Vec::new());
@@ -283,15 +283,7 @@ fn unmerged(facts: &Facts) -> Option<(String, Vec<Conflict>)> {
     if facts.files.get(daemon_json::PATH).is_none_or(|file| file.sha256 == record.sha256) {
         return None;
     }
-    let parse = |text: &Option<String>| -> Options {
-        text.as_deref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
-    };
-    let written = parse(&facts.daemon_json_written);
-    Some(daemon_json::take_out(
-        facts.daemon_json.as_deref().unwrap_or_default(),
-        &written,
-        &parse(&facts.daemon_json_origin),
-    ))
+    Some(daemon_json::take_out(facts.daemon_json.as_deref().unwrap_or_default(), &options::history(facts)))
 }
 
 /// Stops the store, and takes away or puts back the files of its record.

@@ -95,7 +95,7 @@ pub fn plan(world: &World<'_>, way: Way) -> Plan {
             "bring it back, or take it out of the inventory",
         ));
     }
-    problems.extend(world.hosts.iter().filter_map(checks::mute_engine));
+    problems.extend(world.hosts.iter().filter_map(checks::unheard));
     let mut steps = Steps::default();
     let mut notes = Vec::new();
     match way {
@@ -184,13 +184,10 @@ fn back_problems(world: &World<'_>) -> Vec<Problem> {
 
 /// The text of `daemon.json` without the store's keys; none if they are not there.
 fn without_store(host: &HostWorld<'_>) -> Result<Option<String>, String> {
-    let ours: Vec<String> = STORE_KEYS.iter().map(ToString::to_string).collect();
-    daemon_json::merge(host.facts.daemon_json.as_deref(), &crate::plan::Options::new(), &ours, STORE_KEYS).map_err(
-        |error| match error {
-            daemon_json::MergeError::Invalid(error) => error,
-            daemon_json::MergeError::Conflicts(_) => "conflicting options".to_owned(),
-        },
-    )
+    daemon_json::without(host.facts.daemon_json.as_deref(), STORE_KEYS).map_err(|error| match error {
+        daemon_json::MergeError::Invalid(error) => error,
+        daemon_json::MergeError::Conflicts(_) => "conflicting options".to_owned(),
+    })
 }
 
 /// What hangs on the networks over the store right now.
@@ -325,6 +322,7 @@ fn detach(host: &HostWorld<'_>, steps: &mut Steps) {
             owner: "root:root".to_owned(),
             content: Content::text(text),
             before: None,
+            read_by: None,
         };
         steps.add(name, Stage::Options, "write down which containers hang on which networks", Action::PutFile(put));
     }
@@ -348,7 +346,8 @@ fn leave_store(host: &HostWorld<'_>, upgrade: bool, steps: &mut Steps, detached:
     let broken = !engines::is_running(host.facts);
     let text = without_store(host).ok().flatten();
     let to_upgrade = upgrade.then(|| newer_engine(host)).flatten();
-    if text.is_none() && to_upgrade.is_none() && !broken {
+    let has_read = !host.facts.has_not_read(engines::UNIT, daemon_json::PATH);
+    if text.is_none() && to_upgrade.is_none() && !broken && has_read {
         return;
     }
     let mut first = None;
@@ -359,6 +358,7 @@ fn leave_store(host: &HostWorld<'_>, upgrade: bool, steps: &mut Steps, detached:
             owner: "root:root".to_owned(),
             content: Content::text(text),
             before: host.facts.daemon_json.clone(),
+            read_by: Some(engines::UNIT),
         };
         let why = format!("remove the store from {}; every other option stays", daemon_json::PATH);
         first = Some(steps.add(name, Stage::Options, why, Action::PutFile(put)));

@@ -524,7 +524,7 @@ pub fn removal(
         return;
     };
     let host = world.host(target);
-    if let Some(problem) = host.and_then(checks::mute_engine) {
+    if let Some(problem) = host.and_then(checks::unheard) {
         problems.push(problem);
         return;
     }

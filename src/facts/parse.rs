@@ -1,6 +1,7 @@
 //! From what the probe printed to facts: pure, and never trusting the host.
 
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
@@ -8,8 +9,8 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{
-    Address, Container, Endpoint, Engine, Facts, FileFact, Init, Interface, Module, Network, Node, Origin, Route,
-    StoreFacts, Unit,
+    Address, Container, Endpoint, Engine, EngineProcess, Facts, FileFact, FileLine, Init, Interface, Module, Network,
+    Node, Origin, Route, StoreFacts, Unit,
 };
 use crate::host::printable;
 
@@ -31,6 +32,15 @@ pub fn parse(output: &[u8], sent: i64, received: i64) -> Option<Facts> {
     let clock_offset = if clock < sent { clock.saturating_sub(sent) } else { (clock.saturating_sub(received)).max(0) };
     let from_os = |key: &str| clean(os.get(key).map_or("", String::as_str));
     let files = files(&sections);
+    let records = sections.all("records", |line| serde_json::from_str(line).ok());
+    let origins = sections.all("origins", origin).into_iter().collect();
+    let nodes = sections.all("nodes", node);
+    let migration = sections.text("migration");
+    let migration = (!migration.trim().is_empty()).then(|| serde_json::from_str(&migration).ok());
+    if migration == Some(None) {
+        sections.incomplete.borrow_mut().insert("migration");
+    }
+    let engine = engine(&sections);
     let (interfaces, addresses, routes) = (links(&sections), addresses(&sections), routes(&sections));
     Some(Facts {
         os_id: from_os("ID"),
@@ -68,25 +78,31 @@ pub fn parse(output: &[u8], sent: i64, received: i64) -> Option<Facts> {
         package_managers: sections.lines("package-managers").map(clean).collect(),
         candidates: candidates(&sections),
         engine_versions: engine_versions(&sections),
-        engine: engine(&sections),
+        engine,
         daemon_json: sections.optional("daemon-json"),
-        docker_exec: sections.lines("docker-exec").chain(sections.lines("docker-environment")).map(clean).collect(),
-        default_docker: sections.optional("default-docker"),
-        sysconfig_docker: sections.optional("sysconfig-docker"),
+        unit_lines: sections.all("unit-lines", file_line),
+        environment_files: sections.all("environment-files", file_line),
+        engine_process: engine_process(&sections),
         units: units(&sections),
         store: store(&sections, &files),
         files,
-        records: sections.lines("records").filter_map(|line| serde_json::from_str(line).ok()).collect(),
-        origins: sections.lines("origins").filter_map(origin).collect(),
+        written_before: sections
+            .lines("written-before")
+            .filter_map(|line| line.split_once(' '))
+            .map(|(key, start)| (clean(key), clean(start.trim())))
+            .collect(),
+        records,
+        origins,
         made: sections.lines("made").map(clean).filter(|line| !line.is_empty()).collect(),
         daemon_json_origin: sections.optional("daemon-json-origin"),
         daemon_json_written: sections.optional("daemon-json-written"),
         swarm_cluster: swarm_certificate(&sections.text("swarm-cert")).map(|(cluster, _)| cluster),
         swarm_manager: swarm_certificate(&sections.text("swarm-cert")).is_some_and(|(_, role)| role == "swarm-manager"),
         swarm_certificate_ends: crate::stores::consul::expiry(&sections.text("swarm-cert")),
-        nodes: sections.lines("nodes").filter_map(node).collect(),
-        migration: serde_json::from_str(&sections.text("migration")).ok(),
+        nodes,
+        migration: migration.flatten(),
         store_user: sections.line("user-exists").contains("docker-cluster-store"),
+        incomplete: sections.incomplete.take().into_iter().collect(),
         through_sudo: !matches!(sections.line("sudo-user").trim(), "" | "root"),
     })
 }
@@ -116,11 +132,16 @@ fn clean(text: &str) -> String {
     printable(text.as_bytes()).replace(['\n', '\t'], " ")
 }
 
-struct Sections<'a>(BTreeMap<&'a str, Vec<&'a str>>);
+struct Sections<'a> {
+    lines: BTreeMap<&'a str, Vec<&'a str>>,
+    /// Those that are not whole: the host said so, or a line of them is not what it should be.
+    incomplete: RefCell<BTreeSet<&'static str>>,
+}
 
 impl<'a> Sections<'a> {
     fn split(text: &'a str) -> Self {
         let mut map: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        let mut incomplete = BTreeSet::new();
         let mut current = None;
         for line in text.split('\n') {
             if let Some(name) = line.strip_prefix('@') {
@@ -130,17 +151,32 @@ impl<'a> Sections<'a> {
                 && let Some(lines) = map.get_mut(name)
             {
                 lines.push(content);
+            } else if line == "!" {
+                incomplete.extend(WHOLE_OR_UNKNOWN.iter().find(|name| current == Some(**name)));
             }
         }
-        Self(map)
+        Self { lines: map, incomplete: RefCell::new(incomplete) }
+    }
+
+    fn is_incomplete(&self, name: &str) -> bool {
+        self.incomplete.borrow().contains(name)
+    }
+
+    /// Every line of a list, read. One that cannot be read is something that is not known, not something that is not there.
+    fn all<T>(&self, name: &'static str, read: impl Fn(&'a str) -> Option<T>) -> Vec<T> {
+        let found: Vec<Option<T>> = self.lines(name).filter(|line| !line.trim().is_empty()).map(read).collect();
+        if found.iter().any(Option::is_none) {
+            self.incomplete.borrow_mut().insert(name);
+        }
+        found.into_iter().flatten().collect()
     }
 
     fn has(&self, name: &str) -> bool {
-        self.0.get(name).is_some_and(|lines| !lines.is_empty())
+        self.lines.get(name).is_some_and(|lines| !lines.is_empty())
     }
 
     fn lines(&self, name: &str) -> impl Iterator<Item = &'a str> + '_ {
-        self.0.get(name).into_iter().flatten().copied()
+        self.lines.get(name).into_iter().flatten().copied()
     }
 
     fn line(&self, name: &str) -> String {
@@ -157,7 +193,7 @@ impl<'a> Sections<'a> {
 
     /// The text of a file, `None` if the file is not there.
     fn optional(&self, name: &str) -> Option<String> {
-        self.0.contains_key(name).then(|| self.text(name))
+        self.lines.contains_key(name).then(|| self.text(name))
     }
 }
 
@@ -230,6 +266,28 @@ fn socket(line: &str, state: Option<&str>) -> Option<(IpAddr, u16)> {
     Some((ip, port))
 }
 
+/// "/lib/systemd/system/docker.service<TAB>ExecStart=/usr/sbin/dockerd"
+fn file_line(line: &str) -> Option<FileLine> {
+    let (file, text) = line.split_once('\t')?;
+    // Tabs and all: a value may hold any.
+    Some(FileLine { file: clean(file), text: printable(text.as_bytes()) })
+}
+
+/// Lines "pid NUMBER", "exe PATH", "unit NAME", and "arg WORD" for each argument.
+fn engine_process(sections: &Sections<'_>) -> Option<EngineProcess> {
+    let of = |kind: &str| -> Vec<String> {
+        sections.lines("engine-process").filter_map(|line| Some(clean(line.strip_prefix(kind)?))).collect()
+    };
+    let first = |kind| of(kind).into_iter().next().unwrap_or_default();
+    let process = EngineProcess {
+        pid: first("pid ").parse().unwrap_or(0),
+        exe: first("exe "),
+        unit: first("unit "),
+        args: of("arg "),
+    };
+    sections.has("engine-process").then_some(process)
+}
+
 /// "0123456789abcdef file 644 root:root SHA256", "0123456789abcdef absent /etc/docker-cluster".
 fn origin(line: &str) -> Option<(String, Origin)> {
     let mut words = line.split_whitespace();
@@ -281,6 +339,8 @@ fn units(sections: &Sections<'_>) -> BTreeMap<String, Unit> {
                 path: get("FragmentPath"),
                 drop_ins: get("DropInPaths").split_whitespace().map(str::to_owned).collect(),
                 main_pid: get("MainPID").parse().unwrap_or(0),
+                invocation: get("InvocationID"),
+                needs_reload: get("NeedDaemonReload") == "yes",
             };
             units.insert(get("Id"), unit);
         }
@@ -288,8 +348,32 @@ fn units(sections: &Sections<'_>) -> BTreeMap<String, Unit> {
     units
 }
 
-/// The last line of a list that its engine did not end in time.
-const INCOMPLETE: &str = "incomplete";
+/// What the engine is asked for as a whole.
+const ENGINE_LISTS: [&str; 5] = ["containers", "networks", "images", "nodes", "endpoints"];
+
+/// Sections of which a part is not enough: what is missing in them would be taken for what is not there.
+const WHOLE_OR_UNKNOWN: &[&str] = &[
+    "containers",
+    "networks",
+    "images",
+    "nodes",
+    "endpoints",
+    "daemon-json",
+    "daemon-json-origin",
+    "daemon-json-written",
+    "environment-files",
+    "files",
+    "made",
+    "migration",
+    "origins",
+    "records",
+    "store-config",
+    "sums",
+    "swarm-cert",
+    "unit-lines",
+    "units",
+    "written-before",
+];
 
 fn engine(sections: &Sections<'_>) -> Option<Engine> {
     let path = clean(sections.line("dockerd-path").trim());
@@ -299,8 +383,9 @@ fn engine(sections: &Sections<'_>) -> Option<Engine> {
     // "Docker version 20.10.5+dfsg1, build 55c4c88"
     let line = sections.line("dockerd-version");
     let version_text = clean(line.split("version ").nth(1).unwrap_or_default().split(',').next().unwrap_or_default());
-    let lists = ["containers", "networks", "images", "nodes", "endpoints"];
-    let incomplete = lists.iter().flat_map(|list| sections.lines(list)).any(|line| line == INCOMPLETE);
+    let (containers, networks) = (sections.all("containers", container), sections.all("networks", network));
+    let endpoints = sections.all("endpoints", network);
+    let incomplete = ENGINE_LISTS.iter().any(|list| sections.is_incomplete(list));
     let info = serde_json::from_str(&sections.line("docker-info")).ok();
     Some(Engine {
         version: parse_engine_version(&version_text),
@@ -311,9 +396,9 @@ fn engine(sections: &Sections<'_>) -> Option<Engine> {
         // What has not told everything is not to be acted on, as if the rest were not there.
         info: if incomplete { None } else { info },
         key: clean(sections.line("engine-key").trim()),
-        containers: sections.lines("containers").filter_map(container).collect(),
-        networks: sections.lines("networks").filter_map(network).collect(),
-        endpoints: sections.lines("endpoints").filter_map(network).collect(),
+        containers,
+        networks,
+        endpoints,
         // "NAME:TAG ID"
         images: sections.lines("images").filter_map(|line| line.split_once(' ')).map(|(name, _)| clean(name)).collect(),
     })

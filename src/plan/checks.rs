@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{Problem, World, daemon_json};
 use crate::engines;
+use crate::engines::unit::{self, Flag};
 use crate::facts::{Init, Module};
 use crate::inventory::{HostName, InstallPolicy};
 use crate::platform::PackageManager;
@@ -47,17 +48,35 @@ pub fn problems(world: &World<'_>) -> Vec<Problem> {
 }
 
 /// An engine that runs and does not answer: what it has is not known, and nothing that would change it is done.
-#[must_use]
-pub fn mute_engine(host: &super::HostWorld<'_>) -> Option<Problem> {
+fn mute_engine(host: &super::HostWorld<'_>) -> Option<Problem> {
     let engine = host.facts.engine.as_ref().filter(|engine| !engine.is_up())?;
     let what = if engine.incomplete {
-        "its engine did not tell in time what containers, networks and images it has"
+        "its engine did not tell all of the containers, networks and images that it has"
     } else {
         "its engine runs but does not answer `docker info`"
     };
     engines::is_running(host.facts).then(|| {
         Problem::on(host.name(), what, "look at `journalctl -u docker` there; a restart of the engine mends most")
     })
+}
+
+/// What a host did not tell to its end, beside what its engine has: what is missing may be there.
+#[must_use]
+pub fn unheard(host: &super::HostWorld<'_>) -> Option<Problem> {
+    if let Some(problem) = mute_engine(host) {
+        return Some(problem);
+    }
+    let of_engine = ["containers", "networks", "images", "nodes", "endpoints"];
+    let lists: Vec<&str> =
+        host.facts.incomplete.iter().copied().filter(|list| !of_engine.contains(list)).collect();
+    if lists.is_empty() {
+        return None;
+    }
+    Some(Problem::on(
+        host.name(),
+        format!("it did not tell all of what docker-cluster wrote there or reads there ({})", lists.join(", ")),
+        "a file in /var/lib/docker-cluster/record or /etc/docker is damaged, or longer than a mebibyte: look at them there",
+    ))
 }
 
 fn kernel(world: &World<'_>, host: &super::HostWorld<'_>, problems: &mut Vec<Problem>) {
@@ -82,6 +101,15 @@ fn kernel(world: &World<'_>, host: &super::HostWorld<'_>, problems: &mut Vec<Pro
 
 fn engine(world: &World<'_>, host: &super::HostWorld<'_>, problems: &mut Vec<Problem>) {
     let spec = &world.inventory.engine;
+    unit_of_engine(host, problems);
+    if let Some(engine) = host.facts.engine.as_ref().filter(|engine| engine.version.is_none()) {
+        problems.push(Problem::on(
+            host.name(),
+            format!("its engine {} tells no version that docker-cluster understands: {:?}", engine.path, engine.version_text),
+            "run `dockerd --version` there; an engine of Docker's or of the distribution's packages says `Docker version 1.2.3`",
+        ));
+        return;
+    }
     let Some(offer) = &host.engine else {
         let (what, fix) = match spec.install {
             InstallPolicy::Never => (
@@ -125,32 +153,62 @@ fn engine(world: &World<'_>, host: &super::HostWorld<'_>, problems: &mut Vec<Pro
         };
         problems.push(Problem::on(host.name(), what, fix));
     }
-    problems.extend(mute_engine(host));
-    if engines::is_snap(host.facts) {
+    problems.extend(unheard(host));
+    option_file(host, problems);
+}
+
+/// An engine that docker-cluster could not start or restart when it has to.
+fn unit_of_engine(host: &super::HostWorld<'_>, problems: &mut Vec<Problem>) {
+    let Some(engine) = &host.facts.engine else { return };
+    let unit = host.facts.unit(engines::UNIT);
+    if unit.is_some_and(|unit| unit.load == "masked") {
         problems.push(Problem::on(
             host.name(),
-            "its engine comes from snap, whose options are out of reach",
-            "use the distribution's package or docker-ce",
+            format!("the unit {} is masked: somebody does not want its engine to start", engines::UNIT),
+            format!("`systemctl unmask {}` there, if it may", engines::UNIT),
+        ));
+    } else if unit.is_none() && !engines::is_running(host.facts) && host.facts.init == Init::Systemd {
+        problems.push(Problem::on(
+            host.name(),
+            format!("its engine {} is stopped, and there is no unit {} that starts it", engine.path, engines::UNIT),
+            "start it in its own way, or remove it and let `up` install the distribution's own",
         ));
     }
-    // One option in two places: the engine would not start.
-    let flags = engines::flags(host.facts);
-    let keys = host
-        .facts
-        .daemon_json
-        .as_deref()
-        .and_then(|text| serde_json::from_str::<super::Options>(text).ok())
-        .unwrap_or_default();
+    if engine.info.as_ref().is_some_and(|info| info.get("BuildahVersion").is_some()) {
+        problems.push(Problem::on(
+            host.name(),
+            "what answers on its /var/run/docker.sock is Podman, which has no overlay networks between hosts",
+            "remove the package podman-docker, or its socket (`systemctl disable --now podman.socket`)",
+        ));
+    }
+}
+
+/// What the engine would not read, or not start with.
+fn option_file(host: &super::HostWorld<'_>, problems: &mut Vec<Problem>) {
+    let Some(text) = &host.facts.daemon_json else { return };
+    let is_old = host.engine.as_ref().is_some_and(|engine| engine.version.major < TAKES_BYTE_ORDER_MARK);
+    if text.starts_with(daemon_json::BYTE_ORDER_MARK) && is_old {
+        problems.push(Problem::on(
+            host.name(),
+            format!("{} begins with a byte order mark, and its engine does not start with one", daemon_json::PATH),
+            format!("remove it: `sed -i '1s/^\\xEF\\xBB\\xBF//' {}`", daemon_json::PATH),
+        ));
+    }
+    // One option in two places.
+    let keys = daemon_json::parse(text).unwrap_or_default();
     for key in keys.keys() {
-        if let Some((_, source)) = flags.iter().find(|(flag, _)| *flag == daemon_json::flag_for(key)) {
+        if let Some(Flag { name, source, .. }) = unit::flag(host.facts, key) {
             problems.push(Problem::on(
                 host.name(),
                 format!("the daemon option `{key}` is set in {} and as a flag in {source}; the engine refuses to start with both", daemon_json::PATH),
-                format!("remove one of the two; a restart of the engine fails until then (flag --{})", daemon_json::flag_for(key)),
+                format!("remove one of the two; a restart of the engine fails until then (flag --{name})"),
             ));
         }
     }
 }
+
+/// The first engine that takes a byte order mark in its options (moby/moby#44777).
+const TAKES_BYTE_ORDER_MARK: u64 = 23;
 
 /// The versions that a host could install, for a person.
 fn offered(host: &super::HostWorld<'_>, offer: &engines::Offer) -> String {

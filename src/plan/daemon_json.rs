@@ -1,6 +1,6 @@
 //! Merging `daemon.json`: keys that are there stay, in their order; a conflict is reported, never won.
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::step::Options;
 
@@ -30,38 +30,51 @@ pub enum MergeError {
     Conflicts(Vec<Conflict>),
 }
 
-/// Merges `wanted` into the text of a `daemon.json`. `ours` are keys that docker-cluster wrote itself, whose values it may
-/// change; of `keys` in objects below (such as `log-opts`) the same holds. `None` if nothing changes.
-pub fn merge(
-    current: Option<&str>,
-    wanted: &Options,
-    ours: &[String],
-    remove: &[&str],
-) -> Result<Option<String>, MergeError> {
-    let text = current.unwrap_or_default();
-    // An empty file is what the engine takes for no options.
-    let mut options: Map<String, Value> = match text.trim() {
-        "" => Map::new(),
-        json => serde_json::from_str(json).map_err(|error| MergeError::Invalid(error.to_string()))?,
-    };
-    let before = options.clone();
-    let mut conflicts = Vec::new();
-    for (key, value) in wanted {
-        match options.get_mut(key) {
-            None => {
-                options.insert(key.clone(), value.clone());
-            }
-            Some(found) if found == value => {}
-            Some(found) if ours.contains(key) => *found = value.clone(),
-            Some(found) => conflicts.push(Conflict { key: key.clone(), found: found.clone(), wanted: value.clone() }),
-        }
+/// What docker-cluster knows of a `daemon.json` beside what is in it now.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct History {
+    /// As it was before docker-cluster came.
+    pub original: Options,
+    /// As docker-cluster wrote it last.
+    pub written: Options,
+}
+
+impl History {
+    /// Whether a value is one that docker-cluster put there and nobody has changed since.
+    fn is_ours(&self, key: &str, found: &Value) -> bool {
+        self.written.get(key) == Some(found) && self.original.get(key) != Some(found)
     }
+
+    /// The history of the object below a key.
+    fn below(&self, key: &str) -> Self {
+        let of = |options: &Options| options.get(key).and_then(Value::as_object).cloned().unwrap_or_default();
+        Self { original: of(&self.original), written: of(&self.written) }
+    }
+}
+
+/// The options in the text of a `daemon.json`; none in an empty one. The error is the parser's words.
+pub fn parse(text: &str) -> Result<Options, String> {
+    // Engines from 23 on skip the mark (moby/moby#44777); whether this one does is a question of its own.
+    match text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text).trim() {
+        "" => Ok(Options::new()),
+        json => serde_json::from_str(json).map_err(|error| error.to_string()),
+    }
+}
+
+/// What some editors put before a text in UTF-8.
+pub const BYTE_ORDER_MARK: char = '\u{feff}';
+
+/// Merges `wanted` into the text of a `daemon.json`, three-way, key by key. What docker-cluster wrote itself and nobody has changed
+/// since may be changed, and goes where it is not wanted any more: back to what was there before. A value of somebody else is a
+/// conflict if another is wanted, and stays if none is. Objects such as `log-opts` are merged in the same way, except those of
+/// [`STORE_KEYS`], which mean something only as a whole. `None` if nothing changes.
+pub fn merge(current: Option<&str>, wanted: &Options, history: &History) -> Result<Option<String>, MergeError> {
+    let text = current.unwrap_or_default();
+    let before = parse(text).map_err(MergeError::Invalid)?;
+    let (mut options, mut conflicts) = (before.clone(), Vec::new());
+    merge_into(&mut options, wanted, history, "", &mut conflicts);
     if !conflicts.is_empty() {
         return Err(MergeError::Conflicts(conflicts));
-    }
-    for key in remove.iter().filter(|key| ours.iter().any(|own| own == *key)) {
-        // `shift_remove` keeps the order of the others.
-        options.shift_remove(*key);
     }
     if options == before {
         return Ok(None);
@@ -69,25 +82,73 @@ pub fn merge(
     Ok(Some(render(&options, indent_of(text))))
 }
 
+fn merge_into(
+    options: &mut Options,
+    wanted: &Options,
+    history: &History,
+    above: &str,
+    conflicts: &mut Vec<Conflict>,
+) {
+    for (key, value) in wanted {
+        match (options.get_mut(key), value) {
+            (None, _) => {
+                options.insert(key.clone(), value.clone());
+            }
+            (Some(found), _) if found == value => {}
+            (Some(Value::Object(found)), Value::Object(value)) if !STORE_KEYS.contains(&key.as_str()) => {
+                merge_into(found, value, &history.below(key), &format!("{above}{key}."), conflicts);
+            }
+            (Some(found), _) if history.is_ours(key, found) => *found = value.clone(),
+            (Some(found), _) => conflicts.push(Conflict {
+                key: format!("{above}{key}"),
+                found: found.clone(),
+                wanted: value.clone(),
+            }),
+        }
+    }
+    for key in history.written.keys().filter(|key| !wanted.contains_key(*key)) {
+        let Some(found) = options.get_mut(key) else { continue };
+        let below = history.below(key);
+        if history.is_ours(key, found) {
+            match history.original.get(key) {
+                Some(original) => *found = original.clone(),
+                // `shift_remove` keeps the order of the others.
+                None => drop(options.shift_remove(key)),
+            }
+        } else if let Value::Object(found) = found
+            && !below.written.is_empty()
+        {
+            // Somebody has added to what we began: only our part of it goes.
+            merge_into(found, &Options::new(), &below, "", &mut Vec::new());
+        }
+    }
+}
+
+/// The text of a `daemon.json` without these keys, whoever wrote them. `None` if none of them is there.
+pub fn without(current: Option<&str>, keys: &[&str]) -> Result<Option<String>, MergeError> {
+    let text = current.unwrap_or_default();
+    let before = parse(text).map_err(MergeError::Invalid)?;
+    let mut options = before.clone();
+    for key in keys {
+        options.shift_remove(*key);
+    }
+    Ok((options != before).then(|| render(&options, indent_of(text))))
+}
+
 /// The other way: takes out what was written, where others changed the file since. A key that is still as it was written gets its
 /// original value, or goes; one that somebody changed stays, and is told. Keys of others stay in any case.
 #[must_use]
-pub fn take_out(current: &str, written: &Options, original: &Options) -> (String, Vec<Conflict>) {
+pub fn take_out(current: &str, history: &History) -> (String, Vec<Conflict>) {
     // What is no object any more is somebody's work in progress, and nothing of it is ours.
-    let Ok(mut options) = serde_json::from_str::<Options>(current) else { return (current.to_owned(), Vec::new()) };
-    let mut kept = Vec::new();
-    for (key, wrote) in written.iter().filter(|(key, wrote)| original.get(*key) != Some(wrote)) {
-        match (options.get_mut(key), original.get(key)) {
-            (Some(found), Some(before)) if found == wrote => *found = before.clone(),
-            (Some(found), None) if found == wrote => {
-                options.shift_remove(key);
-            }
-            (Some(found), _) => {
-                kept.push(Conflict { key: key.clone(), found: found.clone(), wanted: wrote.clone() });
-            }
-            (None, _) => {}
-        }
-    }
+    let Ok(mut options) = parse(current) else { return (current.to_owned(), Vec::new()) };
+    let ours = history.written.iter().filter(|(key, wrote)| history.original.get(*key) != Some(wrote));
+    let kept = ours
+        .filter_map(|(key, wrote)| {
+            let found = options.get(key).filter(|found| *found != wrote && Some(*found) != history.original.get(key))?;
+            Some(Conflict { key: key.clone(), found: found.clone(), wanted: wrote.clone() })
+        })
+        .collect();
+    merge_into(&mut options, &Options::new(), history, "", &mut Vec::new());
     (render(&options, indent_of(current)), kept)
 }
 
@@ -110,25 +171,6 @@ fn render(options: &Options, indent: String) -> String {
     String::from_utf8(bytes).unwrap_or_default()
 }
 
-/// Options on a command line such as `/usr/sbin/dockerd -H fd:// --log-driver=journald $DOCKER_OPTS`: the long names, with
-/// the short ones that clash with keys of the file translated.
-#[must_use]
-pub fn flags_of(command_line: &str) -> Vec<String> {
-    let words =
-        shlex::split(command_line).unwrap_or_else(|| command_line.split_whitespace().map(str::to_owned).collect());
-    words
-        .iter()
-        .filter_map(|word| match word.as_str() {
-            "-H" => Some("host".to_owned()),
-            "-D" => Some("debug".to_owned()),
-            "-l" => Some("log-level".to_owned()),
-            "-s" => Some("storage-driver".to_owned()),
-            word => word.strip_prefix("--").map(|flag| flag.split('=').next().unwrap_or(flag).to_owned()),
-        })
-        .filter(|flag| !flag.is_empty())
-        .collect()
-}
-
 /// The flag that says the same as a key of the file, where the engine refuses to see both.
 #[must_use]
 pub fn flag_for(key: &str) -> String {
@@ -144,6 +186,13 @@ pub fn flag_for(key: &str) -> String {
         "insecure-registries" => "insecure-registry".to_owned(),
         "registry-mirrors" => "registry-mirror".to_owned(),
         "dns-opts" => "dns-opt".to_owned(),
+        "default-ulimits" => "default-ulimit".to_owned(),
+        "default-address-pools" => "default-address-pool".to_owned(),
+        "default-network-opts" => "default-network-opt".to_owned(),
+        "node-generic-resources" => "node-generic-resource".to_owned(),
+        "allow-nondistributable-artifacts" => "allow-nondistributable-artifact".to_owned(),
+        "cdi-spec-dirs" => "cdi-spec-dir".to_owned(),
+        "graph" => "data-root".to_owned(),
         key => key.to_owned(),
     }
 }
@@ -157,12 +206,31 @@ mod tests {
         value.as_object().unwrap().clone()
     }
 
+    fn history(original: Value, written: Value) -> History {
+        History { original: wanted(original), written: wanted(written) }
+    }
+
+    fn new() -> History {
+        History::default()
+    }
+
+    fn merged(current: &str, want: Value, history: &History) -> Value {
+        let text = merge(Some(current), &wanted(want), history).unwrap();
+        text.map_or(Value::Null, |text| serde_json::from_str(&text).unwrap())
+    }
+
+    fn conflicts(current: &str, want: Value, history: &History) -> Vec<String> {
+        match merge(Some(current), &wanted(want), history).unwrap_err() {
+            MergeError::Conflicts(all) => all.iter().map(|c| format!("{} {} {}", c.key, c.found, c.wanted)).collect(),
+            other @ MergeError::Invalid(_) => panic!("{other:?}"),
+        }
+    }
+
     #[test]
     fn other_keys_and_their_order_stay() {
         let current = "{\n    \"zeta\": 1,\n    \"log-driver\": \"journald\",\n    \"alpha\": [1, 2]\n}\n";
-        let merged = merge(Some(current), &wanted(json!({"cluster-store": "consul://127.0.0.1:8501"})), &[], &[])
-            .unwrap()
-            .unwrap();
+        let merged =
+            merge(Some(current), &wanted(json!({"cluster-store": "consul://127.0.0.1:8501"})), &new()).unwrap().unwrap();
         let keys: Vec<String> = serde_json::from_str::<Options>(&merged).unwrap().keys().cloned().collect();
         assert_eq!(keys, ["zeta", "log-driver", "alpha", "cluster-store"]);
         assert!(merged.contains("\n    \"zeta\": 1"), "the indent of four stays: {merged}");
@@ -171,51 +239,82 @@ mod tests {
 
     #[test]
     fn what_is_there_already_changes_nothing() {
-        assert_eq!(merge(Some("{\"mtu\":1400}"), &wanted(json!({"mtu": 1400})), &[], &[]).unwrap(), None);
-        assert_eq!(merge(None, &Options::new(), &[], &[]).unwrap(), None);
-        assert_eq!(merge(Some("  \n"), &Options::new(), &[], &[]).unwrap(), None);
+        assert_eq!(merge(Some("{\"mtu\":1400}"), &wanted(json!({"mtu": 1400})), &new()).unwrap(), None);
+        assert_eq!(merge(None, &Options::new(), &new()).unwrap(), None);
+        assert_eq!(merge(Some("  \n"), &Options::new(), &new()).unwrap(), None);
     }
 
     #[test]
     fn a_value_of_somebody_else_is_a_conflict_with_both_values() {
-        let error = merge(Some("{\"mtu\": 9000}"), &wanted(json!({"mtu": 1400})), &[], &[]).unwrap_err();
-        let MergeError::Conflicts(conflicts) = error else { panic!("{error:?}") };
-        assert_eq!((conflicts[0].found.clone(), conflicts[0].wanted.clone()), (json!(9000), json!(1400)));
+        assert_eq!(conflicts("{\"mtu\": 9000}", json!({"mtu": 1400}), &new()), ["mtu 9000 1400"]);
     }
 
     #[test]
-    fn our_own_value_may_change_and_go() {
-        let ours = ["mtu".to_owned()];
-        let merged =
-            merge(Some("{\"mtu\": 9000, \"a\": 1}"), &wanted(json!({"mtu": 1400})), &ours, &[]).unwrap().unwrap();
-        assert_eq!(serde_json::from_str::<Value>(&merged).unwrap(), json!({"mtu": 1400, "a": 1}));
-        let merged = merge(Some("{\"mtu\": 9000, \"a\": 1}"), &Options::new(), &ours, &["mtu", "a"]).unwrap().unwrap();
-        assert_eq!(serde_json::from_str::<Value>(&merged).unwrap(), json!({"a": 1}));
+    fn each_key_is_ours_or_theirs_by_itself() {
+        // The file has changes of both sides: ours may change and go, theirs are a conflict or stay.
+        let known = history(json!({"a": 1}), json!({"a": 1, "mtu": 9000, "debug": true, "icc": false}));
+        let current = r#"{"a": 2, "mtu": 9000, "debug": false, "icc": false}"#;
+        assert_eq!(merged(current, json!({"mtu": 1400}), &known), json!({"a": 2, "mtu": 1400, "debug": false}));
+        assert_eq!(conflicts(current, json!({"debug": true}), &known), ["debug false true"]);
+        // Back to their own value since we wrote: theirs.
+        let known = history(json!({"mtu": 1400}), json!({"mtu": 9000}));
+        assert_eq!(conflicts(r#"{"mtu": 1400}"#, json!({"mtu": 8000}), &known), ["mtu 1400 8000"]);
+        // Not wanted any more: what was there before comes back.
+        assert_eq!(merged(r#"{"mtu": 9000}"#, json!({}), &known), json!({"mtu": 1400}));
+        assert_eq!(merged(r#"{"mtu": 1400}"#, json!({}), &known), Value::Null);
+    }
+
+    #[test]
+    fn objects_are_merged_and_stores_are_whole() {
+        let current = r#"{"log-opts": {"max-size": "10m", "max-file": "3"}}"#;
+        assert_eq!(merged(current, json!({"log-opts": {"max-size": "10m"}}), &new()), Value::Null);
+        assert_eq!(
+            merged(current, json!({"log-opts": {"mode": "non-blocking"}}), &new()),
+            json!({"log-opts": {"max-size": "10m", "max-file": "3", "mode": "non-blocking"}})
+        );
+        assert_eq!(conflicts(current, json!({"log-opts": {"max-size": "1m"}}), &new()), [
+            r#"log-opts.max-size "10m" "1m""#
+        ]);
+        let ours = history(json!({}), json!({"log-opts": {"max-size": "10m"}}));
+        assert_eq!(merged(current, json!({}), &ours), json!({"log-opts": {"max-file": "3"}}));
+        let store = r#"{"cluster-store-opts": {"kv.path": "x"}}"#;
+        assert_eq!(conflicts(store, json!({"cluster-store-opts": {"kv.cacertfile": "y"}}), &new()).len(), 1);
     }
 
     #[test]
     fn what_was_written_is_taken_out_and_what_others_changed_stays() {
-        let original = wanted(json!({"log-driver": "journald", "mtu": 1400}));
-        let written =
-            wanted(json!({"log-driver": "journald", "mtu": 1500, "cluster-store": "consul://x", "debug": true}));
+        let known = history(
+            json!({"log-driver": "journald", "mtu": 1400}),
+            json!({"log-driver": "journald", "mtu": 1500, "cluster-store": "consul://x", "debug": true}),
+        );
         let current = r#"{"debug": false, "dns": ["10.0.0.2"], "log-driver": "local", "mtu": 1500, "cluster-store": "consul://x"}"#;
-        let (text, kept) = take_out(current, &written, &original);
+        let (text, kept) = take_out(current, &known);
         let left: Value = serde_json::from_str(&text).unwrap();
         assert_eq!(left, json!({"debug": false, "dns": ["10.0.0.2"], "log-driver": "local", "mtu": 1400}));
         assert_eq!(kept.iter().map(|conflict| conflict.key.as_str()).collect::<Vec<_>>(), ["debug"]);
-        assert_eq!(take_out("{ not json", &written, &original).0, "{ not json");
+        assert_eq!(take_out("{ not json", &known).0, "{ not json");
+    }
+
+    #[test]
+    fn keys_go_whoever_wrote_them_where_nobody_can_need_them() {
+        let text = without(Some(r#"{"cluster-store": "x", "a": 1}"#), STORE_KEYS).unwrap().unwrap();
+        assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), json!({"a": 1}));
+        assert_eq!(without(Some(r#"{"a": 1}"#), STORE_KEYS).unwrap(), None);
     }
 
     #[test]
     fn what_is_no_object_is_refused() {
-        assert!(matches!(merge(Some("[1]"), &Options::new(), &[], &[]), Err(MergeError::Invalid(_))));
-        assert!(matches!(merge(Some("{\"a\": }"), &Options::new(), &[], &[]), Err(MergeError::Invalid(_))));
+        assert!(matches!(merge(Some("[1]"), &Options::new(), &new()), Err(MergeError::Invalid(_))));
+        assert!(matches!(merge(Some("{\"a\": }"), &Options::new(), &new()), Err(MergeError::Invalid(_))));
+    }
+
+    #[test]
+    fn a_byte_order_mark_hides_nothing() {
+        assert_eq!(merged("\u{feff}{\"a\": 1}", json!({"b": 2}), &new()), json!({"a": 1, "b": 2}));
     }
 
     #[test]
     fn flags_and_keys_that_clash() {
-        let flags = flags_of("/usr/sbin/dockerd -H fd:// --log-driver=journald --cluster-store-opt kv.path=x");
-        assert_eq!(flags, ["host", "log-driver", "cluster-store-opt"]);
         assert_eq!(flag_for("cluster-store-opts"), "cluster-store-opt");
         assert_eq!(flag_for("mtu"), "mtu");
     }

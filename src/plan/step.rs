@@ -224,6 +224,9 @@ pub struct PutFile {
     /// What is there now, where that is worth showing.
     #[serde(skip)]
     pub before: Option<String>,
+    /// The unit that reads it when it starts: until then the file is not in effect, and the next plan can tell.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub read_by: Option<&'static str>,
 }
 
 /// Content with slots.

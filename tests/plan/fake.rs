@@ -10,6 +10,9 @@ use docker_cluster::ui::{self, Ui};
 /// The clock of all fake hosts, in seconds since 1970.
 pub const NOW: i64 = 1_800_000_000;
 
+/// The unit of Debian's package, as far as it says something about options.
+const DEBIAN_UNIT: &str = "[Service]\nEnvironmentFile=-/etc/default/docker\nExecStart=/usr/sbin/dockerd -H fd:// --containerd=/run/containerd/containerd.sock $DOCKER_OPTS\nExecReload=/bin/kill -s HUP $MAINPID";
+
 /// A host that does not exist.
 #[derive(Debug, Clone)]
 pub struct Fake {
@@ -26,6 +29,8 @@ pub struct Fake {
     pub swarm: Option<(&'static str, &'static str, bool)>,
     pub daemon_json: Option<&'static str>,
     pub default_docker: Option<&'static str>,
+    /// The engine's unit and drop-ins after it, each with its file.
+    pub unit: Vec<(&'static str, &'static str)>,
     pub routes: Vec<&'static str>,
     pub tcp: Vec<u16>,
     pub containers: Vec<(&'static str, &'static str)>,
@@ -56,6 +61,7 @@ pub fn debian(release: &'static str, name: &'static str, n: u8) -> Fake {
         swarm: None,
         daemon_json: None,
         default_docker: None,
+        unit: vec![("/lib/systemd/system/docker.service", DEBIAN_UNIT)],
         routes: Vec::new(),
         tcp: vec![22],
         containers: Vec::new(),
@@ -144,8 +150,13 @@ impl Fake {
         if let Some(json) = self.daemon_json {
             section("daemon-json", json);
         }
+        let with_file = |file: &str, text: &str| -> String {
+            text.lines().map(|line| format!("{file}\t{line}\n")).collect()
+        };
+        let unit: String = self.unit.iter().map(|(file, text)| with_file(file, text)).collect();
+        section("unit-lines", &unit);
         if let Some(options) = self.default_docker {
-            section("default-docker", options);
+            section("environment-files", &with_file("/etc/default/docker", options));
         }
         text.push_str(&self.sections);
         text.push_str("@end\n|1\n");

@@ -494,8 +494,8 @@ fn nothing_is_done_to_an_engine_that_did_not_tell_what_it_has() {
     let whole = decided(&fake::inventory(&members(), ""), &members(), |world| plan_removal(world, &target));
     assert!(whole.problems.is_empty() && !whole.steps.is_empty(), "{whole:?}");
     for (list, words) in [
-        ("networks", "b: its engine did not tell in time what containers, networks and images it has"),
-        ("containers", "b: its engine did not tell in time what containers, networks and images it has"),
+        ("networks", "b: its engine did not tell all of the containers, networks and images that it has"),
+        ("containers", "b: its engine did not tell all of the containers, networks and images that it has"),
         ("", "b: its engine runs but does not answer `docker info`"),
     ] {
         let mut hosts = members();
@@ -503,7 +503,7 @@ fn nothing_is_done_to_an_engine_that_did_not_tell_what_it_has() {
             hosts[1].up = false;
             hosts[1].sections += "@units\n|\n|Id=docker.service\n|ActiveState=active\n";
         } else {
-            hosts[1].sections += &format!("@{list}\n|incomplete\n");
+            hosts[1].sections += &format!("@{list}\n!\n");
         }
         for (command, decide) in commands {
             let plan = decided(&fake::inventory(&hosts, ""), &hosts, decide);

@@ -70,10 +70,13 @@ fn agent_config(world: &World<'_>, host: &HostWorld<'_>, servers: &Servers) -> V
         config["verify_server_hostname"] = json!(true);
     }
     if server {
+        // Left out where there is a quorum to join: a server that expects nobody but itself makes one of its own.
+        if let Some(expect) = servers.expects(host) {
+            config["bootstrap_expect"] = json!(expect);
+        }
         merge(
             &mut config,
             json!({
-                "bootstrap_expect": servers.expect,
                 // The default of 5 is for machines that hardly manage; elections then take 5 s instead of 1.
                 "performance": {"raft_multiplier": 1},
                 // Who leaves the quorum is decided by `up`, not by a timer.
@@ -131,8 +134,8 @@ pub(super) struct Wanted {
 
 impl Wanted {
     pub(super) fn put(self) -> Action {
-        let Self { path, mode, owner, content, .. } = self;
-        Action::PutFile(PutFile { path, mode, owner, content, before: None })
+        let Self { path, mode, owner, content, restarts, .. } = self;
+        Action::PutFile(PutFile { path, mode, owner, content, before: None, read_by: restarts.then_some(UNIT) })
     }
 
     /// `bundle` is the checksum of the store's present secrets.

@@ -212,6 +212,7 @@ pub fn steps(world: &World<'_>, steps: &mut Steps, notes: &mut Vec<String>) {
             owner: "root:root".to_owned(),
             content: Content(vec![Piece::Slot(Slot::StoreBundle)]),
             before: None,
+            read_by: None,
         };
         steps.add(&leader, Stage::Store, KEEP_SECRETS, Action::PutFile(put))
     });
@@ -367,6 +368,7 @@ fn host_steps(world: &World<'_>, host: &HostWorld<'_>, given: &Given<'_>, steps:
     let (mut reload_units, mut reload) = (false, false);
     let mut written = Vec::new();
     for file in wanted_files(world, host, servers) {
+        restart |= file.restarts && host.facts.has_not_read(UNIT, &file.path);
         let is_kept = file.path == SECRETS_PATH && bundle.is_none() && name == given.leader;
         if is_kept || file.is_there(host.facts, bundle) {
             continue;
@@ -388,6 +390,7 @@ fn host_steps(world: &World<'_>, host: &HostWorld<'_>, given: &Given<'_>, steps:
             steps.add_after(name, Stage::Store, why, certificate.issue(), after);
         }
     }
+    reload_units |= [UNIT, RECONCILE_UNIT].iter().any(|unit| host.facts.unit(unit).is_some_and(|unit| unit.needs_reload));
     if reload_units {
         run(steps, name, "let systemd read the units", &["systemctl", "daemon-reload"], 60, Vec::new());
     }

@@ -28,8 +28,8 @@ pub(super) struct Servers {
     pub(super) addresses: Vec<IpAddr>,
     /// Addresses of servers that are no longer in the inventory.
     pub(super) gone: Vec<IpAddr>,
-    /// How many servers the first start waits for.
-    pub(super) expect: usize,
+    /// How many servers a new server waits for before it makes a quorum with them; none where it joins the one that there is.
+    expect: Option<usize>,
     /// Whether there is a store already.
     pub(super) exists: bool,
 }
@@ -98,7 +98,22 @@ impl Servers {
         }
         let hosts =
             world.hosts.iter().filter(|host| known.contains(&host.private)).map(|host| host.name().clone()).collect();
-        Self { hosts, expect: if expect > 0 { expect } else { known.len() }, addresses: known, gone, exists }
+        let expect = match exists {
+            // Alone it would be a quorum of its own; of several, each asks the others first whether there is one.
+            true => (expect > 1).then_some(expect),
+            false => Some(known.len()),
+        };
+        Self { hosts, expect, addresses: known, gone, exists }
+    }
+
+    /// How many servers the one on this host is told to expect. One that is a server already keeps what it has, so that nothing has
+    /// to restart for it; only the first of all, which was alone, stops being one that needs nobody when others join it.
+    pub(super) fn expects(&self, host: &HostWorld<'_>) -> Option<usize> {
+        let Some(own) = configured(host.facts).filter(|config| config.get("server") == Some(&Value::Bool(true))) else {
+            return self.expect;
+        };
+        let own = own.get("bootstrap_expect").and_then(Value::as_u64).map(|count| count as usize);
+        own.filter(|count| *count > 1 || self.addresses.len() == 1 || !host.facts.store.ready)
     }
 }
 
