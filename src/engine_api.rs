@@ -156,7 +156,11 @@ impl EngineApi {
                     labels: Some(to_hash(labels)),
                     ..Default::default()
                 };
-                self.docker.create_network(request).await?;
+                match self.docker.create_network(request).await.map(|_| ()).map_err(ApiError::from) {
+                    // An engine that was stopped when the plan was made may have it: the step after this one looks at what it is.
+                    Err(ApiError::Engine(words)) if words.contains("already exists") => {}
+                    other => other?,
+                }
             }
             EngineCall::RunKeeper { name, image, network, cluster } => {
                 self.run_keeper(name, image, network, cluster).await?;

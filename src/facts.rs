@@ -254,6 +254,13 @@ impl Engine {
                     list.iter().filter_map(|m| m.get("Addr").and_then(Value::as_str).map(str::to_owned)).collect()
                 })
                 .unwrap_or_default(),
+            address_pools: swarm
+                .pointer("/Cluster/DefaultAddrPool")
+                .and_then(Value::as_array)
+                .into_iter()
+                .flatten()
+                .filter_map(|pool| pool.as_str()?.parse().ok())
+                .collect(),
             data_path_port: swarm.pointer("/Cluster/DataPathPort").and_then(Value::as_u64).unwrap_or_default(),
         }
     }
@@ -291,6 +298,8 @@ pub struct Swarm {
     pub nodes: u64,
     /// Addresses of managers, as `ip:port`.
     pub remote_managers: Vec<String>,
+    /// Pools of networks made without a subnet; managers only.
+    pub address_pools: Vec<IpNet>,
     /// VXLAN port; managers only, 0 elsewhere.
     pub data_path_port: u64,
 }

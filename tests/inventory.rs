@@ -156,3 +156,30 @@ proptest::proptest! {
         holds(&format!("{}{put}{}", &whole[..from], &whole[to..]))?;
     }
 }
+
+#[test]
+fn options_that_no_engine_takes_are_pointed_at() {
+    let options = |text: &str| flaws(&format!("engine:\n  options:\n{text}\nhosts: [x]\n"));
+    for (text, line, said) in [
+        ("    log-opts:\n      max-size: 10m\n      max-file: 3", 5, "`log-opts.max-file` is 3, and the engine takes text only"),
+        ("    log-opts: {compress: true}", 3, "`log-opts.compress` is true, and the engine takes text only"),
+        ("    debug: 'yes'", 3, "`debug` is \"yes\", and the engine wants true or false here"),
+        ("    mtu: '1400'", 3, "`mtu` is \"1400\", and the engine wants a whole number here"),
+        ("    dns: 10.0.0.2", 3, "`dns` is \"10.0.0.2\", and the engine wants a list of texts here"),
+        ("    labels: [1]", 3, "`labels` is [1], and the engine wants a list of texts here"),
+        ("    bip: 10", 3, "`bip` is 10, and the engine wants text here"),
+        ("    log-driver:", 3, "`log-driver` is null, and the engine wants text here"),
+        ("    mtu: 1400\n    log-opt: {max-size: 10m}", 4, "in its file the option is called `log-opts`"),
+        ("    host: ['fd://']", 3, "in its file the option is called `hosts`"),
+        ("    mtu: 1400\n    cluster-store: consul://x", 4, "`cluster-store` is written by docker-cluster itself"),
+    ] {
+        let found = options(text);
+        assert_eq!(found.iter().map(|(line, _)| *line).collect::<Vec<_>>(), [line], "{text}: {found:?}");
+        assert!(found[0].1.contains(said), "{found:?}");
+    }
+    let good = "    log-opts: {max-file: '3'}\n    graph: /srv\n    features: {buildkit: true}\n    default-ulimits: {nofile: {Name: nofile, Hard: 1, Soft: 1}}\n    shutdown-timeout: 30";
+    assert_eq!(options(good), []);
+    let swarm = "network: {fabric: swarm}\nengine: {options: {live-restore: true}}\nhosts: [x]\n";
+    let (line, message) = only_flaw(swarm);
+    assert_eq!((line, message.as_str()), (2, "`live-restore` excludes swarm mode"));
+}

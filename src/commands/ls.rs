@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::{ask, load, select};
 use crate::cli::{Global, Output};
 use crate::error::{Error, Exit};
+use crate::engines;
 use crate::facts::Facts;
 use crate::inventory::{HostSpec, Inventory};
 use crate::stores::consul;
@@ -73,7 +74,10 @@ fn describe(inventory: &Inventory, host: &HostSpec, facts: &Facts) -> Value {
     let state = match engine {
         None => "no engine",
         Some(engine) if engine.is_up() => "up",
-        Some(_) => "engine down",
+        Some(engine) if engine.incomplete => "engine tells half",
+        Some(_) if engines::is_running(facts) => "engine hangs",
+        Some(_) if facts.is_active(engines::SOCKET_UNIT) => "stopped, started by its socket",
+        Some(_) => "engine stopped",
     };
     let swarm = engine.map(crate::facts::Engine::swarm).unwrap_or_default();
     let store = match (consul::is_server(facts), facts.store.ready) {

@@ -12,6 +12,9 @@ use crate::platform::{PackageManager, Release};
 /// The unit of the engine.
 pub const UNIT: &str = "docker.service";
 
+/// The socket that starts the engine when somebody asks it something.
+pub const SOCKET_UNIT: &str = "docker.socket";
+
 /// How long the installation of packages may take, in seconds: 150 MB over a slow line, and a held lock before that.
 pub const INSTALL_TIMEOUT: u64 = 1800;
 
@@ -157,5 +160,10 @@ fn start(steps: &mut Steps, host: &crate::plan::HostWorld<'_>, after: Vec<StepId
         );
     }
     let action = Action::Service { verb: "start", unit: UNIT, timeout: RESTART_TIMEOUT };
-    steps.add_after(host.name(), Stage::Engine, "start the Docker engine, which is stopped", action, after);
+    let why = match host.facts.is_active(SOCKET_UNIT) {
+        true => "start the Docker engine, which is stopped, and which its socket would start at the first question",
+        false => "start the Docker engine, which is stopped",
+    };
+    let id = steps.add(host.name(), Stage::Engine, why, action);
+    steps.await_turn(id, &after);
 }

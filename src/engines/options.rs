@@ -204,14 +204,9 @@ pub fn steps(world: &World<'_>, steps: &mut Steps, notes: &mut Vec<String>, targ
                 before: Some(host.facts.daemon_json.clone().unwrap_or_default()),
                 read_by: Some(UNIT),
             };
-            steps.add_after(
-                name,
-                Stage::Options,
-                changes(&present, &wanted),
-                Action::PutFile(put),
-                // Not only the restart waits: a host that reboots by itself must not meet options that nobody has tried.
-                std::mem::take(&mut after),
-            );
+            let id = steps.add(name, Stage::Options, changes(&present, &wanted), Action::PutFile(put));
+            // Not only the restart waits: a host that reboots by itself must not meet options that nobody has tried.
+            steps.await_turn(id, &std::mem::take(&mut after));
         }
         let last = restart(host, "restart the engine with its new options", &shown, after, steps, notes);
         turns.begin(steps, first);
@@ -366,7 +361,8 @@ pub fn restart(
         ],
     };
     let action = Action::Service { verb: "restart", unit: UNIT, timeout: RESTART_TIMEOUT };
-    let restart = steps.add_after(name, Stage::Options, why, action, after);
+    let restart = steps.add(name, Stage::Options, why, action);
+    steps.await_turn(restart, &after);
     let id = shown.wait(steps, name);
     if shown.put_back {
         steps.undo(restart, undo());

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::{keeper, swarm};
 use crate::engines::options::{self, Shown, Turns};
 use crate::engines::{self, UNIT};
-use crate::facts::{Container, Endpoint, Facts, Network, Origin};
+use crate::facts::{Container, Endpoint, Engine, Facts, Network, Origin};
 use crate::inventory::{FabricKind, HostName};
 use crate::plan::checks;
 use crate::plan::{
@@ -52,14 +52,21 @@ pub fn additions(world: &World<'_>, kind: FabricKind, steps: &Steps) -> Vec<(Hos
     for host in world.hosts.iter().filter(|host| steps.last_of(host.name()).is_some()) {
         let engine = host.facts.engine.as_ref();
         let mut lines = Vec::new();
-        if engine.and_then(|engine| engine.network(GATEWAY_BRIDGE)).is_none() {
+        // What a stopped engine has is not known, and so not claimed: `down` would take it away.
+        let is_known = engine.is_none_or(Engine::is_up);
+        if is_known && engine.and_then(|engine| engine.network(GATEWAY_BRIDGE)).is_none() {
             lines.push(format!("network {GATEWAY_BRIDGE}"));
         }
-        if !engine.is_some_and(|engine| engine.images.contains(image)) {
+        if is_known && !engine.is_some_and(|engine| engine.images.contains(image)) {
             lines.push(format!("image {image}"));
         }
         match kind {
-            FabricKind::Swarm if !swarm::is_member(host) => lines.push("swarm".to_owned()),
+            FabricKind::Swarm => {
+                if is_known && !swarm::is_member(host) {
+                    lines.push("swarm".to_owned());
+                }
+                lines.extend(swarm::nodes_to_remember(world, host));
+            }
             FabricKind::Overlay if world.inventory.store.external.is_none() && !host.facts.store_user => {
                 lines.push(format!("user {}", consul::USER));
             }

@@ -137,12 +137,8 @@ fn forward_problems(world: &World<'_>) -> Vec<Problem> {
                 "it has no Docker engine",
                 "install it, or take the host out of the inventory",
             ));
-        } else if options::present(host).get("live-restore").and_then(Value::as_bool) == Some(true) {
-            problems.push(Problem::on(
-                host.name(),
-                "its engine has `live-restore` on, which excludes swarm mode",
-                "remove `live-restore` from /etc/docker/daemon.json there",
-            ));
+        } else {
+            problems.extend(swarm::excluded(host));
         }
         if let Err(error) = without_store(host) {
             problems.push(Problem::on(

@@ -7,10 +7,13 @@ pub mod migrate;
 pub(crate) mod overlay;
 mod swarm;
 
+pub(crate) use swarm::NODE_LINE;
 pub use swarm::removal;
 
 use crate::engines::options;
+use crate::facts::Network;
 use crate::inventory::FabricKind;
+use crate::plan::ETHERNET_MTU;
 use crate::plan::{HostWorld, Problem, Steps, World};
 use crate::stores;
 use crate::verify::{Needs, SIGN_OF_LIFE};
@@ -87,6 +90,13 @@ pub fn choose(world: &World<'_>) -> Chosen {
         return Chosen {
             kind: FabricKind::Auto,
             reason: "no host can be asked what its engine can do".to_owned(),
+            problems: Vec::new(),
+        };
+    }
+    if world.hosts.iter().all(|host| host.engine.is_none()) {
+        return Chosen {
+            kind: FabricKind::Auto,
+            reason: "no host has an engine that is understood, or a way to get one".to_owned(),
             problems: Vec::new(),
         };
     }
@@ -182,6 +192,59 @@ pub(crate) fn no_classic_overlay(host: &HostWorld<'_>, backend: &str) -> Option<
     None
 }
 
+/// Driver option for the MTU of the underlay, in bytes; the engine takes the overhead of VXLAN off it.
+pub(crate) const MTU_OPTION: &str = "com.docker.network.driver.mtu";
+
+/// What the inventory wants of a network that is there, and that can only be chosen when one is made.
+fn unchangeable(world: &World<'_>, host: &HostWorld<'_>, found: &Network, problems: &mut Vec<Problem>) {
+    let wanted = &world.inventory.network;
+    let mut differs = |what: String, say: &str| {
+        problems.push(Problem::on(
+            host.name(),
+            format!("the network {} {what}, which cannot be changed in place", wanted.name),
+            format!("say `{say}` in the inventory, or take everything off the network, remove it with `docker network rm {}`, and run `up`", wanted.name),
+        ));
+    };
+    // Made without the option, the engine takes the MTU of Ethernet.
+    let mtu = found.options.get(MTU_OPTION).and_then(|text| text.parse().ok()).unwrap_or(ETHERNET_MTU);
+    if let Some(wanted) = wanted.mtu.map(u32::from).filter(|wanted| *wanted != mtu) {
+        differs(
+            format!("was made for an underlay of {mtu} bytes, and the inventory wants {wanted}"),
+            &format!("network: {{mtu: {mtu}}}"),
+        );
+    }
+    let encrypted = found.options.get("encrypted").is_some_and(|value| value != "false");
+    match (encrypted, wanted.encrypted) {
+        (false, true) => {
+            differs("does not encrypt, and the inventory wants it".to_owned(), "network: {encrypted: false}");
+        }
+        (true, false) => {
+            differs("encrypts, and the inventory does not want it".to_owned(), "network: {encrypted: true}");
+        }
+        _ => {}
+    }
+    if found.scope == "swarm" && !found.attachable {
+        differs("was made for services only (not attachable)".to_owned(), "network: {name: ANOTHER}");
+    }
+}
+
+/// Hosts whose interface carries shorter packets than the network makes.
+pub(crate) fn too_long_for(world: &World<'_>, notes: &mut Vec<String>) {
+    let name = world.inventory.network.name.as_str();
+    let made = world.hosts.iter().find_map(|host| host.facts.engine.as_ref()?.network(name));
+    let Some(mtu) = made.map(|found| found.options.get(MTU_OPTION).and_then(|text| text.parse().ok()).unwrap_or(ETHERNET_MTU)) else {
+        return;
+    };
+    for host in world.hosts.iter().filter(|host| host.mtu < mtu) {
+        notes.push(format!(
+            "{}: its interface carries {} bytes, and the network {name} was made for {mtu}: long packets may get lost; make the network anew with `network: {{mtu: {}}}`",
+            host.name(),
+            host.mtu,
+            host.mtu
+        ));
+    }
+}
+
 /// Networks of a host's engine that are in the way of the wanted one.
 pub(crate) fn network_problems(world: &World<'_>, host: &HostWorld<'_>, scope: &str, problems: &mut Vec<Problem>) {
     let wanted = &world.inventory.network;
@@ -196,7 +259,10 @@ pub(crate) fn network_problems(world: &World<'_>, host: &HostWorld<'_>, scope: &
                 ),
                 "choose another `network.name`, or remove that network",
             ));
-        } else if !found.subnets.contains(&wanted.subnet) {
+        } else {
+            unchangeable(world, host, found, problems);
+        }
+        if found.driver == "overlay" && found.scope == scope && !found.subnets.contains(&wanted.subnet) {
             let subnets: Vec<String> = found.subnets.iter().map(ToString::to_string).collect();
             problems.push(Problem::on(
                 host.name(),

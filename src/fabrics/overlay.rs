@@ -1,10 +1,11 @@
 //! The classic overlay over a key-value store: engines up to 20.10.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use serde_json::json;
 
-use super::{Fabric, GOSSIP_PORT, keeper, network_problems, no_classic_overlay, vxlan_needs};
+use super::{Fabric, GOSSIP_PORT, MTU_OPTION, keeper, network_problems, no_classic_overlay, swarm, too_long_for, vxlan_needs};
 use crate::engines::options;
 use crate::plan::{Action, EngineCall, HostWorld, Options, Problem, Stage, StepId, Steps, World};
 use crate::stores::{self, consul};
@@ -26,8 +27,24 @@ const NETWORK_DEADLINE: u64 = 60;
 /// The classic overlay.
 pub struct Overlay;
 
+/// What the engine is told to advertise: what it is told already, if that comes to the address that the others reach.
 fn advertise(host: &HostWorld<'_>) -> String {
-    format!("{}:{ADVERTISE_PORT}", host.private)
+    advertised_already(host).map_or_else(|| format!("{}:{ADVERTISE_PORT}", host.private), |(text, _)| text)
+}
+
+/// The same as the engine announces it: an interface is resolved.
+fn announced(host: &HostWorld<'_>) -> String {
+    let port = advertised_already(host).map_or_else(|| ADVERTISE_PORT.to_string(), |(_, port)| port);
+    format!("{}:{port}", host.private)
+}
+
+/// The present option, with its port, if it names the host's private address, or the interface that has it.
+fn advertised_already(host: &HostWorld<'_>) -> Option<(String, String)> {
+    let present = options::present(host);
+    let text = present.get("cluster-advertise")?.as_str()?;
+    let (name, port) = text.rsplit_once(':')?;
+    let address = name.parse().ok().or_else(|| host.facts.ipv4_of(name).map(IpAddr::V4));
+    (address == Some(host.private)).then(|| (text.to_owned(), port.to_owned()))
 }
 
 /// The daemon options that a host should have.
@@ -64,6 +81,7 @@ impl Fabric for Overlay {
     }
 
     fn steps(&self, world: &World<'_>, steps: &mut Steps, notes: &mut Vec<String>) {
+        too_long_for(world, notes);
         stores::steps(world, steps, notes);
         images(world, steps);
         set_options(world, steps, notes);
@@ -77,17 +95,51 @@ impl Fabric for Overlay {
 }
 
 fn engine_problems(world: &World<'_>, host: &HostWorld<'_>, problems: &mut Vec<Problem>) {
-    if let Some(engine) = &host.facts.engine {
-        let swarm = engine.swarm();
-        if swarm.is_member() {
-            problems.push(Problem::on(
-                host.name(),
-                format!("its engine is in swarm mode (node {}), which excludes an overlay over a store", swarm.node_id),
-                "use `fabric: swarm`, or take it out with `docker swarm leave` there if that swarm is no longer needed",
-            ));
-        }
+    if swarm::is_member(host) {
+        let node = host.facts.engine.as_ref().map(|engine| engine.swarm().node_id).unwrap_or_default();
+        let node = if node.is_empty() { String::new() } else { format!(" (node {node})") };
+        problems.push(Problem::on(
+            host.name(),
+            format!("its engine is in swarm mode{node}, which excludes an overlay over a store"),
+            "use `fabric: swarm`, or take it out with `docker swarm leave` there if that swarm is no longer needed",
+        ));
     }
+    another_store(world, host, problems);
+    zookeeper(world, host, problems);
     options::problems(host, &wanted(world, host), problems);
+}
+
+/// An engine that is moved to another store loses its networks, which are in the one that it has.
+fn another_store(world: &World<'_>, host: &HostWorld<'_>, problems: &mut Vec<Problem>) {
+    let present = options::present(host);
+    let Some(found) = present.get("cluster-store").and_then(serde_json::Value::as_str) else { return };
+    let wanted = stores::endpoint(world).url;
+    let is_ours = options::history(host.facts).written.contains_key("cluster-store");
+    // One that is not ours is a conflict in any case.
+    if found != wanted && is_ours {
+        problems.push(Problem::on(
+            host.name(),
+            format!("its engine has its networks in the store {found}, and the inventory wants {wanted}: there they would not be"),
+            "put the old `store:` back, or take the cluster down (`docker-cluster down`) and bring it up over the other store",
+        ));
+    }
+}
+
+/// The first engine whose classic overlay over ZooKeeper is known to crash. Older ones were not tried.
+const ZOOKEEPER_CRASHES: semver::Version = semver::Version::new(20, 10, 0);
+
+fn zookeeper(world: &World<'_>, host: &HostWorld<'_>, problems: &mut Vec<Problem>) {
+    let Some(engine) = host.engine.as_ref().filter(|_| stores::backend(world) == "zookeeper") else { return };
+    if engine.version >= ZOOKEEPER_CRASHES {
+        problems.push(Problem::on(
+            host.name(),
+            format!(
+                "the engine {} crashes with ZooKeeper as its store: the first container on the network ends it on every host, and the network cannot be removed any more",
+                engine.version
+            ),
+            "use `fabric: swarm`, or Consul or etcd as the store",
+        ));
+    }
 }
 
 fn ports(host: &HostWorld<'_>, problems: &mut Vec<Problem>) {
@@ -99,7 +151,7 @@ fn ports(host: &HostWorld<'_>, problems: &mut Vec<Problem>) {
         (GOSSIP_PORT, host.facts.udp.iter().any(|(_, port)| *port == GOSSIP_PORT), "UDP"),
         (VXLAN_PORT, host.facts.udp.iter().any(|(_, port)| *port == VXLAN_PORT), "UDP"),
     ] {
-        if taken && !host.facts.engine.as_ref().is_some_and(|engine| engine.swarm().is_member()) {
+        if taken && !swarm::is_member(host) {
             problems.push(Problem::on(
                 host.name(),
                 format!("{protocol} port {port} is taken, and the overlay needs it"),
@@ -127,10 +179,10 @@ fn set_options(world: &World<'_>, steps: &mut Steps, notes: &mut Vec<String>) {
     let runs_with = |host: &HostWorld<'_>| {
         let Some(engine) = &host.facts.engine else { return false };
         engine.info_str("ClusterStore") == Some(url.as_str())
-            && engine.info_str("ClusterAdvertise") == Some(advertise(host).as_str())
+            && engine.info_str("ClusterAdvertise").is_some_and(|said| said == announced(host) || said == advertise(host))
     };
     let format = "{{.ServerVersion}} {{.ClusterStore}} {{.ClusterAdvertise}}";
-    let shows = |host: &HostWorld<'_>| vec![url.clone(), advertise(host)];
+    let shows = |host: &HostWorld<'_>| vec![url.clone(), announced(host)];
     let target = options::Target {
         wanted: &|host| wanted(world, host),
         runs_with: &runs_with,
@@ -146,8 +198,8 @@ fn set_options(world: &World<'_>, steps: &mut Steps, notes: &mut Vec<String>) {
             let action = Action::WaitFor {
                 what: "the engines see each other in the store".to_owned(),
                 argv: [consul::STORE_COMMAND, "kv", "get", "-keys", "docker/nodes/"].map(str::to_owned).to_vec(),
-                expect: vec![advertise(host)],
-                peers: world.hosts.iter().map(|peer| (peer.name().clone(), advertise(peer))).collect(),
+                expect: vec![announced(host)],
+                peers: world.hosts.iter().map(|peer| (peer.name().clone(), announced(peer))).collect(),
                 deadline: NEIGHBOURS_DEADLINE,
             };
             let id = steps.add(host.name(), Stage::Options, "wait until the engine sees its neighbours", action);
@@ -193,7 +245,7 @@ fn network(world: &World<'_>, steps: &mut Steps) {
         let call = EngineCall::CreateNetwork {
             name: name.to_owned(),
             subnet: wanted.subnet.to_string(),
-            options: BTreeMap::from([("com.docker.network.driver.mtu".to_owned(), mtu.to_string())]),
+            options: BTreeMap::from([(MTU_OPTION.to_owned(), mtu.to_string())]),
             attachable: false,
             labels: BTreeMap::from([("docker-cluster".to_owned(), world.inventory.cluster.to_string())]),
         };

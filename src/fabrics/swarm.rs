@@ -3,10 +3,13 @@
 
 use std::collections::BTreeMap;
 
-use super::{Fabric, GOSSIP_PORT, keeper, network_problems, vxlan_needs};
-use crate::engines::options;
+use ipnet::IpNet;
+use serde_json::Value;
+
+use super::{Fabric, GOSSIP_PORT, MTU_OPTION, keeper, network_problems, too_long_for, vxlan_needs};
+use crate::engines::{options, unit};
 use crate::facts::{Module, Node, Swarm};
-use crate::inventory::{HostName, Members, quorum_size};
+use crate::inventory::{HostName, Members, overlap, quorum_size};
 use crate::plan::checks;
 use crate::plan::{
     Action, EngineCall, HostWorld, NodeUpdate, Options, Problem, Stage, StepId, Steps, SwarmRole, World,
@@ -34,7 +37,13 @@ pub struct SwarmMode;
 
 /// Whether a host's engine is in a swarm.
 pub(super) fn is_member(host: &HostWorld<'_>) -> bool {
-    swarm(host).is_member()
+    swarm(host).is_member() || sleeps(host)
+}
+
+/// Whether a host's engine is stopped and is in a swarm, by the certificate that it keeps: what the swarm has is not known from it.
+fn sleeps(host: &HostWorld<'_>) -> bool {
+    let is_stopped = host.facts.engine.as_ref().is_some_and(|engine| !engine.is_up());
+    is_stopped && host.facts.swarm_cluster.is_some()
 }
 
 /// Whether a host's engine is a manager that can reach a quorum.
@@ -117,13 +126,7 @@ impl Fabric for SwarmMode {
                     "move the cluster with `docker-cluster migrate`",
                 ));
             }
-            if options::present(host).get("live-restore").and_then(serde_json::Value::as_bool) == Some(true) {
-                problems.push(Problem::on(
-                    host.name(),
-                    "its engine has `live-restore` on, which excludes swarm mode",
-                    "remove `live-restore` from /etc/docker/daemon.json there",
-                ));
-            }
+            problems.extend(excluded(host));
             membership(host, &swarm, ours.as_deref(), &mut problems);
             options::problems(host, &world.inventory.engine.options, &mut problems);
             if !swarm.is_member() && !options::uses_store(host) {
@@ -137,6 +140,12 @@ impl Fabric for SwarmMode {
                 ));
             }
             network_problems(world, host, "swarm", &mut problems);
+        }
+        problems.extend(excluded_by_inventory(world));
+        problems.extend(fixed_at_the_start(world));
+        // With managers that are stopped nothing is known of a quorum; they are started first.
+        if world.hosts.iter().any(sleeps) {
+            return problems;
         }
         if ours.is_none() && !world.recover_quorum && world.hosts.iter().any(|host| swarm(host).is_member()) {
             let members = world.hosts.iter().filter(|host| swarm(host).is_member());
@@ -158,6 +167,15 @@ impl Fabric for SwarmMode {
     }
 
     fn steps(&self, world: &World<'_>, steps: &mut Steps, notes: &mut Vec<String>) {
+        let asleep: Vec<&str> = world.hosts.iter().filter(|host| sleeps(host)).map(|host| host.name().as_str()).collect();
+        if !asleep.is_empty() {
+            notes.push(format!(
+                "{}: stopped, and in a swarm. What else is to be done shows when they run: run `up` again",
+                asleep.join(", ")
+            ));
+            return;
+        }
+        too_long_for(world, notes);
         if world.recover_quorum && cluster_id(world).is_none() {
             recover(world, steps, notes);
             return;
@@ -192,6 +210,136 @@ pub(super) fn form(world: &World<'_>, steps: &mut Steps, notes: &mut Vec<String>
     roles_and_labels(world, steps, &managers, &lead);
     network(world, steps, &lead).into_iter().collect()
 }
+
+/// Options of a host's engine that exclude swarm mode.
+pub(super) fn excluded(host: &HostWorld<'_>) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    if let Some(source) = options::switched_on(host, "live-restore") {
+        problems.push(Problem::on(
+            host.name(),
+            format!("its engine has `live-restore` on ({source}), which excludes swarm mode"),
+            format!("remove `live-restore` from {source} there"),
+        ));
+    }
+    let backend = options::present(host).get("firewall-backend").and_then(Value::as_str).map(str::to_owned);
+    let by_flag = || unit::flag(host.facts, "firewall-backend").and_then(|flag| flag.value);
+    if backend.or_else(by_flag).as_deref() == Some("nftables") {
+        problems.push(Problem::on(
+            host.name(),
+            "its engine has `firewall-backend: nftables`, with which engine 29 refuses swarm mode",
+            "remove `firewall-backend` there: the engine then takes iptables",
+        ));
+    }
+    problems
+}
+
+/// The same in the inventory.
+fn excluded_by_inventory(world: &World<'_>) -> Vec<Problem> {
+    let options = &world.inventory.engine.options;
+    let excludes = |key: &str, value: &Value| options.get(key) == Some(value);
+    [("live-restore", Value::Bool(true)), ("firewall-backend", Value::from("nftables"))]
+        .into_iter()
+        .filter(|(key, value)| excludes(key, value))
+        .map(|(key, value)| {
+            Problem::of_all(
+                format!("`engine.options` has `{key}: {}`, which excludes swarm mode", value.to_string().trim_matches('"')),
+                format!("remove `{key}` from the inventory"),
+            )
+        })
+        .collect()
+}
+
+/// What a swarm is given when it begins and keeps.
+fn fixed_at_the_start(world: &World<'_>) -> Vec<Problem> {
+    let spec = &world.inventory.swarm;
+    let managers = world.hosts.iter().filter(|host| swarm(host).is_manager);
+    let mut problems = Vec::new();
+    for host in managers {
+        let swarm = swarm(host);
+        // Engines before 19.03 have no choice and tell none.
+        if swarm.data_path_port != 0 && swarm.data_path_port != u64::from(spec.data_path_port) {
+            problems.push(Problem::on(
+                host.name(),
+                format!(
+                    "its swarm sends its data over UDP {}, and the inventory wants {}; a swarm keeps the port that it began with",
+                    swarm.data_path_port, spec.data_path_port
+                ),
+                format!("say `swarm: {{data_path_port: {}}}`, or take the cluster down and bring it up again", swarm.data_path_port),
+            ));
+        }
+        if let Some(wanted) = spec.address_pool
+            && !swarm.address_pools.is_empty()
+            && !swarm.address_pools.contains(&wanted)
+        {
+            let found: Vec<String> = swarm.address_pools.iter().map(ToString::to_string).collect();
+            problems.push(Problem::on(
+                host.name(),
+                format!(
+                    "its swarm takes networks out of {}, and the inventory wants {wanted}; a swarm keeps the pool that it began with",
+                    found.join(", ")
+                ),
+                format!("say `swarm: {{address_pool: {}}}`, or take the cluster down and bring it up again", found[0]),
+            ));
+        }
+    }
+    problems
+}
+
+/// The pool out of which swarm mode takes networks by itself, if nobody names one (swarmkit's `DefaultAddressPool`).
+const DEFAULT_POOL: &str = "10.0.0.0/8";
+
+/// Pools to take instead: rarely used, and large enough for 256 networks of 254 addresses.
+fn other_pools() -> impl Iterator<Item = IpNet> {
+    let each = |base: u8, from: u8, to: u8| (from..=to).map(move |second| format!("{base}.{second}.0.0/16"));
+    each(10, 200, 254).chain(each(172, 20, 31)).filter_map(|text| text.parse().ok())
+}
+
+/// The pool of a new swarm. Swarm mode does not look at the hosts' own networks: its first network, the ingress, is 10.0.0.0/24, and
+/// where hosts are in that themselves, published ports cannot be reached from there (moby/moby#50011).
+fn pool(world: &World<'_>, notes: &mut Vec<String>) -> Option<IpNet> {
+    if let Some(pool) = world.inventory.swarm.address_pool {
+        return Some(pool);
+    }
+    let default: IpNet = DEFAULT_POOL.parse().ok()?;
+    let reaches = |host: &HostWorld<'_>| -> Vec<IpNet> {
+        let routes = host.facts.routes.iter().map(|route| route.to).filter(|to| to.prefix_len() > 0);
+        let bridges = host.facts.engine.iter().flat_map(|engine| &engine.networks).flat_map(|network| &network.subnets);
+        routes.chain(host.facts.addresses.iter().map(|address| address.net.trunc())).chain(bridges.copied()).collect()
+    };
+    let taken: Vec<IpNet> = world.hosts.iter().flat_map(reaches).collect();
+    let first = taken.iter().find(|net| overlap(net, &default))?;
+    let is_free = |pool: &IpNet| {
+        !overlap(pool, &world.inventory.network.subnet) && !taken.iter().any(|net| overlap(net, pool))
+    };
+    let pool = other_pools().find(is_free)?;
+    notes.push(format!(
+        "the swarm takes the networks that it makes by itself out of {pool}: hosts have {first}, which Docker's own choice, {DEFAULT_POOL}, would hide (`swarm.address_pool` chooses another)"
+    ));
+    Some(pool)
+}
+
+/// An ingress network that hides the hosts' own network: what is published there is not reached from it.
+fn hidden_hosts(world: &World<'_>, notes: &mut Vec<String>) {
+    let ingress = world.hosts.iter().find_map(|host| host.facts.engine.as_ref()?.network("ingress"));
+    let Some(subnet) = ingress.and_then(|ingress| ingress.subnets.first()) else { return };
+    if let Some(host) = world.hosts.iter().find(|host| subnet.contains(&host.private)) {
+        notes.push(format!(
+            "the swarm's ingress network has {subnet}, which holds {} of {} as well: ports of services are not reached from there; remove it (`docker network rm ingress`) and make it anew: `docker network create -d overlay --ingress --subnet ANOTHER ingress`",
+            host.private,
+            host.name()
+        ));
+    }
+}
+
+/// Lines of the record of a manager: the nodes that are hosts of the inventory. Only those may be removed when they are gone.
+pub(super) fn nodes_to_remember(world: &World<'_>, host: &HostWorld<'_>) -> Vec<String> {
+    let keeps = swarm(host).is_manager || wanted_managers(world).contains(host.name());
+    let hosts = world.hosts.iter().filter(|_| keeps);
+    hosts.map(|host| format!("{NODE_LINE}{}", host.facts.hostname)).collect()
+}
+
+/// How such a line begins.
+pub(crate) const NODE_LINE: &str = "node ";
 
 fn membership(host: &HostWorld<'_>, swarm: &Swarm, ours: Option<&str>, problems: &mut Vec<Problem>) {
     let theirs = host.facts.swarm_cluster.as_deref().unwrap_or(&swarm.cluster_id);
@@ -259,7 +407,7 @@ fn join(world: &World<'_>, steps: &mut Steps, notes: &mut Vec<String>, managers:
         let call = EngineCall::InitSwarm {
             force_new_cluster: false,
             address: lead.private,
-            address_pool: world.inventory.swarm.address_pool.map(|pool| pool.to_string()),
+            address_pool: pool(world, notes).map(|pool| pool.to_string()),
             data_path_port: world.inventory.swarm.data_path_port,
         };
         steps.add(
@@ -286,22 +434,16 @@ fn join(world: &World<'_>, steps: &mut Steps, notes: &mut Vec<String>, managers:
         let mut previous: Option<StepId> = None;
         for host in joining {
             let role = if managers.contains(host.name()) { SwarmRole::Manager } else { SwarmRole::Worker };
-            let mut after = vec![tokens];
-            if role == SwarmRole::Manager {
-                after.extend(previous);
-            }
             let role_name = match role {
                 SwarmRole::Manager => "manager",
                 SwarmRole::Worker => "worker",
             };
             let action = Action::JoinSwarm { role, managers: addresses.clone(), address: host.private };
-            steps.add_after(
-                host.name(),
-                Stage::Swarm,
-                format!("join the swarm as a {role_name}, at {}", host.private),
-                action,
-                after,
-            );
+            let why = format!("join the swarm as a {role_name}, at {}", host.private);
+            let id = steps.add_after(host.name(), Stage::Swarm, why, action, vec![tokens]);
+            if let Some(previous) = previous.filter(|_| role == SwarmRole::Manager) {
+                steps.await_turn(id, &[previous]);
+            }
             let action = Action::WaitFor {
                 what: "the node is active in the swarm".to_owned(),
                 argv: [
@@ -362,6 +504,7 @@ fn roles_and_labels(world: &World<'_>, steps: &mut Steps, managers: &[HostName],
         };
         let call = EngineCall::UpdateNode(NodeUpdate { node: host.facts.hostname.clone(), labels, role, drain: false });
         let id = steps.add(lead, Stage::Swarm, what, Action::Engine(call));
+        steps.about(id, host.name());
         steps.follow(id, &joined);
     }
 }
@@ -375,7 +518,7 @@ fn network(world: &World<'_>, steps: &mut Steps, lead: &HostName) -> Option<Step
         return None;
     }
     let mtu = world.underlay_mtu();
-    let mut options = BTreeMap::from([("com.docker.network.driver.mtu".to_owned(), mtu.to_string())]);
+    let mut options = BTreeMap::from([(MTU_OPTION.to_owned(), mtu.to_string())]);
     if wanted.encrypted {
         options.insert("encrypted".to_owned(), String::new());
     }
@@ -404,13 +547,18 @@ fn network(world: &World<'_>, steps: &mut Steps, lead: &HostName) -> Option<Step
     Some(steps.add(lead, Stage::Network, format!("check that the swarm knows the network {name}"), action))
 }
 
-/// Nodes of the swarm that are down and on no host of the inventory, by the word of everyone who lists nodes: one host that lies removes
-/// nobody. With a host that does not answer nobody is: it may be its node.
+/// Nodes of the swarm that are down, were hosts of the inventory and are not any more, by the word of everyone who lists nodes: one host
+/// that lies removes nobody. With a host that does not answer nobody is: it may be its node. A node that was never a host of the
+/// inventory is somebody else's, whatever its state.
 fn gone(world: &World<'_>) -> Vec<Node> {
     if !world.unreached.is_empty() {
         return Vec::new();
     }
-    let known = |node: &Node| world.hosts.iter().any(|host| host.facts.hostname == node.hostname);
+    let known = |node: &Node| {
+        let line = format!("{NODE_LINE}{}", node.hostname);
+        let is_here = world.hosts.iter().any(|host| host.facts.hostname == node.hostname);
+        is_here || !world.hosts.iter().any(|host| host.facts.made.contains(&line))
+    };
     let lists: Vec<&Vec<Node>> =
         world.hosts.iter().map(|host| &host.facts.nodes).filter(|nodes| !nodes.is_empty()).collect();
     let is_down = |nodes: &Vec<Node>, id: &str| nodes.iter().any(|node| node.id == id && node.state == "down");
@@ -426,14 +574,21 @@ fn gone(world: &World<'_>) -> Vec<Node> {
 
 /// Takes nodes out of the swarm that left the inventory and are down.
 fn remove_gone(world: &World<'_>, steps: &mut Steps, notes: &mut Vec<String>, lead: &HostName) {
-    for node in gone(world) {
-        forget_node(steps, lead, &node);
+    let gone = gone(world);
+    for node in &gone {
+        forget_node(steps, lead, node);
     }
     let known = |node: &Node| world.hosts.iter().any(|host| host.facts.hostname == node.hostname);
     let nodes = world.host(lead).map(|host| host.facts.nodes.as_slice()).unwrap_or_default();
-    for node in nodes.iter().filter(|node| node.state != "down" && !known(node) && world.unreached.is_empty()) {
-        notes.push(format!("{} is in the swarm and not in the inventory; it is left alone", node.hostname));
+    let is_left = |node: &&Node| !known(node) && !gone.iter().any(|other| other.id == node.id);
+    for node in nodes.iter().filter(is_left).filter(|_| world.unreached.is_empty()) {
+        let name = &node.hostname;
+        notes.push(match node.state.as_str() {
+            "down" => format!("{name} is in the swarm, down, and nothing says that it was in this inventory; it is left alone (`docker node rm --force {name}` on a manager, if it is gone for good)"),
+            _ => format!("{name} is in the swarm and not in the inventory; it is left alone"),
+        });
     }
+    hidden_hosts(world, notes);
 }
 
 /// Removes the entry of a node that does not run any more. A member of the quorum is demoted first: the swarm refuses to

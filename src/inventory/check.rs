@@ -10,8 +10,10 @@ use serde_saphyr::{Location, Spanned};
 
 use super::error::{Flaw, InventoryError, range_of};
 use super::raw::{
-    Become, FabricKind, InstallPolicy, RawHost, RawHostMap, RawInventory, RawServers, RawSource, RawSsh, StoreKind,
+    Become, FabricKind, InstallPolicy, RawHost, RawHostMap, RawInventory, RawServers, RawSource, RawSsh, RawValue,
+    StoreKind,
 };
+use crate::plan::daemon_json::{self, OptionKind};
 use super::{
     ClusterName, DEFAULT_CONNECT_TIMEOUT, DEFAULT_KERNEL_MINIMUM, DEFAULT_PERSIST, DEFAULT_SMOKE_IMAGE, DEFAULT_SUBNET,
     EngineSpec, ExternalStore, HostName, HostSpec, Inventory, Members, NetworkName, NetworkSpec, PrivateAddress,
@@ -526,29 +528,52 @@ impl Checker<'_> {
             Some(text) => Some(self.parse(text, "write it like `>=20.10, <23`", semver::VersionReq::parse)?),
             None => None,
         };
-        if let Some(options) = &raw.engine.options
-            && let Some(key) = OWNED_OPTIONS.iter().find(|key| options.value.contains_key(**key))
-        {
-            self.wrong(
-                options,
-                format!("`{key}` is written by docker-cluster itself"),
-                "remove it; `store:` and `private:` decide its value",
-            );
-        }
-        if let (Some(options), Some(network)) = (&raw.engine.options, network) {
-            for (key, theirs) in option_subnets(&options.value) {
-                if overlap(&theirs, &network.subnet) {
-                    let message =
-                        format!("`{key}` has {theirs}, which overlaps with the network's subnet {}", network.subnet);
-                    self.wrong(options, message, "choose another `network.subnet`, or another range here");
-                }
+        let options = raw.engine.options.as_ref().map(|options| options.value.clone()).unwrap_or_default();
+        let json = options.to_json();
+        for (key, value) in &options.0 {
+            self.engine_option(key, value);
+            let swarm = network.is_some_and(|network| network.fabric == FabricKind::Swarm);
+            if swarm && key == "live-restore" && matches!(value.value, RawValue::Plain(serde_json::Value::Bool(true))) {
+                self.wrong(value, "`live-restore` excludes swarm mode", "remove it, or use another `network.fabric`");
+            }
+            let Some(network) = network else { continue };
+            for theirs in option_subnets(key, &json).iter().filter(|theirs| overlap(theirs, &network.subnet)) {
+                let message = format!("`{key}` has {theirs}, which overlaps with the network's subnet {}", network.subnet);
+                self.wrong(value, message, "choose another `network.subnet`, or another range here");
             }
         }
-        Some(EngineSpec {
-            version,
-            install: raw.engine.install.unwrap_or(InstallPolicy::Auto),
-            options: raw.engine.options.as_ref().map(|options| options.value.clone()).unwrap_or_default(),
-        })
+        let install = raw.engine.install.unwrap_or(InstallPolicy::Auto);
+        Some(EngineSpec { version, install, options: json })
+    }
+
+    /// An option that the engine would refuse, which is found here and not when an engine has been stopped for it.
+    fn engine_option(&mut self, key: &str, value: &Spanned<RawValue>) {
+        if OWNED_OPTIONS.contains(&key) {
+            let message = format!("`{key}` is written by docker-cluster itself");
+            self.wrong(value, message, "remove it; `store:` and `private:` decide its value");
+            return;
+        }
+        if let Some(right) = daemon_json::key_of_flag(key) {
+            self.wrong(
+                value,
+                format!("`{key}` is a flag of the engine; in its file the option is called `{right}`"),
+                format!("write `{right}`"),
+            );
+            return;
+        }
+        let Some(kind) = daemon_json::kind(key) else { return };
+        if let (OptionKind::Texts, RawValue::Map(below)) = (kind, &value.value) {
+            for (name, below) in below.0.iter().filter(|(_, below)| !OptionKind::Text.fits(&below.value.to_json())) {
+                let found = below.value.to_json();
+                let message = format!("`{key}.{name}` is {found}, and the engine takes text only here");
+                self.wrong(below, message, format!("write it in quotes: `\"{}\"`", found.to_string().trim_matches('"')));
+            }
+            return;
+        }
+        let found = value.value.to_json();
+        if !kind.fits(&found) {
+            self.wrong(value, format!("`{key}` is {found}, and the engine wants {kind} here"), kind.example(key));
+        }
     }
 
     fn swarm(&mut self, raw: &RawInventory, hosts: &[HostSpec], network: Option<&NetworkSpec>) -> Option<SwarmSpec> {
@@ -621,13 +646,17 @@ pub fn overlap(a: &IpNet, b: &IpNet) -> bool {
     a.contains(&b.network()) || b.contains(&a.network())
 }
 
-/// Ranges that daemon options give to other networks of the engine.
-fn option_subnets(options: &serde_json::Map<String, serde_json::Value>) -> Vec<(&'static str, IpNet)> {
+/// Ranges that a daemon option gives to other networks of the engine.
+fn option_subnets(key: &str, options: &serde_json::Map<String, serde_json::Value>) -> Vec<IpNet> {
     let net = |value: &serde_json::Value| value.as_str().and_then(|text| text.parse::<IpNet>().ok());
-    let single = ["bip", "fixed-cidr"].into_iter().filter_map(|key| Some((key, net(options.get(key)?)?)));
-    let pools = options.get("default-address-pools").and_then(serde_json::Value::as_array).into_iter().flatten();
-    let pools = pools.filter_map(|pool| Some(("default-address-pools", net(pool.get("base")?)?)));
-    single.chain(pools).collect()
+    match key {
+        "bip" | "fixed-cidr" => options.get(key).and_then(net).into_iter().collect(),
+        "default-address-pools" => {
+            let pools = options.get(key).and_then(serde_json::Value::as_array).into_iter().flatten();
+            pools.filter_map(|pool| net(pool.get("base")?)).collect()
+        }
+        _ => Vec::new(),
+    }
 }
 
 /// Takes `user@` and `:port` off an address as people type it, into the settings where they are not set.

@@ -9,7 +9,7 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
-use serde::de::{Deserializer, MapAccess, Visitor};
+use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::Spanned;
 
 /// An inventory of docker-cluster: the hosts and what connects them.
@@ -118,7 +118,123 @@ pub struct RawEngine {
     /// More daemon options, merged into `daemon.json`. A key that the host already sets otherwise is a problem.
     #[serde(default)]
     #[schemars(with = "Option<serde_json::Map<String, serde_json::Value>>")]
-    pub options: Option<Spanned<serde_json::Map<String, serde_json::Value>>>,
+    pub options: Option<Spanned<RawOptions>>,
+}
+
+/// Options with the place of each, so that an error can point at one.
+#[derive(Debug, Default, Clone)]
+pub struct RawOptions(pub Vec<(String, Spanned<RawValue>)>);
+
+/// A value of any kind, with the places of what is in it.
+#[derive(Debug, Default, Clone)]
+pub enum RawValue {
+    /// Nothing.
+    #[default]
+    Null,
+    /// A number, a text, or true or false.
+    Plain(serde_json::Value),
+    /// A list.
+    List(Vec<Spanned<RawValue>>),
+    /// Keys with values.
+    Map(RawOptions),
+}
+
+impl RawOptions {
+    /// The options without their places.
+    #[must_use]
+    pub fn to_json(&self) -> serde_json::Map<String, serde_json::Value> {
+        self.0.iter().map(|(key, value)| (key.clone(), value.value.to_json())).collect()
+    }
+}
+
+impl RawValue {
+    /// The value without the places.
+    #[must_use]
+    pub fn to_json(&self) -> serde_json::Value {
+        match self {
+            Self::Null => serde_json::Value::Null,
+            Self::Plain(value) => value.clone(),
+            Self::List(values) => values.iter().map(|value| value.value.to_json()).collect(),
+            Self::Map(options) => serde_json::Value::Object(options.to_json()),
+        }
+    }
+}
+
+// By hand: derived code would go through a buffer, which loses the places.
+impl<'de> Deserialize<'de> for RawOptions {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct OptionsVisitor;
+        impl<'de> Visitor<'de> for OptionsVisitor {
+            type Value = RawOptions;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("options, as keys with values")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<RawOptions, A::Error> {
+                let mut all = Vec::new();
+                while let Some(entry) = map.next_entry()? {
+                    all.push(entry);
+                }
+                Ok(RawOptions(all))
+            }
+        }
+        deserializer.deserialize_map(OptionsVisitor)
+    }
+}
+
+impl<'de> Deserialize<'de> for RawValue {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct ValueVisitor;
+        impl<'de> Visitor<'de> for ValueVisitor {
+            type Value = RawValue;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a value")
+            }
+
+            fn visit_bool<E>(self, value: bool) -> Result<RawValue, E> {
+                Ok(RawValue::Plain(value.into()))
+            }
+
+            fn visit_i64<E>(self, value: i64) -> Result<RawValue, E> {
+                Ok(RawValue::Plain(value.into()))
+            }
+
+            fn visit_u64<E>(self, value: u64) -> Result<RawValue, E> {
+                Ok(RawValue::Plain(value.into()))
+            }
+
+            fn visit_f64<E>(self, value: f64) -> Result<RawValue, E> {
+                Ok(RawValue::Plain(value.into()))
+            }
+
+            fn visit_str<E>(self, value: &str) -> Result<RawValue, E> {
+                Ok(RawValue::Plain(value.into()))
+            }
+
+            fn visit_unit<E>(self) -> Result<RawValue, E> {
+                Ok(RawValue::Null)
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<RawValue, A::Error> {
+                let mut all = Vec::new();
+                while let Some(value) = list.next_element()? {
+                    all.push(value);
+                }
+                Ok(RawValue::List(all))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<RawValue, A::Error> {
+                let mut all = Vec::new();
+                while let Some(entry) = map.next_entry()? {
+                    all.push(entry);
+                }
+                Ok(RawValue::Map(RawOptions(all)))
+            }
+        }
+        deserializer.deserialize_any(ValueVisitor)
+    }
 }
 
 /// Whether a missing engine is installed.

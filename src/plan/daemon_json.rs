@@ -171,6 +171,174 @@ fn render(options: &Options, indent: String) -> String {
     String::from_utf8(bytes).unwrap_or_default()
 }
 
+/// What kind of value the engine takes for an option. Of another kind it does not start at all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OptionKind {
+    /// `true` or `false`.
+    Switch,
+    /// A whole number.
+    Number,
+    /// Text.
+    Text,
+    /// A list of texts.
+    List,
+    /// Keys whose values are texts.
+    Texts,
+}
+
+impl OptionKind {
+    /// Whether a value is of this kind.
+    #[must_use]
+    pub fn fits(self, value: &Value) -> bool {
+        match self {
+            Self::Switch => value.is_boolean(),
+            Self::Number => value.is_i64() || value.is_u64(),
+            Self::Text => value.is_string(),
+            Self::List => value.as_array().is_some_and(|list| list.iter().all(Value::is_string)),
+            Self::Texts => value.as_object().is_some_and(|map| map.values().all(Value::is_string)),
+        }
+    }
+
+    /// How to write one.
+    #[must_use]
+    pub fn example(self, key: &str) -> String {
+        match self {
+            Self::Switch => format!("write `{key}: true` or `{key}: false`"),
+            Self::Number => format!("write a number without quotes, such as `{key}: 10`"),
+            Self::Text => format!("write it in quotes: `{key}: \"...\"`"),
+            Self::List => format!("write a list of texts: `{key}: [\"...\"]`"),
+            Self::Texts => format!("write keys with texts: `{key}: {{name: \"...\"}}`"),
+        }
+    }
+}
+
+impl std::fmt::Display for OptionKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Switch => "true or false",
+            Self::Number => "a whole number",
+            Self::Text => "text",
+            Self::List => "a list of texts",
+            Self::Texts => "keys with texts",
+        })
+    }
+}
+
+/// The kinds of the options that people set (moby's `daemon/config`, 20.10 to 28); of others the engine is the judge.
+const KINDS: &[(OptionKind, &[&str])] = &[
+    (
+        OptionKind::Switch,
+        &[
+            "allow-direct-routing",
+            "bridge-accept-fwmark",
+            "debug",
+            "experimental",
+            "icc",
+            "init",
+            "ip-forward",
+            "ip-forward-no-drop",
+            "ip-masq",
+            "ip6tables",
+            "iptables",
+            "ipv6",
+            "live-restore",
+            "no-new-privileges",
+            "raw-logs",
+            "selinux-enabled",
+            "tls",
+            "tlsverify",
+            "userland-proxy",
+        ],
+    ),
+    (
+        OptionKind::Number,
+        &[
+            "cpu-rt-period",
+            "cpu-rt-runtime",
+            "max-concurrent-downloads",
+            "max-concurrent-uploads",
+            "max-download-attempts",
+            "mtu",
+            "network-control-plane-mtu",
+            "network-diagnostic-port",
+            "oom-score-adjust",
+            "shutdown-timeout",
+        ],
+    ),
+    (
+        OptionKind::Text,
+        &[
+            "bip",
+            "bip6",
+            "bridge",
+            "cgroup-parent",
+            "containerd",
+            "containerd-namespace",
+            "data-root",
+            "default-cgroupns-mode",
+            "default-gateway",
+            "default-gateway-v6",
+            "default-ipc-mode",
+            "default-runtime",
+            "default-shm-size",
+            "exec-root",
+            "firewall-backend",
+            "fixed-cidr",
+            "fixed-cidr-v6",
+            "graph",
+            "group",
+            "host-gateway-ip",
+            "init-path",
+            "ip",
+            "log-driver",
+            "log-format",
+            "log-level",
+            "metrics-addr",
+            "pidfile",
+            "seccomp-profile",
+            "storage-driver",
+            "tlscacert",
+            "tlscert",
+            "tlskey",
+            "userland-proxy-path",
+            "userns-remap",
+        ],
+    ),
+    (
+        OptionKind::List,
+        &[
+            "allow-nondistributable-artifacts",
+            "authorization-plugins",
+            "cdi-spec-dirs",
+            "dns",
+            "dns-opts",
+            "dns-search",
+            "exec-opts",
+            "hosts",
+            "insecure-registries",
+            "labels",
+            "node-generic-resources",
+            "registry-mirrors",
+            "storage-opts",
+        ],
+    ),
+    (OptionKind::Texts, &["log-opts"]),
+];
+
+/// The kind of an option, if it is known.
+#[must_use]
+pub fn kind(key: &str) -> Option<OptionKind> {
+    KINDS.iter().find(|(_, keys)| keys.contains(&key)).map(|(kind, _)| *kind)
+}
+
+/// The key of the file, where somebody writes the name of the flag that says the same.
+#[must_use]
+pub fn key_of_flag(name: &str) -> Option<&'static str> {
+    let mut keys = KINDS.iter().flat_map(|(_, keys)| *keys).chain(&["default-address-pools", "default-ulimits"]);
+    // `graph` is what `data-root` was called, and still a key.
+    keys.find(|key| **key != name && **key != "graph" && flag_for(key) == name && kind(name).is_none()).copied()
+}
+
 /// The flag that says the same as a key of the file, where the engine refuses to see both.
 #[must_use]
 pub fn flag_for(key: &str) -> String {

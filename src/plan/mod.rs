@@ -8,6 +8,8 @@ pub mod daemon_json;
 mod step;
 mod world;
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 
 pub use daemon_json::Conflict;
@@ -15,7 +17,7 @@ pub use step::{
     Action, ConsulCall, Content, EngineCall, NodeUpdate, Options, Piece, PutFile, Restored, SecretsFrom, Slot, Stage,
     Step, StepId, SwarmRole, Undo,
 };
-pub use world::{HostWorld, Unreached, World};
+pub use world::{ETHERNET_MTU, HostWorld, Unreached, World};
 
 use crate::fabrics::{self, Chosen};
 use crate::inventory::{FabricKind, HostName};
@@ -76,15 +78,71 @@ impl Plan {
         self.steps.iter().filter(move |step| step.host == *host)
     }
 
-    /// Leaves out the steps of hosts that are not selected, and what waits for them.
+    /// Leaves out the steps of hosts that are not selected, except for what the others need of them and what changes nothing there: a
+    /// token is fetched, a secret read. Where they need more, that is a problem, and nothing is done.
     pub fn limit_to(&mut self, selected: &[HostName]) {
-        self.steps.retain(|step| selected.contains(&step.host));
-        let kept: Vec<StepId> = self.steps.iter().map(|step| step.id).collect();
-        for step in &mut self.steps {
-            step.after.retain(|id| kept.contains(id));
-            step.follows.retain(|id| kept.contains(id));
+        let is_selected = |step: &Step| selected.contains(&step.host) || step.about.as_ref().is_some_and(|host| selected.contains(host));
+        let mut kept: BTreeSet<StepId> = self.steps.iter().filter(|step| is_selected(step)).map(|step| step.id).collect();
+        let mut pending: Vec<StepId> = kept.iter().copied().collect();
+        let mut problems = Vec::new();
+        while let Some(step) = pending.pop().and_then(|id| self.steps.iter().find(|step| step.id == id)) {
+            for needed in self.needs(step) {
+                if kept.contains(&needed.id) {
+                    continue;
+                }
+                if needed.action.only_reads() {
+                    kept.insert(needed.id);
+                    pending.push(needed.id);
+                } else {
+                    problems.push(Problem::on(
+                        &step.host,
+                        format!("`{}` waits for {}, which is not selected, to: {}", step.why, needed.host, needed.why),
+                        format!("select {} as well, or leave --on out", needed.host),
+                    ));
+                }
+            }
         }
-        self.hosts.retain(|host| selected.contains(host));
+        // What is needed first is told, once.
+        problems.sort_by(|a, b| a.host.cmp(&b.host).then(a.fix.cmp(&b.fix)));
+        problems.dedup_by(|a, b| a.host == b.host && a.fix == b.fix);
+        if !problems.is_empty() {
+            self.problems.extend(problems);
+            self.steps.clear();
+        }
+        let mut steps = std::mem::take(&mut self.steps);
+        let hosts: BTreeSet<HostName> =
+            steps.iter().filter(|step| kept.contains(&step.id)).map(|step| step.host.clone()).collect();
+        steps.retain_mut(|step| match &mut step.action {
+            // Of a host that is only asked for something, no more is written down than what it is asked about.
+            Action::Note { lines } if !selected.contains(&step.host) => {
+                lines.retain(|line| line.starts_with(fabrics::NODE_LINE));
+                hosts.contains(&step.host) && !lines.is_empty()
+            }
+            _ => kept.contains(&step.id),
+        });
+        let kept: Vec<StepId> = steps.iter().map(|step| step.id).collect();
+        for step in &mut steps {
+            for ids in [&mut step.after, &mut step.turns, &mut step.follows] {
+                ids.retain(|id| kept.contains(id));
+            }
+        }
+        self.hosts.retain(|host| selected.contains(host) || steps.iter().any(|step| step.host == *host));
+        self.steps = steps;
+    }
+
+    /// What must be done on other hosts before this step can be.
+    fn needs(&self, step: &Step) -> Vec<&Step> {
+        let before = |id: &StepId| self.steps.iter().find(|other| other.id == *id);
+        let waited = step.after.iter().filter(|id| !step.turns.contains(id)).filter_map(before);
+        let slots = step.action.reads();
+        let filled = slots.iter().filter_map(|slot| {
+            self.steps.iter().rev().find(|other| other.id < step.id && other.action.fills(*slot))
+        });
+        let made = self
+            .steps
+            .iter()
+            .filter(|other| other.host == step.host && other.id < step.id && other.action.makes_for_others());
+        waited.chain(filled).chain(made).collect()
     }
 }
 
@@ -119,10 +177,28 @@ impl Steps {
             why: why.into(),
             action,
             after,
+            turns: Vec::new(),
             follows: Vec::new(),
+            about: None,
             undo: None,
         });
         id
+    }
+
+    /// Says which host a step is about that is done on another.
+    pub fn about(&mut self, id: StepId, host: &HostName) {
+        if let Some(step) = self.steps.get_mut(id) {
+            step.about = Some(host.clone());
+        }
+    }
+
+    /// Makes a step wait for its turn, until steps of other hosts are done that it needs nothing of.
+    pub fn await_turn(&mut self, id: StepId, others: &[StepId]) {
+        let others = self.of_others(id, others);
+        if let Some(step) = self.steps.get_mut(id) {
+            step.after.extend(&others);
+            step.turns.extend(others);
+        }
     }
 
     /// Makes a step wait until steps of other hosts are over, done or not.
@@ -157,12 +233,14 @@ impl Steps {
     pub fn prepend(&mut self, host: &HostName, stage: Stage, why: impl Into<String>, action: Action) {
         for step in &mut self.steps {
             step.id += 1;
-            for id in step.after.iter_mut().chain(&mut step.follows) {
+            for id in step.after.iter_mut().chain(&mut step.turns).chain(&mut step.follows) {
                 *id += 1;
             }
         }
-        let (after, follows) = (Vec::new(), Vec::new());
-        let step = Step { id: 0, host: host.clone(), stage, why: why.into(), action, after, follows, undo: None };
+        let (after, turns, follows) = (Vec::new(), Vec::new(), Vec::new());
+        let why = why.into();
+        let step =
+            Step { id: 0, host: host.clone(), stage, why, action, after, turns, follows, about: None, undo: None };
         self.steps.insert(0, step);
     }
 

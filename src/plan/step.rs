@@ -29,9 +29,16 @@ pub struct Step {
     /// Steps of other hosts that must be done before. Steps of one host run in the order of their numbers.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub after: Vec<StepId>,
+    /// Those of `after` that are there for the order alone: what one host refuses must not reach the next. A run that is about fewer hosts
+    /// does not need them.
+    #[serde(skip)]
+    pub turns: Vec<StepId>,
     /// Steps of other hosts that must be over before, whatever became of them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub follows: Vec<StepId>,
+    /// The host that it is about, if that is another than the one it is done on.
+    #[serde(skip)]
+    pub about: Option<HostName>,
     /// The way back to what worked, if this step fails.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub undo: Option<Undo>,
@@ -378,6 +385,54 @@ pub enum ConsulCall {
         /// Their addresses, as `ip:port`.
         addresses: Vec<String>,
     },
+}
+
+impl Action {
+    /// Whether it leaves its host as it is.
+    #[must_use]
+    pub fn only_reads(&self) -> bool {
+        matches!(self, Self::WaitFor { .. } | Self::FetchJoinTokens | Self::Secrets(SecretsFrom::Fetch))
+    }
+
+    /// Whether other hosts build on what it makes.
+    #[must_use]
+    pub fn makes_for_others(&self) -> bool {
+        match self {
+            Self::Engine(call) => matches!(call, EngineCall::InitSwarm { .. } | EngineCall::CreateNetwork { .. }),
+            Self::Secrets(_) | Self::FetchJoinTokens => true,
+            _ => false,
+        }
+    }
+
+    /// The late data that it needs.
+    #[must_use]
+    pub fn reads(&self) -> Vec<Slot> {
+        let in_content = |content: &Content| -> Vec<Slot> {
+            let slots = content.0.iter().filter_map(|piece| if let Piece::Slot(slot) = piece { Some(*slot) } else { None });
+            slots.collect()
+        };
+        match self {
+            Self::PutFile(file) => in_content(&file.content),
+            Self::IssueCertificate { .. } | Self::Consul(_) => vec![Slot::StoreBundle],
+            Self::JoinSwarm { role: SwarmRole::Manager, .. } => vec![Slot::ManagerJoinToken],
+            Self::JoinSwarm { role: SwarmRole::Worker, .. } => vec![Slot::WorkerJoinToken],
+            _ => Vec::new(),
+        }
+    }
+
+    /// Whether it fills this slot.
+    #[must_use]
+    pub fn fills(&self, slot: Slot) -> bool {
+        match slot {
+            Slot::ManagerJoinToken | Slot::WorkerJoinToken => matches!(self, Self::FetchJoinTokens),
+            Slot::StoreBundle
+            | Slot::StoreCa
+            | Slot::Gossip
+            | Slot::ManagementToken
+            | Slot::AgentToken
+            | Slot::EngineToken => matches!(self, Self::Secrets(_)),
+        }
+    }
 }
 
 impl Content {

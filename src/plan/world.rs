@@ -111,8 +111,8 @@ impl<'a> World<'a> {
     }
 }
 
-/// MTU of Ethernet, for a host that does not tell.
-const ETHERNET_MTU: u32 = 1500;
+/// MTU of Ethernet in bytes: what a host has that does not tell, and what an engine assumes.
+pub const ETHERNET_MTU: u32 = 1500;
 
 /// The address over which the other hosts reach this one.
 fn private_address(spec: &HostSpec, facts: &Facts) -> Result<IpAddr, Problem> {

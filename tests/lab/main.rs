@@ -12,6 +12,7 @@ mod roundtrips;
 mod safety;
 mod store;
 mod swarm;
+mod untidy;
 mod verify;
 
 /// The longest story, under a name by which it begins early: tests run in the order of their names, and at the end it would run alone.

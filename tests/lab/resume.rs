@@ -29,8 +29,13 @@ pub struct Stepping {
 impl Stepping {
     /// Starts it, with a folder of its own for SSH connections.
     pub fn start(lab: &Lab, runtime: &std::path::Path, arguments: &[&str]) -> Self {
+        Self::start_with(&lab.file(), runtime, arguments)
+    }
+
+    /// The same with another inventory.
+    pub fn start_with(file: &std::path::Path, runtime: &std::path::Path, arguments: &[&str]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_docker-cluster"))
-            .args(["-f", lab.file().to_str().unwrap()])
+            .args(["-f", file.to_str().unwrap()])
             .args(arguments)
             .args(["--step", "--yes"])
             .env("XDG_RUNTIME_DIR", runtime)

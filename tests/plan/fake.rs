@@ -29,6 +29,8 @@ pub struct Fake {
     pub swarm: Option<(&'static str, &'static str, bool)>,
     pub daemon_json: Option<&'static str>,
     pub default_docker: Option<&'static str>,
+    /// More of what `docker info` says, or other things.
+    pub info: serde_json::Value,
     /// The engine's unit and drop-ins after it, each with its file.
     pub unit: Vec<(&'static str, &'static str)>,
     pub routes: Vec<&'static str>,
@@ -61,6 +63,7 @@ pub fn debian(release: &'static str, name: &'static str, n: u8) -> Fake {
         swarm: None,
         daemon_json: None,
         default_docker: None,
+        info: serde_json::json!({}),
         unit: vec![("/lib/systemd/system/docker.service", DEBIAN_UNIT)],
         routes: Vec::new(),
         tcp: vec![22],
@@ -73,6 +76,21 @@ pub fn debian(release: &'static str, name: &'static str, n: u8) -> Fake {
 }
 
 impl Fake {
+    /// With a network, as the engine's API has it.
+    pub fn with_network(mut self, network: serde_json::Value) -> Self {
+        self.sections += &format!("@networks\n|{network}\n");
+        self
+    }
+
+    /// With one more section of the probe's answer.
+    pub fn with(mut self, section: &str, lines: &str) -> Self {
+        self.sections += &format!("@{section}\n");
+        for line in lines.lines() {
+            self.sections += &format!("|{line}\n");
+        }
+        self
+    }
+
     pub fn bare(mut self) -> Self {
         self.engine = None;
         self.up = false;
@@ -138,7 +156,9 @@ impl Fake {
                     }
                     None => serde_json::json!({"LocalNodeState": "inactive"}),
                 };
-                section("docker-info", &serde_json::json!({"ServerVersion": version, "Swarm": swarm}).to_string());
+                let mut info = serde_json::json!({"ServerVersion": version, "Swarm": swarm});
+                merge(&mut info, &self.info);
+                section("docker-info", &info.to_string());
             }
             let containers: Vec<String> = self
                 .containers
@@ -166,6 +186,18 @@ impl Fake {
     fn facts(&self) -> (HostName, Facts) {
         let facts = facts::parse(self.probe().as_bytes(), NOW, NOW).expect("the fake probe is whole");
         (HostName::parse(self.name).unwrap(), facts)
+    }
+}
+
+/// Puts more into a document, member by member.
+fn merge(into: &mut serde_json::Value, more: &serde_json::Value) {
+    match (into, more) {
+        (serde_json::Value::Object(into), serde_json::Value::Object(more)) => {
+            for (key, value) in more {
+                merge(into.entry(key).or_insert(serde_json::Value::Null), value);
+            }
+        }
+        (into, more) => *into = more.clone(),
     }
 }
 

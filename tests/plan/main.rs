@@ -1,6 +1,8 @@
 //! Golden plans: what is decided for hosts that do not exist, from what the probe would print on them.
 
+mod engines;
 mod fake;
+mod untidy;
 
 use docker_cluster::fabrics::{down, migrate};
 use docker_cluster::inventory::{FabricKind, HostName, Inventory};

@@ -375,19 +375,18 @@ fn host_steps(world: &World<'_>, host: &HostWorld<'_>, given: &Given<'_>, steps:
         }
         restart |= file.restarts;
         reload_units |= file.path.starts_with("/etc/systemd/");
-        let mut after = turn();
-        if file.content.plain().is_none() {
-            after.extend(secrets);
-        }
+        let after = if file.content.plain().is_none() { secrets.into_iter().collect() } else { Vec::new() };
         written.push(file.path.clone());
-        steps.add_after(name, Stage::Store, file.why.clone(), file.put(), after);
+        let id = steps.add_after(name, Stage::Store, file.why.clone(), file.put(), after);
+        steps.await_turn(id, &turn());
     }
     for certificate in certificates(host, servers) {
         if let Some(why) = certificate.is_due(host) {
             reload |= certificate.cert != ENGINE_CERT;
             written.extend(certificate.paths());
-            let after = turn().into_iter().chain(secrets).collect();
-            steps.add_after(name, Stage::Store, why, certificate.issue(), after);
+            let after = secrets.into_iter().collect();
+            let id = steps.add_after(name, Stage::Store, why, certificate.issue(), after);
+            steps.await_turn(id, &turn());
         }
     }
     reload_units |= [UNIT, RECONCILE_UNIT].iter().any(|unit| host.facts.unit(unit).is_some_and(|unit| unit.needs_reload));
@@ -428,7 +427,8 @@ fn host_steps(world: &World<'_>, host: &HostWorld<'_>, given: &Given<'_>, steps:
         "restart" => "restart Consul with its new configuration",
         _ => "let Consul read its new certificate",
     };
-    let id = steps.add_after(name, Stage::Store, why, service(verb), turn());
+    let id = steps.add(name, Stage::Store, why, service(verb));
+    steps.await_turn(id, &turn());
     steps.undo(id, undo());
     let well = steps.add(name, Stage::Store, "wait until the store answers", ready());
     steps.undo(well, undo());
