@@ -68,8 +68,8 @@ sub dial {
 my $engine_pid;
 sub is_engine {
     my ($pid) = @_;
-    # One in a container is another host's engine.
-    return (slurp("/proc/$pid/comm") // '') =~ /^dockerd/ && (readlink("/proc/$pid/ns/pid") // '') eq (readlink('/proc/self/ns/pid') // '');
+    # One in a container is another host's engine, and one of a user (rootless) has another socket.
+    return !((stat "/proc/$pid")[4] // 1) && (slurp("/proc/$pid/comm") // '') =~ /^dockerd/ && (readlink("/proc/$pid/ns/pid") // '') eq (readlink('/proc/self/ns/pid') // '');
 }
 sub engine_pid {
     return $engine_pid if defined $engine_pid;
@@ -349,11 +349,13 @@ my %native = (
     # In an order of their own: the engine and the store give them in any, and two looks at one host must say the same.
     'networks' => sub { whole(sort { $a cmp $b } list('/networks')) },
     'images' => sub { whole(map { my $it = members($_); my $id = word($$it{Id}); map { word($_) . " $id" } elements($$it{RepoTags}) } list('/images/json')) },
-    # Only a manager of a swarm that has a leader can tell them, and has to.
+    # Only a manager can tell them, and the others write an error into their log when they are asked; one of a swarm that has a leader
+    # has to.
     'nodes' => sub {
-        my $nodes = engine('/nodes', $ROOMY * $max);
         my $swarm = members(members($info)->{Swarm});
-        $lacks = 1 if !defined $nodes && ($$swarm{ControlAvailable} // '') eq 'true' && !length word($$swarm{Error});
+        return '' if ($$swarm{ControlAvailable} // '') ne 'true';
+        my $nodes = engine('/nodes', $ROOMY * $max);
+        $lacks = 1 if !defined $nodes && !length word($$swarm{Error});
         whole(sort { $a cmp $b } elements($nodes));
     },
     'swarm-cert' => sub { my $path = node_certificate(); defined $path ? slurp($path) : '' },
@@ -441,7 +443,7 @@ $ip = start("link show\naddr show\nroute show\n", qw(ip -o -batch -));
 $asking = ask_agent() if $asks_agent;
 if (my @all = (ours(), grep { -f } '/etc/docker/daemon.json')) { $sums = start('', 'sha256sum', @all) }
 if ($asks_engine && engine_pid()) {
-    ask($_) for '/info', '/networks', '/images/json', '/containers/json?all=1', '/nodes';
+    ask($_) for '/info', '/networks', '/images/json', '/containers/json?all=1';
 }
 
 my ($name, $text);

@@ -141,8 +141,8 @@ engine_pid() {
     read -r pid < /var/run/docker.pid
     for candidate in "/proc/${pid:-none}" /proc/[0-9]*; do
         read -r name < "$candidate/comm" || continue
-        # One in a container is another host's engine.
-        case $name in dockerd*) [ "$(readlink "$candidate/ns/pid")" = "$own" ] || continue ;; *) continue ;; esac
+        # One in a container is another host's engine, and one of a user (rootless) has another socket.
+        case $name in dockerd*) [ "$(readlink "$candidate/ns/pid") $(stat -c %u "$candidate")" = "$own 0" ] || continue ;; *) continue ;; esac
         echo "${candidate#/proc/}"
         return
     done

@@ -476,7 +476,7 @@ fn roles_and_labels(world: &World<'_>, steps: &mut Steps, managers: &[HostName],
     let mut hosts: Vec<&HostWorld<'_>> = world.hosts.iter().collect();
     hosts.sort_by_key(|host| !managers.contains(host.name()));
     for host in hosts {
-        let node = nodes.iter().find(|node| node.hostname == host.facts.hostname && node.state != "down");
+        let node = node_of(host, &nodes);
         let labels: BTreeMap<String, String> = host
             .spec
             .labels
@@ -507,6 +507,13 @@ fn roles_and_labels(world: &World<'_>, steps: &mut Steps, managers: &[HostName],
         steps.about(id, host.name());
         steps.follow(id, &joined);
     }
+}
+
+/// The node that a host's engine is: by its id, which it keeps when it gets another name.
+fn node_of<'a>(host: &HostWorld<'_>, nodes: &'a [Node]) -> Option<&'a Node> {
+    let id = swarm(host).node_id;
+    let by_name = || nodes.iter().find(|node| node.hostname == host.facts.hostname && node.state != "down");
+    nodes.iter().find(|node| !id.is_empty() && node.id == id).or_else(by_name)
 }
 
 fn network(world: &World<'_>, steps: &mut Steps, lead: &HostName) -> Option<StepId> {
@@ -685,7 +692,16 @@ pub fn removal(
     }
     // A host that does not answer is told by its name in the inventory, which is its host name more often than not.
     let hostname = host.map_or(target.as_str(), |host| host.facts.hostname.as_str());
-    let Some(node) = lead.facts.nodes.iter().find(|node| node.hostname == hostname) else {
+    let by_id = host.and_then(|host| node_of(host, &lead.facts.nodes));
+    if lead.facts.nodes.is_empty() {
+        problems.push(Problem::on(
+            lead.name(),
+            "it is a manager and does not list the nodes of its swarm",
+            "look at `docker node ls` there; nothing is known of who is in the swarm until it works",
+        ));
+        return;
+    }
+    let Some(node) = by_id.or_else(|| lead.facts.nodes.iter().find(|node| node.hostname == hostname)) else {
         problems.push(Problem::on(
             target,
             "it is not in the swarm",

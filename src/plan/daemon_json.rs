@@ -481,6 +481,57 @@ mod tests {
         assert_eq!(merged("\u{feff}{\"a\": 1}", json!({"b": 2}), &new()), json!({"a": 1, "b": 2}));
     }
 
+    /// Options as people have them: few keys, so that those of both sides meet, with values of every kind.
+    fn some_options() -> impl proptest::strategy::Strategy<Value = Options> {
+        use proptest::prelude::*;
+        let plain = prop_oneof![Just(json!(1)), Just(json!("a")), Just(json!(true)), Just(json!(["x"]))];
+        let below = proptest::collection::btree_map("[pq]", plain.clone(), 0..2);
+        let object = below.prop_map(|map| Value::Object(map.into_iter().collect()));
+        proptest::collection::btree_map("[a-d]", prop_oneof![plain, object], 0..4)
+            .prop_map(|map| map.into_iter().collect())
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn what_was_merged_is_taken_out_again(original in some_options(), first in some_options(), second in some_options()) {
+            let text = json!(original).to_string();
+            let mut history = History { original: original.clone(), written: Options::new() };
+            let mut now = text.clone();
+            for wanted in [&first, &second] {
+                if let Ok(Some(merged)) = merge(Some(&now), wanted, &history) {
+                    now = merged;
+                    history.written = parse(&now).unwrap();
+                }
+            }
+            let kept = |key: &String| !first.contains_key(key) && !second.contains_key(key);
+            let left = parse(&now).unwrap();
+            for (key, value) in original.iter().filter(|(key, _)| kept(key)) {
+                proptest::prop_assert_eq!(left.get(key), Some(value), "a key of others stays");
+            }
+            let (back, conflicts) = take_out(&now, &history);
+            proptest::prop_assert_eq!(parse(&back).unwrap(), original);
+            proptest::prop_assert!(conflicts.is_empty());
+        }
+
+        #[test]
+        fn what_others_changed_since_is_never_lost(original in some_options(), wanted in some_options(), theirs in some_options()) {
+            let Ok(Some(merged)) = merge(Some(&json!(original).to_string()), &wanted, &History { original: original.clone(), written: Options::new() }) else {
+                return Ok(());
+            };
+            let history = History { original, written: parse(&merged).unwrap() };
+            let mut changed = history.written.clone();
+            for (key, value) in &theirs {
+                changed.insert(key.clone(), value.clone());
+            }
+            let plain = |value: &Value| !value.is_object();
+            let (back, _) = take_out(&json!(changed).to_string(), &history);
+            let back = parse(&back).unwrap();
+            for (key, value) in theirs.iter().filter(|(key, value)| plain(value) && history.written.get(*key) != Some(value)) {
+                proptest::prop_assert_eq!(back.get(key), Some(value), "{}", key);
+            }
+        }
+    }
+
     #[test]
     fn flags_and_keys_that_clash() {
         assert_eq!(flag_for("cluster-store-opts"), "cluster-store-opt");

@@ -142,14 +142,18 @@ fn a_store_that_grows() {
     lab.run_with(&all, &["up", "--yes"]).expect(0);
     lab.assert_green(&all, 4);
     lab.assert_nothing_to_do(&all);
-    let peers = "/usr/local/lib/docker-cluster/store info | grep -E 'num_peers|leader = '";
+    let peers = "export CONSUL_HTTP_TOKEN=$(sed -n 's/.*\"management_token\":\"\\([^\"]*\\)\".*/\\1/p' /var/lib/docker-cluster/secrets/store.json); /usr/local/lib/docker-cluster/store operator raft list-peers";
     for host in 1..=4 {
         let id = lab.sh(host, &format!("docker network inspect --format '{{{{.Id}}}}' {}", lab.name()));
         assert_eq!(id, network, "host {host} has the network of before");
     }
-    let leaders = (1..=3).filter(|host| lab.ask(*host, &format!("{peers} | grep -q 'leader = true'")).is_ok()).count();
-    assert_eq!(leaders, 1, "one leader of three servers");
-    assert!(lab.sh(1, peers).contains("num_peers = 2"), "{}", lab.sh(1, peers));
+    let quorum = lab.sh(1, peers);
+    let count = |words: &str| quorum.matches(words).count();
+    assert_eq!((count(" leader "), count(" follower "), count(" true ")), (1, 2, 3), "one leader of three servers:\n{quorum}");
+    for host in 2..=3 {
+        let same = lab.sh(host, peers);
+        assert_eq!(same.matches(" leader ").count(), 1, "the same quorum on host {host}:\n{same}");
+    }
 
     // Containers whose labels are longer than what is read: what is not heard of is not taken for absent.
     let image = lab.smoke_image();
