@@ -142,7 +142,7 @@ fn a_store_that_grows() {
     lab.run_with(&all, &["up", "--yes"]).expect(0);
     lab.assert_green(&all, 4);
     lab.assert_nothing_to_do(&all);
-    let peers = "export CONSUL_HTTP_TOKEN=$(sed -n 's/.*\"management_token\":\"\\([^\"]*\\)\".*/\\1/p' /var/lib/docker-cluster/secrets/store.json); /usr/local/lib/docker-cluster/store operator raft list-peers";
+    let peers = "export CONSUL_HTTP_TOKEN=$(sed -n 's/.*\"management_token\": *\"\\([^\"]*\\)\".*/\\1/p' /var/lib/docker-cluster/secrets/store.json); /usr/local/lib/docker-cluster/store operator raft list-peers";
     for host in 1..=4 {
         let id = lab.sh(host, &format!("docker network inspect --format '{{{{.Id}}}}' {}", lab.name()));
         assert_eq!(id, network, "host {host} has the network of before");
@@ -157,7 +157,7 @@ fn a_store_that_grows() {
 
     // Containers whose labels are longer than what is read: what is not heard of is not taken for absent.
     let image = lab.smoke_image();
-    lab.sh(3, &format!("long=$(head -c 100000 /dev/zero | tr '\\0' x); for i in 1 2 3 4 5 6 7 8 9 10; do set --; for j in 1 2 3 4 5 6 7 8 9; do set -- \"$@\" --label l$j=$long; done; docker create -q \"$@\" --name big-$i {image} true >/dev/null || exit 1; done"));
+    lab.sh(3, &format!("long=$(head -c 100000 /dev/zero | tr '\\0' x); for i in 1 2 3 4 5 6 7 8 9 10; do set --; for j in 1 2 3 4 5 6 7 8 9; do set -- \"$@\" --label l$j=$long; done; docker create \"$@\" --name big-$i {image} true >/dev/null || exit 1; done"));
     for command in [["down", "--yes"].as_slice(), &["store", "prune", "--yes"]] {
         let ran = lab.run_with(&all, command).expect(1);
         assert!(ran.out.contains(&lab.host(3)) && ran.out.contains("engine d"), "{command:?}: {}", ran.out);
