@@ -372,8 +372,7 @@ impl Run<'_> {
             Action::PushProgram { source, sha256, path, address } => {
                 let program = crate::stores::program::fetch(source, sha256);
                 let parcel = host.parcels.get(source, program).await.map_err(StepError::Program)?;
-                let file =
-                    NewFile { path, mode: "0755", owner: "root:root", source: sha256, secrets: "", read_by: "" };
+                let file = NewFile { path, mode: "0755", owner: "root:root", source: sha256, secrets: "", read_by: "" };
                 let command = self.put_command(&file, &parcel.sha256);
                 let output = parcel.feed(host, *address, &command).await?;
                 written(host, path, &command, &output)?;

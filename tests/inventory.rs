@@ -161,7 +161,11 @@ proptest::proptest! {
 fn options_that_no_engine_takes_are_pointed_at() {
     let options = |text: &str| flaws(&format!("engine:\n  options:\n{text}\nhosts: [x]\n"));
     for (text, line, said) in [
-        ("    log-opts:\n      max-size: 10m\n      max-file: 3", 5, "`log-opts.max-file` is 3, and the engine takes text only"),
+        (
+            "    log-opts:\n      max-size: 10m\n      max-file: 3",
+            5,
+            "`log-opts.max-file` is 3, and the engine takes text only",
+        ),
         ("    log-opts: {compress: true}", 3, "`log-opts.compress` is true, and the engine takes text only"),
         ("    debug: 'yes'", 3, "`debug` is \"yes\", and the engine wants true or false here"),
         ("    mtu: '1400'", 3, "`mtu` is \"1400\", and the engine wants a whole number here"),

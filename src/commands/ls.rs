@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 
 use super::{ask, load, select};
 use crate::cli::{Global, Output};
-use crate::error::{Error, Exit};
 use crate::engines;
+use crate::error::{Error, Exit};
 use crate::facts::Facts;
 use crate::inventory::{HostSpec, Inventory};
 use crate::stores::consul;

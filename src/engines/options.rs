@@ -142,7 +142,10 @@ fn hidden_data(host: &HostWorld<'_>, wanted: &Options, problems: &mut Vec<Proble
         }
         problems.push(Problem::on(
             host.name(),
-            format!("`{key}: {value}` would make its engine start without the containers, images and volumes that it has{}", now.map(|now| format!(" in {now}")).unwrap_or_default()),
+            format!(
+                "`{key}: {value}` would make its engine start without the containers, images and volumes that it has{}",
+                now.map(|now| format!(" in {now}")).unwrap_or_default()
+            ),
             format!("move them by hand and set `{key}` there, or leave it out of `engine.options`"),
         ));
     }
@@ -221,7 +224,10 @@ fn changes(present: &Options, wanted: &Options) -> String {
     let set: Vec<&str> =
         wanted.iter().filter(|(key, value)| present.get(*key) != Some(value)).map(|(key, _)| key.as_str()).collect();
     match set.is_empty() {
-        true => format!("take out of {} what the inventory does not set any more; every other option stays", daemon_json::PATH),
+        true => format!(
+            "take out of {} what the inventory does not set any more; every other option stays",
+            daemon_json::PATH
+        ),
         false => format!("set {} in {}; every other option stays", set.join(", "), daemon_json::PATH),
     }
 }

@@ -304,7 +304,10 @@ mod tests {
         );
         unit.extend(lines("/etc/10-machine.conf", "[Service]\nExecStart=\nExecStart=/usr/bin/dockerd"));
         assert_eq!(shown(&unit, &[]), [""; 0]);
-        unit.extend(lines("/etc/20.conf", "[Service]\nEnvironment=\"A=--debug\"\nEnvironment=\nExecStart=\nExecStart=dockerd $A"));
+        unit.extend(lines(
+            "/etc/20.conf",
+            "[Service]\nEnvironment=\"A=--debug\"\nEnvironment=\nExecStart=\nExecStart=dockerd $A",
+        ));
         assert_eq!(shown(&unit, &[]), [""; 0]);
         // A section of another name is none of ours, and a drop-in begins without one.
         unit.extend(lines("/etc/30.conf", "ExecStart=\n[Unit]\nExecStart=/usr/bin/dockerd --debug"));
@@ -328,12 +331,10 @@ mod tests {
     #[test]
     fn flags_as_people_write_them() {
         let of = |line: &str| shown(&lines("", &format!("[Service]\nExecStart={line}")), &[]);
-        assert_eq!(of("/usr/bin/dockerd -Dl warn -H=tcp://x -Hfd://"), [
-            "debug= ()",
-            "log-level=warn ()",
-            "host=tcp://x ()",
-            "host=fd:// ()"
-        ]);
+        assert_eq!(
+            of("/usr/bin/dockerd -Dl warn -H=tcp://x -Hfd://"),
+            ["debug= ()", "log-level=warn ()", "host=tcp://x ()", "host=fd:// ()"]
+        );
         assert_eq!(of("-@/usr/bin/dockerd docker --live-restore --mtu 1400"), ["live-restore= ()", "mtu=1400 ()"]);
         assert_eq!(of("/usr/bin/docker daemon --graph /srv"), ["data-root=/srv ()"]);
         assert_eq!(of("/opt/start-docker.sh --debug"), [""; 0], "a script's flags are its own");

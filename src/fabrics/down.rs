@@ -13,9 +13,7 @@ use crate::engines::{self, UNIT};
 use crate::facts::{Container, Endpoint, Engine, Facts, Network, Origin};
 use crate::inventory::{FabricKind, HostName};
 use crate::plan::checks;
-use crate::plan::{
-    Action, Conflict, HostWorld, Plan, Problem, Restored, Stage, StepId, Steps, World, daemon_json,
-};
+use crate::plan::{Action, Conflict, HostWorld, Plan, Problem, Restored, Stage, StepId, Steps, World, daemon_json};
 use crate::platform::PackageManager;
 use crate::record;
 use crate::stores::consul;

@@ -232,7 +232,9 @@ fn unchangeable(world: &World<'_>, host: &HostWorld<'_>, found: &Network, proble
 pub(crate) fn too_long_for(world: &World<'_>, notes: &mut Vec<String>) {
     let name = world.inventory.network.name.as_str();
     let made = world.hosts.iter().find_map(|host| host.facts.engine.as_ref()?.network(name));
-    let Some(mtu) = made.map(|found| found.options.get(MTU_OPTION).and_then(|text| text.parse().ok()).unwrap_or(ETHERNET_MTU)) else {
+    let Some(mtu) =
+        made.map(|found| found.options.get(MTU_OPTION).and_then(|text| text.parse().ok()).unwrap_or(ETHERNET_MTU))
+    else {
         return;
     };
     for host in world.hosts.iter().filter(|host| host.mtu < mtu) {

@@ -5,7 +5,9 @@ use std::net::IpAddr;
 
 use serde_json::json;
 
-use super::{Fabric, GOSSIP_PORT, MTU_OPTION, keeper, network_problems, no_classic_overlay, swarm, too_long_for, vxlan_needs};
+use super::{
+    Fabric, GOSSIP_PORT, MTU_OPTION, keeper, network_problems, no_classic_overlay, swarm, too_long_for, vxlan_needs,
+};
 use crate::engines::options;
 use crate::plan::{Action, EngineCall, HostWorld, Options, Problem, Stage, StepId, Steps, World};
 use crate::stores::{self, consul};
@@ -179,7 +181,9 @@ fn set_options(world: &World<'_>, steps: &mut Steps, notes: &mut Vec<String>) {
     let runs_with = |host: &HostWorld<'_>| {
         let Some(engine) = &host.facts.engine else { return false };
         engine.info_str("ClusterStore") == Some(url.as_str())
-            && engine.info_str("ClusterAdvertise").is_some_and(|said| said == announced(host) || said == advertise(host))
+            && engine
+                .info_str("ClusterAdvertise")
+                .is_some_and(|said| said == announced(host) || said == advertise(host))
     };
     let format = "{{.ServerVersion}} {{.ClusterStore}} {{.ClusterAdvertise}}";
     let shows = |host: &HostWorld<'_>| vec![url.clone(), announced(host)];

@@ -167,7 +167,8 @@ impl Fabric for SwarmMode {
     }
 
     fn steps(&self, world: &World<'_>, steps: &mut Steps, notes: &mut Vec<String>) {
-        let asleep: Vec<&str> = world.hosts.iter().filter(|host| sleeps(host)).map(|host| host.name().as_str()).collect();
+        let asleep: Vec<&str> =
+            world.hosts.iter().filter(|host| sleeps(host)).map(|host| host.name().as_str()).collect();
         if !asleep.is_empty() {
             notes.push(format!(
                 "{}: stopped, and in a swarm. What else is to be done shows when they run: run `up` again",
@@ -242,7 +243,10 @@ fn excluded_by_inventory(world: &World<'_>) -> Vec<Problem> {
         .filter(|(key, value)| excludes(key, value))
         .map(|(key, value)| {
             Problem::of_all(
-                format!("`engine.options` has `{key}: {}`, which excludes swarm mode", value.to_string().trim_matches('"')),
+                format!(
+                    "`engine.options` has `{key}: {}`, which excludes swarm mode",
+                    value.to_string().trim_matches('"')
+                ),
                 format!("remove `{key}` from the inventory"),
             )
         })
@@ -308,9 +312,8 @@ fn pool(world: &World<'_>, notes: &mut Vec<String>) -> Option<IpNet> {
     };
     let taken: Vec<IpNet> = world.hosts.iter().flat_map(reaches).collect();
     let first = taken.iter().find(|net| overlap(net, &default))?;
-    let is_free = |pool: &IpNet| {
-        !overlap(pool, &world.inventory.network.subnet) && !taken.iter().any(|net| overlap(net, pool))
-    };
+    let is_free =
+        |pool: &IpNet| !overlap(pool, &world.inventory.network.subnet) && !taken.iter().any(|net| overlap(net, pool));
     let pool = other_pools().find(is_free)?;
     notes.push(format!(
         "the swarm takes the networks that it makes by itself out of {pool}: hosts have {first}, which Docker's own choice, {DEFAULT_POOL}, would hide (`swarm.address_pool` chooses another)"

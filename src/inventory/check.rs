@@ -13,12 +13,12 @@ use super::raw::{
     Become, FabricKind, InstallPolicy, RawHost, RawHostMap, RawInventory, RawServers, RawSource, RawSsh, RawValue,
     StoreKind,
 };
-use crate::plan::daemon_json::{self, OptionKind};
 use super::{
     ClusterName, DEFAULT_CONNECT_TIMEOUT, DEFAULT_KERNEL_MINIMUM, DEFAULT_PERSIST, DEFAULT_SMOKE_IMAGE, DEFAULT_SUBNET,
     EngineSpec, ExternalStore, HostName, HostSpec, Inventory, Members, NetworkName, NetworkSpec, PrivateAddress,
     ProgramSource, SmokeSpec, SshSpec, StoreSpec, SwarmSpec, Tag, resolve_path,
 };
+use crate::plan::daemon_json::{self, OptionKind};
 
 /// Largest inventory read, in bytes. A thousand hosts with every setting take less than half of it; beyond is a mistake
 /// in the path, such as a disk image.
@@ -538,7 +538,8 @@ impl Checker<'_> {
             }
             let Some(network) = network else { continue };
             for theirs in option_subnets(key, &json).iter().filter(|theirs| overlap(theirs, &network.subnet)) {
-                let message = format!("`{key}` has {theirs}, which overlaps with the network's subnet {}", network.subnet);
+                let message =
+                    format!("`{key}` has {theirs}, which overlaps with the network's subnet {}", network.subnet);
                 self.wrong(value, message, "choose another `network.subnet`, or another range here");
             }
         }
@@ -566,7 +567,11 @@ impl Checker<'_> {
             for (name, below) in below.0.iter().filter(|(_, below)| !OptionKind::Text.fits(&below.value.to_json())) {
                 let found = below.value.to_json();
                 let message = format!("`{key}.{name}` is {found}, and the engine takes text only here");
-                self.wrong(below, message, format!("write it in quotes: `\"{}\"`", found.to_string().trim_matches('"')));
+                self.wrong(
+                    below,
+                    message,
+                    format!("write it in quotes: `\"{}\"`", found.to_string().trim_matches('"')),
+                );
             }
             return;
         }

@@ -67,8 +67,7 @@ pub fn unheard(host: &super::HostWorld<'_>) -> Option<Problem> {
         return Some(problem);
     }
     let of_engine = ["containers", "networks", "images", "nodes", "endpoints"];
-    let lists: Vec<&str> =
-        host.facts.incomplete.iter().copied().filter(|list| !of_engine.contains(list)).collect();
+    let lists: Vec<&str> = host.facts.incomplete.iter().copied().filter(|list| !of_engine.contains(list)).collect();
     if lists.is_empty() {
         return None;
     }

@@ -82,13 +82,7 @@ pub fn merge(current: Option<&str>, wanted: &Options, history: &History) -> Resu
     Ok(Some(render(&options, indent_of(text))))
 }
 
-fn merge_into(
-    options: &mut Options,
-    wanted: &Options,
-    history: &History,
-    above: &str,
-    conflicts: &mut Vec<Conflict>,
-) {
+fn merge_into(options: &mut Options, wanted: &Options, history: &History, above: &str, conflicts: &mut Vec<Conflict>) {
     for (key, value) in wanted {
         match (options.get_mut(key), value) {
             (None, _) => {
@@ -99,11 +93,9 @@ fn merge_into(
                 merge_into(found, value, &history.below(key), &format!("{above}{key}."), conflicts);
             }
             (Some(found), _) if history.is_ours(key, found) => *found = value.clone(),
-            (Some(found), _) => conflicts.push(Conflict {
-                key: format!("{above}{key}"),
-                found: found.clone(),
-                wanted: value.clone(),
-            }),
+            (Some(found), _) => {
+                conflicts.push(Conflict { key: format!("{above}{key}"), found: found.clone(), wanted: value.clone() })
+            }
         }
     }
     for key in history.written.keys().filter(|key| !wanted.contains_key(*key)) {
@@ -144,7 +136,8 @@ pub fn take_out(current: &str, history: &History) -> (String, Vec<Conflict>) {
     let ours = history.written.iter().filter(|(key, wrote)| history.original.get(*key) != Some(wrote));
     let kept = ours
         .filter_map(|(key, wrote)| {
-            let found = options.get(key).filter(|found| *found != wrote && Some(*found) != history.original.get(key))?;
+            let found =
+                options.get(key).filter(|found| *found != wrote && Some(*found) != history.original.get(key))?;
             Some(Conflict { key: key.clone(), found: found.clone(), wanted: wrote.clone() })
         })
         .collect();
@@ -397,8 +390,9 @@ mod tests {
     #[test]
     fn other_keys_and_their_order_stay() {
         let current = "{\n    \"zeta\": 1,\n    \"log-driver\": \"journald\",\n    \"alpha\": [1, 2]\n}\n";
-        let merged =
-            merge(Some(current), &wanted(json!({"cluster-store": "consul://127.0.0.1:8501"})), &new()).unwrap().unwrap();
+        let merged = merge(Some(current), &wanted(json!({"cluster-store": "consul://127.0.0.1:8501"})), &new())
+            .unwrap()
+            .unwrap();
         let keys: Vec<String> = serde_json::from_str::<Options>(&merged).unwrap().keys().cloned().collect();
         assert_eq!(keys, ["zeta", "log-driver", "alpha", "cluster-store"]);
         assert!(merged.contains("\n    \"zeta\": 1"), "the indent of four stays: {merged}");
@@ -440,9 +434,10 @@ mod tests {
             merged(current, json!({"log-opts": {"mode": "non-blocking"}}), &new()),
             json!({"log-opts": {"max-size": "10m", "max-file": "3", "mode": "non-blocking"}})
         );
-        assert_eq!(conflicts(current, json!({"log-opts": {"max-size": "1m"}}), &new()), [
-            r#"log-opts.max-size "10m" "1m""#
-        ]);
+        assert_eq!(
+            conflicts(current, json!({"log-opts": {"max-size": "1m"}}), &new()),
+            [r#"log-opts.max-size "10m" "1m""#]
+        );
         let ours = history(json!({}), json!({"log-opts": {"max-size": "10m"}}));
         assert_eq!(merged(current, json!({}), &ours), json!({"log-opts": {"max-file": "3"}}));
         let store = r#"{"cluster-store-opts": {"kv.path": "x"}}"#;

@@ -81,8 +81,11 @@ impl Plan {
     /// Leaves out the steps of hosts that are not selected, except for what the others need of them and what changes nothing there: a
     /// token is fetched, a secret read. Where they need more, that is a problem, and nothing is done.
     pub fn limit_to(&mut self, selected: &[HostName]) {
-        let is_selected = |step: &Step| selected.contains(&step.host) || step.about.as_ref().is_some_and(|host| selected.contains(host));
-        let mut kept: BTreeSet<StepId> = self.steps.iter().filter(|step| is_selected(step)).map(|step| step.id).collect();
+        let is_selected = |step: &Step| {
+            selected.contains(&step.host) || step.about.as_ref().is_some_and(|host| selected.contains(host))
+        };
+        let mut kept: BTreeSet<StepId> =
+            self.steps.iter().filter(|step| is_selected(step)).map(|step| step.id).collect();
         let mut pending: Vec<StepId> = kept.iter().copied().collect();
         let mut problems = Vec::new();
         while let Some(step) = pending.pop().and_then(|id| self.steps.iter().find(|step| step.id == id)) {
@@ -135,9 +138,9 @@ impl Plan {
         let before = |id: &StepId| self.steps.iter().find(|other| other.id == *id);
         let waited = step.after.iter().filter(|id| !step.turns.contains(id)).filter_map(before);
         let slots = step.action.reads();
-        let filled = slots.iter().filter_map(|slot| {
-            self.steps.iter().rev().find(|other| other.id < step.id && other.action.fills(*slot))
-        });
+        let filled = slots
+            .iter()
+            .filter_map(|slot| self.steps.iter().rev().find(|other| other.id < step.id && other.action.fills(*slot)));
         let made = self
             .steps
             .iter()

@@ -408,7 +408,8 @@ impl Action {
     #[must_use]
     pub fn reads(&self) -> Vec<Slot> {
         let in_content = |content: &Content| -> Vec<Slot> {
-            let slots = content.0.iter().filter_map(|piece| if let Piece::Slot(slot) = piece { Some(*slot) } else { None });
+            let slots =
+                content.0.iter().filter_map(|piece| if let Piece::Slot(slot) = piece { Some(*slot) } else { None });
             slots.collect()
         };
         match self {

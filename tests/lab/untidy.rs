@@ -105,7 +105,10 @@ fn options_of_both_sides(lab: &Lab, two: &Path) {
     let with = |name: &str, downloads: usize| {
         lab.variant(name, |_| {
             let text = std::fs::read_to_string(two).unwrap();
-            text.replace("smoke:\n", &format!("engine:\n  options: {{max-concurrent-downloads: {downloads}}}\nsmoke:\n"))
+            text.replace(
+                "smoke:\n",
+                &format!("engine:\n  options: {{max-concurrent-downloads: {downloads}}}\nsmoke:\n"),
+            )
         })
     };
     let (four, five) = (with("four.yaml", 4), with("five.yaml", 5));
@@ -114,7 +117,11 @@ fn options_of_both_sides(lab: &Lab, two: &Path) {
     lab.sh(1, "sed -i 's/\"max-concurrent-downloads\": 4/\"max-concurrent-downloads\": 2/' /etc/docker/daemon.json");
     let before = lab.sh(1, "sha256sum /etc/docker/daemon.json");
     let ran = lab.run_with(&five, &["up", "--yes"]).expect(1);
-    assert!(ran.out.contains("`max-concurrent-downloads` is 2 in /etc/docker/daemon.json, and the cluster needs 5"), "{}", ran.out);
+    assert!(
+        ran.out.contains("`max-concurrent-downloads` is 2 in /etc/docker/daemon.json, and the cluster needs 5"),
+        "{}",
+        ran.out
+    );
     assert_eq!(lab.sh(1, "sha256sum /etc/docker/daemon.json"), before, "nothing was done");
     assert!(lab.sh(2, "cat /etc/docker/daemon.json").contains("\"max-concurrent-downloads\": 4"), "nowhere");
     // Without a word in the inventory it stays theirs, and ours goes.
@@ -130,7 +137,8 @@ fn a_store_that_grows() {
     let lab = Lab::up("grows", &["--hosts", "4", "--os", "debian-11"]);
     let (one, two, all) = (lab.first_hosts(1), lab.first_hosts(2), lab.file());
     // Refused before anything is touched: engines of Debian 11 crash with it.
-    let zookeeper = lab.variant("zk.yaml", |text| text.replace("smoke:\n", "store:\n  url: zk://127.0.0.1:2181\nsmoke:\n"));
+    let zookeeper =
+        lab.variant("zk.yaml", |text| text.replace("smoke:\n", "store:\n  url: zk://127.0.0.1:2181\nsmoke:\n"));
     let ran = lab.run_with(&zookeeper, &["up", "--yes"]).expect(1);
     assert!(ran.out.contains("crashes with ZooKeeper as its store"), "{}", ran.out);
     assert_eq!(lab.sh(1, "ls /etc/docker/daemon.json 2>/dev/null || true"), "", "nothing was written");
@@ -149,7 +157,11 @@ fn a_store_that_grows() {
     }
     let quorum = lab.sh(1, peers);
     let count = |words: &str| quorum.matches(words).count();
-    assert_eq!((count(" leader "), count(" follower "), count(" true ")), (1, 2, 3), "one leader of three servers:\n{quorum}");
+    assert_eq!(
+        (count(" leader "), count(" follower "), count(" true ")),
+        (1, 2, 3),
+        "one leader of three servers:\n{quorum}"
+    );
     for host in 2..=3 {
         let same = lab.sh(host, peers);
         assert_eq!(same.matches(" leader ").count(), 1, "the same quorum on host {host}:\n{same}");

@@ -78,7 +78,10 @@ fn flags_in_variables_and_behind_a_backslash_are_flags() {
         host.daemon_json = Some(r#"{"log-driver": "journald"}"#);
         host.unit = vec![("/etc/systemd/system/docker.service", "[Service]\nExecStart=/opt/start-docker")];
     });
-    let script = script.with("engine-process", "pid 1\nexe /usr/bin/dockerd\nunit docker.service\narg dockerd\narg --log-driver=local");
+    let script = script.with(
+        "engine-process",
+        "pid 1\nexe /usr/bin/dockerd\nunit docker.service\narg dockerd\narg --log-driver=local",
+    );
     assert!(only_problem(&plan_for(&[script], "")).contains("as a flag in the command line of the running engine"));
 }
 
@@ -92,7 +95,11 @@ fn another_options_file() {
     };
     let settings = "engine: {options: {mtu: 1400}}\n";
     let plan = plan_for(&[elsewhere(None)], settings);
-    assert!(only_problem(&plan).contains("its engine reads its options from /srv/docker.json"), "{:?}", problems(&plan));
+    assert!(
+        only_problem(&plan).contains("its engine reads its options from /srv/docker.json"),
+        "{:?}",
+        problems(&plan)
+    );
     // Nothing is to be written there: nothing is wrong.
     no_problem(elsewhere(None));
 }
@@ -198,10 +205,10 @@ fn options_are_ours_or_theirs_one_by_one() {
     };
     // Theirs and ours mixed: ours may change, and goes when it is not wanted any more.
     let mixed = host("{\n  \"mtu\": 1400,\n  \"debug\": false,\n  \"dns\": []\n}");
-    let plan = plan_for(&[mixed.clone()], "engine: {options: {mtu: 1450}}\n");
+    let plan = plan_for(std::slice::from_ref(&mixed), "engine: {options: {mtu: 1450}}\n");
     assert_eq!(problems(&plan), [""; 0]);
     assert!(shown(&plan).contains("\"mtu\": 1450"), "{}", shown(&plan));
-    let plan = plan_for(&[mixed.clone()], "");
+    let plan = plan_for(std::slice::from_ref(&mixed), "");
     assert!(shown(&plan).contains("what the inventory does not set any more"), "{}", shown(&plan));
     assert!(shown(&plan).contains("-  \"mtu\": 1400"), "{}", shown(&plan));
     assert!(!shown(&plan).contains("-  \"debug\""), "{}", shown(&plan));
@@ -245,7 +252,8 @@ fn a_stopped_engine_is_started_before_anything_is_decided() {
     // Only its certificate tells that it is in a swarm.
     hosts[1] = hosts[1]
         .clone()
-        .with("swarm-cert", &node_certificate()).with("units", "\nId=docker.socket\nLoadState=loaded\nActiveState=active");
+        .with("swarm-cert", &node_certificate())
+        .with("units", "\nId=docker.socket\nLoadState=loaded\nActiveState=active");
     let plan = plan_for(&hosts, "");
     assert_eq!(problems(&plan), [""; 0]);
     assert!(plan.steps.iter().all(|step| step.host.as_str() == "b"), "{}", shown(&plan));

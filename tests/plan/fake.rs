@@ -170,9 +170,8 @@ impl Fake {
         if let Some(json) = self.daemon_json {
             section("daemon-json", json);
         }
-        let with_file = |file: &str, text: &str| -> String {
-            text.lines().map(|line| format!("{file}\t{line}\n")).collect()
-        };
+        let with_file =
+            |file: &str, text: &str| -> String { text.lines().map(|line| format!("{file}\t{line}\n")).collect() };
         let unit: String = self.unit.iter().map(|(file, text)| with_file(file, text)).collect();
         section("unit-lines", &unit);
         if let Some(options) = self.default_docker {

@@ -85,7 +85,11 @@ fn an_ingress_over_the_hosts_own_network_is_told() {
     let ingress = json!({"Name": "ingress", "Id": "i", "Driver": "overlay", "Scope": "swarm", "IPAM": {"Config": [{"Subnet": "10.0.0.0/24"}]}});
     host = host.with_network(ingress);
     let plan = plan_for(&[host], "");
-    assert!(plan.notes.iter().any(|note| note.contains("the swarm's ingress network has 10.0.0.0/24")), "{:?}", plan.notes);
+    assert!(
+        plan.notes.iter().any(|note| note.contains("the swarm's ingress network has 10.0.0.0/24")),
+        "{:?}",
+        plan.notes
+    );
 }
 
 /// A node as a manager lists it.
@@ -125,7 +129,11 @@ fn engines_are_not_moved_to_another_store() {
         r#"{"cluster-store": "etcd://10.0.0.5:2379", "cluster-advertise": "10.0.0.11:2376"}"#,
     );
     let plan = plan_for(&[host], "store: {url: 'etcd://10.0.0.6:2379'}\n");
-    assert!(only_problem(&plan).contains("has its networks in the store etcd://10.0.0.5:2379"), "{:?}", problems(&plan));
+    assert!(
+        only_problem(&plan).contains("has its networks in the store etcd://10.0.0.5:2379"),
+        "{:?}",
+        problems(&plan)
+    );
 }
 
 /// A cluster of Consul that begins with the first `count` of four hosts, as its agents' own files say it.
@@ -139,7 +147,10 @@ fn grown(count: usize, expect: Option<usize>) -> Vec<Fake> {
         *host = host.clone().with("store-config", &config.to_string()).with("store-ready", "ready");
         if host.name == "a" {
             let path = "/var/lib/docker-cluster/secrets/store.json";
-            *host = host.clone().with("files", &format!("600 root:root {path}")).with("sums", &format!("{}  {path}", "a".repeat(64)));
+            *host = host
+                .clone()
+                .with("files", &format!("600 root:root {path}"))
+                .with("sums", &format!("{}  {path}", "a".repeat(64)));
         }
     }
     hosts
@@ -202,7 +213,11 @@ fn a_new_host_alone_gets_what_it_needs_of_the_others() {
     hosts[0] = hosts[0].clone().with_network(overlay);
     let plan = limited(&hosts, "store: {servers: 1}\n", &["b"]);
     assert_eq!(problems(&plan), [""; 0]);
-    assert!(plan.steps.iter().any(|s| s.host.as_str() == "a" && s.why.starts_with("read the store's CA")), "{}", shown(&plan));
+    assert!(
+        plan.steps.iter().any(|s| s.host.as_str() == "a" && s.why.starts_with("read the store's CA")),
+        "{}",
+        shown(&plan)
+    );
 }
 
 #[test]
@@ -215,7 +230,11 @@ fn a_part_of_a_new_cluster_is_refused_before_anything_is_done() {
     }
     // A store of three servers does not begin with one of them.
     let plan = limited(&three("11"), "", &["a"]);
-    assert!(problems(&plan)[0].contains("a: `start Consul` waits for b, which is not selected"), "{:?}", problems(&plan));
+    assert!(
+        problems(&plan)[0].contains("a: `start Consul` waits for b, which is not selected"),
+        "{:?}",
+        problems(&plan)
+    );
 }
 
 #[test]

@@ -389,7 +389,8 @@ fn host_steps(world: &World<'_>, host: &HostWorld<'_>, given: &Given<'_>, steps:
             steps.await_turn(id, &turn());
         }
     }
-    reload_units |= [UNIT, RECONCILE_UNIT].iter().any(|unit| host.facts.unit(unit).is_some_and(|unit| unit.needs_reload));
+    reload_units |=
+        [UNIT, RECONCILE_UNIT].iter().any(|unit| host.facts.unit(unit).is_some_and(|unit| unit.needs_reload));
     if reload_units {
         run(steps, name, "let systemd read the units", &["systemctl", "daemon-reload"], 60, Vec::new());
     }
