@@ -119,6 +119,25 @@ pub enum Pace {
     StepByStep(Mutex<Box<dyn AsyncBufRead + Send + Unpin>>),
 }
 
+/// A step that failed; its host left the run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failed {
+    /// The host.
+    pub host: HostName,
+    /// The step's sentence.
+    pub why: String,
+    /// The error, with all that the host said.
+    pub error: String,
+}
+
+impl Failed {
+    /// The document of `--output json`.
+    #[must_use]
+    pub fn to_json(&self) -> serde_json::Value {
+        json!({"host": self.host, "step": self.why, "error": self.error})
+    }
+}
+
 /// How a run ended.
 #[derive(Debug, Default, Clone)]
 pub struct Outcome {
@@ -126,8 +145,8 @@ pub struct Outcome {
     pub done: usize,
     /// Steps that were not begun, because of a failure or an interruption.
     pub left: usize,
-    /// Hosts that failed, each with its error.
-    pub failed: Vec<(HostName, String)>,
+    /// The steps that failed, one a host at most.
+    pub failed: Vec<Failed>,
     /// Hosts that could not go on because of another.
     pub skipped: Vec<HostName>,
     /// Whether somebody asked to stop.
@@ -245,7 +264,7 @@ impl Run<'_> {
             return Err(());
         }
         let Some(connection) = connection else {
-            outcome.failed.push((host.clone(), "not connected".to_owned()));
+            outcome.failed.push(Failed { host, why, error: "not connected".to_owned() });
             return Err(());
         };
         self.events.emit(Event::StepStarted { host: host.clone(), why: why.clone() });
@@ -263,7 +282,7 @@ impl Run<'_> {
                     self.events.emit(Event::RollingBack { host: host.clone(), why: why.clone() });
                     error = self.roll_back(&step.host, undo, connection, error).await;
                 }
-                outcome.failed.push((host.clone(), error.clone()));
+                outcome.failed.push(Failed { host: host.clone(), why: why.clone(), error: error.clone() });
                 self.events.emit(Event::StepFailed { host, why, error, hint });
                 Err(())
             }

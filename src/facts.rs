@@ -392,6 +392,8 @@ pub struct Facts {
     pub sysconfig_docker: Option<String>,
     /// systemd units by name.
     pub units: BTreeMap<String, Unit>,
+    /// Whether the socket that every client looks for is there.
+    pub docker_sock: bool,
     /// The store.
     pub store: StoreFacts,
     /// Files of docker-cluster, and `daemon.json`.
@@ -491,6 +493,13 @@ impl Facts {
     #[must_use]
     pub fn unit(&self, name: &str) -> Option<&Unit> {
         self.units.get(name).filter(|unit| unit.load != "not-found")
+    }
+
+    /// Whether the engine's socket is gone while the unit that made it is active. An engine that itself listened on
+    /// `unix:///var/run/docker.sock` removes the file when it ends, and systemd does not make it again for an engine that starts.
+    #[must_use]
+    pub fn socket_gone(&self) -> bool {
+        !self.docker_sock && self.is_active("docker.socket")
     }
 
     /// Whether the unit is active.

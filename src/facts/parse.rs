@@ -74,6 +74,7 @@ pub fn parse(output: &[u8], sent: i64, received: i64) -> Option<Facts> {
         default_docker: sections.optional("default-docker"),
         sysconfig_docker: sections.optional("sysconfig-docker"),
         units: units(&sections),
+        docker_sock: sections.has("docker-sock"),
         store: store(&sections, &files),
         files,
         records: sections.lines("records").filter_map(|line| serde_json::from_str(line).ok()).collect(),

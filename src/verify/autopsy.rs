@@ -72,7 +72,7 @@ pub async fn examine(
     for (name, error) in links.failed {
         views.entry(name).or_default().agent_failed = Some(error);
     }
-    Known { hosts: views, links: links.links, needs }
+    Known { hosts: views, links: links.links, needs, ..Known::default() }
 }
 
 async fn checks_of(host: &Connection, address: IpAddr, inventory: &Inventory) -> String {
@@ -114,6 +114,10 @@ fn view(inventory: &Inventory, host: &HostWorld<'_>) -> HostView {
         swarm_error: swarm_error(&swarm),
         clock_offset: facts.clock_offset,
         probe_mac: String::new(),
+        probe_address: None,
+        unlisted: Vec::new(),
+        engine_version: engine.and_then(|engine| engine.version.clone()),
+        socket_gone: facts.socket_gone(),
         neighbours_refused: 0,
         checks: BTreeMap::new(),
         agent_failed: None,

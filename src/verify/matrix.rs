@@ -1,6 +1,6 @@
 //! The matrix: every ordered pair of hosts, and why a pair fails.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -194,6 +194,12 @@ impl Changes {
 /// Three directions tell where to look; the rest is counted.
 const SUBJECTS: usize = 3;
 
+/// The causes that go away by themselves, or are found not to.
+const HEALS: &[&str] = &["neighbours", "name-unknown"];
+
+/// The causes of hosts that take no part, and keep nobody else from it.
+const TAKES_NO_PART: &[&str] = &["host-unreachable", "not-finished", "engine-down", "no-probe"];
+
 /// All pairs.
 #[derive(Debug, Clone)]
 pub struct Matrix {
@@ -290,6 +296,29 @@ impl Matrix {
         }
         verdicts.sort_by_key(|verdict| std::cmp::Reverse(verdict.pairs.len()));
         self.verdicts = verdicts;
+    }
+
+    /// The pairs that fail for nothing but what engines have yet to tell each other, and will by themselves; none where something else
+    /// is wrong that could keep them from it.
+    pub(super) fn may_heal(&self) -> Vec<Direction> {
+        if !self.verdicts.iter().all(|verdict| HEALS.contains(&verdict.cause) || TAKES_NO_PART.contains(&verdict.cause))
+        {
+            return Vec::new();
+        }
+        let healing = self.verdicts.iter().filter(|verdict| HEALS.contains(&verdict.cause));
+        healing
+            .flat_map(|verdict| verdict.pairs.iter().cloned())
+            .filter(|of| self.pair(&of.from, &of.to).is_some_and(|pair| !pair.ok))
+            .collect()
+    }
+
+    /// The hosts whose containers resolve at least one of the others' names.
+    pub(super) fn resolving(&self) -> BTreeSet<HostName> {
+        let resolves = |pair: &&Pair| match &pair.failure {
+            None => true,
+            Some(failure) => !matches!(failure.layer, Layer::Name | Layer::Unasked),
+        };
+        self.pairs.iter().filter(resolves).map(|pair| pair.from.clone()).collect()
     }
 
     /// What is different from an earlier look: what is broken now and what is not any more. Latencies always differ and do not
