@@ -701,6 +701,23 @@ fn unexplained(case: &Case<'_>) -> Option<Finding> {
     })
 }
 
+/// Flaws of the engines' versions that matter where traffic is to be encrypted.
+#[must_use]
+pub fn flaws(versions: &BTreeMap<HostName, semver::Version>) -> Vec<String> {
+    let mut told: Vec<(known::Fault, Vec<String>)> = Vec::new();
+    for (name, version) in versions {
+        let Some(fault) = known::may_send_plain_text(version) else { continue };
+        let host = format!("{name} ({version})");
+        match told.iter_mut().find(|(other, _)| *other == fault) {
+            Some((_, hosts)) => hosts.push(host),
+            None => told.push((fault, vec![host])),
+        }
+    }
+    told.into_iter()
+        .map(|(fault, hosts)| format!("the engine of {}: {}; {}", hosts.join(", "), fault.what, fault.fix))
+        .collect()
+}
+
 /// Length of a container's whole id.
 const CONTAINER_ID: usize = 64;
 

@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::bench::Measurement;
 use super::causes::{About, Case, Finding, explain};
 use super::known::Known;
+use super::wire::Encryption;
 use crate::inventory::{HostName, Inventory};
 
 /// At which layer a pair failed.
@@ -213,6 +214,10 @@ pub struct Matrix {
     pub pairs: Vec<Pair>,
     /// Why pairs fail, the cause of most pairs first; after a deep look also what works still and will not for long.
     pub verdicts: Vec<Verdict>,
+    /// What was seen on the wire, where traffic is to be encrypted.
+    pub encryption: Option<Encryption>,
+    /// What a person should know, and that makes nothing fail.
+    pub notes: Vec<String>,
     /// What was measured, if anything was.
     pub bench: Vec<Measurement>,
     /// Each host as it sees itself, where the layers below were looked at.
@@ -233,6 +238,8 @@ impl Matrix {
             hosts,
             pairs: Vec::new(),
             verdicts: Vec::new(),
+            encryption: None,
+            notes: Vec::new(),
             bench: Vec::new(),
             states: BTreeMap::new(),
             layers: Vec::new(),
@@ -335,10 +342,11 @@ impl Matrix {
         Changes { appeared, gone }
     }
 
-    /// Adds a finding that is about no pair.
-    pub(super) fn add(&mut self, cause: &'static str, finding: Finding) {
-        let mut verdict = Verdict::new(cause, &finding);
-        verdict.add(finding);
+    /// Adds findings of one cause that no pair's failure led to, as one verdict.
+    pub(super) fn add_all(&mut self, cause: &'static str, findings: Vec<Finding>) {
+        let Some(first) = findings.first() else { return };
+        let mut verdict = Verdict::new(cause, first);
+        findings.into_iter().for_each(|finding| verdict.add(finding));
         self.verdicts.push(verdict);
     }
 
@@ -363,6 +371,8 @@ impl Matrix {
             "verdicts": self.verdicts,
             "states": self.states,
             "layers": self.layers,
+            "encryption": self.encryption,
+            "notes": self.notes,
             "bench": self.bench,
             "took_ms": self.took.as_millis() as u64,
             "pairs_per_second": self.rate(),
@@ -426,6 +436,8 @@ mod tests {
             hosts: vec![a.clone(), b.clone(), c.clone()],
             pairs: vec![failed(&a, &b, "x"), failed(&a, &c, "y"), failed(&b, &a, "y"), Pair::new(&b, &c, Ok(1.0))],
             verdicts: Vec::new(),
+            encryption: None,
+            notes: Vec::new(),
             bench: Vec::new(),
             states: BTreeMap::new(),
             layers: Vec::new(),
@@ -451,6 +463,8 @@ mod tests {
                 hosts: vec![a.clone(), b.clone(), c.clone()],
                 pairs: pairs.collect(),
                 verdicts: Vec::new(),
+                encryption: None,
+                notes: Vec::new(),
                 bench: Vec::new(),
                 states: BTreeMap::new(),
                 layers: Vec::new(),

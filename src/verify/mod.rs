@@ -11,6 +11,7 @@ mod links;
 mod matrix;
 mod peers;
 mod runs;
+mod wire;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -24,10 +25,12 @@ pub use bench::{Figures, Measurement, PAIR_TIME};
 pub use causes::{CAUSES, Cause};
 pub use known::{Ill, Needs, NotFinished, SIGN_OF_LIFE};
 pub use matrix::{Changes, Direction, Matrix, Pair, Verdict};
+pub use wire::Encryption;
 
 use matrix::Failure;
 use peers::Missing;
 use runs::Running;
+use wire::Watch;
 
 use crate::engine_api;
 use crate::event::{Event, Events};
@@ -147,15 +150,26 @@ pub async fn verify(
     let run = Running::begin();
     let lifetime = lifetime(hosts.len(), look.measure.len());
     let work = async {
-        let unlisted = peers::complete(inventory.network.name.as_str(), hosts, events).await;
+        let encrypted = inventory.network.encrypted;
+        let question = peers::Question { network: inventory.network.name.as_str(), encrypted };
+        let told = peers::complete(&question, hosts, events).await;
         let (probes, mut broken) = start_all(inventory, hosts, &run, lifetime, events).await;
+        let watch = match encrypted {
+            true => Some(Watch::begin(hosts, &probes, inventory.swarm.data_path_port, lifetime).await),
+            false => None,
+        };
         let mut matrix = ask_all(inventory, hosts, absent, &probes, &mut broken, events).await;
+        let encryption = match watch {
+            Some(watch) => Some(watch.end(&probes, &told.addresses, &mut reports).await),
+            None => None,
+        };
         let all = look.depth == Depth::Everything;
         // A host that could not take part is a reason to look, also where no pair is left that it could be part of.
         if all || !matrix.ok() || !broken.is_empty() || !absent.is_empty() {
             let mut ill = broken;
             ill.extend(absent.iter().map(|(name, ill)| (name.clone(), ill.clone())));
-            let mut below = Below { inventory, hosts, ill: &ill, probes: &probes, unlisted, waited: Duration::ZERO };
+            let mut below =
+                Below { inventory, hosts, ill: &ill, probes: &probes, unlisted: &told.missing, waited: Duration::ZERO };
             explain(&below, all, &mut matrix, &mut reports, events).await;
             let learning = matrix.may_heal();
             if !learning.is_empty() {
@@ -165,6 +179,11 @@ pub async fn verify(
                     explain(&below, all, &mut matrix, &mut reports, events).await;
                 }
             }
+        }
+        if let Some(encryption) = encryption {
+            matrix.add_all("not-encrypted", encryption.findings(&matrix.network, !told.sealed));
+            matrix.notes = causes::flaws(&told.versions);
+            matrix.encryption = Some(encryption);
         }
         if !look.measure.is_empty() {
             matrix.bench = bench::measure(hosts, &probes, &look.underlay, &look.measure, events).await;
@@ -207,7 +226,7 @@ struct Below<'a> {
     ill: &'a BTreeMap<HostName, Ill>,
     probes: &'a BTreeMap<HostName, Probe>,
     /// Which engines did not list which others when the probes started.
-    unlisted: Missing,
+    unlisted: &'a Missing,
     /// How long the engines were given to learn of each other, beyond what every pair is given.
     waited: Duration,
 }
@@ -230,7 +249,7 @@ async fn explain(below: &Below<'_>, all: bool, matrix: &mut Matrix, reports: &mu
     }
     known.waited = below.waited;
     known.resolving = matrix.resolving();
-    for (name, others) in &below.unlisted {
+    for (name, others) in below.unlisted {
         if let Some(view) = known.hosts.get_mut(name) {
             view.unlisted.clone_from(others);
         }
@@ -243,7 +262,7 @@ async fn explain(below: &Below<'_>, all: bool, matrix: &mut Matrix, reports: &mu
         let still = causes::stale_endpoints(&autopsy::examine(inventory, hosts, ill, reports).await);
         let both = stale.into_iter().filter(|(id, _)| still.contains_key(id)).collect();
         if let Some(finding) = causes::stale_finding(&known, &both) {
-            matrix.add("stale-endpoint", finding);
+            matrix.add_all("stale-endpoint", vec![finding]);
         }
     }
 }

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use super::on_each;
 use crate::event::{Event, Events};
+use crate::facts;
 use crate::host::{Command, Connection, Hosts};
 use crate::inventory::HostName;
 
@@ -27,7 +28,7 @@ const PEERS_POLL: Duration = Duration::from_secs(1);
 
 /// What an engine says of the network that it has open.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Peers {
+struct Peers {
     /// The address by which the others know its host.
     own: IpAddr,
     /// All that it knows to be on the network, itself included.
@@ -56,36 +57,68 @@ fn missing(told: &BTreeMap<HostName, Peers>) -> Missing {
     told.iter().map(|(name, peers)| (name.clone(), lacks(peers))).filter(|(_, lacks)| !lacks.is_empty()).collect()
 }
 
-async fn ask(network: &str, name: &HostName, host: &Connection) -> Option<(HostName, Peers)> {
-    let output = host.run(&Command::script(PEERS, [network])).await.ok()?;
-    Some((name.clone(), Peers::parse(&output.stdout_text())?))
+/// What the engines said, before any probe.
+#[derive(Debug, Default)]
+pub(super) struct Told {
+    /// Who did not list whom to the end.
+    pub missing: Missing,
+    /// The addresses by which the hosts know each other.
+    pub addresses: BTreeMap<HostName, IpAddr>,
+    /// Whether an engine knows the network as one that is encrypted.
+    pub sealed: bool,
+    /// The versions of the engines, if those were asked for.
+    pub versions: BTreeMap<HostName, semver::Version>,
 }
 
-/// Waits until all that have the network open list each other. Returns what is still missing then.
-pub(super) async fn complete(network: &str, hosts: &Hosts, events: &Events) -> Missing {
+/// What is asked of the engines.
+pub(super) struct Question<'a> {
+    /// The network.
+    pub network: &'a str,
+    /// Whether it is to be encrypted: then the engines' versions matter.
+    pub encrypted: bool,
+}
+
+async fn ask(question: &Question<'_>, host: &Connection) -> Option<String> {
+    let more = question.encrypted.then_some("version");
+    let command = Command::script(PEERS, [question.network].into_iter().chain(more));
+    Some(host.run(&command).await.ok()?.stdout_text())
+}
+
+/// Asks, and waits until all that have the network open list each other.
+pub(super) async fn complete(question: &Question<'_>, hosts: &Hosts, events: &Events) -> Told {
+    let mut all = Told::default();
+    // One that is alone has nobody to list.
     if hosts.len() < 2 {
-        return Missing::new();
+        return all;
     }
-    let told = on_each(hosts.iter().map(|(name, host)| ask(network, name, host))).await;
-    let mut told: BTreeMap<HostName, Peers> = told.into_iter().flatten().collect();
+    let mut told = BTreeMap::new();
+    let answers = hosts.iter().map(|(name, host)| async move { (name, ask(question, host).await) });
+    for (name, text) in on_each(answers).await {
+        let text = text.unwrap_or_default();
+        all.sealed |= text.lines().any(|line| line == "sealed");
+        let version = text.lines().find_map(|line| facts::parse_engine_version(line.strip_prefix("version ")?));
+        all.versions.extend(version.map(|version| (name.clone(), version)));
+        told.extend(Peers::parse(&text).map(|peers| (name.clone(), peers)));
+    }
     let end = Instant::now() + PEERS_DEADLINE;
     let mut said = BTreeSet::new();
     loop {
-        let missing = missing(&told);
-        if missing.is_empty() || Instant::now() >= end {
-            return missing;
+        all.missing = missing(&told);
+        if all.missing.is_empty() || Instant::now() >= end {
+            all.addresses = told.into_iter().map(|(name, peers)| (name, peers.own)).collect();
+            return all;
         }
-        for (name, others) in missing.iter().filter(|(name, _)| said.insert((*name).clone())) {
+        for (name, others) in all.missing.iter().filter(|(name, _)| said.insert((*name).clone())) {
             let limit = humantime::format_duration(PEERS_DEADLINE);
             let what = format!("the engines still learn of each other, up to {limit}: {}", unknown(others));
             events.emit(Event::StepProgress { host: name.clone(), what });
         }
         tokio::time::sleep(PEERS_POLL).await;
-        let again = missing.keys().filter_map(|name| Some((name, hosts.get(name)?)));
-        let again = on_each(again.map(|(name, host)| async move { (name, ask(network, name, host).await) })).await;
-        for (name, answer) in again {
-            match answer {
-                Some((name, peers)) => told.insert(name, peers),
+        let again = all.missing.keys().filter_map(|name| Some((name, hosts.get(name)?)));
+        for (name, answer) in on_each(again.map(|(name, host)| async move { (name, ask(question, host).await) })).await
+        {
+            match answer.as_deref().and_then(Peers::parse) {
+                Some(peers) => told.insert(name.clone(), peers),
                 // It has left the network meanwhile: nobody needs to list it.
                 None => told.remove(name),
             };
