@@ -29,6 +29,12 @@ const RESTORE: &str = include_str!("../templates/restore.sh");
 /// Writes down what is added to a host; see the script.
 const NOTE: &str = include_str!("../templates/note.sh");
 
+/// Asks whether one of several ports answers; see the script.
+const REACH: &str = include_str!("../templates/reach.pl");
+
+/// How long a manager's port is tried before a host joins through it, in seconds: three SYNs, of which one may be lost.
+const REACH_SECONDS: u64 = 6;
+
 /// How many lines of a unit's journal are part of a report: what a daemon says when it gives up, and what led to it.
 const JOURNAL_LINES: &str = "12";
 
@@ -60,6 +66,9 @@ const PUT_TIMEOUT: Duration = Duration::from_secs(600);
 /// How many of a failed poll's last words are kept, in bytes: the reason is at the end.
 const LAST_WORDS: usize = 2000;
 
+/// How a manager says that it cannot reach one that is to become a manager as well (swarmkit's `manager/state/raft`).
+const CANNOT_CALL_BACK: &str = "could not connect to prospective new cluster member";
+
 /// A step that failed.
 #[derive(Debug, thiserror::Error)]
 pub enum StepError {
@@ -85,6 +94,9 @@ pub enum StepError {
         /// What the last question brought.
         last_words: String,
     },
+    /// No manager of the swarm can be reached from the host that is to join it.
+    #[error("none of the swarm's managers can be reached from here: {0}")]
+    NoManager(String),
     /// An image.
     #[error("{0}")]
     Image(String),
@@ -99,6 +111,13 @@ impl StepError {
     pub fn hint(&self) -> String {
         match self {
             Self::Host(error) => error.hint(),
+            Self::NoManager(_) => {
+                "let that port pass between the hosts: their own firewalls (`docker-cluster plan` names those that it sees), security groups, a firewall between them".to_owned()
+            }
+            // The managers answer the one who joins over a connection of their own.
+            Self::Api(ApiError::Engine(words)) | Self::Waited { last_words: words, .. } if words.contains(CANNOT_CALL_BACK) => {
+                "the swarm's managers cannot reach this host: let TCP 2377 in there from the other hosts".to_owned()
+            }
             Self::Waited { .. } => {
                 "run the same command again when the cause is mended: it goes on where this run stopped".to_owned()
             }
@@ -199,6 +218,21 @@ pub async fn apply(plan: &Plan, hosts: &Hosts, events: &Events, stop: watch::Rec
         outcome.interrupted |= part.interrupted;
     }
     outcome
+}
+
+/// Whether a manager can be reached from a host that is to join through it. The engine itself would try for minutes, and not say which port
+/// it tried.
+async fn managers_answer(host: &Connection, managers: &[String]) -> Result<(), StepError> {
+    let ends = managers.iter().filter_map(|manager| manager.rsplit_once(':'));
+    let mut argv: Vec<String> = ["perl", "-e", REACH, &REACH_SECONDS.to_string()].map(str::to_owned).to_vec();
+    argv.extend(ends.flat_map(|(address, port)| [address.trim_matches(['[', ']']).to_owned(), port.to_owned()]));
+    let output = host.run(&Command::new(argv)).await?;
+    let said = output.stdout_text();
+    // A host without Perl is not asked.
+    if output.status != 1 || said.trim().is_empty() {
+        return Ok(());
+    }
+    Err(StepError::NoManager(said.trim().lines().collect::<Vec<_>>().join(", ")))
 }
 
 /// Who runs this, as `user@machine`.
@@ -415,6 +449,7 @@ impl Run<'_> {
                     SwarmRole::Worker => Slot::WorkerJoinToken,
                 };
                 let token: Secret = self.slots.get(slot)?;
+                managers_answer(host, managers).await?;
                 EngineApi::open(host).await?.join_swarm(managers, &address.to_string(), &token).await?;
             }
         }

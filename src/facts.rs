@@ -1,6 +1,7 @@
 //! The facts of a host: one read-only probe (`templates/facts.sh`), one round trip. Parsing is pure and never trusts the
 //! host: anything that is not what it should be is missing, not a panic.
 
+pub mod firewall;
 mod parse;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -392,6 +393,8 @@ pub struct Facts {
     pub sysconfig_docker: Option<String>,
     /// systemd units by name.
     pub units: BTreeMap<String, Unit>,
+    /// Its firewall, if that throws away what no rule lets in.
+    pub firewall: Option<firewall::Firewall>,
     /// Whether the socket that every client looks for is there.
     pub docker_sock: bool,
     /// The store.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
-use super::{Fabric, GOSSIP_PORT, keeper, network_problems, no_classic_overlay, vxlan_needs};
+use super::{Fabric, GOSSIP_PORT, firewall, keeper, network_problems, no_classic_overlay, vxlan_needs};
 use crate::engines::options;
 use crate::plan::{Action, EngineCall, HostWorld, Options, Problem, Stage, StepId, Steps, World};
 use crate::stores::{self, consul};
@@ -69,6 +69,10 @@ impl Fabric for Overlay {
         set_options(world, steps, notes);
         network(world, steps);
         keeper::keep(world, steps, &[], |_| true);
+        // Where nothing is to be done the packets find their way already.
+        if steps.next_id() > 0 {
+            firewall::notes(world, &self.needs(world), |host| stores::traffic(world, host), notes);
+        }
     }
 
     fn needs(&self, world: &World<'_>) -> Needs {

@@ -3,8 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use super::{Fabric, GOSSIP_PORT, keeper, network_problems, vxlan_needs};
+use super::{Fabric, GOSSIP_PORT, firewall, keeper, network_problems, vxlan_needs};
 use crate::engines::options;
+use crate::facts::firewall::Traffic;
 use crate::facts::{Module, Node, Swarm};
 use crate::inventory::{HostName, Members, quorum_size};
 use crate::plan::checks;
@@ -164,6 +165,15 @@ impl Fabric for SwarmMode {
         }
         let known = form(world, steps, notes);
         keeper::keep(world, steps, &known, |_| true);
+        // Where nothing is to be done the packets find their way already.
+        if steps.next_id() > 0 {
+            let managers = wanted_managers(world);
+            let more = |host: &HostWorld<'_>| match managers.contains(host.name()) {
+                true => vec![Traffic::Tcp(MANAGER_PORT)],
+                false => Vec::new(),
+            };
+            firewall::notes(world, &self.needs(world), more, notes);
+        }
     }
 
     fn needs(&self, world: &World<'_>) -> Needs {
@@ -308,7 +318,7 @@ fn join(world: &World<'_>, steps: &mut Steps, notes: &mut Vec<String>, managers:
                     "docker",
                     "info",
                     "--format",
-                    "state={{.Swarm.LocalNodeState}} manager={{.Swarm.ControlAvailable}}",
+                    "state={{.Swarm.LocalNodeState}} manager={{.Swarm.ControlAvailable}} {{.Swarm.Error}}",
                 ]
                 .map(str::to_owned)
                 .to_vec(),

@@ -32,7 +32,10 @@ pub fn parse(output: &[u8], sent: i64, received: i64) -> Option<Facts> {
     let from_os = |key: &str| clean(os.get(key).map_or("", String::as_str));
     let files = files(&sections);
     let (interfaces, addresses, routes) = (links(&sections), addresses(&sections), routes(&sections));
+    let units = units(&sections);
+    let is_active = |unit: &str| units.get(unit).is_some_and(|unit: &super::Unit| unit.active == "active");
     Some(Facts {
+        firewall: super::firewall::firewall(&sections, is_active),
         os_id: from_os("ID"),
         os_version: from_os("VERSION_ID"),
         os_pretty: from_os("PRETTY_NAME"),
@@ -73,7 +76,7 @@ pub fn parse(output: &[u8], sent: i64, received: i64) -> Option<Facts> {
         docker_exec: sections.lines("docker-exec").chain(sections.lines("docker-environment")).map(clean).collect(),
         default_docker: sections.optional("default-docker"),
         sysconfig_docker: sections.optional("sysconfig-docker"),
-        units: units(&sections),
+        units,
         docker_sock: sections.has("docker-sock"),
         store: store(&sections, &files),
         files,
@@ -117,7 +120,7 @@ fn clean(text: &str) -> String {
     printable(text.as_bytes()).replace(['\n', '\t'], " ")
 }
 
-struct Sections<'a>(BTreeMap<&'a str, Vec<&'a str>>);
+pub(super) struct Sections<'a>(BTreeMap<&'a str, Vec<&'a str>>);
 
 impl<'a> Sections<'a> {
     fn split(text: &'a str) -> Self {
@@ -136,7 +139,7 @@ impl<'a> Sections<'a> {
         Self(map)
     }
 
-    fn has(&self, name: &str) -> bool {
+    pub(super) fn has(&self, name: &str) -> bool {
         self.0.get(name).is_some_and(|lines| !lines.is_empty())
     }
 
@@ -148,7 +151,7 @@ impl<'a> Sections<'a> {
         self.lines(name).next().unwrap_or_default().to_owned()
     }
 
-    fn text(&self, name: &str) -> String {
+    pub(super) fn text(&self, name: &str) -> String {
         self.lines(name).fold(String::new(), |mut text, line| {
             text.push_str(line);
             text.push('\n');

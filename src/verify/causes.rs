@@ -8,6 +8,7 @@ use super::known::{Heard, HostView, Ill, Known, SIGN_OF_LIFE};
 use super::links::{Link, Tcp, Way};
 use super::matrix::{Failure, Layer};
 use crate::engines::known;
+use crate::facts::firewall::Traffic;
 use crate::inventory::HostName;
 use crate::plan::checks::MAX_CLOCK_OFFSET;
 
@@ -368,10 +369,29 @@ fn underlay_down(case: &Case<'_>) -> Option<Finding> {
     )
 }
 
+/// What a host's firewall keeps out by default of what the others send it: what it says of itself, and what lets all of that in.
+fn default_deny(case: &Case<'_>, host: &HostName, from: &HostName, traffic: Traffic) -> Option<(String, String)> {
+    let view = case.host(host)?;
+    let peer = case.host(from).and_then(|view| view.private);
+    let firewall = view.firewall.as_ref().filter(|_| view.keeps_out(traffic, peer))?;
+    let needs = &case.known.needs;
+    let tcp = needs.ports.get(host).into_iter().flatten().filter(|(_, role)| *role != SIGN_OF_LIFE);
+    let mut all: Vec<Traffic> = tcp.map(|(port, _)| Traffic::Tcp(*port)).collect();
+    all.extend([Traffic::Udp(GOSSIP_PORT), Traffic::Udp(needs.vxlan_port), traffic]);
+    all.extend(needs.encrypted.then_some(Traffic::Esp));
+    all.retain(|traffic| view.keeps_out(*traffic, peer));
+    let fix = format!("{host}: {}; there, as root: {}", firewall.sentence(), firewall.remedy(&all, &view.sources));
+    Some((format!("{host}: {}", firewall.sentence()), fix))
+}
+
+/// UDP port of the engines' gossip.
+const GOSSIP_PORT: u16 = 7946;
+
 /// One kind of datagram that does not arrive.
 fn datagram(
     case: &Case<'_>,
     name: &str,
+    traffic: Traffic,
     words: &[&str],
     needed_for: &str,
     way: fn(&Link) -> Option<Way>,
@@ -392,7 +412,11 @@ fn datagram(
         // The rule is the host's, whoever it hits.
         Way::DroppedAtTarget => {
             let what = format!("{name} arrives at {to} and is dropped by its own firewall ({passing}){only}");
-            link(case, (from, to, found), what, show(to), with_rules(to))
+            // A rule that names it comes before what happens to all the rest.
+            match default_deny(case, to, from, traffic).filter(|_| rules_of(to).is_empty()) {
+                Some((said, fix)) => link(case, (from, to, found), what, fix, vec![said]),
+                None => link(case, (from, to, found), what, show(to), with_rules(to)),
+            }
         }
         Way::DeniedAtSource => {
             let what = format!("{name} is not let out by {from}'s own firewall ({passing}){only}");
@@ -409,17 +433,21 @@ fn datagram(
 }
 
 fn esp_blocked(case: &Case<'_>) -> Option<Finding> {
-    datagram(case, "IP protocol 50 (ESP)", &["esp", "-p 50"], "IP protocol 50", |link| link.esp)
+    datagram(case, "IP protocol 50 (ESP)", Traffic::Esp, &["esp", "-p 50"], "IP protocol 50", |link| link.esp)
 }
 
 fn vxlan_blocked(case: &Case<'_>) -> Option<Finding> {
     let port = case.known.needs.vxlan_port;
     let words = port.to_string();
-    datagram(case, &format!("UDP {port}"), &[&words, "-p udp -j"], &format!("UDP {port}"), |link| Some(link.vxlan))
+    datagram(case, &format!("UDP {port}"), Traffic::Udp(port), &[&words, "-p udp -j"], &format!("UDP {port}"), |link| {
+        Some(link.vxlan)
+    })
 }
 
 fn gossip_udp_blocked(case: &Case<'_>) -> Option<Finding> {
-    datagram(case, "UDP 7946, the gossip of the engines,", &["7946", "-p udp -j"], "UDP 7946", |link| Some(link.gossip))
+    let words = [&GOSSIP_PORT.to_string(), "-p udp -j"];
+    let name = format!("UDP {GOSSIP_PORT}, the gossip of the engines,");
+    datagram(case, &name, Traffic::Udp(GOSSIP_PORT), &words, &format!("UDP {GOSSIP_PORT}"), |link| Some(link.gossip))
 }
 
 fn tcp_port_blocked(case: &Case<'_>) -> Option<Finding> {
@@ -437,11 +465,24 @@ fn tcp_port_blocked(case: &Case<'_>) -> Option<Finding> {
                 rules.into_iter().map(move |rule| format!("{host}, its rule: {rule}"))
             })
             .collect();
-        let (what, fix) = match state {
-            // A firewall that rejects looks the same: the rules tell.
-            Tcp::Refused if rules.is_empty() => (
-                format!("nothing listens on TCP {port} ({role}) of {to}"),
-                on(case.known, to, "systemctl status docker docker-cluster-consul"),
+        let listens = case.host(to).is_some_and(|view| view.listens.contains(port));
+        let denied = default_deny(case, to, from, Traffic::Tcp(*port)).filter(|_| rules.is_empty());
+        let units = match case.host(to).is_some_and(|view| view.store.is_some()) {
+            true => "systemctl status docker docker-cluster-consul",
+            false => "systemctl status docker",
+        };
+        let (what, fix) = match (state, denied) {
+            // A firewall that rejects looks the same: the rules tell, and whether something listens.
+            (Tcp::Refused, None) if rules.is_empty() && !listens => {
+                (format!("nothing listens on TCP {port} ({role}) of {to}"), on(case.known, to, units))
+            }
+            (_, Some((said, fix))) => {
+                let what = format!("TCP {port} ({role}) of {to} is kept out by its own firewall, although {}", found.passing());
+                return link(case, (from, to, found), what, fix, vec![said]);
+            }
+            (Tcp::Refused, None) if rules.is_empty() => (
+                format!("TCP {port} ({role}) of {to} is refused, although something listens there: by a firewall on the way, or by its own"),
+                format!("{} shows its rules; let TCP {port} pass between the hosts", on(case.known, to, "iptables-save")),
             ),
             _ => (
                 format!("TCP {port} ({role}) of {to} does not answer, although {}", found.passing()),

@@ -4,9 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
+use ipnet::IpNet;
 use serde_json::{Value, json};
 
 use super::links::Link;
+use crate::facts::firewall::{Firewall, Traffic};
 use crate::inventory::HostName;
 
 /// What the fabric needs of the underlay.
@@ -128,6 +130,14 @@ pub struct HostView {
     pub unlisted: Vec<HostName>,
     /// The version of its engine.
     pub engine_version: Option<semver::Version>,
+    /// Its firewall, if that throws away what no rule lets in.
+    pub firewall: Option<Firewall>,
+    /// The interface with its private address.
+    pub interface: Option<String>,
+    /// Where the other hosts' packets come from.
+    pub sources: Vec<IpNet>,
+    /// The TCP ports on which something listens.
+    pub listens: BTreeSet<u16>,
     /// Whether it is the socket of its engine that is gone, while the unit that made it is active.
     pub socket_gone: bool,
     /// How often its kernel refused a neighbour while the verification ran, its table being full.
@@ -139,6 +149,12 @@ pub struct HostView {
 }
 
 impl HostView {
+    /// Whether its firewall keeps this out by default when it comes from there.
+    pub(super) fn keeps_out(&self, traffic: Traffic, from: Option<IpAddr>) -> bool {
+        let lets_in = |of: &Firewall| from.is_none_or(|from| of.lets_in(traffic, from, self.interface.as_deref()));
+        self.firewall.as_ref().is_some_and(|firewall| !lets_in(firewall))
+    }
+
     /// What this host's engine has been told of another's container; nothing if the network could not be asked.
     ///
     /// An engine enters two things for a container that it hears of: which MAC address its address has, by which it answers for it,

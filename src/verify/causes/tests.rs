@@ -492,6 +492,41 @@ fn a_port_on_which_nothing_listens_is_not_a_firewall() {
 }
 
 #[test]
+fn a_firewall_that_denies_by_default_is_named_with_what_opens_it() {
+    let ufw = "@begin\n|1\n@ufw-conf\n|ENABLED=yes\n@ufw-default\n|DEFAULT_INPUT_POLICY=\"DROP\"\n@ufw-rules\n|### tuple ### allow tcp 22 0.0.0.0/0 any 0.0.0.0/0 in\n@end\n|1\n";
+    let firewall = crate::facts::parse(ufw.as_bytes(), 0, 0).unwrap().firewall;
+    let mut known = all_well();
+    there(&mut known).vxlan = Way::DroppedAtTarget;
+    b(&mut known).firewall = firewall;
+    b(&mut known).sources = vec!["10.0.0.0/24".parse().unwrap()];
+    let (id, finding) = verdict(&known, Some(&no_answer())).unwrap();
+    assert_eq!((id, &finding.about), ("vxlan-blocked", &a_to_b()));
+    assert!(finding.fix.contains("b: ufw throws away what no rule lets in"), "{finding:?}");
+    assert!(finding.fix.contains("`ufw allow from 10.0.0.0/24 to any port 4789,7946 proto udp`"), "{finding:?}");
+    assert!(finding.fix.contains("`ufw allow from 10.0.0.0/24 to any port 7946 proto tcp`"), "{finding:?}");
+    assert!(!finding.fix.contains("port 22"), "nobody needs SSH between hosts: {finding:?}");
+    // A rule that names the port is what acts.
+    b(&mut known).checks.insert("rule".into(), vec!["-A INPUT -p udp -m udp --dport 4789 -j DROP".into()]);
+    assert!(verdict(&known, Some(&no_answer())).unwrap().1.fix.contains("has the rule"));
+    b(&mut known).checks.clear();
+    there(&mut known).vxlan = Way::Passed { lost: 0 };
+    for state in [Tcp::Silent, Tcp::Refused] {
+        there(&mut known).tcp.insert(7946, state);
+        let (id, finding) = verdict(&known, Some(&no_answer())).unwrap();
+        assert_eq!(id, "tcp-port-blocked");
+        assert!(
+            finding.what.contains("kept out by its own firewall") && finding.fix.contains("ufw allow"),
+            "{finding:?}"
+        );
+    }
+    // Something listens, and no firewall of its own is known to refuse it: then not the program is to blame.
+    b(&mut known).firewall = None;
+    b(&mut known).listens = [7946].into();
+    let (_, finding) = verdict(&known, Some(&no_answer())).unwrap();
+    assert!(finding.what.contains("although something listens there"), "{finding:?}");
+}
+
+#[test]
 fn endpoints_that_no_host_has_are_stale() {
     let mut known = all_well();
     let endpoints = |lines: &[&str]| {
