@@ -284,8 +284,8 @@ async fn wait_for_news(below: &mut Below<'_>, pairs: &[Direction], matrix: &mut 
         by_source.into_iter().filter_map(|(from, targets)| Some((from, targets, hosts.get(from)?, probes.get(from)?)));
     let limit = &humantime::format_duration(Duration::from_secs(NEWS_DEADLINE)).to_string();
     let asks = asks.map(|(from, targets, host, own)| async move {
-        let what = format!("the engines still learn of each other, up to {limit}");
-        events.emit(Event::StepProgress { host: from.clone(), what });
+        let why = format!("the engines still learn of each other, up to {limit}");
+        events.emit(Event::StepStarted { host: from.clone(), why });
         (from, ask(host, own, &targets, &Patience { answer: NEWS_DEADLINE, learn: NEWS_DEADLINE }).await)
     });
     for (from, answers) in on_each(asks).await {

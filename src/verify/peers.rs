@@ -110,8 +110,8 @@ pub(super) async fn complete(question: &Question<'_>, hosts: &Hosts, events: &Ev
         }
         for (name, others) in all.missing.iter().filter(|(name, _)| said.insert((*name).clone())) {
             let limit = humantime::format_duration(PEERS_DEADLINE);
-            let what = format!("the engines still learn of each other, up to {limit}: {}", unknown(others));
-            events.emit(Event::StepProgress { host: name.clone(), what });
+            let why = format!("the engines still learn of each other, up to {limit}: {}", unknown(others));
+            events.emit(Event::StepStarted { host: name.clone(), why });
         }
         tokio::time::sleep(PEERS_POLL).await;
         let again = all.missing.keys().filter_map(|name| Some((name, hosts.get(name)?)));

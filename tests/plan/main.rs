@@ -1,5 +1,6 @@
 //! Golden plans: what is decided for hosts that do not exist, from what the probe would print on them.
 
+mod between;
 mod fake;
 
 use docker_cluster::fabrics::{down, migrate};
