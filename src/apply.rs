@@ -29,6 +29,12 @@ const RESTORE: &str = include_str!("../templates/restore.sh");
 /// Writes down what is added to a host; see the script.
 const NOTE: &str = include_str!("../templates/note.sh");
 
+/// Asks whether one of several ports answers; see the script.
+const REACH: &str = include_str!("../templates/reach.pl");
+
+/// How long a manager's port is tried before a host joins through it, in seconds: three SYNs, of which one may be lost.
+const REACH_SECONDS: u64 = 6;
+
 /// How many lines of a unit's journal are part of a report: what a daemon says when it gives up, and what led to it.
 const JOURNAL_LINES: &str = "12";
 
@@ -60,6 +66,9 @@ const PUT_TIMEOUT: Duration = Duration::from_secs(600);
 /// How many of a failed poll's last words are kept, in bytes: the reason is at the end.
 const LAST_WORDS: usize = 2000;
 
+/// How a manager says that it cannot reach one that is to become a manager as well (swarmkit's `manager/state/raft`).
+const CANNOT_CALL_BACK: &str = "could not connect to prospective new cluster member";
+
 /// A step that failed.
 #[derive(Debug, thiserror::Error)]
 pub enum StepError {
@@ -85,6 +94,9 @@ pub enum StepError {
         /// What the last question brought.
         last_words: String,
     },
+    /// No manager of the swarm can be reached from the host that is to join it.
+    #[error("none of the swarm's managers can be reached from here: {0}")]
+    NoManager(String),
     /// An image.
     #[error("{0}")]
     Image(String),
@@ -99,6 +111,13 @@ impl StepError {
     pub fn hint(&self) -> String {
         match self {
             Self::Host(error) => error.hint(),
+            Self::NoManager(_) => {
+                "let that port pass between the hosts: their own firewalls (`docker-cluster plan` names those that it sees), security groups, a firewall between them".to_owned()
+            }
+            // The managers answer the one who joins over a connection of their own.
+            Self::Api(ApiError::Engine(words)) | Self::Waited { last_words: words, .. } if words.contains(CANNOT_CALL_BACK) => {
+                "the swarm's managers cannot reach this host: let TCP 2377 in there from the other hosts".to_owned()
+            }
             Self::Waited { .. } => {
                 "run the same command again when the cause is mended: it goes on where this run stopped".to_owned()
             }
@@ -119,6 +138,25 @@ pub enum Pace {
     StepByStep(Mutex<Box<dyn AsyncBufRead + Send + Unpin>>),
 }
 
+/// A step that failed; its host left the run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failed {
+    /// The host.
+    pub host: HostName,
+    /// The step's sentence.
+    pub why: String,
+    /// The error, with all that the host said.
+    pub error: String,
+}
+
+impl Failed {
+    /// The document of `--output json`.
+    #[must_use]
+    pub fn to_json(&self) -> serde_json::Value {
+        json!({"host": self.host, "step": self.why, "error": self.error})
+    }
+}
+
 /// How a run ended.
 #[derive(Debug, Default, Clone)]
 pub struct Outcome {
@@ -126,8 +164,8 @@ pub struct Outcome {
     pub done: usize,
     /// Steps that were not begun, because of a failure or an interruption.
     pub left: usize,
-    /// Hosts that failed, each with its error.
-    pub failed: Vec<(HostName, String)>,
+    /// The steps that failed, one a host at most.
+    pub failed: Vec<Failed>,
     /// Hosts that could not go on because of another.
     pub skipped: Vec<HostName>,
     /// Whether somebody asked to stop.
@@ -180,6 +218,21 @@ pub async fn apply(plan: &Plan, hosts: &Hosts, events: &Events, stop: watch::Rec
         outcome.interrupted |= part.interrupted;
     }
     outcome
+}
+
+/// Whether a manager can be reached from a host that is to join through it. The engine itself would try for minutes, and not say which port
+/// it tried.
+async fn managers_answer(host: &Connection, managers: &[String]) -> Result<(), StepError> {
+    let ends = managers.iter().filter_map(|manager| manager.rsplit_once(':'));
+    let mut argv: Vec<String> = ["perl", "-e", REACH, &REACH_SECONDS.to_string()].map(str::to_owned).to_vec();
+    argv.extend(ends.flat_map(|(address, port)| [address.trim_matches(['[', ']']).to_owned(), port.to_owned()]));
+    let output = host.run(&Command::new(argv)).await?;
+    let said = output.stdout_text();
+    // A host without Perl is not asked.
+    if output.status != 1 || said.trim().is_empty() {
+        return Ok(());
+    }
+    Err(StepError::NoManager(said.trim().lines().collect::<Vec<_>>().join(", ")))
 }
 
 /// Who runs this, as `user@machine`.
@@ -245,7 +298,7 @@ impl Run<'_> {
             return Err(());
         }
         let Some(connection) = connection else {
-            outcome.failed.push((host.clone(), "not connected".to_owned()));
+            outcome.failed.push(Failed { host, why, error: "not connected".to_owned() });
             return Err(());
         };
         self.events.emit(Event::StepStarted { host: host.clone(), why: why.clone() });
@@ -263,7 +316,7 @@ impl Run<'_> {
                     self.events.emit(Event::RollingBack { host: host.clone(), why: why.clone() });
                     error = self.roll_back(&step.host, undo, connection, error).await;
                 }
-                outcome.failed.push((host.clone(), error.clone()));
+                outcome.failed.push(Failed { host: host.clone(), why: why.clone(), error: error.clone() });
                 self.events.emit(Event::StepFailed { host, why, error, hint });
                 Err(())
             }
@@ -397,6 +450,7 @@ impl Run<'_> {
                     SwarmRole::Worker => Slot::WorkerJoinToken,
                 };
                 let token: Secret = self.slots.get(slot)?;
+                managers_answer(host, managers).await?;
                 EngineApi::open(host).await?.join_swarm(managers, &address.to_string(), &token).await?;
             }
         }

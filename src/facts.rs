@@ -1,6 +1,7 @@
 //! The facts of a host: one read-only probe (`templates/facts.sh`), one round trip. Parsing is pure and never trusts the
 //! host: anything that is not what it should be is missing, not a panic.
 
+pub mod firewall;
 mod parse;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -427,6 +428,10 @@ pub struct Facts {
     pub engine_process: Option<EngineProcess>,
     /// systemd units by name.
     pub units: BTreeMap<String, Unit>,
+    /// Its firewall, if that throws away what no rule lets in.
+    pub firewall: Option<firewall::Firewall>,
+    /// Whether the socket that every client looks for is there.
+    pub docker_sock: bool,
     /// The store.
     pub store: StoreFacts,
     /// Files of docker-cluster, and `daemon.json`.
@@ -538,6 +543,13 @@ impl Facts {
         let written_before = self.written_before.get(&crate::record::key(path)).filter(|start| !start.is_empty());
         let now = self.unit(unit).filter(|unit| unit.active == "active").map(|unit| &unit.invocation);
         written_before.is_some() && written_before == now
+    }
+
+    /// Whether the engine's socket is gone while the unit that made it is active. An engine that itself listened on
+    /// `unix:///var/run/docker.sock` removes the file when it ends, and systemd does not make it again for an engine that starts.
+    #[must_use]
+    pub fn socket_gone(&self) -> bool {
+        !self.docker_sock && self.is_active("docker.socket")
     }
 
     /// Whether the unit is active.

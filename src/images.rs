@@ -10,6 +10,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 
 use crate::host::{Command, Connection};
+use crate::words::reason;
 
 /// How long an image may take to be pulled or loaded: 50 MB over a slow line.
 const IMAGE_TIMEOUT: Duration = Duration::from_secs(600);
@@ -61,18 +62,12 @@ pub async fn ensure(host: &Connection, image: &str, tar: Option<&Path>, address:
     if output.status != 0 {
         let error = host.failure(&command, output.status, &output).to_string();
         let hint = if tar.is_none() { "; a host without a registry takes it from a tar (`smoke.tar`)" } else { "" };
-        return Err(format!("the image {image} cannot be had: {}{hint}", last_line(&error)));
+        return Err(format!("the image {image} cannot be had: {}{hint}", reason(&error)));
     }
     match host.run(&here).await.map_err(|error| error.to_string())?.status {
         0 => Ok(()),
         _ => Err(format!("the tar does not hold the image {image}")),
     }
-}
-
-/// The last line of an error: where programs say what it was.
-#[must_use]
-pub fn last_line(text: &str) -> String {
-    text.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or("it says nothing").to_owned()
 }
 
 #[cfg(test)]

@@ -23,3 +23,4 @@ pub mod secrets;
 pub mod stores;
 pub mod ui;
 pub mod verify;
+pub mod words;

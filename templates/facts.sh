@@ -95,6 +95,18 @@ END
 }
 managers() { for m in apt-get dnf yum zypper apk pacman; do have $m && echo $m; done; true; }
 
+# The zones of firewalld: the administrator's own files, and the packaged one of the default zone.
+firewalld_zones() {
+    zone=$(sed -n 's/^DefaultZone=//p' /etc/firewalld/firewalld.conf 2>/dev/null | head -n 1)
+    for file in /etc/firewalld/zones/*.xml "/usr/lib/firewalld/zones/${zone:-public}.xml"; do
+        [ -f "$file" ] || continue
+        name=${file##*/}
+        echo "zone ${name%.xml}"
+        cat "$file"
+        echo
+    done
+}
+
 # Without Perl.
 clock() { date +%s; }
 links() { ip -o link show; }
@@ -276,15 +288,36 @@ n udp
 if [ -d /run/systemd/system ]; then s init echo systemd; else f init /proc/1/comm; fi
 s package-managers managers
 
+# The firewall, where it may throw away what no rule lets in: the files of those who keep one, and the kernel's own chain where an engine, or
+# somebody else, has rules in it already. To ask for it elsewhere could load modules.
+firewalls=
+f ufw-conf /etc/ufw/ufw.conf
+if [ -f /etc/ufw/ufw.conf ]; then
+    f ufw-default /etc/default/ufw
+    f ufw-rules /etc/ufw/user.rules
+fi
+if [ -d /etc/firewalld ]; then
+    firewalls=firewalld.service
+    f firewalld-conf /etc/firewalld/firewalld.conf
+    s firewalld-zones firewalld_zones
+fi
+if [ -f /etc/nftables.conf ]; then
+    firewalls="$firewalls nftables.service"
+    f nftables-conf /etc/nftables.conf
+fi
+if have iptables && { [ -d /sys/class/net/docker0 ] || [ -f /etc/iptables/rules.v4 ]; }; then s input-chain iptables -w 2 -S INPUT; fi
+
 # The engine: the binary, where its options come from, and what it says of itself.
 f daemon-json /etc/docker/daemon.json
 n daemon-json-mode
 if [ -d /run/systemd/system ]; then
     s units systemctl show -p Id -p LoadState -p ActiveState -p SubState -p UnitFileState -p FragmentPath -p DropInPaths -p NeedDaemonReload -p MainPID -p InvocationID \
-        docker.service docker.socket docker-cluster-consul.service docker-cluster-reconcile.service
+        docker.service docker.socket docker-cluster-consul.service docker-cluster-reconcile.service $firewalls
     n unit-lines
     n environment-files
 fi
+# The socket that every client looks for: its unit stays active when somebody removes it.
+if [ -S /var/run/docker.sock ]; then s docker-sock echo there; fi
 # The identity of the engine, without the private key that is beside it in the file.
 n engine-key
 if [ -n "$dockerd" ]; then

@@ -42,8 +42,8 @@ pub async fn run(args: &Bench, global: &Global, ui: Ui) -> Result<Exit, Error> {
     let world = World::new(&inventory, &asked.facts, asked.unreached.clone());
     let underlay = world.hosts.iter().map(|host| (host.name().clone(), host.private)).collect();
     let look = Look { measure, underlay, ..Look::default() };
-    let unreached = asked.unreached_by_name();
-    let (matrix, _) = verify(&inventory, &asked.hosts, &unreached, &look, progress.events(), stop).await;
+    let absent = asked.absent();
+    let (matrix, _) = verify(&inventory, &asked.hosts, &absent, &look, progress.events(), stop).await;
     progress.finish_now().await;
     if let Some(file) = &args.html {
         save(file, &ui::html(&matrix))

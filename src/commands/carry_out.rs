@@ -9,7 +9,7 @@ use tokio::io::BufReader;
 use tokio::sync::{Mutex, watch};
 
 use super::{Asked, stop_signal};
-use crate::apply::{self, Outcome, Pace};
+use crate::apply::{self, Failed, Outcome, Pace};
 use crate::cli::{Global, Output};
 use crate::error::{Error, Exit};
 use crate::event::{Event, Events};
@@ -18,7 +18,8 @@ use crate::inventory::Inventory;
 use crate::lock::{self, Lock, LockError};
 use crate::plan::{Plan, World};
 use crate::ui::{Progress, Ui};
-use crate::verify::{self, Look, Matrix};
+use crate::verify::{self, Ill, Look, Matrix, NotFinished};
+use crate::words;
 
 /// How a run goes about it, whatever the command: the arguments that all of them share.
 #[derive(Debug, Clone, Args)]
@@ -88,7 +89,7 @@ pub async fn carry_out(job: &Job<'_>, global: &Global, ui: Ui) -> Result<Exit, E
     let outcome = apply::apply(&plan, &asked.hosts, progress.events(), stop.clone(), &pace).await;
     drop(lock);
     let matrix = match job.prove && !outcome.interrupted {
-        true => Some(prove(inventory, asked, &outcome, progress.events(), stop).await),
+        true => Some(prove(job, &outcome, progress.events(), stop).await),
         false => None,
     };
     progress.finish_now().await;
@@ -140,24 +141,34 @@ fn confirm() -> Result<bool, Error> {
 }
 
 /// Verifies what is left of the cluster: a host that failed is in the matrix as what it is.
-async fn prove(
-    inventory: &Inventory,
-    asked: &Asked,
-    outcome: &Outcome,
-    events: &Events,
-    stop: watch::Receiver<bool>,
-) -> Matrix {
-    let mut unreached = asked.unreached_by_name();
-    unreached.extend(
-        outcome.failed.iter().map(|(host, error)| (host.clone(), error.lines().next().unwrap_or_default().to_owned())),
-    );
+async fn prove(job: &Job<'_>, outcome: &Outcome, events: &Events, stop: watch::Receiver<bool>) -> Matrix {
+    let Job { inventory, asked, command, .. } = job;
+    let mut absent = asked.absent();
+    absent.extend(outcome.failed.iter().map(|failed| (failed.host.clone(), not_finished(command, failed))));
     let hosts: Hosts = asked
         .hosts
         .iter()
-        .filter(|(name, _)| !unreached.contains_key(*name))
+        .filter(|(name, _)| !absent.contains_key(*name))
         .map(|(name, host)| (name.clone(), host.clone()))
         .collect();
-    verify::verify(inventory, &hosts, &unreached, &Look::default(), events, stop).await.0
+    verify::verify(inventory, &hosts, &absent, &Look::default(), events, stop).await.0
+}
+
+/// How many lines of what a failed step said are part of the verdict: the reason is among the last, and all of it was printed before.
+const LAST_LINES: usize = 8;
+
+fn not_finished(command: &str, failed: &Failed) -> Ill {
+    let Failed { why, error, .. } = failed;
+    let (first, rest) = error.split_once('\n').unwrap_or((error, ""));
+    let reason = if rest.trim().is_empty() { String::new() } else { format!(": {}", words::reason(rest)) };
+    Ill::NotFinished(NotFinished {
+        command: command.to_owned(),
+        what: format!(
+            "`{command}` did not get to its end there, at \u{201c}{why}\u{201d}: {}{reason}",
+            first.trim_end_matches(':')
+        ),
+        said: words::last_lines(rest, LAST_LINES),
+    })
 }
 
 fn report(job: &Job<'_>, plan: &Plan, outcome: &Outcome, matrix: Option<&Matrix>, global: &Global, ui: Ui) {
@@ -166,7 +177,7 @@ fn report(job: &Job<'_>, plan: &Plan, outcome: &Outcome, matrix: Option<&Matrix>
             "plan": plan,
             "done": outcome.done,
             "left": outcome.left,
-            "failed": outcome.failed.iter().map(|(host, error)| json!({"host": host, "error": error})).collect::<Vec<_>>(),
+            "failed": outcome.failed.iter().map(Failed::to_json).collect::<Vec<_>>(),
             "verify": matrix.map(Matrix::to_json),
         })),
         Output::Text => {
@@ -181,5 +192,35 @@ fn report(job: &Job<'_>, plan: &Plan, outcome: &Outcome, matrix: Option<&Matrix>
                 ));
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inventory::HostName;
+
+    #[test]
+    fn the_verdict_on_a_step_that_failed_says_how() {
+        let failed = |error: &str| Failed {
+            host: HostName::parse("a").unwrap(),
+            why: "install docker.io".to_owned(),
+            error: error.to_owned(),
+        };
+        let apt = "`apt-install docker.io` failed with exit status 100:\nReading package lists...\nE: Unable to locate package docker.io\n";
+        let Ill::NotFinished(step) = not_finished("up", &failed(apt)) else { panic!() };
+        assert_eq!(
+            step.what,
+            "`up` did not get to its end there, at \u{201c}install docker.io\u{201d}: `apt-install docker.io` failed with exit status 100: E: Unable to locate package docker.io"
+        );
+        assert_eq!(step.said, ["Reading package lists...", "E: Unable to locate package docker.io"]);
+        let Ill::NotFinished(step) = not_finished("up", &failed("the engine of the host says: no")) else { panic!() };
+        assert!(step.what.ends_with("\u{201d}: the engine of the host says: no"), "{}", step.what);
+        assert!(step.said.is_empty());
+        // A program that fails and says nothing: no colon with nothing after it.
+        let Ill::NotFinished(step) = not_finished("up", &failed("`x` failed with exit status 1:\n\n")) else {
+            panic!()
+        };
+        assert!(step.what.ends_with("exit status 1"), "{}", step.what);
     }
 }

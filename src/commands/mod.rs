@@ -29,7 +29,7 @@ use crate::host::{Command as RemoteCommand, Connection, Connector, HostError, Ho
 use crate::inventory::{DEFAULT_FILE, Filter, HostName, HostSpec, Inventory};
 use crate::plan::Unreached;
 use crate::ui::Ui;
-use crate::verify::Matrix;
+use crate::verify::{Ill, Matrix};
 
 /// Runs a command.
 pub async fn run(cli: Cli, ui: Ui) -> Result<Exit, Error> {
@@ -128,8 +128,11 @@ pub struct Asked {
 impl Asked {
     /// Those that could not be asked, with why.
     #[must_use]
-    pub fn unreached_by_name(&self) -> BTreeMap<HostName, String> {
-        self.unreached.iter().map(|unreached| (unreached.host.clone(), unreached.error.clone())).collect()
+    pub fn absent(&self) -> BTreeMap<HostName, Ill> {
+        self.unreached
+            .iter()
+            .map(|unreached| (unreached.host.clone(), Ill::Unreached(unreached.error.clone())))
+            .collect()
     }
 }
 

@@ -12,7 +12,7 @@ use crate::error::{Error, Exit};
 use crate::event::Events;
 use crate::inventory::Inventory;
 use crate::ui::{self, Progress, Ui};
-use crate::verify::{Depth, Look, Matrix, Reports};
+use crate::verify::{Depth, Ill, Look, Matrix, Reports};
 
 /// Arguments of `verify`.
 #[derive(Debug, Args)]
@@ -91,9 +91,9 @@ async fn once(
     let selected = select(inventory, global)?;
     let (hosts, unreached) = reach(&selected, events).await?;
     let depth = if args.deep { Depth::Everything } else { Depth::Failures };
-    let unreached = unreached.into_iter().map(|unreached| (unreached.host, unreached.error)).collect();
+    let absent = unreached.into_iter().map(|unreached| (unreached.host, Ill::Unreached(unreached.error))).collect();
     let look = Look { depth, ..Look::default() };
-    Ok(crate::verify::verify(inventory, &hosts, &unreached, &look, events, stop).await)
+    Ok(crate::verify::verify(inventory, &hosts, &absent, &look, events, stop).await)
 }
 
 /// Verifies again and again, and says what has changed. Ends on a signal, or with the state that was waited for; the exit code is

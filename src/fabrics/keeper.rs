@@ -10,7 +10,9 @@
 //!   one of them what there is. Where several come at about the same time, the next of the engines' bulk syncs has to make up for what
 //!   was missed, up to a minute later: of 86 verifications in a row on three hosts eight waited for 8 to 60 s.
 
+use crate::engine_api::KEEPER_LABEL;
 use crate::facts::Container;
+use crate::inventory::container_name;
 use crate::plan::{Action, EngineCall, HostWorld, Stage, StepId, Steps, World};
 
 /// How long an engine may take to remove a container, in seconds.
@@ -22,7 +24,7 @@ pub(super) fn keep(world: &World<'_>, steps: &mut Steps, after: &[StepId], stays
     let smoke = &world.inventory.smoke;
     for host in &world.hosts {
         // Names on an overlay are one name space for all hosts.
-        let name = format!("dc-keeper-{network}-{}", host.name().slug());
+        let name = container_name(&format!("dc-keeper-{network}"), host.name());
         if is_kept(world, host, &name) && stays(host) {
             continue;
         }
@@ -56,12 +58,15 @@ pub(super) fn get_image(world: &World<'_>, host: &HostWorld<'_>, steps: &mut Ste
 /// Whether a keeper runs on the network that there is: one of the same name that is no more is another.
 fn is_kept(world: &World<'_>, host: &HostWorld<'_>, name: &str) -> bool {
     let network = world.inventory.network.name.as_str();
+    let cluster = world.inventory.cluster.to_string();
     let present = world.hosts.iter().find_map(|host| host.facts.engine.as_ref()?.network(network));
     let keeps = |container: &Container| {
         let on = container.networks.get(network);
         let id = on.and_then(|on| on.get("NetworkID")).and_then(serde_json::Value::as_str);
         let is_another = present.zip(id).is_some_and(|(present, id)| !id.is_empty() && id != present.id);
-        container.name == name && container.is_running() && on.is_some() && !is_another
+        // By its label as well: an earlier version called the keeper of a host with a long name otherwise.
+        let is_it = container.name == name || container.labels.get(KEEPER_LABEL) == Some(&cluster);
+        is_it && container.is_running() && on.is_some() && !is_another
     };
     host.facts.engine.iter().flat_map(|engine| &engine.containers).any(keeps)
 }

@@ -2,6 +2,7 @@
 //! [`FabricKind`] and an arm in [`fabric`].
 
 pub mod down;
+pub mod firewall;
 mod keeper;
 pub mod migrate;
 pub(crate) mod overlay;

@@ -6,7 +6,8 @@ use std::net::IpAddr;
 use serde_json::json;
 
 use super::{
-    Fabric, GOSSIP_PORT, MTU_OPTION, keeper, network_problems, no_classic_overlay, swarm, too_long_for, vxlan_needs,
+    Fabric, GOSSIP_PORT, MTU_OPTION, firewall, keeper, network_problems, no_classic_overlay, swarm, too_long_for,
+    vxlan_needs,
 };
 use crate::engines::options;
 use crate::plan::{Action, EngineCall, HostWorld, Options, Problem, Stage, StepId, Steps, World};
@@ -89,6 +90,10 @@ impl Fabric for Overlay {
         set_options(world, steps, notes);
         network(world, steps);
         keeper::keep(world, steps, &[], |_| true);
+        // Where nothing is to be done the packets find their way already.
+        if steps.next_id() > 0 {
+            firewall::notes(world, &self.needs(world), |host| stores::traffic(world, host), notes);
+        }
     }
 
     fn needs(&self, world: &World<'_>) -> Needs {

@@ -6,8 +6,9 @@ use std::collections::BTreeMap;
 use ipnet::IpNet;
 use serde_json::Value;
 
-use super::{Fabric, GOSSIP_PORT, MTU_OPTION, keeper, network_problems, too_long_for, vxlan_needs};
+use super::{Fabric, GOSSIP_PORT, MTU_OPTION, firewall, keeper, network_problems, too_long_for, vxlan_needs};
 use crate::engines::{options, unit};
+use crate::facts::firewall::Traffic;
 use crate::facts::{Module, Node, Swarm};
 use crate::inventory::{HostName, Members, overlap, quorum_size};
 use crate::plan::checks;
@@ -183,6 +184,15 @@ impl Fabric for SwarmMode {
         }
         let known = form(world, steps, notes);
         keeper::keep(world, steps, &known, |_| true);
+        // Where nothing is to be done the packets find their way already.
+        if steps.next_id() > 0 {
+            let managers = wanted_managers(world);
+            let more = |host: &HostWorld<'_>| match managers.contains(host.name()) {
+                true => vec![Traffic::Tcp(MANAGER_PORT)],
+                false => Vec::new(),
+            };
+            firewall::notes(world, &self.needs(world), more, notes);
+        }
     }
 
     fn needs(&self, world: &World<'_>) -> Needs {
@@ -453,7 +463,7 @@ fn join(world: &World<'_>, steps: &mut Steps, notes: &mut Vec<String>, managers:
                     "docker",
                     "info",
                     "--format",
-                    "state={{.Swarm.LocalNodeState}} manager={{.Swarm.ControlAvailable}}",
+                    "state={{.Swarm.LocalNodeState}} manager={{.Swarm.ControlAvailable}} {{.Swarm.Error}}",
                 ]
                 .map(str::to_owned)
                 .to_vec(),

@@ -42,7 +42,10 @@ pub fn parse(output: &[u8], sent: i64, received: i64) -> Option<Facts> {
     }
     let engine = engine(&sections);
     let (interfaces, addresses, routes) = (links(&sections), addresses(&sections), routes(&sections));
+    let units = units(&sections);
+    let is_active = |unit: &str| units.get(unit).is_some_and(|unit: &super::Unit| unit.active == "active");
     Some(Facts {
+        firewall: super::firewall::firewall(&sections, is_active),
         os_id: from_os("ID"),
         os_version: from_os("VERSION_ID"),
         os_pretty: from_os("PRETTY_NAME"),
@@ -83,7 +86,8 @@ pub fn parse(output: &[u8], sent: i64, received: i64) -> Option<Facts> {
         unit_lines: sections.all("unit-lines", file_line),
         environment_files: sections.all("environment-files", file_line),
         engine_process: engine_process(&sections),
-        units: units(&sections),
+        units,
+        docker_sock: sections.has("docker-sock"),
         store: store(&sections, &files),
         files,
         written_before: sections
@@ -132,7 +136,7 @@ fn clean(text: &str) -> String {
     printable(text.as_bytes()).replace(['\n', '\t'], " ")
 }
 
-struct Sections<'a> {
+pub(super) struct Sections<'a> {
     lines: BTreeMap<&'a str, Vec<&'a str>>,
     /// Those that are not whole: the host said so, or a line of them is not what it should be.
     incomplete: RefCell<BTreeSet<&'static str>>,
@@ -171,7 +175,7 @@ impl<'a> Sections<'a> {
         found.into_iter().flatten().collect()
     }
 
-    fn has(&self, name: &str) -> bool {
+    pub(super) fn has(&self, name: &str) -> bool {
         self.lines.get(name).is_some_and(|lines| !lines.is_empty())
     }
 
@@ -183,7 +187,7 @@ impl<'a> Sections<'a> {
         self.lines(name).next().unwrap_or_default().to_owned()
     }
 
-    fn text(&self, name: &str) -> String {
+    pub(super) fn text(&self, name: &str) -> String {
         self.lines(name).fold(String::new(), |mut text, line| {
             text.push_str(line);
             text.push('\n');

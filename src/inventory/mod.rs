@@ -18,7 +18,7 @@ use ipnet::IpNet;
 pub use check::{VXLAN_OVERHEAD, overlap};
 pub use error::{Colour, Flaw, InventoryError};
 pub use filter::Filter;
-pub use names::{ClusterName, HostName, NetworkName, Tag};
+pub use names::{ClusterName, HostName, NetworkName, Tag, container_name};
 pub use raw::{Become, FabricKind, HostKeyPolicy, InstallPolicy, StoreKind};
 
 /// The file a command reads when none is named.

@@ -70,6 +70,23 @@ name!(
     Tag, "tag", "-_."
 );
 
+/// How many digits of a checksum stand for what is cut off a name: enough that no two of a cluster's hosts meet.
+const CUT_DIGITS: usize = 10;
+
+/// The name of a container of ours on a host, which is its host name and one DNS label as well: never longer than that may be, and
+/// different for each host, because a checksum stands for what is cut off.
+#[must_use]
+pub fn container_name(prefix: &str, host: &HostName) -> String {
+    let whole = format!("{prefix}-{}", host.slug());
+    // A resolver takes no label that ends with a dash.
+    if whole.len() <= MAX_NAME && !whole.ends_with('-') {
+        return whole;
+    }
+    let digits = &crate::record::sha256_hex(format!("{prefix}-{host}").as_bytes())[..CUT_DIGITS];
+    let kept: String = whole.chars().take(MAX_NAME - CUT_DIGITS - 1).collect();
+    format!("{}-{digits}", kept.trim_end_matches(|c: char| !c.is_ascii_alphanumeric()))
+}
+
 impl HostName {
     /// The name as one DNS label: everything but letters and digits becomes `-`, and what became of two different names stays
     /// different by some digits of a checksum.
@@ -104,5 +121,47 @@ mod tests {
         assert_eq!(slug("web-1"), "web-1");
         assert_ne!(slug("Web.1"), slug("web-1"));
         assert_ne!(slug("web.1"), slug("web_1"));
+    }
+
+    #[test]
+    fn containers_of_ours_have_names_that_fit_and_differ() {
+        let cloud = "ip-10-11-12-13.eu-central-1.compute.internal";
+        let far = "f".repeat(62);
+        let hosts = [
+            "a",
+            "A",
+            "web.1",
+            "web_1",
+            "web-1",
+            "Web-1",
+            "10.0.0.11",
+            "fd00::2",
+            cloud,
+            &cloud.to_uppercase(),
+            &format!("{cloud}.example.org"),
+            &format!("{far}a"),
+            &format!("{far}b"),
+            &format!("{far}A"),
+            "a.",
+            "a..",
+            "a-",
+            "a--",
+        ]
+        .map(|name| HostName::parse(name).unwrap());
+        let (net, long) = ("n".repeat(63), format!("{}-", "N".repeat(62)));
+        for prefix in ["dc-probe-0123abcd", "dc-keeper-net", &format!("dc-keeper-{net}"), &format!("dc-keeper-{long}")]
+        {
+            let names: std::collections::BTreeSet<String> =
+                hosts.iter().map(|host| container_name(prefix, host)).collect();
+            assert_eq!(names.len(), hosts.len(), "two hosts share a name: {names:?}");
+            for name in names {
+                // 63 bytes are a DNS label, and less than the kernel's 64 of a host name.
+                assert!(name.len() <= 63 && name.len() >= 2, "{name} has {} characters", name.len());
+                assert!(name.starts_with("dc-") && name.ends_with(|c: char| c.is_ascii_alphanumeric()), "{name}");
+                assert!(name.chars().all(|c| c.is_ascii_alphanumeric() || "_.-".contains(c)), "{name}");
+            }
+        }
+        // One that fits is as it always was: the keepers of a cluster stay the same.
+        assert_eq!(container_name("dc-keeper-net", &hosts[4]), "dc-keeper-net-web-1");
     }
 }

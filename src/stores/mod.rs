@@ -6,6 +6,7 @@ pub mod program;
 
 use std::collections::BTreeMap;
 
+use crate::facts::firewall::Traffic;
 use crate::inventory::StoreKind;
 use crate::plan::{HostWorld, Problem, Steps, World};
 
@@ -58,4 +59,10 @@ pub fn steps(world: &World<'_>, steps: &mut Steps, notes: &mut Vec<String>) {
 #[must_use]
 pub fn ports(world: &World<'_>, host: &HostWorld<'_>) -> Vec<(u16, &'static str)> {
     if world.inventory.store.external.is_some() { Vec::new() } else { consul::ports(host.facts) }
+}
+
+/// What other hosts must be able to send to the part of the store that a host has, or will have.
+#[must_use]
+pub fn traffic(world: &World<'_>, host: &HostWorld<'_>) -> Vec<Traffic> {
+    if world.inventory.store.external.is_some() { Vec::new() } else { consul::traffic(world, host) }
 }

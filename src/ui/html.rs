@@ -290,6 +290,8 @@ mod tests {
             network: "demo".into(),
             pairs,
             verdicts: vec![verdict, clock],
+            encryption: None,
+            notes: Vec::new(),
             bench: vec![Measurement {
                 direction,
                 fabric: Some(figures(1.3)),

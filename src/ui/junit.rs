@@ -7,10 +7,14 @@ use crate::verify::Matrix;
 /// The report. The schema is the one that Jenkins and GitLab accept: `testsuite` with `testcase`, `failure`.
 #[must_use]
 pub fn junit(matrix: &Matrix) -> String {
-    let failures = matrix.pairs.iter().filter(|pair| !pair.ok).count();
+    let fails = |of: &crate::verify::Direction| matrix.pair(&of.from, &of.to).is_some_and(|pair| !pair.ok);
+    // What was found and no pair fails for is a case of its own: it makes the exit code what it is.
+    let others: Vec<_> = matrix.verdicts.iter().filter(|verdict| !verdict.pairs.iter().any(fails)).collect();
+    let failures = matrix.pairs.iter().filter(|pair| !pair.ok).count() + others.len();
     let took = matrix.took.as_secs_f64();
     let mut text = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
-    let (name, tests) = (escape(&format!("docker-cluster verify {}", matrix.cluster)), matrix.pairs.len());
+    let (name, tests) =
+        (escape(&format!("docker-cluster verify {}", matrix.cluster)), matrix.pairs.len() + others.len());
     let _ = writeln!(
         text,
         "<testsuite name=\"{name}\" tests=\"{tests}\" failures=\"{failures}\" errors=\"0\" time=\"{took:.3}\">"
@@ -31,6 +35,15 @@ pub fn junit(matrix: &Matrix) -> String {
         let more = verdict.map_or_else(String::new, |of| format!("{}\n{}", of.fix, of.observed.join("\n")));
         let (cause, kind, more) = (escape(cause), escape(kind), escape(&more));
         let _ = writeln!(text, ">\n    <failure type=\"{kind}\" message=\"{cause}\">{more}</failure>\n  </testcase>");
+    }
+    for verdict in others {
+        let (class, name) = (escape(&matrix.cluster), escape(verdict.cause));
+        let more = escape(&format!("{}\n{}", verdict.fix, verdict.observed.join("\n")));
+        let said = escape(&verdict.sentence());
+        let _ = writeln!(
+            text,
+            "  <testcase classname=\"{class}\" name=\"{name}\" time=\"0\">\n    <failure type=\"{name}\" message=\"{said}\">{more}</failure>\n  </testcase>"
+        );
     }
     text.push_str("</testsuite>\n");
     text

@@ -9,7 +9,7 @@ use super::table::{Tone, table};
 use super::{Ui, indent};
 use crate::inventory::{FabricKind, HostName};
 use crate::plan::{Action, Plan, Step};
-use crate::verify::{Changes, Direction, Figures, Matrix, Measurement, Pair, Verdict};
+use crate::verify::{Changes, Direction, Encryption, Figures, Matrix, Measurement, Pair, Verdict};
 
 /// Lines of unchanged text around a change in a diff.
 const DIFF_CONTEXT: usize = 2;
@@ -162,8 +162,31 @@ pub fn matrix(matrix: &Matrix, ui: Ui, width: usize) -> String {
     if matrix.hosts.len() > MAX_MATRIX {
         text.push_str(&slowest(matrix));
     }
+    if let Some(encryption) = &matrix.encryption {
+        text.push_str(&on_the_wire(encryption));
+    }
     text.push_str(&verdicts(&matrix.verdicts, matrix, ui));
+    for note in &matrix.notes {
+        let _ = writeln!(text, "Note: {note}");
+    }
     text
+}
+
+/// What was seen of the encryption that was asked for.
+fn on_the_wire(encryption: &Encryption) -> String {
+    let Encryption { proved, clear, unseen } = encryption;
+    let all = proved.len() + clear.len() + unseen.len();
+    if encryption.is_whole() {
+        return format!("Encrypted: only ESP was seen on the wire, in all {}.\n", count(all, "direction"));
+    }
+    if clear.is_empty() {
+        return format!(
+            "Encrypted is not proved: ESP was seen on the wire in {} of {}.\n",
+            proved.len(),
+            count(all, "direction")
+        );
+    }
+    String::new()
 }
 
 /// What was measured: a row a direction, each figure with its multiple of the bare underlay's; then why pairs fail.

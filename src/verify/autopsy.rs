@@ -42,7 +42,7 @@ pub async fn examine(
     let chosen = fabrics::choose(&world);
     let needs = fabrics::fabric(chosen.kind).map(|fabric| fabric.needs(&world)).unwrap_or_default();
     for host in &world.hosts {
-        views.insert(host.name().clone(), view(inventory, host));
+        views.insert(host.name().clone(), view(&world, host));
     }
     for (name, ill) in ill {
         views.entry(name.clone()).or_default().ill = Some(ill.clone());
@@ -72,7 +72,7 @@ pub async fn examine(
     for (name, error) in links.failed {
         views.entry(name).or_default().agent_failed = Some(error);
     }
-    Known { hosts: views, links: links.links, needs }
+    Known { hosts: views, links: links.links, needs, ..Known::default() }
 }
 
 async fn checks_of(host: &Connection, address: IpAddr, inventory: &Inventory) -> String {
@@ -84,8 +84,10 @@ async fn checks_of(host: &Connection, address: IpAddr, inventory: &Inventory) ->
 }
 
 /// What of a host's facts matters to its pairs.
-fn view(inventory: &Inventory, host: &HostWorld<'_>) -> HostView {
-    let facts = host.facts;
+fn view(world: &World<'_>, host: &HostWorld<'_>) -> HostView {
+    let (facts, inventory) = (host.facts, world.inventory);
+    let peers: Vec<IpAddr> =
+        world.hosts.iter().filter(|other| other.name() != host.name()).map(|other| other.private).collect();
     let engine = facts.engine.as_ref();
     let swarm = engine.map(facts::Engine::swarm).unwrap_or_default();
     let store = consul::is_server(facts).map(|_| StoreView {
@@ -114,6 +116,14 @@ fn view(inventory: &Inventory, host: &HostWorld<'_>) -> HostView {
         swarm_error: swarm_error(&swarm),
         clock_offset: facts.clock_offset,
         probe_mac: String::new(),
+        probe_address: None,
+        unlisted: Vec::new(),
+        engine_version: engine.and_then(|engine| engine.version.clone()),
+        socket_gone: facts.socket_gone(),
+        firewall: facts.firewall.clone(),
+        interface: facts.interface_with(host.private).map(str::to_owned),
+        sources: fabrics::firewall::sources(host, &peers),
+        listens: facts.tcp.iter().map(|(_, port)| *port).collect(),
         neighbours_refused: 0,
         checks: BTreeMap::new(),
         agent_failed: None,

@@ -4,9 +4,11 @@
 
 use std::collections::BTreeMap;
 
-use super::known::{HostView, Ill, Known, SIGN_OF_LIFE};
+use super::known::{Heard, HostView, Ill, Known, SIGN_OF_LIFE};
 use super::links::{Link, Tcp, Way};
 use super::matrix::{Failure, Layer};
+use crate::engines::known;
+use crate::facts::firewall::Traffic;
 use crate::inventory::HostName;
 use crate::plan::checks::MAX_CLOCK_OFFSET;
 
@@ -63,6 +65,7 @@ impl std::fmt::Debug for Cause {
 /// The table. Its order matters: the first that speaks is the verdict.
 pub const CAUSES: &[Cause] = &[
     Cause { id: "host-unreachable", latent: false, look: host_unreachable },
+    Cause { id: "not-finished", latent: false, look: not_finished },
     Cause { id: "engine-down", latent: false, look: engine_down },
     Cause { id: "duplicate-hostname", latent: true, look: duplicate_hostname },
     Cause { id: "wrong-advertise", latent: true, look: wrong_advertise },
@@ -78,6 +81,7 @@ pub const CAUSES: &[Cause] = &[
     Cause { id: "tcp-port-blocked", latent: true, look: tcp_port_blocked },
     Cause { id: "mtu", latent: true, look: mtu },
     Cause { id: "forward-drop", latent: false, look: forward_drop },
+    Cause { id: "name-unknown", latent: false, look: name_unknown },
     Cause { id: "name", latent: false, look: name },
     Cause { id: "neighbours-full", latent: false, look: neighbours_full },
     Cause { id: "packets-lost", latent: true, look: packets_lost },
@@ -148,9 +152,49 @@ fn host_unreachable(case: &Case<'_>) -> Option<Finding> {
     })
 }
 
+fn not_finished(case: &Case<'_>) -> Option<Finding> {
+    case.hosts().find_map(|(name, view)| match &view.ill {
+        Some(Ill::NotFinished(step)) => {
+            let command = &step.command;
+            let fix = format!(
+                "mend what it says, then run `docker-cluster {command}` again: it goes on where this run stopped"
+            );
+            about_host(name, step.what.clone(), fix, step.said.clone())
+        }
+        _ => None,
+    })
+}
+
+/// The command that did not get to its end on some host, if one did not: what others lack may only wait for that.
+fn unfinished<'a>(known: &'a Known) -> Option<(&'a HostName, &'a str)> {
+    known.hosts.iter().find_map(|(name, view)| match &view.ill {
+        Some(Ill::NotFinished(step)) => Some((name, step.command.as_str())),
+        _ => None,
+    })
+}
+
+/// What to do first where a command has not got to its end.
+fn finish_first(known: &Known) -> Option<String> {
+    let (name, command) = unfinished(known)?;
+    Some(format!("first mend {name}, and run `docker-cluster {command}` again: it goes on where this run stopped"))
+}
+
 fn engine_down(case: &Case<'_>) -> Option<Finding> {
     let (name, view) = case.hosts().find(|(_, view)| view.engine_up == Some(false))?;
     let said = view.last_words();
+    if view.socket_gone {
+        return about_host(
+            name,
+            "its engine cannot be asked: docker.socket is active, and the socket /var/run/docker.sock is gone. A restart of the engine does not bring it back",
+            // The engine has to let go of the old socket first.
+            on(
+                case.known,
+                name,
+                "sh -c 'systemctl stop docker.service docker.socket && systemctl start docker.socket docker.service'",
+            ),
+            said,
+        );
+    }
     about_host(name, "its Docker engine does not answer", on(case.known, name, "systemctl status docker"), said)
 }
 
@@ -267,7 +311,8 @@ fn network_missing(case: &Case<'_>) -> Option<Finding> {
     let (name, _) =
         case.hosts().find(|(_, view)| view.engine_up == Some(true) && view.needs_network && !view.has_network)?;
     let network = &case.known.needs.network;
-    about_host(name, format!("the network {network} is not there"), "`docker-cluster up` makes it", Vec::new())
+    let fix = finish_first(case.known).unwrap_or_else(|| "`docker-cluster up` makes it".to_owned());
+    about_host(name, format!("the network {network} is not there"), fix, Vec::new())
 }
 
 fn no_probe(case: &Case<'_>) -> Option<Finding> {
@@ -275,7 +320,7 @@ fn no_probe(case: &Case<'_>) -> Option<Finding> {
         Some(Ill::NoProbe(error)) => {
             let fix = match error.contains(NOT_ATTACHED) && is_alone(case, name) {
                 true => restart_engine(case.known, name),
-                false => on(case.known, name, "journalctl -u docker -n 50"),
+                false => finish_first(case.known).unwrap_or_else(|| on(case.known, name, "journalctl -u docker -n 50")),
             };
             about_host(name, error.clone(), fix, view.last_words())
         }
@@ -324,10 +369,29 @@ fn underlay_down(case: &Case<'_>) -> Option<Finding> {
     )
 }
 
+/// What a host's firewall keeps out by default of what the others send it: what it says of itself, and what lets all of that in.
+fn default_deny(case: &Case<'_>, host: &HostName, from: &HostName, traffic: Traffic) -> Option<(String, String)> {
+    let view = case.host(host)?;
+    let peer = case.host(from).and_then(|view| view.private);
+    let firewall = view.firewall.as_ref().filter(|_| view.keeps_out(traffic, peer))?;
+    let needs = &case.known.needs;
+    let tcp = needs.ports.get(host).into_iter().flatten().filter(|(_, role)| *role != SIGN_OF_LIFE);
+    let mut all: Vec<Traffic> = tcp.map(|(port, _)| Traffic::Tcp(*port)).collect();
+    all.extend([Traffic::Udp(GOSSIP_PORT), Traffic::Udp(needs.vxlan_port), traffic]);
+    all.extend(needs.encrypted.then_some(Traffic::Esp));
+    all.retain(|traffic| view.keeps_out(*traffic, peer));
+    let fix = format!("{host}: {}; there, as root: {}", firewall.sentence(), firewall.remedy(&all, &view.sources));
+    Some((format!("{host}: {}", firewall.sentence()), fix))
+}
+
+/// UDP port of the engines' gossip.
+const GOSSIP_PORT: u16 = 7946;
+
 /// One kind of datagram that does not arrive.
 fn datagram(
     case: &Case<'_>,
     name: &str,
+    traffic: Traffic,
     words: &[&str],
     needed_for: &str,
     way: fn(&Link) -> Option<Way>,
@@ -348,7 +412,11 @@ fn datagram(
         // The rule is the host's, whoever it hits.
         Way::DroppedAtTarget => {
             let what = format!("{name} arrives at {to} and is dropped by its own firewall ({passing}){only}");
-            link(case, (from, to, found), what, show(to), with_rules(to))
+            // A rule that names it comes before what happens to all the rest.
+            match default_deny(case, to, from, traffic).filter(|_| rules_of(to).is_empty()) {
+                Some((said, fix)) => link(case, (from, to, found), what, fix, vec![said]),
+                None => link(case, (from, to, found), what, show(to), with_rules(to)),
+            }
         }
         Way::DeniedAtSource => {
             let what = format!("{name} is not let out by {from}'s own firewall ({passing}){only}");
@@ -365,17 +433,21 @@ fn datagram(
 }
 
 fn esp_blocked(case: &Case<'_>) -> Option<Finding> {
-    datagram(case, "IP protocol 50 (ESP)", &["esp", "-p 50"], "IP protocol 50", |link| link.esp)
+    datagram(case, "IP protocol 50 (ESP)", Traffic::Esp, &["esp", "-p 50"], "IP protocol 50", |link| link.esp)
 }
 
 fn vxlan_blocked(case: &Case<'_>) -> Option<Finding> {
     let port = case.known.needs.vxlan_port;
     let words = port.to_string();
-    datagram(case, &format!("UDP {port}"), &[&words, "-p udp -j"], &format!("UDP {port}"), |link| Some(link.vxlan))
+    datagram(case, &format!("UDP {port}"), Traffic::Udp(port), &[&words, "-p udp -j"], &format!("UDP {port}"), |link| {
+        Some(link.vxlan)
+    })
 }
 
 fn gossip_udp_blocked(case: &Case<'_>) -> Option<Finding> {
-    datagram(case, "UDP 7946, the gossip of the engines,", &["7946", "-p udp -j"], "UDP 7946", |link| Some(link.gossip))
+    let words = [&GOSSIP_PORT.to_string(), "-p udp -j"];
+    let name = format!("UDP {GOSSIP_PORT}, the gossip of the engines,");
+    datagram(case, &name, Traffic::Udp(GOSSIP_PORT), &words, &format!("UDP {GOSSIP_PORT}"), |link| Some(link.gossip))
 }
 
 fn tcp_port_blocked(case: &Case<'_>) -> Option<Finding> {
@@ -393,11 +465,24 @@ fn tcp_port_blocked(case: &Case<'_>) -> Option<Finding> {
                 rules.into_iter().map(move |rule| format!("{host}, its rule: {rule}"))
             })
             .collect();
-        let (what, fix) = match state {
-            // A firewall that rejects looks the same: the rules tell.
-            Tcp::Refused if rules.is_empty() => (
-                format!("nothing listens on TCP {port} ({role}) of {to}"),
-                on(case.known, to, "systemctl status docker docker-cluster-consul"),
+        let listens = case.host(to).is_some_and(|view| view.listens.contains(port));
+        let denied = default_deny(case, to, from, Traffic::Tcp(*port)).filter(|_| rules.is_empty());
+        let units = match case.host(to).is_some_and(|view| view.store.is_some()) {
+            true => "systemctl status docker docker-cluster-consul",
+            false => "systemctl status docker",
+        };
+        let (what, fix) = match (state, denied) {
+            // A firewall that rejects looks the same: the rules tell, and whether something listens.
+            (Tcp::Refused, None) if rules.is_empty() && !listens => {
+                (format!("nothing listens on TCP {port} ({role}) of {to}"), on(case.known, to, units))
+            }
+            (_, Some((said, fix))) => {
+                let what = format!("TCP {port} ({role}) of {to} is kept out by its own firewall, although {}", found.passing());
+                return link(case, (from, to, found), what, fix, vec![said]);
+            }
+            (Tcp::Refused, None) if rules.is_empty() => (
+                format!("TCP {port} ({role}) of {to} is refused, although something listens there: by a firewall on the way, or by its own"),
+                format!("{} shows its rules; let TCP {port} pass between the hosts", on(case.known, to, "iptables-save")),
             ),
             _ => (
                 format!("TCP {port} ({role}) of {to} does not answer, although {}", found.passing()),
@@ -450,6 +535,35 @@ fn forward_drop(case: &Case<'_>) -> Option<Finding> {
         "the FORWARD policy in the network's own namespace is DROP, and br_netfilter applies it to the network's bridge: packets arrive and go no further",
         on(case.known, name, &format!("nsenter --net={space} iptables -P FORWARD ACCEPT")),
         vec![format!("{name}: -P FORWARD DROP in {space}")],
+    )
+}
+
+/// One name that is not known where others are: it is the word of an engine that did not come, not the resolver.
+fn name_unknown(case: &Case<'_>) -> Option<Finding> {
+    case.failure.filter(|failure| failure.layer == Layer::Name && failure.by_address)?;
+    let (from, to) = (case.from, case.to);
+    if !case.known.resolving.contains(from) {
+        return None;
+    }
+    let fault = case.host(from).and_then(|view| known::forgets_names(view.engine_version.as_ref()?));
+    let (more, fix) = match fault {
+        Some(fault) => (
+            format!("; {}", fault.what),
+            format!(
+                "`docker service update --force SERVICE` on a manager for a service on {to}; for other containers there {}. {}",
+                restart_engine(case.known, to),
+                fault.fix
+            ),
+        ),
+        None => (String::new(), after_the_wait(case.known, from)),
+    };
+    about_host(
+        from,
+        format!(
+            "its engine does not know the name of the container on {to}, although it knows others, and the address behind it answers{more}"
+        ),
+        fix,
+        case.host(from).map(HostView::last_words).unwrap_or_default(),
     )
 }
 
@@ -539,38 +653,75 @@ fn checksum_offload(case: &Case<'_>) -> Option<Finding> {
 /// as damaged. A suspicion, hence near the end of the table.
 const BROKEN_OFFLOAD: &[&str] = &["vmxnet3", "ixgbe", "mlx5_core", "hv_netvsc"];
 
+/// What an engine has heard of the other's container, and what it has not.
 fn neighbours(case: &Case<'_>) -> Option<Finding> {
     let failure = case.failure?;
     let all_pass = |link: &Link| link.vxlan.passed() && link.gossip.passed();
     if case.directions().count() < 2 || !case.directions().all(|(_, _, link)| all_pass(link)) || failure.by_address {
         return None;
     }
+    let mut looked = 0;
+    // Both: an answer that cannot find its way back is missed as well.
     for (from, to) in [(case.from, case.to), (case.to, case.from)] {
         let (Some(view), Some(other)) = (case.host(from), case.host(to)) else { continue };
-        let (Some(wanted), Some(believed)) = (other.private, view.believes(&other.probe_mac)) else { continue };
-        if other.probe_mac.is_empty() || believed == Some(wanted.to_string().as_str()) {
-            continue;
+        let (Some(heard), Some(wanted)) = (view.has_heard(other), other.private) else { continue };
+        looked += 1;
+        match heard {
+            Heard::All => {}
+            Heard::Elsewhere(believed) => {
+                return about_host(
+                    from,
+                    format!(
+                        "its engine believes containers of {to} to be behind {believed}, and they are behind {wanted}: packets do not find their way"
+                    ),
+                    after_the_wait(case.known, from),
+                    vec![format!("{from}: {} is behind {believed}", other.probe_mac)],
+                );
+            }
+            Heard::Not { seen } => {
+                let mut observed = vec![format!("{from}: no entry of its engine for {} on {to}", other.probe_mac)];
+                if seen {
+                    observed.push(format!("{from}: packets of it come, and cannot be answered"));
+                }
+                if view.unlisted.contains(to) {
+                    observed.push(format!("{from}: {}", super::peers::unknown(std::slice::from_ref(to))));
+                }
+                return about_host(
+                    from,
+                    format!(
+                        "its engine has not heard of the container on {to}, although gossip passes between them: packets do not find their way"
+                    ),
+                    after_the_wait(case.known, from),
+                    observed,
+                );
+            }
         }
-        let what = match believed {
-            Some(other) => format!("believes containers of {to} to be behind {other}, and they are behind {wanted}"),
-            None => format!("has not learned that there is a container on {to}, although gossip passes between them"),
-        };
-        return about_host(
-            from,
-            format!("its engine {what}: packets do not find their way"),
-            restart_engine(case.known, from),
-            vec![format!("{from}: {} is behind {}", other.probe_mac, believed.unwrap_or("no host that it knows"))],
-        );
     }
+    // Both know of each other: it is something else.
+    if looked == 2 {
+        return None;
+    }
+    let blind = [case.from, case.to]
+        .into_iter()
+        .find(|name| case.host(name).is_none_or(|view| view.check("space").is_none()))?;
     about_host(
-        case.from,
-        format!(
-            "every layer between the hosts passes, and it does not find the container on {}: its engine's view of the network is stale",
-            case.to
-        ),
-        restart_engine(case.known, case.from),
+        blind,
+        "every layer between the hosts passes, and what its engine has heard of the others' containers could not be looked at",
+        format!("{}, or `docker-cluster verify` again", on(case.known, blind, "ls /var/run/docker/netns")),
         vec![failure.words.clone()],
     )
+}
+
+/// What to do about an engine that is wrong about the others. Engines mend that by themselves: a restart takes containers away, and is for
+/// what has stayed wrong.
+fn after_the_wait(known: &Known, host: &HostName) -> String {
+    match known.waited.as_secs() {
+        0 => "`docker-cluster verify` again in a minute or two, when the rest is mended: engines tell each other by themselves what they have missed".to_owned(),
+        waited => format!(
+            "`docker-cluster verify` again in some minutes: engines tell each other by themselves what they have missed, and had {waited} s for it. If it stays so: {}",
+            restart_engine(known, host)
+        ),
+    }
 }
 
 fn unexplained(case: &Case<'_>) -> Option<Finding> {
@@ -589,6 +740,23 @@ fn unexplained(case: &Case<'_>) -> Option<Finding> {
         fix: "`--evidence DIR` keeps everything that was seen".to_owned(),
         observed,
     })
+}
+
+/// Flaws of the engines' versions that matter where traffic is to be encrypted.
+#[must_use]
+pub fn flaws(versions: &BTreeMap<HostName, semver::Version>) -> Vec<String> {
+    let mut told: Vec<(known::Fault, Vec<String>)> = Vec::new();
+    for (name, version) in versions {
+        let Some(fault) = known::may_send_plain_text(version) else { continue };
+        let host = format!("{name} ({version})");
+        match told.iter_mut().find(|(other, _)| *other == fault) {
+            Some((_, hosts)) => hosts.push(host),
+            None => told.push((fault, vec![host])),
+        }
+    }
+    told.into_iter()
+        .map(|(fault, hosts)| format!("the engine of {}: {}; {}", hosts.join(", "), fault.what, fault.fix))
+        .collect()
 }
 
 /// Length of a container's whole id.

@@ -1,11 +1,14 @@
 //! What is known when pairs are judged: what the fabric needs, the state of each host, and the ways between them.
 
-use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
 
+use ipnet::IpNet;
 use serde_json::{Value, json};
 
 use super::links::Link;
+use crate::facts::firewall::{Firewall, Traffic};
 use crate::inventory::HostName;
 
 /// What the fabric needs of the underlay.
@@ -41,6 +44,19 @@ pub enum Ill {
     Unreached(String),
     /// Its probe container could not be started or asked.
     NoProbe(String),
+    /// A step that it needs failed in the same run, so that there is no point in asking it.
+    NotFinished(NotFinished),
+}
+
+/// A step that failed, for the verdict on what is left of the cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotFinished {
+    /// The command that did not get to its end there, such as `up`.
+    pub command: String,
+    /// The step and how it failed, as a sentence.
+    pub what: String,
+    /// The last that was said about it.
+    pub said: Vec<String>,
 }
 
 impl Ill {
@@ -49,6 +65,7 @@ impl Ill {
     pub fn words(&self) -> &str {
         match self {
             Self::Unreached(words) | Self::NoProbe(words) => words,
+            Self::NotFinished(step) => &step.what,
         }
     }
 }
@@ -64,6 +81,20 @@ pub struct StoreView {
     pub error: String,
     /// The agents that it believes to be down.
     pub lost: Vec<String>,
+}
+
+/// What an engine has heard of a container on another host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Heard {
+    /// All that it needs.
+    All,
+    /// That it is behind this address, where it is not.
+    Elsewhere(String),
+    /// Nothing, or not all.
+    Not {
+        /// Whether packets of it came all the same.
+        seen: bool,
+    },
 }
 
 /// What is known of a host.
@@ -93,6 +124,22 @@ pub struct HostView {
     pub clock_offset: i64,
     /// The MAC address of its probe on the network; empty without one.
     pub probe_mac: String,
+    /// The address of its probe there.
+    pub probe_address: Option<Ipv4Addr>,
+    /// The hosts that its engine did not list on the network when probes started, although they were.
+    pub unlisted: Vec<HostName>,
+    /// The version of its engine.
+    pub engine_version: Option<semver::Version>,
+    /// Its firewall, if that throws away what no rule lets in.
+    pub firewall: Option<Firewall>,
+    /// The interface with its private address.
+    pub interface: Option<String>,
+    /// Where the other hosts' packets come from.
+    pub sources: Vec<IpNet>,
+    /// The TCP ports on which something listens.
+    pub listens: BTreeSet<u16>,
+    /// Whether it is the socket of its engine that is gone, while the unit that made it is active.
+    pub socket_gone: bool,
     /// How often its kernel refused a neighbour while the verification ran, its table being full.
     pub neighbours_refused: u64,
     /// What `templates/verify/host.sh` says.
@@ -102,12 +149,34 @@ pub struct HostView {
 }
 
 impl HostView {
-    /// Behind which address its network believes a MAC address to be: the inner `None` if it knows nothing of it, the outer one if
-    /// the network could not be asked.
-    pub(super) fn believes(&self, mac: &str) -> Option<Option<&str>> {
+    /// Whether its firewall keeps this out by default when it comes from there.
+    pub(super) fn keeps_out(&self, traffic: Traffic, from: Option<IpAddr>) -> bool {
+        let lets_in = |of: &Firewall| from.is_none_or(|from| of.lets_in(traffic, from, self.interface.as_deref()));
+        self.firewall.as_ref().is_some_and(|firewall| !lets_in(firewall))
+    }
+
+    /// What this host's engine has been told of another's container; nothing if the network could not be asked.
+    ///
+    /// An engine enters two things for a container that it hears of: which MAC address its address has, by which it answers for it,
+    /// and behind which host that MAC address is. The kernel alone learns the second from the packets that come, which is not enough
+    /// to answer them: such an entry is not the engine's word.
+    pub(super) fn has_heard(&self, of: &Self) -> Option<Heard> {
         self.check("space")?;
-        let known = self.checks.get("behind").into_iter().flatten().filter_map(|line| line.split_once(' '));
-        Some(known.filter(|(address, _)| *address == mac).map(|(_, behind)| behind).next())
+        if of.probe_mac.is_empty() {
+            return None;
+        }
+        let words =
+            |key: &str| self.checks.get(key).into_iter().flatten().map(|line| line.split(' ').collect::<Vec<_>>());
+        let behind = words("behind").filter(|line| line.first() == Some(&of.probe_mac.as_str()));
+        let (told, learned): (Vec<_>, Vec<_>) = behind.partition(|line| line.get(2) != Some(&"learned"));
+        let address = of.probe_address.map(|address| address.to_string()).unwrap_or_default();
+        let answers = words("neighbour").any(|line| line[..] == [address.as_str(), of.probe_mac.as_str()]);
+        let right = of.private.map(|address| address.to_string()).unwrap_or_default();
+        Some(match told.first().and_then(|line| line.get(1)) {
+            Some(behind) if *behind != right => Heard::Elsewhere((*behind).to_owned()),
+            Some(_) if answers => Heard::All,
+            _ => Heard::Not { seen: !learned.is_empty() || !told.is_empty() },
+        })
     }
 
     /// The document of `--output json`: the host as it sees itself.
@@ -118,7 +187,7 @@ impl HostView {
             .map(|store| json!({ "runs": store.runs, "ready": store.ready, "error": store.error, "lost": store.lost }));
         let advertised = self.advertised.as_ref();
         json!({
-            "asked": !matches!(self.ill, Some(Ill::Unreached(_))),
+            "asked": !matches!(self.ill, Some(Ill::Unreached(_) | Ill::NotFinished(_))),
             "hostname": self.hostname,
             "engine_up": self.engine_up,
             "address": self.private,
@@ -169,4 +238,8 @@ pub struct Known {
     pub links: BTreeMap<(HostName, HostName), Link>,
     /// What the fabric needs.
     pub needs: Needs,
+    /// The hosts whose containers resolve at least one of the others' names.
+    pub resolving: BTreeSet<HostName>,
+    /// How long the engines were given to learn of each other, beyond what every pair is given.
+    pub waited: Duration,
 }

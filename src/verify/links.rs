@@ -250,7 +250,7 @@ async fn agent(host: &Connection, command: &Command, barrier: &Barrier) -> Resul
     Ok(said)
 }
 
-async fn tell(input: &mut ChildStdin, order: &str) -> Result<(), String> {
+pub(super) async fn tell(input: &mut ChildStdin, order: &str) -> Result<(), String> {
     let write = async {
         input.write_all(order.as_bytes()).await?;
         input.flush().await
@@ -258,7 +258,7 @@ async fn tell(input: &mut ChildStdin, order: &str) -> Result<(), String> {
     write.await.map_err(|error| format!("the agent went away: {error}"))
 }
 
-async fn read_until<R: tokio::io::AsyncRead + Unpin>(
+pub(super) async fn read_until<R: tokio::io::AsyncRead + Unpin>(
     output: &mut BufReader<R>,
     stage: &str,
     said: &mut String,

@@ -1,6 +1,6 @@
 //! The matrix: every ordered pair of hosts, and why a pair fails.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::bench::Measurement;
 use super::causes::{About, Case, Finding, explain};
 use super::known::Known;
+use super::wire::Encryption;
 use crate::inventory::{HostName, Inventory};
 
 /// At which layer a pair failed.
@@ -194,6 +195,12 @@ impl Changes {
 /// Three directions tell where to look; the rest is counted.
 const SUBJECTS: usize = 3;
 
+/// The causes that go away by themselves, or are found not to.
+const HEALS: &[&str] = &["neighbours", "name-unknown"];
+
+/// The causes of hosts that take no part, and keep nobody else from it.
+const TAKES_NO_PART: &[&str] = &["host-unreachable", "not-finished", "engine-down", "no-probe"];
+
 /// All pairs.
 #[derive(Debug, Clone)]
 pub struct Matrix {
@@ -207,6 +214,10 @@ pub struct Matrix {
     pub pairs: Vec<Pair>,
     /// Why pairs fail, the cause of most pairs first; after a deep look also what works still and will not for long.
     pub verdicts: Vec<Verdict>,
+    /// What was seen on the wire, where traffic is to be encrypted.
+    pub encryption: Option<Encryption>,
+    /// What a person should know, and that makes nothing fail.
+    pub notes: Vec<String>,
     /// What was measured, if anything was.
     pub bench: Vec<Measurement>,
     /// Each host as it sees itself, where the layers below were looked at.
@@ -227,6 +238,8 @@ impl Matrix {
             hosts,
             pairs: Vec::new(),
             verdicts: Vec::new(),
+            encryption: None,
+            notes: Vec::new(),
             bench: Vec::new(),
             states: BTreeMap::new(),
             layers: Vec::new(),
@@ -292,6 +305,29 @@ impl Matrix {
         self.verdicts = verdicts;
     }
 
+    /// The pairs that fail for nothing but what engines have yet to tell each other, and will by themselves; none where something else
+    /// is wrong that could keep them from it.
+    pub(super) fn may_heal(&self) -> Vec<Direction> {
+        if !self.verdicts.iter().all(|verdict| HEALS.contains(&verdict.cause) || TAKES_NO_PART.contains(&verdict.cause))
+        {
+            return Vec::new();
+        }
+        let healing = self.verdicts.iter().filter(|verdict| HEALS.contains(&verdict.cause));
+        healing
+            .flat_map(|verdict| verdict.pairs.iter().cloned())
+            .filter(|of| self.pair(&of.from, &of.to).is_some_and(|pair| !pair.ok))
+            .collect()
+    }
+
+    /// The hosts whose containers resolve at least one of the others' names.
+    pub(super) fn resolving(&self) -> BTreeSet<HostName> {
+        let resolves = |pair: &&Pair| match &pair.failure {
+            None => true,
+            Some(failure) => !matches!(failure.layer, Layer::Name | Layer::Unasked),
+        };
+        self.pairs.iter().filter(resolves).map(|pair| pair.from.clone()).collect()
+    }
+
     /// What is different from an earlier look: what is broken now and what is not any more. Latencies always differ and do not
     /// count.
     #[must_use]
@@ -306,10 +342,11 @@ impl Matrix {
         Changes { appeared, gone }
     }
 
-    /// Adds a finding that is about no pair.
-    pub(super) fn add(&mut self, cause: &'static str, finding: Finding) {
-        let mut verdict = Verdict::new(cause, &finding);
-        verdict.add(finding);
+    /// Adds findings of one cause that no pair's failure led to, as one verdict.
+    pub(super) fn add_all(&mut self, cause: &'static str, findings: Vec<Finding>) {
+        let Some(first) = findings.first() else { return };
+        let mut verdict = Verdict::new(cause, first);
+        findings.into_iter().for_each(|finding| verdict.add(finding));
         self.verdicts.push(verdict);
     }
 
@@ -334,6 +371,8 @@ impl Matrix {
             "verdicts": self.verdicts,
             "states": self.states,
             "layers": self.layers,
+            "encryption": self.encryption,
+            "notes": self.notes,
             "bench": self.bench,
             "took_ms": self.took.as_millis() as u64,
             "pairs_per_second": self.rate(),
@@ -397,6 +436,8 @@ mod tests {
             hosts: vec![a.clone(), b.clone(), c.clone()],
             pairs: vec![failed(&a, &b, "x"), failed(&a, &c, "y"), failed(&b, &a, "y"), Pair::new(&b, &c, Ok(1.0))],
             verdicts: Vec::new(),
+            encryption: None,
+            notes: Vec::new(),
             bench: Vec::new(),
             states: BTreeMap::new(),
             layers: Vec::new(),
@@ -422,6 +463,8 @@ mod tests {
                 hosts: vec![a.clone(), b.clone(), c.clone()],
                 pairs: pairs.collect(),
                 verdicts: Vec::new(),
+                encryption: None,
+                notes: Vec::new(),
                 bench: Vec::new(),
                 states: BTreeMap::new(),
                 layers: Vec::new(),

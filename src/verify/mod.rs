@@ -9,7 +9,9 @@ mod causes;
 mod known;
 mod links;
 mod matrix;
+mod peers;
 mod runs;
+mod wire;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -21,18 +23,21 @@ use tokio::sync::watch;
 pub use autopsy::Reports;
 pub use bench::{Figures, Measurement, PAIR_TIME};
 pub use causes::{CAUSES, Cause};
-pub use known::{Needs, SIGN_OF_LIFE};
+pub use known::{Ill, Needs, NotFinished, SIGN_OF_LIFE};
 pub use matrix::{Changes, Direction, Matrix, Pair, Verdict};
+pub use wire::Encryption;
 
-use known::Ill;
 use matrix::Failure;
+use peers::Missing;
 use runs::Running;
+use wire::Watch;
 
 use crate::engine_api;
 use crate::event::{Event, Events};
 use crate::host::{Command, Connection, HostError, Hosts};
-use crate::images::{self, last_line};
-use crate::inventory::{HostName, Inventory};
+use crate::images;
+use crate::inventory::{HostName, Inventory, container_name};
+use crate::words::reason;
 
 /// Label of every probe container; its value is the cluster.
 pub const PROBE_LABEL: &str = "docker-cluster.probe";
@@ -54,6 +59,11 @@ const PAIR_DEADLINE: u64 = 15;
 /// The same while its engine has not learned of the other's container: what gossip has missed comes with a bulk sync, which engines
 /// do every 30 s. Fifteen seconds were seen, after an engine came back to the network.
 const LEARN_DEADLINE: u64 = 40;
+
+/// How long pairs are tried again that fail for nothing but what engines have yet to tell each other, in seconds. Engines compare all
+/// they know about a network, and about who is on it, with one other each: both every 30 s, for the first time up to 60 s after they
+/// came (networkdb's `bulkSyncTables`, memberlist's push and pull). One who is told of neither needs both, one after the other.
+const NEWS_DEADLINE: u64 = 75;
 
 /// How long a pair is tried at least, in seconds: those that come late, behind others that are dead, have less to wait for, as their
 /// names had that time to spread. Long enough that one lost packet is sent again.
@@ -126,11 +136,11 @@ pub struct Look {
     pub underlay: BTreeMap<HostName, IpAddr>,
 }
 
-/// Verifies the hosts. Unreached ones are in the matrix too, as what they are: pairs that do not reach.
+/// Verifies the hosts. Those that cannot take part are in the matrix too, as what they are: pairs that do not reach.
 pub async fn verify(
     inventory: &Inventory,
     hosts: &Hosts,
-    unreached: &BTreeMap<HostName, String>,
+    absent: &BTreeMap<HostName, Ill>,
     look: &Look,
     events: &Events,
     mut stop: watch::Receiver<bool>,
@@ -140,19 +150,40 @@ pub async fn verify(
     let run = Running::begin();
     let lifetime = lifetime(hosts.len(), look.measure.len());
     let work = async {
+        let encrypted = inventory.network.encrypted;
+        let question = peers::Question { network: inventory.network.name.as_str(), encrypted };
+        let told = peers::complete(&question, hosts, events).await;
         let (probes, mut broken) = start_all(inventory, hosts, &run, lifetime, events).await;
-        let mut matrix = ask_all(inventory, hosts, unreached, &probes, &mut broken, events).await;
+        let watch = match encrypted {
+            true => Some(Watch::begin(hosts, &probes, inventory.swarm.data_path_port, lifetime).await),
+            false => None,
+        };
+        let mut matrix = ask_all(inventory, hosts, absent, &probes, &mut broken, events).await;
+        let encryption = match watch {
+            Some(watch) => Some(watch.end(&probes, &told.addresses, &mut reports).await),
+            None => None,
+        };
         let all = look.depth == Depth::Everything;
         // A host that could not take part is a reason to look, also where no pair is left that it could be part of.
-        if all || !matrix.ok() || !broken.is_empty() || !unreached.is_empty() {
-            for host in hosts.keys() {
-                let why = "look at the layers below".to_owned();
-                events.emit(Event::StepStarted { host: host.clone(), why });
-            }
+        if all || !matrix.ok() || !broken.is_empty() || !absent.is_empty() {
             let mut ill = broken;
-            ill.extend(unreached.iter().map(|(name, error)| (name.clone(), Ill::Unreached(error.clone()))));
-            let look = Below { inventory, hosts, ill: &ill, probes: &probes };
-            explain(&look, all, &mut matrix, &mut reports).await;
+            ill.extend(absent.iter().map(|(name, ill)| (name.clone(), ill.clone())));
+            let mut below =
+                Below { inventory, hosts, ill: &ill, probes: &probes, unlisted: &told.missing, waited: Duration::ZERO };
+            explain(&below, all, &mut matrix, &mut reports, events).await;
+            let learning = matrix.may_heal();
+            if !learning.is_empty() {
+                wait_for_news(&mut below, &learning, &mut matrix, events).await;
+                matrix.verdicts.clear();
+                if all || !matrix.ok() || !ill.is_empty() {
+                    explain(&below, all, &mut matrix, &mut reports, events).await;
+                }
+            }
+        }
+        if let Some(encryption) = encryption {
+            matrix.add_all("not-encrypted", encryption.findings(&matrix.network, !told.sealed));
+            matrix.notes = causes::flaws(&told.versions);
+            matrix.encryption = Some(encryption);
         }
         if !look.measure.is_empty() {
             matrix.bench = bench::measure(hosts, &probes, &look.underlay, &look.measure, events).await;
@@ -178,6 +209,7 @@ fn lifetime(hosts: usize, measured: usize) -> Duration {
     let turns = u32::try_from(hosts.div_ceil(HOSTS_AT_A_TIME)).unwrap_or(u32::MAX);
     let measured = u32::try_from(measured).unwrap_or(u32::MAX);
     let asking = ask_limit(hosts.saturating_sub(1)).saturating_mul(turns);
+    let asking = asking.saturating_add(Duration::from_secs(NEWS_DEADLINE)).saturating_add(asking);
     Duration::from_secs(PROBE_LIFETIME).saturating_add(asking).saturating_add(PAIR_TIME.saturating_mul(measured))
 }
 
@@ -193,17 +225,33 @@ struct Below<'a> {
     hosts: &'a Hosts,
     ill: &'a BTreeMap<HostName, Ill>,
     probes: &'a BTreeMap<HostName, Probe>,
+    /// Which engines did not list which others when the probes started.
+    unlisted: &'a Missing,
+    /// How long the engines were given to learn of each other, beyond what every pair is given.
+    waited: Duration,
 }
 
 /// Says why pairs fail.
-async fn explain(below: &Below<'_>, all: bool, matrix: &mut Matrix, reports: &mut Reports) {
-    let Below { inventory, hosts, ill, probes } = *below;
+async fn explain(below: &Below<'_>, all: bool, matrix: &mut Matrix, reports: &mut Reports, events: &Events) {
+    let Below { inventory, hosts, ill, probes, .. } = *below;
+    for host in hosts.keys() {
+        let why = "look at the layers below".to_owned();
+        events.emit(Event::StepStarted { host: host.clone(), why });
+    }
     let mut known = autopsy::examine(inventory, hosts, ill, reports).await;
     for (name, probe) in probes {
         if let Some(view) = known.hosts.get_mut(name) {
             view.probe_mac.clone_from(&probe.mac);
+            view.probe_address = Some(probe.address);
             let now = view.check("neighbours-refused").and_then(|count| count.parse::<u64>().ok());
             view.neighbours_refused = now.unwrap_or(0).saturating_sub(probe.refused);
+        }
+    }
+    known.waited = below.waited;
+    known.resolving = matrix.resolving();
+    for (name, others) in below.unlisted {
+        if let Some(view) = known.hosts.get_mut(name) {
+            view.unlisted.clone_from(others);
         }
     }
     matrix.judge(&known, all);
@@ -214,13 +262,42 @@ async fn explain(below: &Below<'_>, all: bool, matrix: &mut Matrix, reports: &mu
         let still = causes::stale_endpoints(&autopsy::examine(inventory, hosts, ill, reports).await);
         let both = stale.into_iter().filter(|(id, _)| still.contains_key(id)).collect();
         if let Some(finding) = causes::stale_finding(&known, &both) {
-            matrix.add("stale-endpoint", finding);
+            matrix.add_all("stale-endpoint", vec![finding]);
         }
     }
 }
 
-fn container_name(run: &str, host: &HostName) -> String {
-    format!("{PROBE_PREFIX}{run}-{}", host.slug())
+/// The name of a run's probe on a host: the host name of the container, and what the others ask for.
+fn probe_name(run: &str, host: &HostName) -> String {
+    container_name(&format!("{PROBE_PREFIX}{run}"), host)
+}
+
+/// Asks those pairs once more, for as long as engines take to tell each other what they have missed.
+async fn wait_for_news(below: &mut Below<'_>, pairs: &[Direction], matrix: &mut Matrix, events: &Events) {
+    let began = Instant::now();
+    let mut by_source: BTreeMap<&HostName, Vec<&Probe>> = BTreeMap::new();
+    for Direction { from, to } in pairs {
+        by_source.entry(from).or_default().extend(below.probes.get(to));
+    }
+    let (hosts, probes) = (below.hosts, below.probes);
+    let asks =
+        by_source.into_iter().filter_map(|(from, targets)| Some((from, targets, hosts.get(from)?, probes.get(from)?)));
+    let limit = &humantime::format_duration(Duration::from_secs(NEWS_DEADLINE)).to_string();
+    let asks = asks.map(|(from, targets, host, own)| async move {
+        let why = format!("the engines still learn of each other, up to {limit}");
+        events.emit(Event::StepStarted { host: from.clone(), why });
+        (from, ask(host, own, &targets, &Patience { answer: NEWS_DEADLINE, learn: NEWS_DEADLINE }).await)
+    });
+    for (from, answers) in on_each(asks).await {
+        // Who cannot be asked any more has nothing new to say.
+        let Ok(answers) = answers else { continue };
+        for pair in matrix.pairs.iter_mut().filter(|pair| pair.from == *from) {
+            if let Some(line) = probes.get(&pair.to).and_then(|probe| answers.get(&probe.container)) {
+                *pair = Pair::new(&pair.from, &pair.to, matrix::read(&pair.to, Some(line)));
+            }
+        }
+    }
+    below.waited = began.elapsed();
 }
 
 /// Does something on all hosts, on so many at a time that they do not get into each other's way.
@@ -261,7 +338,7 @@ async fn start(
     lifetime: Duration,
     events: &Events,
 ) -> Result<Probe, String> {
-    let container = container_name(&run.name, name);
+    let container = probe_name(&run.name, name);
     let nonce = uuid::Uuid::new_v4().simple().to_string();
     let image = &inventory.smoke.image;
     let lifetime = lifetime.as_secs().to_string();
@@ -276,7 +353,7 @@ async fn start(
             0 => {
                 let text = output.stdout_text();
                 let (address, mac, refused) = where_it_is(&text).ok_or_else(|| {
-                    format!("its engine does not tell the address of a container on the network: {}", last_line(&text))
+                    format!("its engine does not tell the address of a container on the network: {}", reason(&text))
                 })?;
                 return Ok(Probe { container, nonce, address, mac, refused });
             }
@@ -287,7 +364,7 @@ async fn start(
             }
             status if status == NO_ENGINE || began.elapsed() >= patience(&output.stderr_text()) => {
                 let words = output.stderr_text();
-                return Err(format!("its engine cannot start a container on the network: {}", last_line(&words)));
+                return Err(format!("its engine cannot start a container on the network: {}", reason(&words)));
             }
             _ => {
                 // The engine may have made the container and failed to start it.
@@ -317,7 +394,7 @@ fn patience(words: &str) -> Duration {
 async fn ask_all(
     inventory: &Inventory,
     hosts: &Hosts,
-    unreached: &BTreeMap<HostName, String>,
+    absent: &BTreeMap<HostName, Ill>,
     probes: &BTreeMap<HostName, Probe>,
     broken: &mut BTreeMap<HostName, Ill>,
     events: &Events,
@@ -328,7 +405,11 @@ async fn ask_all(
                 host: name.clone(),
                 why: format!("wget from {name} to every other host, by name"),
             });
-            let answers = ask(name, host, probe, probes).await;
+            let (before, after): (Vec<_>, Vec<_>) =
+                probes.iter().filter(|(other, _)| *other != name).partition(|(other, _)| *other < name);
+            // From its own place in the list on: not all of them ask the same one first.
+            let targets: Vec<&Probe> = after.into_iter().chain(before).map(|(_, probe)| probe).collect();
+            let answers = ask(host, probe, &targets, &Patience::default()).await;
             events.emit(Event::HostDone(name.clone()));
             (name.clone(), answers)
         },
@@ -339,14 +420,14 @@ async fn ask_all(
         .hosts
         .iter()
         .map(|host| &host.name)
-        .filter(|name| hosts.contains_key(*name) || unreached.contains_key(*name))
+        .filter(|name| hosts.contains_key(*name) || absent.contains_key(*name))
         .collect();
     let mut matrix = Matrix::new(inventory, members.iter().map(|name| (*name).clone()).collect());
     for from in &members {
         for to in members.iter().filter(|to| *to != from) {
             let ill = |host: &HostName| {
-                let why = unreached.get(host).cloned().or_else(|| Some(broken.get(host)?.words().to_owned()));
-                why.map(|error| Failure::unasked(to, format!("{host}: {error}")))
+                let ill = absent.get(host).or_else(|| broken.get(host));
+                ill.map(|ill| Failure::unasked(to, format!("{host}: {}", ill.words())))
             };
             let result = match (ill(from).or_else(|| ill(to)), answers.get(*from), probes.get(*to)) {
                 (Some(failure), _, _) => Err(failure),
@@ -367,24 +448,35 @@ async fn ask_all(
     matrix
 }
 
-/// One SSH command: every other probe from this one. Returns the line of each target, by container name.
+/// How long pairs are tried, in seconds.
+struct Patience {
+    /// From the first question of a host on.
+    answer: u64,
+    /// The same while its engine has not learned of the other's container.
+    learn: u64,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self { answer: PAIR_DEADLINE, learn: LEARN_DEADLINE }
+    }
+}
+
+/// One SSH command: those probes from this one. Returns the line of each target, by container name.
 async fn ask(
-    name: &HostName,
     host: &Connection,
     own: &Probe,
-    probes: &BTreeMap<HostName, Probe>,
+    targets: &[&Probe],
+    patience: &Patience,
 ) -> Result<BTreeMap<String, String>, HostError> {
     let mut argv: Vec<String> = ["docker", "exec", "-i", &own.container, "sh", "-s", "--"].map(str::to_owned).to_vec();
-    // From its own place in the list on: not all of them ask the same one first.
-    let (before, after): (Vec<_>, Vec<_>) =
-        probes.iter().filter(|(other, _)| *other != name).partition(|(other, _)| *other < name);
-    let targets = after.len() + before.len();
-    let workers = u64::try_from(AT_A_TIME.min(targets)).unwrap_or(1);
-    argv.extend([PAIR_DEADLINE, LEARN_DEADLINE, PAIR_LEAST, workers].map(|number| number.to_string()));
-    for (_, probe) in after.into_iter().chain(before) {
+    let workers = u64::try_from(AT_A_TIME.min(targets.len())).unwrap_or(1);
+    argv.extend([patience.answer, patience.learn, PAIR_LEAST, workers].map(|number| number.to_string()));
+    for probe in targets {
         argv.extend([probe.container.clone(), probe.nonce.clone(), probe.address.to_string()]);
     }
-    let text = host.check(&Command::new(argv).stdin(PROBE).timeout(ask_limit(targets))).await?;
+    let limit = ask_limit(targets.len()) + Duration::from_secs(patience.learn.saturating_sub(LEARN_DEADLINE));
+    let text = host.check(&Command::new(argv).stdin(PROBE).timeout(limit)).await?;
     Ok(text
         .lines()
         .filter_map(|line| line.split_once(' '))
@@ -399,7 +491,7 @@ fn removal(container: &str) -> Command {
 async fn remove_all(hosts: &Hosts, run: &str, events: &Events) {
     let removals = hosts.iter().map(|(name, host)| async move {
         // By name, whether the start of it is known to have worked or not.
-        match host.run(&removal(&container_name(run, name))).await {
+        match host.run(&removal(&probe_name(run, name))).await {
             Ok(output) if output.status == 0 || output.stderr_text().contains("No such container") => {}
             Ok(output) => {
                 let words = output.stderr_text();
@@ -432,7 +524,7 @@ mod tests {
 
     #[test]
     fn probes_live_as_long_as_their_run() {
-        assert!(lifetime(2, 0) < Duration::from_secs(1000));
+        assert!(lifetime(2, 0) < Duration::from_secs(1200));
         // All directions of twelve hosts, one after the other.
         assert!(lifetime(12, 132) > PAIR_TIME * 132 + ask_limit(11));
         assert!(lifetime(100, 0) > ask_limit(99) * 10);

@@ -52,7 +52,11 @@ for space in /var/run/docker/netns/*-"${id:-none}"; do
     say space "$space"
     say space-forward-policy "$(nsenter --net="$space" iptables -w 2 -S FORWARD 2>/dev/null | sed -n 's/^-P FORWARD //p')"
     say space-bridge-netfilter "$(nsenter --net="$space" cat /proc/sys/net/bridge/bridge-nf-call-iptables 2>/dev/null | head -n 1)"
-    nsenter --net="$space" bridge fdb show 2>/dev/null | sed -n 's/^\([0-9a-f:]*\) .* dst \([0-9.]*\) .*/\1 \2/p' | head -n 2000 |
-        while read -r line; do say behind "$line"; done
+    # What the engine has entered stays; what the kernel has learned from packets that came is no word of the engine's.
+    nsenter --net="$space" bridge fdb show 2>/dev/null |
+        sed -n -e '/ dst /!d' -e 's/^\([0-9a-f:]*\) .* dst \([0-9.]*\) .*\(permanent\|static\).*/\1 \2 told/p' -e t -e 's/^\([0-9a-f:]*\) .* dst \([0-9.]*\) .*/\1 \2 learned/p' |
+        head -n 2000 | while read -r line; do say behind "$line"; done
+    nsenter --net="$space" ip -4 neigh show 2>/dev/null | sed -n 's/^\([0-9.]*\) .* lladdr \([0-9a-f:]*\) .*/\1 \2/p' | head -n 2000 |
+        while read -r line; do say neighbour "$line"; done
 done
 exit 0

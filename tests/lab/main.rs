@@ -5,6 +5,7 @@
 
 mod access;
 mod harness;
+mod learn;
 mod migrate;
 mod overlay;
 mod resume;

@@ -1,5 +1,6 @@
 //! Golden plans: what is decided for hosts that do not exist, from what the probe would print on them.
 
+mod between;
 mod engines;
 mod fake;
 mod untidy;

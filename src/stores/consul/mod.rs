@@ -17,6 +17,7 @@ use super::Endpoint;
 use crate::apply::SECRETS_PATH;
 use crate::engines::{self, INSTALL_TIMEOUT};
 use crate::facts::Facts;
+use crate::facts::firewall::Traffic;
 use crate::inventory::{FabricKind, HostName, ProgramSource};
 use crate::plan::{
     Action, ConsulCall, Content, HostWorld, Piece, Plan, Problem, PutFile, SecretsFrom, Slot, Stage, StepId, Steps,
@@ -98,6 +99,13 @@ pub fn ports(facts: &Facts) -> Vec<(u16, &'static str)> {
         Some(false) => vec![(SERF_PORT, "the gossip of the store")],
         None => Vec::new(),
     }
+}
+
+/// What other agents must be able to send to this host's: gossip, and to a server what clients ask.
+#[must_use]
+pub fn traffic(world: &World<'_>, host: &HostWorld<'_>) -> Vec<Traffic> {
+    let server = Servers::of(world).hosts.contains(host.name()).then_some(Traffic::Tcp(SERVER_PORT));
+    [Traffic::Tcp(SERF_PORT), Traffic::Udp(SERF_PORT)].into_iter().chain(server).collect()
 }
 
 /// What forbids Consul here.

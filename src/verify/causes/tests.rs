@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use super::super::known::{Needs, StoreView};
+use super::super::known::{Needs, NotFinished, StoreView};
 use super::*;
 
 fn host(name: &str) -> HostName {
@@ -40,6 +40,7 @@ fn all_well() -> Known {
         hosts: hosts.collect(),
         links: pairs.filter(|(from, to)| from != to).map(|pair| (pair, good_link())).collect(),
         needs: Needs { network: "net".into(), vxlan_port: 4789, encrypted: false, mtu: 1500, ports: ports.collect() },
+        ..Known::default()
     }
 }
 
@@ -96,6 +97,27 @@ fn rows() -> Vec<Row> {
             |known| b(known).ill = Some(Ill::Unreached("no route".into())),
             about("b"),
             &["cannot be asked: no route", "docker-cluster ssh b"],
+        ),
+        row(
+            "not-finished",
+            |known| {
+                b(known).ill = Some(Ill::NotFinished(NotFinished {
+                    command: "up".into(),
+                    what: "`up` did not get to its end there, at “install docker.io”: E: no such package".into(),
+                    said: vec!["E: no such package".into()],
+                }));
+            },
+            about("b"),
+            &["install docker.io", "E: no such package", "run `docker-cluster up` again"],
+        ),
+        row(
+            "engine-down",
+            |known| {
+                b(known).engine_up = Some(false);
+                b(known).socket_gone = true;
+            },
+            about("b"),
+            &["/var/run/docker.sock is gone", "systemctl start docker.socket docker.service"],
         ),
         row(
             "engine-down",
@@ -235,6 +257,25 @@ fn rows() -> Vec<Row> {
                 "nsenter --net=/run/x iptables -P FORWARD ACCEPT",
             ],
         ),
+        failing(
+            "name-unknown",
+            |known| known.resolving = [host("a")].into(),
+            Layer::Name,
+            true,
+            about("a"),
+            &["does not know the name of the container on b, although it knows others", "verify` again"],
+        ),
+        failing(
+            "name-unknown",
+            |known| {
+                known.resolving = [host("a")].into();
+                known.hosts.get_mut(&host("a")).unwrap().engine_version = Some(semver::Version::new(29, 6, 2));
+            },
+            Layer::Name,
+            true,
+            about("a"),
+            &["moby/moby#53141", "docker service update --force", "ssh b -- systemctl restart docker"],
+        ),
         failing("name", nothing, Layer::Name, true, about("a"), &["do not resolve the names", "journalctl -u docker"]),
         row(
             "neighbours-full",
@@ -258,7 +299,7 @@ fn rows() -> Vec<Row> {
             about("b"),
             &["driver vmxnet3", "ethtool -K ens192"],
         ),
-        row("neighbours", nothing, about("a"), &["does not find the container on b", "restart docker"]),
+        row("neighbours", nothing, about("a"), &["could not be looked at", "verify` again"]),
         failing(
             "unexplained",
             nothing,
@@ -306,29 +347,111 @@ fn what_is_seen_is_written_as_the_schema_says() {
     assert_eq!(keys(&good_link().to_json(&host("a"), &host("b"))), keys(described));
 }
 
-#[test]
-fn the_engine_that_is_wrong_about_the_other_is_named() {
+/// All engines have heard of all probes.
+fn all_heard() -> Known {
     let mut known = all_well();
-    let mac = |number: u8| format!("02:42:0a:5a:00:{number:02x}");
     for (view, number) in known.hosts.values_mut().zip(1..) {
         view.probe_mac = mac(number);
+        view.probe_address = Some(std::net::Ipv4Addr::new(10, 90, 0, number));
+        let others = || (1..=3).filter(move |other| *other != number);
+        let lines = |line: fn(u8) -> String| others().map(line).collect::<Vec<_>>();
         view.checks.insert("space".into(), vec!["/run/x".into()]);
-        let others = (1..=3).filter(|other| *other != number).map(|other| format!("{} 10.0.0.{other}", mac(other)));
-        view.checks.insert("behind".into(), others.collect());
+        view.checks.insert("behind".into(), lines(|other| format!("{} 10.0.0.{other} told", mac(other))));
+        view.checks.insert("neighbour".into(), lines(|other| format!("10.90.0.{other} {}", mac(other))));
     }
-    let right = verdict(&known, Some(&no_answer())).unwrap().1;
-    assert!(right.what.contains("every layer between the hosts passes"), "{right:?}");
+    known
+}
+
+fn mac(number: u8) -> String {
+    format!("02:42:0a:5a:00:{number:02x}")
+}
+
+#[test]
+fn the_engine_that_is_wrong_about_the_other_is_named() {
+    let mut known = all_heard();
+    let (id, right) = verdict(&known, Some(&no_answer())).unwrap();
+    assert_eq!(id, "unexplained", "nobody's view is wrong, and nobody is to be restarted: {right:?}");
+    assert!(!right.fix.contains("restart"), "{right:?}");
     // b answers into the wrong direction, so a gets no answer.
-    b(&mut known).checks.insert("behind".into(), vec![format!("{} 172.17.0.1", mac(1))]);
+    b(&mut known).checks.insert("behind".into(), vec![format!("{} 172.17.0.1 told", mac(1))]);
     let wrong = verdict(&known, Some(&no_answer())).unwrap();
     assert_eq!((wrong.0, &wrong.1.about), ("neighbours", &about("b")));
     assert!(
         wrong.1.what.contains("containers of a to be behind 172.17.0.1, and they are behind 10.0.0.1"),
         "{wrong:?}"
     );
-    b(&mut known).checks.insert("behind".into(), Vec::new());
-    let blind = verdict(&known, Some(&no_answer())).unwrap().1;
-    assert!(blind.what.contains("has not learned that there is a container on a"), "{blind:?}");
+}
+
+/// Seen on ten hosts: the request arrives, and the one who is asked cannot answer, because its engine never heard of the one who asks. What
+/// its kernel learned from the request looks like knowledge and is none.
+#[test]
+fn the_engine_that_has_not_heard_is_named_in_both_directions() {
+    let took = |of: &str, key: &str, known: &mut Known, about: u8| {
+        let lines = known.hosts.get_mut(&host(of)).unwrap().checks.get_mut(key).unwrap();
+        lines.retain(|line| !line.contains(&mac(about)));
+    };
+    type Lack = fn(&mut Known, &dyn Fn(&str, &str, &mut Known, u8));
+    let lacks: [(&str, Lack, &str); 5] = [
+        (
+            "a",
+            |known, took| {
+                took("a", "behind", known, 2);
+                took("a", "neighbour", known, 2);
+            },
+            "no entry",
+        ),
+        ("a", |known, took| took("a", "neighbour", known, 2), "no entry"),
+        ("a", |known, took| took("a", "behind", known, 2), "no entry"),
+        (
+            "b",
+            |known, took| {
+                took("b", "behind", known, 1);
+                took("b", "neighbour", known, 1);
+            },
+            "no entry",
+        ),
+        (
+            "b",
+            |known, took| {
+                took("b", "behind", known, 1);
+                took("b", "neighbour", known, 1);
+                b(known).checks.get_mut("behind").unwrap().push(format!("{} 10.0.0.1 learned", mac(1)));
+                b(known).unlisted = vec![host("a")];
+            },
+            "b: packets of it come, and cannot be answered\nb: it has not heard that a is on the network",
+        ),
+    ];
+    for (who, lack, words) in lacks {
+        let mut known = all_heard();
+        lack(&mut known, &took);
+        let (id, finding) = verdict(&known, Some(&no_answer())).unwrap();
+        assert_eq!((id, &finding.about), ("neighbours", &about(who)), "{finding:?}");
+        let other = if who == "a" { "b" } else { "a" };
+        assert!(finding.what.contains(&format!("has not heard of the container on {other}")), "{finding:?}");
+        assert!(finding.observed.join("\n").contains(words), "{finding:?}");
+        // It heals by itself: nothing is restarted before that had its time.
+        assert!(!finding.fix.contains("restart") && finding.fix.contains("by themselves"), "{finding:?}");
+        known.waited = std::time::Duration::from_secs(75);
+        let (_, finding) = verdict(&known, Some(&no_answer())).unwrap();
+        assert!(finding.fix.contains("had 75 s for it. If it stays so: "), "{finding:?}");
+        assert!(finding.fix.contains(&format!("ssh {who} -- systemctl restart docker")), "{finding:?}");
+    }
+}
+
+#[test]
+fn what_waits_for_a_step_that_failed_is_not_sent_elsewhere() {
+    let mut known = all_well();
+    let c = known.hosts.get_mut(&host("c")).unwrap();
+    c.ill = Some(Ill::NotFinished(NotFinished { command: "up".into(), what: "x".into(), said: Vec::new() }));
+    b(&mut known).ill = Some(Ill::NoProbe("network net not found".into()));
+    let (id, finding) = verdict(&known, Some(&no_answer())).unwrap();
+    assert_eq!((id, &finding.about), ("no-probe", &about("b")));
+    assert!(finding.fix.starts_with("first mend c, and run `docker-cluster up` again"), "{finding:?}");
+    b(&mut known).ill = None;
+    b(&mut known).has_network = false;
+    let (id, finding) = verdict(&known, Some(&no_answer())).unwrap();
+    assert_eq!(id, "network-missing");
+    assert!(finding.fix.starts_with("first mend c"), "{finding:?}");
 }
 
 #[test]
@@ -366,6 +489,41 @@ fn a_port_on_which_nothing_listens_is_not_a_firewall() {
     b(&mut known).checks.insert("rule".into(), vec!["-A INPUT -p tcp --dport 7946 -j REJECT".into()]);
     let (_, finding) = verdict(&known, Some(&no_answer())).unwrap();
     assert!(finding.what.contains("does not answer") && finding.fix.contains("REJECT"), "{finding:?}");
+}
+
+#[test]
+fn a_firewall_that_denies_by_default_is_named_with_what_opens_it() {
+    let ufw = "@begin\n|1\n@ufw-conf\n|ENABLED=yes\n@ufw-default\n|DEFAULT_INPUT_POLICY=\"DROP\"\n@ufw-rules\n|### tuple ### allow tcp 22 0.0.0.0/0 any 0.0.0.0/0 in\n@end\n|1\n";
+    let firewall = crate::facts::parse(ufw.as_bytes(), 0, 0).unwrap().firewall;
+    let mut known = all_well();
+    there(&mut known).vxlan = Way::DroppedAtTarget;
+    b(&mut known).firewall = firewall;
+    b(&mut known).sources = vec!["10.0.0.0/24".parse().unwrap()];
+    let (id, finding) = verdict(&known, Some(&no_answer())).unwrap();
+    assert_eq!((id, &finding.about), ("vxlan-blocked", &a_to_b()));
+    assert!(finding.fix.contains("b: ufw throws away what no rule lets in"), "{finding:?}");
+    assert!(finding.fix.contains("`ufw allow from 10.0.0.0/24 to any port 4789,7946 proto udp`"), "{finding:?}");
+    assert!(finding.fix.contains("`ufw allow from 10.0.0.0/24 to any port 7946 proto tcp`"), "{finding:?}");
+    assert!(!finding.fix.contains("port 22"), "nobody needs SSH between hosts: {finding:?}");
+    // A rule that names the port is what acts.
+    b(&mut known).checks.insert("rule".into(), vec!["-A INPUT -p udp -m udp --dport 4789 -j DROP".into()]);
+    assert!(verdict(&known, Some(&no_answer())).unwrap().1.fix.contains("has the rule"));
+    b(&mut known).checks.clear();
+    there(&mut known).vxlan = Way::Passed { lost: 0 };
+    for state in [Tcp::Silent, Tcp::Refused] {
+        there(&mut known).tcp.insert(7946, state);
+        let (id, finding) = verdict(&known, Some(&no_answer())).unwrap();
+        assert_eq!(id, "tcp-port-blocked");
+        assert!(
+            finding.what.contains("kept out by its own firewall") && finding.fix.contains("ufw allow"),
+            "{finding:?}"
+        );
+    }
+    // Something listens, and no firewall of its own is known to refuse it: then not the program is to blame.
+    b(&mut known).firewall = None;
+    b(&mut known).listens = [7946].into();
+    let (_, finding) = verdict(&known, Some(&no_answer())).unwrap();
+    assert!(finding.what.contains("although something listens there"), "{finding:?}");
 }
 
 #[test]
