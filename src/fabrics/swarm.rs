@@ -7,6 +7,7 @@ use ipnet::IpNet;
 use serde_json::Value;
 
 use super::{Fabric, GOSSIP_PORT, MTU_OPTION, firewall, keeper, network_problems, too_long_for, vxlan_needs};
+use crate::engines::known::{self, Fault};
 use crate::engines::{options, unit};
 use crate::facts::firewall::Traffic;
 use crate::facts::{Module, Node, Swarm};
@@ -168,6 +169,7 @@ impl Fabric for SwarmMode {
     }
 
     fn steps(&self, world: &World<'_>, steps: &mut Steps, notes: &mut Vec<String>) {
+        known_faults(world, notes);
         let asleep: Vec<&str> =
             world.hosts.iter().filter(|host| sleeps(host)).map(|host| host.name().as_str()).collect();
         if !asleep.is_empty() {
@@ -220,6 +222,23 @@ pub(super) fn form(world: &World<'_>, steps: &mut Steps, notes: &mut Vec<String>
     remove_gone(world, steps, notes, &lead);
     roles_and_labels(world, steps, &managers, &lead);
     network(world, steps, &lead).into_iter().collect()
+}
+
+/// Faults of the hosts' engines that matter to what is wanted of them, each once.
+fn known_faults(world: &World<'_>, notes: &mut Vec<String>) {
+    let mut found: Vec<(Fault, Vec<String>)> = Vec::new();
+    for host in &world.hosts {
+        let Some(engine) = &host.engine else { continue };
+        for fault in known::faults(&engine.version, world.inventory.network.encrypted) {
+            let name = format!("{} ({})", host.name(), engine.version);
+            match found.iter_mut().find(|(other, _)| other.id == fault.id) {
+                Some((_, hosts)) => hosts.push(name),
+                None => found.push((fault, vec![name])),
+            }
+        }
+    }
+    notes
+        .extend(found.into_iter().map(|(fault, hosts)| format!("{}: {}; {}", hosts.join(", "), fault.what, fault.fix)));
 }
 
 /// Options of a host's engine that exclude swarm mode.

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use super::known::{HostView, Ill, Known, StoreView};
+use super::known::{EngineIs, HostView, Ill, Known, StoreView};
 use super::links;
+use crate::engines;
 use crate::fabrics;
 use crate::facts::{self, Facts};
 use crate::host::{Command, Connection, Hosts};
@@ -12,8 +13,11 @@ use crate::inventory::{HostName, Inventory};
 use crate::plan::{HostWorld, World};
 use crate::stores::consul;
 
-const HOST_CHECKS: &str =
-    concat!(include_str!("../../templates/verify/neighbours.sh"), include_str!("../../templates/verify/host.sh"));
+const HOST_CHECKS: &str = concat!(
+    include_str!("../../templates/verify/awake.sh"),
+    include_str!("../../templates/verify/neighbours.sh"),
+    include_str!("../../templates/verify/host.sh")
+);
 
 /// What a host said, by the name of the file that `--evidence` keeps it in.
 pub type Reports = BTreeMap<(HostName, &'static str), String>;
@@ -107,6 +111,11 @@ fn view(world: &World<'_>, host: &HostWorld<'_>) -> HostView {
         private: Some(host.private),
         through_sudo: facts.through_sudo,
         hostname: facts.hostname.clone(),
+        engine_is: match engine {
+            None => EngineIs::Missing,
+            Some(_) if engines::is_running(facts) => EngineIs::Running,
+            Some(_) => EngineIs::Stopped,
+        },
         engine_up: Some(engine.is_some_and(facts::Engine::is_up)),
         advertised: advertised(facts, &swarm),
         has_network: engine.is_some_and(|engine| engine.network(inventory.network.name.as_str()).is_some()),

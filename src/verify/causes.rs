@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use super::known::{Heard, HostView, Ill, Known, SIGN_OF_LIFE};
+use super::known::{EngineIs, Heard, HostView, Ill, Known, SIGN_OF_LIFE};
 use super::links::{Link, Tcp, Way};
 use super::matrix::{Failure, Layer};
 use crate::engines::known;
@@ -195,7 +195,17 @@ fn engine_down(case: &Case<'_>) -> Option<Finding> {
             said,
         );
     }
-    about_host(name, "its Docker engine does not answer", on(case.known, name, "systemctl status docker"), said)
+    match view.engine_is {
+        EngineIs::Missing => {
+            about_host(name, "it has no Docker engine", "`docker-cluster up` says what it would install", said)
+        }
+        EngineIs::Stopped => {
+            about_host(name, "its Docker engine is stopped", on(case.known, name, "systemctl start docker"), said)
+        }
+        EngineIs::Running => {
+            about_host(name, "its Docker engine does not answer", on(case.known, name, "systemctl status docker"), said)
+        }
+    }
 }
 
 fn duplicate_hostname(case: &Case<'_>) -> Option<Finding> {

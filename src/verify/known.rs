@@ -97,6 +97,18 @@ pub(super) enum Heard {
     },
 }
 
+/// What an engine that does not answer is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum EngineIs {
+    /// It runs.
+    #[default]
+    Running,
+    /// Somebody has stopped it.
+    Stopped,
+    /// There is none.
+    Missing,
+}
+
 /// What is known of a host.
 #[derive(Debug, Clone, Default)]
 pub struct HostView {
@@ -108,6 +120,8 @@ pub struct HostView {
     pub through_sudo: bool,
     /// Its host name.
     pub hostname: String,
+    /// Whether there is an engine, and whether it runs.
+    pub engine_is: EngineIs,
     /// Whether its engine answers; `None` if it could not be asked.
     pub engine_up: Option<bool>,
     /// The address that its engine tells the others, and the interface that has it.

@@ -43,6 +43,7 @@ use crate::words::reason;
 pub const PROBE_LABEL: &str = "docker-cluster.probe";
 
 const START: &str = concat!(
+    include_str!("../../templates/verify/awake.sh"),
     include_str!("../../templates/verify/neighbours.sh"),
     include_str!("../../templates/verify/probe-start.sh")
 );
@@ -484,8 +485,12 @@ async fn ask(
         .collect())
 }
 
+/// Removes a container from an engine that runs: one that is stopped is not started for it.
+const REMOVE: &str =
+    concat!(include_str!("../../templates/verify/awake.sh"), "engine_sleeps || exec docker rm -f \"$1\"\n");
+
 fn removal(container: &str) -> Command {
-    Command::new(["docker", "rm", "-f", container]).timeout(REMOVE_TIMEOUT)
+    Command::script(REMOVE, [container]).timeout(REMOVE_TIMEOUT)
 }
 
 async fn remove_all(hosts: &Hosts, run: &str, events: &Events) {

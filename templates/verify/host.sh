@@ -28,10 +28,7 @@ fi
 # The endpoints that this engine knows, by id: a remote one is ep-ID. An engine whose store has no leader takes half a minute to say that
 # it knows no such network; one that is well and busy, a few seconds.
 # An engine that hangs is asked once.
-# One that is stopped is not: a question to its socket would start it.
-if systemctl -q is-active docker.socket && ! systemctl -q is-active docker.service && ! systemctl show -p Job docker.service | grep -q '=[1-9]'; then
-    exit 0
-fi
+if engine_sleeps; then exit 0; fi
 known=$(timeout -k 1 10 docker network inspect --format '{{.Id}}{{"\n"}}{{range $key, $value := .Containers}}{{$key}} {{$value.EndpointID}} {{$value.Name}}{{"\n"}}{{end}}' "$network" 2>/dev/null)
 status=$?
 case $status in 124 | 137) hangs=yes ;; *) hangs= ;; esac

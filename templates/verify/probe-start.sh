@@ -12,11 +12,7 @@ stays_down() {
     case $state in *Job=[1-9]*) return 1 ;; *LoadState=loaded*ActiveState=inactive* | *LoadState=loaded*ActiveState=failed*) return 0 ;; esac
     return 1
 }
-# A question to the socket of a stopped engine would start it.
-if stays_down docker.service && systemctl -q is-active docker.socket; then
-    echo "it is stopped, and its socket would start it" >&2
-    exit 4
-fi
+if engine_sleeps; then echo "it is stopped" >&2; exit 4; fi
 # An engine that hangs or is down shows it at its first question.
 probes=$(timeout -k 1 15 docker ps -a --filter "label=$label" --format '{{.Names}} {{.Label "docker-cluster.expires"}}') ||
     { case $? in 124 | 137) echo "it does not answer" >&2 ;; *) if stays_down docker.service; then exit 4; fi ;; esac; exit 1; }

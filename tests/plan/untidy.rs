@@ -112,6 +112,22 @@ fn a_node_that_was_never_a_host_of_the_inventory_stays() {
 }
 
 #[test]
+fn known_faults_of_engines_are_told() {
+    let notes = |version: &'static str, settings: &str| {
+        let mut host = debian("13", "a", 11);
+        host.engine = Some((version, ""));
+        plan_for(&[host], settings).notes.join("\n")
+    };
+    assert!(
+        notes("23.0.1", "network: {encrypted: true}\n")
+            .contains("a (23.0.1): this version may send or accept plain text")
+    );
+    assert!(!notes("23.0.1", "").contains("plain text"));
+    assert!(notes("29.3.0", "").contains("a (29.3.0): engines 29.0 to 29.6 do not learn names again"));
+    assert!(!notes("29.7.0", "").contains("do not learn names"));
+}
+
+#[test]
 fn zookeeper_is_refused_where_it_ends_every_engine() {
     let plan = plan_for(&three("11"), "store: {url: 'zk://10.0.0.5:2181'}\n");
     let found = problems(&plan);
