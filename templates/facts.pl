@@ -100,6 +100,11 @@ sub engine {
     return $text;
 }
 
+# An answer that must be all there is: nothing unless the engine has said it to the end.
+sub told {
+    my $text = engine($_[0], 16 * $max) // return;
+    return length $text < 16 * $max && $text =~ /[\]}]\s*\z/ ? $text : undef;
+}
 # A list of the engine's, with a word at its end that it may not be all.
 sub whole { return join "\n", @_, $late ? 'incomplete' : () }
 
@@ -239,9 +244,9 @@ my %native = (
     'tcp' => sub { join "\n", map { listeners("/proc/net/$_") } qw(tcp tcp6) },
     'udp' => sub { join '', map { slurp("/proc/net/$_") // '' } qw(udp udp6) },
     'candidates' => sub {
-        my @policy = grep { /^[a-z]|Candidate:/ } split /\n/, run(qw(apt-cache policy docker.io consul));
+        my @policy = grep { /^[a-z]|Candidate:/ } split /\n/, run(qw(apt-cache policy docker.io docker-cli docker-ce-cli consul));
         # Every version of the engine that there is, for a constraint that the newest does not meet.
-        my @versions = map { join '|', (split /\|/)[0, 1] } split /\n/, run(qw(apt-cache madison docker.io));
+        my @versions = map { join '|', (split /\|/)[0, 1] } split /\n/, run(qw(apt-cache madison docker.io docker-cli));
         join "\n", @policy, @versions;
     },
     'daemon-json-mode' => sub { my @s = stat '/etc/docker/daemon.json' or return ''; sprintf '%o %d:%d', $s[2] & 07777, $s[4], $s[5] },
@@ -324,6 +329,27 @@ my %native = (
     'records' => sub { join "\n", map { slurp($_) } grep { m{/[^/.][^/]*\.json\z} && -f } in_folder('/var/lib/docker-cluster/record') },
     'origins' => sub { join "\n", map { m{/([^/.][^/]*)\.origin\z} ? "$1 " . (slurp($_) // '') =~ s/\n.*//sr : () } in_folder('/var/lib/docker-cluster/record') },
     'endpoints' => sub { whole(map { my $it = members($_); word($$it{Scope}) eq 'global' ? engine('/networks/' . word($$it{Id})) : () } elements(engine('/networks'))) },
+    # What a swarm has beside networks. Only a manager knows.
+    'swarm-content' => sub {
+        return '' if (members(members($info)->{Swarm})->{ControlAvailable} // '') ne 'true';
+        my @all;
+        for my $kind (qw(service secret config)) {
+            my $list = told("/${kind}s");
+            push @all, defined $list ? map { my $spec = members(members($_)->{Spec}); join ' ', $kind, map { $_ // 'null' } $$spec{Name}, $$spec{Labels} } elements($list) : 'incomplete';
+        }
+        join "\n", sort { $a cmp $b } @all;
+    },
+    # Volumes of the engine's own driver, with their sizes if they are told in time, and the size of all layers.
+    'volumes' => sub {
+        my $list = told('/volumes') // return 'incomplete';
+        # Sizes may take long, and are worth no more than that.
+        my $was = $late;
+        my $use = members(told('/system/df'));
+        $late = $was;
+        my %size = map { my $it = members($_); (word($$it{Name}), members($$it{UsageData})->{Size} // '') } elements($$use{Volumes});
+        my @own = grep { word($$_{Driver}) eq 'local' } map { members($_) } elements(members($list)->{Volumes});
+        join "\n", (sort { $a cmp $b } map { my $name = word($$_{Name}); "volume $name " . ($size{$name} // '') } @own), defined $$use{LayersSize} ? "layers $$use{LayersSize}" : ();
+    },
     'user-exists' => sub { join ':', (getpwnam 'docker-cluster-store')[0, 2] },
 );
 

@@ -33,7 +33,7 @@ else
     n() { section=$1; shift; s "$section" "$(echo "$section" | tr - _)" "$@"; }
 fi
 
-# What the first argument asks for beyond the usual: "candidates" or "endpoints".
+# What the first argument asks for beyond the usual: "candidates", "endpoints", "removal", or "data", which is "removal" and sizes.
 wanted=${1:-}
 etc=/etc/docker-cluster
 state=/var/lib/docker-cluster
@@ -85,8 +85,8 @@ routes() { ip -4 -o route show; }
 tcp() { cat /proc/net/tcp /proc/net/tcp6 2>/dev/null | grep " 0A "; }
 udp() { cat /proc/net/udp /proc/net/udp6 2>/dev/null; }
 candidates() {
-    apt-cache policy docker.io consul | grep -E "^[a-z]|Candidate:"
-    apt-cache madison docker.io | cut -d"|" -f1,2
+    apt-cache policy docker.io docker-cli docker-ce-cli consul | grep -E "^[a-z]|Candidate:"
+    apt-cache madison docker.io docker-cli | cut -d"|" -f1,2
 }
 dockerd_version() { t "$1" --version; }
 kv_backends() {
@@ -149,12 +149,81 @@ sums() {
 origins() { for o in $state/record/*.origin; do [ -f "$o" ] && echo "$(basename "$o" .origin) $(cat "$o")"; done; true; }
 endpoints() { networks | grep -E '"Scope":"global"|^incomplete$'; }
 records() { for r in $state/record/*.json; do [ -f "$r" ] && cat "$r" && echo; done; true; }
+# What a swarm has beside networks: KIND "NAME" {LABELS}. Only a manager knows.
+swarm_content() {
+    [ "$(t docker info --format '{{.Swarm.ControlAvailable}}')" = true ] || return 0
+    { for kind in service secret config; do
+        ids=$(t docker $kind ls -q) || { echo incomplete; continue; }
+        [ -z "$ids" ] || t docker $kind inspect --format "$kind {{json .Spec.Name}} {{json .Spec.Labels}}" $ids || echo incomplete
+    done; } | sort
+}
+volumes() {
+    names=$(t docker volume ls -q --filter driver=local) || { echo incomplete; return; }
+    # Docker's client tells sizes in words for people only.
+    for name in $names; do echo "volume $name "; done | sort
+}
 user_exists() { getent passwd docker-cluster-store || id docker-cluster-store; }
+
+# What apt and dpkg say of what may be installed, and of what would be in its way. The same with Perl and without.
+packages() {
+    dpkg-query -W -f '${db:Status-Abbrev}|${Package}|${Version}\n' 'docker*' 'containerd*' 'moby-*' 'podman-docker' 'runc*' 'crun' 'cri-o*' 'kube*' 'lxc-docker*' consul |
+        grep -v '^un'
+}
+halves() {
+    dpkg-query -W -f '${db:Status-Abbrev}|${Package}\n' | sed -n '/^.[inctW]/!s/^[^|]*|//p'
+    if ls /var/lib/dpkg/updates/[0-9]*; then echo "dpkg's journal"; fi >/dev/null
+}
+# FOR Remv PACKAGE VERSION, FOR Inst PACKAGE OLD-VERSION, FOR E: WORDS; FOR is what would be installed.
+simulate() {
+    for one in "$@"; do apt-cache policy "$one" | grep -q 'Candidate: [^(]' || return 0; done
+    t apt-get -s install --no-install-recommends "$@" 2>&1 | sed -n "s/^\(Remv\|Inst\) \([^ ]*\) \[\([^]]*\)\].*/$1 \1 \2 \3/p; s/^E: /$1 E: /p; s/^ \([^ ]* : .*\)/$1 E: \1/p"
+}
+simulation() {
+    if [ "$missing" = client ]; then simulate docker-cli; simulate docker-ce-cli; fi
+    if [ "$missing" = engine ] || [ "$wanted" = candidates ]; then
+        # From some version on the client is a package of its own, of the same version.
+        if [ "$(version_of docker.io)" = "$(version_of docker-cli)" ]; then simulate docker.io docker-cli; else simulate docker.io; fi
+    fi
+    [ -n "$consul" ] || simulate consul
+}
+version_of() { apt-cache policy "$1" | sed -n 's/^ *Candidate: //p'; }
+# Programs of an engine that somebody put here by hand, where packages put theirs.
+by_hand() {
+    for name in containerd ctr runc docker docker-init docker-proxy; do
+        path=$(command -v $name) || continue
+        case $path in /usr/bin/*|/bin/*|/usr/sbin/*|/sbin/*) ;; *) continue ;; esac
+        dpkg-query -S "$path" >/dev/null || dpkg-query -S "/usr$path" >/dev/null || dpkg-query -S "${path#/usr}" >/dev/null || echo "$path"
+    done
+}
+# Who else uses containerd.
+on_containerd() {
+    if systemctl is-active --quiet kubelet; then echo "kubelet, which runs"; elif have kubelet; then echo "kubelet"; fi
+    [ ! -d /etc/kubernetes ] || echo /etc/kubernetes
+    for space in /run/containerd/io.containerd.runtime.*/*; do
+        case $space in */moby|*'*') continue ;; esac
+        count=$(ls "$space" | wc -l)
+        [ "$count" -eq 0 ] || echo "$count in containerd's namespace ${space##*/}"
+    done
+}
+# PATH KILOBYTES, or ? for a size that takes too long to find out; without an engine to ask, its volumes as well.
+data_folders() {
+    for path in /var/lib/docker /var/lib/containerd; do
+        [ -n "$(ls -A $path 2>/dev/null)" ] || continue
+        size=$(t du -sxk $path) || size='?'
+        echo "$path ${size%%[!0-9?]*}"
+    done
+    [ -n "$dockerd" ] || for path in /var/lib/docker/volumes/*/_data; do
+        [ ! -d "$path" ] || { path=${path%/_data}; echo "volume ${path##*/}"; }
+    done
+}
 
 # What there is to ask.
 dockerd=$(command -v dockerd)
+# Podman has a script that is called like Docker's client.
+client=$(command -v docker)
+if [ -n "$client" ] && grep -qs podman "$client" && [ "$(head -c 2 "$client")" = '#!' ]; then client="podman $client"; fi
 engine=
-if [ -n "$dockerd" ] && have docker; then engine=yes; fi
+if [ -n "$dockerd" ] && { [ -n "$perl" ] || have docker; }; then engine=yes; fi
 hangs=
 if [ -z "$perl" ] && [ -n "$engine" ]; then
     t docker version >/dev/null 2>&1
@@ -190,7 +259,7 @@ f default-docker /etc/default/docker
 f sysconfig-docker /etc/sysconfig/docker
 if [ -d /run/systemd/system ]; then
     s units systemctl show -p Id -p LoadState -p ActiveState -p SubState -p UnitFileState -p FragmentPath -p DropInPaths -p NeedDaemonReload -p MainPID -p Environment \
-        docker.service docker.socket docker-cluster-consul.service docker-cluster-reconcile.service
+        docker.service docker.socket docker-cluster-consul.service docker-cluster-reconcile.service containerd.service
     n docker-exec
     n docker-environment
 fi
@@ -198,6 +267,7 @@ fi
 n engine-key
 if [ -n "$dockerd" ]; then
     s dockerd-path echo "$dockerd"
+    s docker-client echo "$client"
     if [ -n "$engine" ]; then
         n docker-info
         n containers
@@ -205,6 +275,8 @@ if [ -n "$dockerd" ]; then
         n images
         if [ "$wanted" = endpoints ]; then n endpoints; fi
         if [ -f /var/lib/docker/swarm/certificates/swarm-node.crt ]; then n nodes; fi
+        case $wanted in removal|data) n swarm-content ;; esac
+        if [ "$wanted" = data ]; then n volumes; fi
     fi
     n dockerd-version "$dockerd"
     n kv-backends "$dockerd"
@@ -224,8 +296,19 @@ fi
 # lists. A member of a swarm needs no Consul.
 missing=
 if [ -z "$dockerd" ]; then missing=engine
+elif [ "${client#podman}" != "$client" ] || [ -z "$client" ]; then missing=client
 elif [ -z "$consul" ] && [ ! -f /var/lib/docker/swarm/certificates/swarm-node.crt ]; then missing=store; fi
-if have apt-cache && { [ -n "$missing" ] || [ "$wanted" = candidates ]; }; then n candidates; fi
+if have apt-cache && { [ -n "$missing" ] || [ "$wanted" = candidates ]; }; then
+    n candidates
+    s packages packages
+    s halves halves
+    s simulation simulation
+    s on-containerd on_containerd
+    if [ "$missing" = engine ]; then s by-hand by_hand; fi
+fi
+case $wanted in removal) s on-containerd on_containerd ;; data) s on-containerd on_containerd; s data-folders data_folders ;; esac
+# What an installation was about that was cut off.
+f installing $state/record/packages.now
 n files
 n sums
 f migration $state/migration.json

@@ -49,6 +49,13 @@ pub fn problems(world: &World<'_>) -> Vec<Problem> {
 /// An engine that runs and does not answer: what it has is not known, and nothing that would change it is done.
 #[must_use]
 pub fn mute_engine(host: &super::HostWorld<'_>) -> Option<Problem> {
+    if engines::lacks_client(host.facts) && engines::is_running(host.facts) {
+        return Some(Problem::on(
+            host.name(),
+            "its engine has no client: the command `docker` is missing there, or is Podman's",
+            "install the client that goes with it: `apt-get install docker-cli`, or `docker-ce-cli` where the engine is docker-ce",
+        ));
+    }
     let engine = host.facts.engine.as_ref().filter(|engine| !engine.is_up())?;
     let what = if engine.incomplete {
         "its engine did not tell in time what containers, networks and images it has"
@@ -125,7 +132,10 @@ fn engine(world: &World<'_>, host: &super::HostWorld<'_>, problems: &mut Vec<Pro
         };
         problems.push(Problem::on(host.name(), what, fix));
     }
-    problems.extend(mute_engine(host));
+    problems.extend(engines::package_problems(world, host));
+    if engines::client_package(world, host).is_none() {
+        problems.extend(mute_engine(host));
+    }
     if engines::is_snap(host.facts) {
         problems.push(Problem::on(
             host.name(),

@@ -115,6 +115,7 @@ impl Fake {
         section("package-managers", "apt-get");
         if let Some((version, backends)) = self.engine {
             section("dockerd-path", "/usr/sbin/dockerd");
+            section("docker-client", "/usr/bin/docker");
             section("dockerd-version", &format!("Docker version {version}, build x"));
             section("kv-backends", &backends.replace(' ', "\n"));
             section("engine-key", &self.engine_key.map_or_else(|| format!("KEY:{}", self.name), str::to_owned));
