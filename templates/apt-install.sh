@@ -87,8 +87,7 @@ for package in $new; do
     case $package in
         docker.io)
             [ -z "$(ls -A /var/lib/docker 2>/dev/null)" ] || note "data docker.io /var/lib/docker"
-            getent group docker > /dev/null || note "group docker.io docker"
-            [ ! -e /etc/docker/key.json ] || note "key docker.io /etc/docker/key.json" ;;
+            getent group docker > /dev/null || note "group docker.io docker" ;;
         # Its purge removes the user as well, and this one is somebody's.
         consul) ! getent passwd consul > /dev/null || note "config consul" ;;
         containerd) [ -z "$(ls -A /var/lib/containerd 2>/dev/null)" ] || note "data containerd /var/lib/containerd" ;;

@@ -113,7 +113,7 @@ done
 
 [ "$way" = undo ] || exit 0
 while read -r package; do
-    awk -v package="$package" '!($2 == package && $1 ~ /^(package|config|conffile|data|group|key)$/)' "$folder/made" > "$folder/.made.tmp"
+    awk -v package="$package" '!($2 == package && $1 ~ /^(package|config|conffile|data|group)$/)' "$folder/made" > "$folder/.made.tmp"
     mv -f "$folder/.made.tmp" "$folder/made"
 done < "$folder/packages.now"
 rm -f "$folder/packages.now"

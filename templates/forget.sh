@@ -11,7 +11,7 @@ rm -f /run/docker-cluster-apt-lists /run/docker-cluster-apt-lists.now
 if [ "$2" = keep ]; then
     umask 077
     mkdir -p kept
-    grep -E '^(package|config|conffile|data|group|key) ' record/made > kept/made
+    grep -E '^(package|config|conffile|data|group) ' record/made > kept/made
     # A purge that was cut off has put somebody's configuration here.
     [ ! -d record/conffiles ] || mv record/conffiles kept/
     rm -rf old

@@ -12,7 +12,7 @@ use serde::Serialize;
 
 pub use daemon_json::Conflict;
 pub use step::{
-    Action, ConsulCall, Content, EngineCall, NodeUpdate, Options, Piece, PutFile, Restored, SecretsFrom, Slot, Stage,
+    Action, ConsulCall, Content, EngineCall, NodeUpdate, Options, Piece, PutFile, Recorded, Restored, SecretsFrom, Slot, Stage,
     Step, StepId, SwarmRole, Undo,
 };
 pub use world::{HostWorld, Unreached, World};
