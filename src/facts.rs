@@ -432,7 +432,7 @@ pub struct Facts {
     pub packages: PackageFacts,
     /// What an installation was about that was cut off.
     pub installing: Vec<String>,
-    /// Who else uses containerd, in words: `kubelet, which runs`, `12 in containerd's namespace k8s.io`.
+    /// Who else uses containerd, in words: `kubelet (active)`, `12 in containerd's namespace k8s.io`.
     pub on_containerd: Vec<String>,
     /// What its engine has written; asked only where it may go.
     pub data: DataFacts,

@@ -167,7 +167,7 @@ pub fn in_the_way(facts: &Facts, wanted: &str) -> Vec<(String, String)> {
     }
     let also_there = match facts.on_containerd.is_empty() {
         true => String::new(),
-        false => format!("; containerd serves {} there", facts.on_containerd.join(", ")),
+        false => format!("; what may need it is there: {}", facts.on_containerd.join(", ")),
     };
     if !removed.is_empty() {
         found.push((
@@ -175,9 +175,11 @@ pub fn in_the_way(facts: &Facts, wanted: &str) -> Vec<(String, String)> {
             "docker-cluster removes nothing to make room: install an engine that goes with them by hand (docker-ce goes with containerd.io), or remove them yourself if nobody needs them".to_owned(),
         ));
     }
-    for (_, words) in packages.refusals.iter().filter(|(target, _)| listed && target == wanted) {
+    let refusals = packages.refusals.iter().filter(|(target, _)| listed && target == wanted);
+    let words: Vec<&str> = refusals.map(|(_, words)| words.as_str()).collect();
+    if !words.is_empty() {
         found.push((
-            format!("apt cannot install {wanted}: {words}"),
+            format!("apt cannot install {wanted}: {}", words.join("; ")),
             format!("look at `apt-get -s install {wanted}` there; `apt-mark showhold` tells what is held"),
         ));
     }

@@ -197,7 +197,7 @@ by_hand() {
 }
 # Who else uses containerd.
 on_containerd() {
-    if systemctl is-active --quiet kubelet; then echo "kubelet, which runs"; elif have kubelet; then echo "kubelet"; fi
+    if systemctl is-active --quiet kubelet; then echo "kubelet (active)"; elif have kubelet; then echo "kubelet"; fi
     [ ! -d /etc/kubernetes ] || echo /etc/kubernetes
     for space in /run/containerd/io.containerd.runtime.*/*; do
         case $space in */moby|*'*') continue ;; esac
