@@ -156,9 +156,14 @@ fn foreign(world: &World<'_>, host: &HostWorld<'_>) -> Option<Problem> {
     if found.is_empty() {
         return None;
     }
+    let own = format!("({})", world.inventory.network.name);
+    let where_from = match found.iter().all(|one| one.ends_with(&own)) {
+        true => "the cluster's network",
+        false => "networks that end with this",
+    };
     Some(Problem::on(
         host.name(),
-        format!("containers hang on the cluster's network: {}", found.join(", ")),
+        format!("containers hang on {where_from}: {}", found.join(", ")),
         "remove them, or take them off with `docker network disconnect NETWORK CONTAINER`; then run this again",
     ))
 }
