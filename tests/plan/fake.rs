@@ -23,6 +23,10 @@ pub struct Fake {
     pub address: String,
     pub engine: Option<(&'static str, &'static str)>,
     pub up: bool,
+    /// Path of Docker's client; empty if there is none.
+    pub client: &'static str,
+    /// More members of what `docker info` says, in JSON.
+    pub info: &'static str,
     pub swarm: Option<(&'static str, &'static str, bool)>,
     pub daemon_json: Option<&'static str>,
     pub default_docker: Option<&'static str>,
@@ -53,6 +57,8 @@ pub fn debian(release: &'static str, name: &'static str, n: u8) -> Fake {
         address: format!("10.0.0.{n}"),
         engine,
         up: true,
+        client: "/usr/bin/docker",
+        info: "{}",
         swarm: None,
         daemon_json: None,
         default_docker: None,
@@ -115,7 +121,7 @@ impl Fake {
         section("package-managers", "apt-get");
         if let Some((version, backends)) = self.engine {
             section("dockerd-path", "/usr/sbin/dockerd");
-            section("docker-client", "/usr/bin/docker");
+            section("docker-client", self.client);
             section("dockerd-version", &format!("Docker version {version}, build x"));
             section("kv-backends", &backends.replace(' ', "\n"));
             section("engine-key", &self.engine_key.map_or_else(|| format!("KEY:{}", self.name), str::to_owned));
@@ -133,7 +139,10 @@ impl Fake {
                     }
                     None => serde_json::json!({"LocalNodeState": "inactive"}),
                 };
-                section("docker-info", &serde_json::json!({"ServerVersion": version, "Swarm": swarm}).to_string());
+                let mut info = serde_json::json!({"ServerVersion": version, "Swarm": swarm});
+                let more: serde_json::Map<String, serde_json::Value> = serde_json::from_str(self.info).unwrap();
+                info.as_object_mut().unwrap().extend(more);
+                section("docker-info", &info.to_string());
             }
             let containers: Vec<String> = self
                 .containers

@@ -1,6 +1,8 @@
 //! Golden plans: what is decided for hosts that do not exist, from what the probe would print on them.
 
 mod fake;
+mod leaving;
+mod packages;
 
 use docker_cluster::fabrics::{down, migrate};
 use docker_cluster::inventory::{FabricKind, HostName, Inventory};
