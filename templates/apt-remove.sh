@@ -19,7 +19,8 @@ apt() { apt-get -q -y -o "DPkg::Lock::Timeout=$LOCK" -o Dpkg::Use-Pty=0 "$@" < /
 put_back() {
     [ -d "$saved" ] || return 0
     (cd "$saved" && find . ! -type d) | sed 's/^\.//' | while IFS= read -r path; do
-        if [ ! -e "$path" ] && [ ! -L "$path" ]; then
+        # One that is there is as it was, but for its mode, or somebody's of a later day.
+        if { [ ! -e "$path" ] && [ ! -L "$path" ]; } || cmp -s -- "$saved$path" "$path"; then
             (umask 022; mkdir -p "$(dirname "$path")")
             cp -a -- "$saved$path" "$path"
         fi
@@ -60,17 +61,7 @@ if [ "$way" = purge ] && [ -n "$there" ]; then
         exit 1
     fi
 fi
-installed=$(for package in $there; do case $(state "$package") in ?c*) ;; *) echo "$package" ;; esac; done)
-# shellcheck disable=SC2086 # a list of names
-if [ -n "$installed" ]; then
-    if [ "$way" = undo ]; then
-        dpkg --remove --force-remove-reinstreq --force-depends $installed < /dev/null
-    else
-        apt remove -- $installed
-    fi
-fi
-
-# From here on only configuration is left, and of that what is not ours to take is saved.
+# Those whose configuration goes as well.
 purged=$(for package in $there; do
     # It was so before: removed, with its configuration kept.
     if noted "config $package"; then continue; fi
@@ -81,9 +72,8 @@ purged=$(for package in $there; do
     fi
     echo "$package"
 done)
+# Of that, what is not ours to take is saved; before the removal, which takes the x off scripts in /etc/init.d.
 for package in $purged; do
-    # This is what the purge of docker.io runs to empty /var/lib/docker; its removal has put it there.
-    if [ "$package" = docker.io ]; then rm -f /var/lib/docker/nuke-graph-directory.sh; fi
     dpkg-query -W -f '${Conffiles}\n' "$package" | while read -r path sum _; do
         [ -f "$path" ] || continue
         if noted "conffile $package $path" || [ "$(md5sum < "$path" | cut -d' ' -f1)" != "$sum" ]; then
@@ -97,6 +87,20 @@ for package in $purged; do
     done
 done
 if [ -d "$saved" ]; then sync; fi
+
+installed=$(for package in $there; do case $(state "$package") in ?c*) ;; *) echo "$package" ;; esac; done)
+# shellcheck disable=SC2086 # a list of names
+if [ -n "$installed" ]; then
+    if [ "$way" = undo ]; then
+        dpkg --remove --force-remove-reinstreq --force-depends $installed < /dev/null
+    else
+        apt remove -- $installed
+    fi
+fi
+for package in $purged; do
+    # This is what the purge of docker.io runs to empty /var/lib/docker; its removal has put it there.
+    if [ "$package" = docker.io ]; then rm -f /var/lib/docker/nuke-graph-directory.sh; fi
+done
 # shellcheck disable=SC2086 # a list of names
 if [ -n "$purged" ]; then
     if [ "$way" = undo ]; then
@@ -107,9 +111,9 @@ if [ -n "$purged" ]; then
 fi
 put_back
 # The package made it and does not remove it. Whoever is in it was put there by somebody.
-for package in $purged; do
-    if noted "group $package docker" && [ "$(getent group docker | cut -d: -f4)" = '' ]; then groupdel docker 2>/dev/null || true; fi
-done
+case $(state docker.io) in ''|un*)
+    if noted "group docker.io docker" && [ -z "$(getent group docker | cut -d: -f4)" ]; then groupdel docker 2>/dev/null || true; fi ;;
+esac
 
 [ "$way" = undo ] || exit 0
 while read -r package; do

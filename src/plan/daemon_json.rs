@@ -75,6 +75,7 @@ pub fn merge(
 pub fn take_out(current: &str, written: &Options, original: &Options) -> (String, Vec<Conflict>) {
     // What is no object any more is somebody's work in progress, and nothing of it is ours.
     let Ok(mut options) = serde_json::from_str::<Options>(current) else { return (current.to_owned(), Vec::new()) };
+    let before = options.clone();
     let mut kept = Vec::new();
     for (key, wrote) in written.iter().filter(|(key, wrote)| original.get(*key) != Some(wrote)) {
         match (options.get_mut(key), original.get(key)) {
@@ -87,6 +88,10 @@ pub fn take_out(current: &str, written: &Options, original: &Options) -> (String
             }
             (None, _) => {}
         }
+    }
+    // Nothing of ours is left in it: then it is not written in our way either.
+    if options == before {
+        return (current.to_owned(), kept);
     }
     (render(&options, indent_of(current)), kept)
 }

@@ -5,6 +5,7 @@
 
 mod access;
 mod harness;
+mod keep;
 mod migrate;
 mod overlay;
 mod resume;
