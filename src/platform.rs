@@ -195,7 +195,10 @@ pub fn in_the_way(facts: &Facts, wanted: &str) -> Vec<(String, String)> {
     let runs = facts.unit("containerd.service").filter(|unit| unit.active == "active");
     if let Some(unit) = runs.filter(|_| removed.is_empty() && !is_there("containerd") && !is_there("containerd.io")) {
         found.push((
-            format!("a containerd runs there that no package brought ({}), and docker.io would bring another{also_there}", unit.path),
+            format!(
+                "a containerd runs there that no package brought ({}), and docker.io would bring another{also_there}",
+                unit.path
+            ),
             "install the engine there by hand, so that it uses the containerd that is there".to_owned(),
         ));
     }

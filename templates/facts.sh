@@ -300,13 +300,13 @@ elif [ "${client#podman}" != "$client" ] || [ -z "$client" ]; then missing=clien
 elif [ -z "$consul" ] && [ ! -f /var/lib/docker/swarm/certificates/swarm-node.crt ]; then missing=store; fi
 if have apt-cache && { [ -n "$missing" ] || [ "$wanted" = candidates ]; }; then
     n candidates
-    s packages packages
+    case $wanted in removal|data) ;; *) s packages packages; s on-containerd on_containerd ;; esac
     s halves halves
     s simulation simulation
-    s on-containerd on_containerd
     if [ "$missing" = engine ]; then s by-hand by_hand; fi
 fi
-case $wanted in removal) s on-containerd on_containerd ;; data) s on-containerd on_containerd; s data-folders data_folders ;; esac
+case $wanted in removal|data) s packages packages; s on-containerd on_containerd ;; esac
+if [ "$wanted" = data ]; then s data-folders data_folders; fi
 # What an installation was about that was cut off.
 f installing $state/record/packages.now
 n files

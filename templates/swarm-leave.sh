@@ -2,7 +2,8 @@
 # `docker swarm leave` is given.
 set -eu
 made=/var/lib/docker-cluster/record/made
-if docker info --format '{{.Swarm.LocalNodeState}}' | grep -qvx inactive; then docker swarm leave "$@"; fi
+state=$(docker info --format '{{.Swarm.LocalNodeState}}')
+[ "$state" = inactive ] || docker swarm leave "$@"
 [ -e "$made" ] || exit 0
 umask 077
 grep -v '^swarm' "$made" > "$made.tmp" || true

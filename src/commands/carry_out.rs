@@ -134,8 +134,7 @@ fn consent(job: &Job<'_>, plan: &Plan, yes: bool, global: &Global, ui: Ui) -> Re
 
 fn confirm(plan: &Plan) -> Result<bool, Error> {
     let failed = |error| Error::failed("cannot ask").because(error);
-    let agreed =
-        dialoguer::Confirm::new().with_prompt("Do this?").default(false).interact().map_err(failed)?;
+    let agreed = dialoguer::Confirm::new().with_prompt("Do this?").default(false).interact().map_err(failed)?;
     if !agreed || !loses_data(plan) {
         return Ok(agreed);
     }

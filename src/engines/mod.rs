@@ -181,7 +181,10 @@ pub fn install_steps(world: &World<'_>, steps: &mut Steps) {
     for host in &world.hosts {
         end_installation(host, steps);
         if let (Some(package), Some(manager)) = (client_package(world, host), PackageManager::of(host.facts)) {
-            let why = format!("install the Docker client, which the engine lacks, from the packages of {}", host.facts.os_pretty);
+            let why = format!(
+                "install the Docker client, which the engine lacks, from the packages of {}",
+                host.facts.os_pretty
+            );
             install(steps, host, manager, why, vec![package.to_owned()]);
         }
         let Some(offer) = &host.engine else { continue };
@@ -213,8 +216,7 @@ pub fn install_steps(world: &World<'_>, steps: &mut Steps) {
 }
 
 fn install(steps: &mut Steps, host: &HostWorld<'_>, manager: PackageManager, why: String, packages: Vec<String>) {
-    let action =
-        Action::Script { name: manager.name, text: manager.install, args: packages, timeout: INSTALL_TIMEOUT };
+    let action = Action::Script { name: manager.name, text: manager.install, args: packages, timeout: INSTALL_TIMEOUT };
     let id = steps.add(host.name(), Stage::Engine, why, action);
     steps.undo(id, manager.undo_install(UNIT));
 }

@@ -181,6 +181,14 @@ fn in_use(host: &HostWorld<'_>, packages: Packages) -> Vec<Problem> {
         ));
     }
     let silent = host.facts.engine.as_ref().is_some_and(|engine| !engine.is_up());
+    let in_it = |line: &String| ["swarm", "network", "image"].contains(&line.split(' ').next().unwrap_or_default());
+    if silent && !engines::is_running(host.facts) && !engine_goes(host, packages) && host.facts.made.iter().any(in_it) {
+        problems.push(Problem::on(
+            host.name(),
+            "its engine is stopped, and holds what `up` put into it",
+            "start it first (`systemctl start docker`), so that it can be taken out",
+        ));
+    }
     if packages == Packages::PurgeData && engine_goes(host, packages) && silent {
         problems.push(Problem::on(
             host.name(),
@@ -312,7 +320,10 @@ fn content_problem(
         let names: Vec<&str> =
             all().filter(|one| one.kind == kind && one.stack.is_none()).map(|one| one.name.as_str()).collect();
         if !names.is_empty() {
-            remedies.push(format!("`docker {kind} rm {}`", names.iter().take(NAMED).copied().collect::<Vec<_>>().join(" ")));
+            remedies.push(format!(
+                "`docker {kind} rm {}`",
+                names.iter().take(NAMED).copied().collect::<Vec<_>>().join(" ")
+            ));
         }
         found.extend(counted(kind, names).map(|names| format!("the {names}")));
     }
@@ -379,7 +390,10 @@ fn store_problems(world: &World<'_>) -> Vec<Problem> {
     if let Some(networks) = counted("network", names.clone()) {
         problems.push(Problem::of_all(
             format!("the store ends with this, and holds what is not docker-cluster's: the {networks}"),
-            format!("if nobody needs them, remove them first: `docker network rm {}`; then run this again", names.join(" ")),
+            format!(
+                "if nobody needs them, remove them first: `docker network rm {}`; then run this again",
+                names.join(" ")
+            ),
         ));
     }
     let mut agents: Vec<&str> = Vec::new();
@@ -423,7 +437,10 @@ fn take_down(world: &World<'_>, packages: Packages, steps: &mut Steps, notes: &m
         forget(host, packages, steps);
     }
     for unreached in &world.unreached {
-        notes.push(format!("{}: it does not answer; what it has of the cluster stays, for a later `down`", unreached.host));
+        notes.push(format!(
+            "{}: it does not answer; what it has of the cluster stays, for a later `down`",
+            unreached.host
+        ));
     }
 }
 
@@ -475,13 +492,7 @@ fn leave_swarms(world: &World<'_>, steps: &mut Steps, notes: &mut Vec<String>, r
     }
 }
 
-fn end_swarm(
-    id: &str,
-    workers: &[&HostWorld<'_>],
-    managers: &[&HostWorld<'_>],
-    steps: &mut Steps,
-    removed: &[StepId],
-) {
+fn end_swarm(id: &str, workers: &[&HostWorld<'_>], managers: &[&HostWorld<'_>], steps: &mut Steps, removed: &[StepId]) {
     let mut before = removed.to_vec();
     // Once the first manager has left, the others cannot tell any more what was in the swarm.
     for host in managers.iter().filter(|host| !host.facts.made.contains(&ends(id))) {
@@ -575,9 +586,13 @@ fn leftovers(host: &HostWorld<'_>, steps: &mut Steps, notes: &mut Vec<String>, b
     }
 }
 
-/// Whether the engine itself goes.
+/// Whether the engine itself goes: that of the package that docker-cluster installed, and not another that took its place since.
 fn engine_goes(host: &HostWorld<'_>, packages: Packages) -> bool {
-    packages.go() && made(host.facts, "package").any(|package| package == engines::ENGINE_PACKAGE)
+    let facts = host.facts;
+    let is_there = |state: &str| !matches!(state.get(1..2), None | Some("c" | "n"));
+    let of_package = facts.packages.present.get(engines::ENGINE_PACKAGE).is_some_and(|(state, _)| is_there(state));
+    let is_it = facts.engine.is_none() || facts.packages.present.is_empty() || of_package;
+    packages.go() && is_it && made(facts, "package").any(|package| package == engines::ENGINE_PACKAGE)
 }
 
 fn restore_options(
@@ -598,7 +613,9 @@ fn restore_options(
         return;
     }
     let mut after = turns.before(world, host);
-    if put_options_back(host, Recorded::Kept, after.clone(), steps, notes) {
+    // Only what this run puts back has its way back: what is kept from an earlier one may be older than what somebody wrote since.
+    let put_back = put_options_back(host, Recorded::Kept, after.clone(), steps, notes);
+    if put_back {
         after = Vec::new();
     }
     let shown = Shown {
@@ -606,7 +623,7 @@ fn restore_options(
         why: "wait until the engine answers",
         format: "{{.ServerVersion}}",
         expect: Vec::new(),
-        put_back: true,
+        put_back,
         settled: None,
     };
     let last = options::restart(host, "restart the engine without the cluster's options", &shown, after, steps, notes);
@@ -748,7 +765,7 @@ fn stop_engine(host: &HostWorld<'_>, steps: &mut Steps, notes: &mut Vec<String>)
     notes.push(format!("{name}: the engine's firewall rules and its bridges stay until the next boot"));
     let live = engine.and_then(|engine| engine.info.as_ref()?.get("LiveRestoreEnabled")?.as_bool());
     if live == Some(true) {
-        let script = "docker ps -q | xargs -r docker stop >/dev/null";
+        let script = "docker ps -q | xargs -r -n 1 -P 16 docker stop >/dev/null";
         let why = "stop the containers, which this engine would leave running without itself";
         run(steps, name, Stage::Engine, why, &["sh", "-c", script]);
     }

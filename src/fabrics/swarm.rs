@@ -599,7 +599,9 @@ pub fn removal(
     steps.add_after(host.name(), Stage::Swarm, "wait until it is a worker", action, vec![moved]);
     keeper::let_go(host, steps);
     let left = super::down::leave(host.name(), &[], steps);
-    notes.push(format!("{target}: what else `up` added there stays; `down` with an inventory of this host alone takes it away"));
+    notes.push(format!(
+        "{target}: what else `up` added there stays; `down` with an inventory of this host alone takes it away"
+    ));
     let call = EngineCall::RemoveNode { id: node.id.clone() };
     steps.add_after(
         lead.name(),

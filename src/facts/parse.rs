@@ -312,7 +312,8 @@ fn data(sections: &Sections<'_>) -> DataFacts {
             "volume" => data.volumes.push((clean(word), number)),
             "layers" => data.layers = word.parse().ok(),
             path if path.starts_with('/') => {
-                data.folders.push((clean(path), word.parse::<u64>().ok().map(|kilobytes| kilobytes.saturating_mul(1024))));
+                data.folders
+                    .push((clean(path), word.parse::<u64>().ok().map(|kilobytes| kilobytes.saturating_mul(1024))));
             }
             _ => {}
         }

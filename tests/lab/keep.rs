@@ -72,17 +72,25 @@ fn an_engine_comes_and_goes_and_costs_nobody_anything() {
     lab.run(&["down", "--purge", "--yes"]).expect(0);
     assert_eq!((own_files(&lab), packages(&lab)), (files.clone(), before.clone()));
     assert_eq!(lab.sh(1, "sha256sum < /var/lib/docker/volumes/orders/_data/rows"), rows);
-    lab.sh(1, "! test -e /var/lib/docker-cluster && ! getent group docker && ! find /etc -name '.docker-cluster*' | grep .");
+    lab.sh(
+        1,
+        "! test -e /var/lib/docker-cluster && ! getent group docker && ! find /etc -name '.docker-cluster*' | grep .",
+    );
 
     // What was there before the engine stays whatever is said; what came with it goes if that is said.
     lab.run(&["up", "--yes"]).expect(0);
     assert!(lab.sh(1, "docker ps -a --format '{{.Names}}'").contains("app"), "the engine finds what it had");
     let kept = lab.run(&["down", "--purge", "--purge-data", "--plan"]).expect(0).out;
     assert!(kept.contains("was there before `up` installed docker.io, and stays"), "{kept}");
+    // As if the engine had come first: another installation for that would take half a minute.
     lab.sh(1, "sed -i '/^data /d' /var/lib/docker-cluster/record/made");
     lab.run(&["down", "--purge-data", "--yes"]).expect(2);
     let ran = lab.run(&["down", "--purge", "--purge-data", "--yes"]).expect(0);
-    assert!(ran.out.contains("REMOVE FOR GOOD /var/lib/docker (") && ran.out.contains("with volume orders ("), "{}", ran.out);
+    assert!(
+        ran.out.contains("REMOVE FOR GOOD /var/lib/docker (") && ran.out.contains("with volume orders ("),
+        "{}",
+        ran.out
+    );
     assert_eq!(lab.sh(1, "ls -A /var/lib/docker /var/lib/containerd 2>/dev/null | grep -v : || true").trim(), "");
     assert_eq!((own_files(&lab), packages(&lab)), (files, before));
 }
@@ -91,7 +99,7 @@ fn an_engine_comes_and_goes_and_costs_nobody_anything() {
 fn somebodys_volume(lab: &Lab) -> String {
     let image = lab.smoke_image();
     let script = "head -c 300000 /dev/urandom > /data/rows; exec sleep 100000";
-    lab.sh(1, &format!("docker run -d --name app -v orders:/data {image} sh -c '{script}'"));
+    lab.sh(1, &format!("docker run -d --stop-timeout 1 --name app -v orders:/data {image} sh -c '{script}'"));
     lab.eventually("the volume has its data", || {
         lab.ask(1, "test $(stat -c %s /var/lib/docker/volumes/orders/_data/rows) = 300000").map(drop)
     });
@@ -119,7 +127,10 @@ fn nothing_is_removed_to_make_room(lab: &Lab) {
     // The script that installs looks for itself: what the plan saw may be some minutes old.
     let install = include_str!("../../templates/apt-install.sh");
     let said = lab.ask(1, &format!("sh -s -- docker.io <<'END_OF_SCRIPT'\n{install}\nEND_OF_SCRIPT")).unwrap_err();
-    assert!(said.contains("installing docker.io would remove containerd.io, which somebody may need. Nothing was done."), "{said}");
+    assert!(
+        said.contains("installing docker.io would remove containerd.io, which somebody may need. Nothing was done."),
+        "{said}"
+    );
     assert_eq!(packages(lab), before.0);
     lab.sh(1, "systemctl stop kubelet; rm -r /etc/kubernetes /run/containerd /var/lib/docker-cluster; dpkg --purge containerd.io");
     // A program that no package owns is written over by dpkg without a word.
@@ -146,7 +157,9 @@ fn a_swarm_that_others_use_does_not_end() {
     );
     lab.sh(1, &format!("cat > /tmp/stack.yaml <<'END'\n{stack}END\ndocker stack deploy --resolve-image never -c /tmp/stack.yaml shop"));
     lab.sh(1, &format!("docker service create -q --detach --no-resolve-image --name lone {image} sleep 100000; echo x | docker secret create topsecret -; echo y | docker config create nginxconf -; docker network create -d overlay --attachable mine"));
-    let holds = |host: usize| lab.sh(host, "docker service ls -q; docker secret ls -q; docker config ls -q; docker network ls -q");
+    let holds = |host: usize| {
+        lab.sh(host, "docker service ls -q; docker secret ls -q; docker config ls -q; docker network ls -q")
+    };
     let before = holds(1);
     let ran = lab.run(&["down", "--yes"]).expect(1);
     let words = format!(
@@ -200,8 +213,15 @@ fn a_swarm_that_was_there_keeps_its_quorum(lab: &Lab) {
         if state.trim() == "true" { Ok(()) } else { Err(state) }
     });
     let ran = lab.run(&["down", "--yes"]).expect(0);
-    assert!(ran.out.contains(&format!("{}: it stays in its swarm, which it was in before", lab.host(1))), "{}", ran.out);
-    assert_eq!(lab.sh(1, "docker node ls --format '{{.Hostname}} {{.ManagerStatus}}'").trim(), format!("{} Leader", lab.host(1)));
+    assert!(
+        ran.out.contains(&format!("{}: it stays in its swarm, which it was in before", lab.host(1))),
+        "{}",
+        ran.out
+    );
+    assert_eq!(
+        lab.sh(1, "docker node ls --format '{{.Hostname}} {{.ManagerStatus}}'").trim(),
+        format!("{} Leader", lab.host(1))
+    );
     assert!(lab.sh(1, "docker network ls --format '{{.Name}}'").contains("theirs"));
     assert_eq!(lab.sh(2, "docker info --format '{{.Swarm.LocalNodeState}}'").trim(), "inactive");
 }

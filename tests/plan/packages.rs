@@ -40,7 +40,9 @@ fn nothing_is_removed_to_make_room_for_an_engine() {
         ]
     );
     // A fresh host has no lists, and dpkg knows what is there.
-    for (package, release) in [("containerd.io", "13"), ("docker-ce-cli", "11"), ("podman-docker", "13"), ("moby-engine", "12")] {
+    for (package, release) in
+        [("containerd.io", "13"), ("docker-ce-cli", "11"), ("podman-docker", "13"), ("moby-engine", "12")]
+    {
         let found = problems(&plan_for(&[bare(release, &format!("@packages\n|ii |{package}|1.0\n"))], ""));
         assert!(found[0].contains(&format!("installing docker.io would remove {package} 1.0")), "{found:?}");
     }
@@ -57,7 +59,10 @@ fn nothing_is_removed_to_make_room_for_an_engine() {
 fn apt_refuses_before_anything_is_touched() {
     let held = "@candidates\n|docker.io:\n|  Candidate: 26.1.5\n@simulation\n|docker.io E: containerd : Depends: runc but it is not going to be installed\n|docker.io E: Unable to correct problems, you have held broken packages.\n";
     let found = problems(&plan_for(&[bare("13", held)], ""));
-    assert!(found.len() == 1 && found[0].contains("a: apt cannot install docker.io: containerd : Depends: runc"), "{found:?}");
+    assert!(
+        found.len() == 1 && found[0].contains("a: apt cannot install docker.io: containerd : Depends: runc"),
+        "{found:?}"
+    );
     let half = "@halves\n|tini\n";
     let plan = plan_for(&[bare("13", half)], "");
     assert!(problems(&plan)[0].contains("dpkg was interrupted there: half installed are tini"));
@@ -68,7 +73,9 @@ fn apt_refuses_before_anything_is_touched() {
     let by_hand = "@by-hand\n|/usr/bin/runc\n";
     assert!(problems(&plan_for(&[bare("13", by_hand)], ""))[0].contains("/usr/bin/runc was put there by hand"));
     let running = "@units\n|Id=containerd.service\n|LoadState=loaded\n|ActiveState=active\n|FragmentPath=/usr/local/lib/systemd/system/containerd.service\n";
-    assert!(problems(&plan_for(&[bare("13", running)], ""))[0].contains("a containerd runs there that no package brought"));
+    assert!(
+        problems(&plan_for(&[bare("13", running)], ""))[0].contains("a containerd runs there that no package brought")
+    );
     // Consul's package is looked at in the same way.
     let store = Fake {
         sections: "@candidates\n|consul:\n|  Candidate: 1.8.7\n@simulation\n|consul Remv nomad 1.0\n".to_owned(),
@@ -82,7 +89,8 @@ fn an_upgrade_costs_no_package_either() {
     let upgrade = |sections: &str| {
         let ours = r#"{"cluster-store": "consul://127.0.0.1:8501"}"#;
         let candidate = "@candidates\n|docker.io:\n|  Candidate: 26.1.5\n";
-        let host = Fake { daemon_json: Some(ours), sections: format!("{candidate}{sections}"), ..debian("11", "a", 11) };
+        let host =
+            Fake { daemon_json: Some(ours), sections: format!("{candidate}{sections}"), ..debian("11", "a", 11) };
         let hosts = [host];
         problems(&decided(&inventory(&hosts, ""), &hosts, |world| migrate::plan(world, Way::ToSwarm { upgrade: true })))
     };
@@ -111,10 +119,14 @@ fn the_client_comes_with_the_engine() {
     // The client of another release excludes this engine.
     assert_eq!(installs(&plan_for(&[kali("|docker-cli | 29.0-1\n")], "")), ["docker.io=28.5.2+dfsg1-1"]);
     // Where they do not, by the row of the table.
-    let fresh = |os: (&'static str, &'static str), sections: &str| installs(&plan_for(&[Fake { os, ..bare("13", sections) }], ""));
+    let fresh = |os: (&'static str, &'static str), sections: &str| {
+        installs(&plan_for(&[Fake { os, ..bare("13", sections) }], ""))
+    };
     assert_eq!(fresh(("raspbian", "13"), ""), ["docker.io docker-cli"]);
     assert_eq!(fresh(("debian", ""), "@os-release\n|VERSION_CODENAME=forky\n"), ["docker.io docker-cli"]);
-    assert!(problems(&plan_for(&[Fake { os: ("kali", "2026.1"), ..bare("13", "") }], ""))[0].contains("does not know what"));
+    assert!(
+        problems(&plan_for(&[Fake { os: ("kali", "2026.1"), ..bare("13", "") }], ""))[0].contains("does not know what")
+    );
 }
 
 #[test]
@@ -124,7 +136,8 @@ fn an_engine_without_its_client_gets_one() {
         let plan = plan_for(&hosts, "");
         assert_eq!(problems(&plan), Vec::<String>::new());
         assert_eq!(installs(&plan), ["docker-cli"], "{}", shown(&plan));
-        let first = plan.steps.iter().find(|step| step.host.as_str() == "a" && !step.why.starts_with("write down")).unwrap();
+        let first =
+            plan.steps.iter().find(|step| step.host.as_str() == "a" && !step.why.starts_with("write down")).unwrap();
         assert!(first.why.contains("install the Docker client"), "{}", shown(&plan));
     }
     let says = "its engine has no client";
