@@ -12,7 +12,9 @@ use crate::engine_api::{ApiError, EngineApi};
 use crate::event::{Event, Events};
 use crate::host::{Command, Connection, HostError, Hosts, Output};
 use crate::inventory::HostName;
-use crate::plan::{Action, Content, Plan, PutFile, Restored, SecretsFrom, Slot, Step, StepId, SwarmRole, Undo};
+use crate::plan::{
+    Action, Content, Plan, PutFile, Recorded, Restored, SecretsFrom, Slot, Step, StepId, SwarmRole, Undo,
+};
 use crate::record::{self, Record, sha256_hex};
 use crate::secrets::{Secret, SecretsError, Slots, StoreBundle};
 use crate::stores::consul;
@@ -402,7 +404,9 @@ impl Run<'_> {
                 let args: Vec<String> = paths.iter().flat_map(|path| [record::key(path), path.clone()]).collect();
                 self.script(host, "put-back", PUT_BACK, &args, SHORT).await?;
             }
-            Action::Restore { path, present, into } => self.restore(host, path, present, into).await?,
+            Action::Restore { path, present, into, record } => {
+                self.restore(host, path, present, into, *record).await?;
+            }
             Action::Note { lines } => self.script(host, "note", NOTE, lines, SHORT).await?,
             Action::Secrets(SecretsFrom::Mint) => self.slots.fill_store(StoreBundle::mint(&self.plan.cluster)?)?,
             Action::Secrets(SecretsFrom::Fetch) => {
@@ -511,13 +515,24 @@ impl Run<'_> {
             .timeout(PUT_TIMEOUT)
     }
 
-    async fn restore(&self, host: &Connection, path: &str, present: &str, into: &Restored) -> Result<(), StepError> {
+    async fn restore(
+        &self,
+        host: &Connection,
+        path: &str,
+        present: &str,
+        into: &Restored,
+        record: Recorded,
+    ) -> Result<(), StepError> {
         let (way, text) = match into {
             Restored::Original => ("original", ""),
             Restored::Aside => ("aside", ""),
             Restored::Merged(text) => ("merged", text.as_str()),
         };
-        let argv = ["sh", "-c", RESTORE, "restore", &record::key(path), path, present, way];
+        let kept = match record {
+            Recorded::Dropped => "drop",
+            Recorded::Kept => "keep",
+        };
+        let argv = ["sh", "-c", RESTORE, "restore", &record::key(path), path, present, way, kept];
         let command = Command::new(argv).stdin(text.as_bytes());
         let output = host.run(&command).await?;
         match output.status {

@@ -176,6 +176,8 @@ pub struct Network {
     pub options: BTreeMap<String, String>,
     /// Whether plain containers can join it in swarm mode.
     pub attachable: bool,
+    /// Whether it is the one that a swarm publishes ports over, which it makes by itself.
+    pub is_ingress: bool,
     /// Its labels.
     pub labels: BTreeMap<String, String>,
     /// Its endpoints as this engine knows them, by id.
@@ -200,6 +202,8 @@ pub struct Engine {
     pub version_text: String,
     /// Path of `dockerd`.
     pub path: String,
+    /// Path of its client; `None` if there is none, or Podman's in its place.
+    pub client: Option<String>,
     /// Key-value backends in the binary: `consul`, `etcd`, `zookeeper`.
     pub kv_backends: BTreeSet<String>,
     /// What `docker info` says, if the engine answers, and answers all that it is asked.
@@ -371,6 +375,44 @@ pub struct StoreFacts {
     pub ca_cert: String,
 }
 
+/// A service, secret or config of a swarm.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InSwarm {
+    /// `service`, `secret` or `config`.
+    pub kind: String,
+    /// Its name.
+    pub name: String,
+    /// The stack that it belongs to.
+    pub stack: Option<String>,
+}
+
+/// What the engine of a host has written beside its options.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DataFacts {
+    /// Volumes of the engine's own driver, each with its size in bytes if that was told in time.
+    pub volumes: Vec<(String, Option<u64>)>,
+    /// Size of all layers of images, in bytes.
+    pub layers: Option<u64>,
+    /// The folders of engine and containerd in which there is something, each with its size in bytes.
+    pub folders: Vec<(String, Option<u64>)>,
+}
+
+/// What apt and dpkg say, asked where something may be missing.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PackageFacts {
+    /// Packages around engines that are there, with dpkg's two or three letters of their state and their version.
+    pub present: BTreeMap<String, (String, String)>,
+    /// Packages of any kind that are half installed.
+    pub halves: Vec<String>,
+    /// What apt would do for what is missing, as far as it is more than adding packages: `(FOR, WORD, PACKAGE, VERSION)`, where the word
+    /// is `Remv` or `Inst` and the version the present one.
+    pub changes: Vec<(String, String, String, String)>,
+    /// Why apt could not: what for, and its words.
+    pub refusals: Vec<(String, String)>,
+    /// Programs of an engine that no package owns, where packages put theirs.
+    pub by_hand: Vec<String>,
+}
+
 /// Everything known of a host.
 #[derive(Debug, Clone)]
 pub struct Facts {
@@ -378,6 +420,8 @@ pub struct Facts {
     pub os_id: String,
     /// `VERSION_ID`.
     pub os_version: String,
+    /// `VERSION_CODENAME`, which a release under way has and a number it has not.
+    pub os_codename: String,
     /// `PRETTY_NAME`.
     pub os_pretty: String,
     /// Kernel release as it is written.
@@ -416,8 +460,20 @@ pub struct Facts {
     pub candidates: BTreeMap<String, String>,
     /// All versions of the engine that its packages offer, the newest first.
     pub engine_versions: Vec<String>,
+    /// All versions of its client as a package of its own.
+    pub client_versions: Vec<String>,
     /// The engine, if there is one.
     pub engine: Option<Engine>,
+    /// What apt and dpkg say of them.
+    pub packages: PackageFacts,
+    /// What an installation was about that was cut off.
+    pub installing: Vec<String>,
+    /// Who else uses containerd, in words: `kubelet (active)`, `12 in containerd's namespace k8s.io`.
+    pub on_containerd: Vec<String>,
+    /// What its engine has written; asked only where it may go.
+    pub data: DataFacts,
+    /// Services, secrets and configs of the swarm, by the word of a manager that told all of them; asked only where the swarm may end.
+    pub in_swarm: Option<Vec<InSwarm>>,
     /// `/etc/docker/daemon.json`, if there is one.
     pub daemon_json: Option<String>,
     /// The engine's unit and its drop-ins, in the order in which systemd reads them.
@@ -504,6 +560,10 @@ pub enum Scope {
     Candidates,
     /// What hangs on the networks over a store, as each engine knows it.
     Endpoints,
+    /// What would be lost with a swarm.
+    Removal,
+    /// The same, and what would be lost with an engine.
+    Data,
 }
 
 /// Asks a host for its facts.
@@ -512,6 +572,8 @@ pub async fn gather(host: &Connection, scope: Scope) -> Result<Facts, FactsError
         Scope::Usual => &[],
         Scope::Candidates => &["candidates"],
         Scope::Endpoints => &["endpoints"],
+        Scope::Removal => &["removal"],
+        Scope::Data => &["data"],
     };
     let command = Command::script(SCRIPT, words.iter().copied()).timeout(FACTS_TIMEOUT);
     let sent = now();

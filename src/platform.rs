@@ -10,9 +10,8 @@ pub struct PackageManager {
     pub program: &'static str,
     /// The script that installs packages: its arguments are `PACKAGE` or `PACKAGE=VERSION`.
     pub install: &'static str,
-    /// The script that takes away what an installation left that failed half-way.
-    pub undo: &'static str,
-    /// The script that removes packages; its arguments are their names.
+    /// The script that removes packages and leaves their data: `purge PACKAGE...`, or `undo` for what an installation left that failed
+    /// half-way.
     pub remove: &'static str,
     /// Name of the first script, for messages.
     pub name: &'static str,
@@ -22,7 +21,6 @@ pub struct PackageManager {
 const PACKAGE_MANAGERS: &[PackageManager] = &[PackageManager {
     program: "apt-get",
     install: include_str!("../templates/apt-install.sh"),
-    undo: include_str!("../templates/apt-undo.sh"),
     remove: include_str!("../templates/apt-remove.sh"),
     name: "apt-install",
 }];
@@ -34,7 +32,8 @@ impl PackageManager {
     /// The way back from an installation that failed half-way. `unit` is that of the packages, for its last words.
     #[must_use]
     pub fn undo_install(self, unit: &'static str) -> Undo {
-        let action = Action::Script { name: "undo-install", text: self.undo, args: Vec::new(), timeout: UNDO_TIMEOUT };
+        let args = vec!["undo".to_owned()];
+        let action = Action::Script { name: "undo-install", text: self.remove, args, timeout: UNDO_TIMEOUT };
         Undo { unit, actions: vec![action] }
     }
 
@@ -50,6 +49,8 @@ impl PackageManager {
 pub struct Release {
     /// `ID` and `VERSION_ID` of `/etc/os-release`.
     pub id: (&'static str, &'static str),
+    /// `VERSION_CODENAME`.
+    pub codename: &'static str,
     /// Packages of the engine and its client.
     pub engine_packages: &'static [&'static str],
     /// Version of the engine.
@@ -65,6 +66,7 @@ pub struct Release {
 const RELEASES: &[Release] = &[
     Release {
         id: ("debian", "11"),
+        codename: "bullseye",
         engine_packages: &["docker.io"],
         engine: (20, 10, 5),
         kv_backends: &["consul", "etcd", "zookeeper"],
@@ -72,6 +74,7 @@ const RELEASES: &[Release] = &[
     },
     Release {
         id: ("debian", "12"),
+        codename: "bookworm",
         engine_packages: &["docker.io"],
         engine: (20, 10, 24),
         kv_backends: &["etcd", "zookeeper"],
@@ -80,6 +83,7 @@ const RELEASES: &[Release] = &[
     // From Debian 13 on the client is a package of its own, and only recommended.
     Release {
         id: ("debian", "13"),
+        codename: "trixie",
         engine_packages: &["docker.io", "docker-cli"],
         engine: (26, 1, 5),
         kv_backends: &[],
@@ -87,6 +91,7 @@ const RELEASES: &[Release] = &[
     },
     Release {
         id: ("debian", "14"),
+        codename: "forky",
         engine_packages: &["docker.io", "docker-cli"],
         engine: (28, 5, 2),
         kv_backends: &[],
@@ -98,6 +103,111 @@ impl Release {
     /// The row of a host.
     #[must_use]
     pub fn of(facts: &Facts) -> Option<&'static Self> {
-        RELEASES.iter().find(|release| release.id == (facts.os_id.as_str(), facts.os_version.as_str()))
+        // Raspbian has the packages of the Debian that it is made of, under its number.
+        let id = if facts.os_id == "raspbian" { "debian" } else { &facts.os_id };
+        // A release under way has no number yet.
+        let by_name = |release: &&Self| facts.os_version.is_empty() && release.codename == facts.os_codename;
+        let of_distribution = || RELEASES.iter().filter(|release| release.id.0 == id);
+        of_distribution().find(|release| release.id.1 == facts.os_version).or_else(|| of_distribution().find(by_name))
     }
+}
+
+/// Packages that exclude the distribution's own, for hosts whose package lists cannot tell yet: what would be installed, and what apt
+/// would take off for it. From the `Conflicts` and `Breaks` of both sides.
+const RIVALS: &[(&str, &[&str])] = &[
+    (
+        "docker.io",
+        &[
+            "containerd.io",
+            "cri-o-runc",
+            "docker-ce",
+            "docker-ce-cli",
+            "docker-ce-rootless-extras",
+            "docker-ee",
+            "docker-ee-cli",
+            "docker-engine",
+            "lxc-docker",
+            "moby-cli",
+            "moby-containerd",
+            "moby-engine",
+            "moby-runc",
+            "podman-docker",
+        ],
+    ),
+    ("docker-cli", &["docker-ce-cli", "docker-ee-cli", "moby-cli", "podman-docker"]),
+    ("docker-ce-cli", &["docker-cli", "moby-cli", "podman-docker"]),
+];
+
+/// What is in the way of installing a package on a host, with what to do about it. By apt's own word where its lists know the package,
+/// else by what is known to exclude it. Nothing is ever removed to make room.
+#[must_use]
+pub fn in_the_way(facts: &Facts, wanted: &str) -> Vec<(String, String)> {
+    let packages = &facts.packages;
+    let mut found = Vec::new();
+    let ours = |package: &&String| !facts.made.contains(&format!("package {package}"));
+    let halves: Vec<&str> = packages.halves.iter().filter(ours).map(String::as_str).collect();
+    if !halves.is_empty() {
+        found.push((
+            format!("dpkg was interrupted there: half installed are {}", halves.join(", ")),
+            "run `dpkg --configure -a` there, and `apt-get -f install` if that asks for it".to_owned(),
+        ));
+    }
+    let is_there = |name: &str| packages.present.get(name).is_some_and(|(state, _)| state.get(1..2) == Some("i"));
+    let listed = facts.candidates.contains_key(wanted);
+    let mut removed: Vec<String> = packages
+        .changes
+        .iter()
+        .filter(|(target, word, ..)| target == wanted && word == "Remv")
+        .map(|(_, _, package, version)| format!("{package} {version}"))
+        .collect();
+    if !listed {
+        let rivals = RIVALS.iter().filter(|(target, _)| *target == wanted).flat_map(|(_, rivals)| *rivals);
+        let version = |name: &&str| Some(format!("{name} {}", packages.present.get(*name)?.1));
+        removed.extend(rivals.filter(|name| is_there(name)).filter_map(|name| version(name)));
+    }
+    let also_there = match facts.on_containerd.is_empty() {
+        true => String::new(),
+        false => format!("; what may need it is there: {}", facts.on_containerd.join(", ")),
+    };
+    if !removed.is_empty() {
+        found.push((
+            format!("installing {wanted} would remove {}{also_there}", removed.join(", ")),
+            "docker-cluster removes nothing to make room: install an engine that goes with them by hand (docker-ce goes with containerd.io), or remove them yourself if nobody needs them".to_owned(),
+        ));
+    }
+    let refusals = packages.refusals.iter().filter(|(target, _)| listed && target == wanted);
+    let words: Vec<&str> = refusals.map(|(_, words)| words.as_str()).collect();
+    if !words.is_empty() {
+        found.push((
+            format!("apt cannot install {wanted}: {}", words.join("; ")),
+            format!("look at `apt-get -s install {wanted}` there; `apt-mark showhold` tells what is held"),
+        ));
+    }
+    if wanted != "docker.io" {
+        return found;
+    }
+    if !packages.by_hand.is_empty() {
+        found.push((
+            format!("{} was put there by hand, and docker.io would write over it", packages.by_hand.join(", ")),
+            "install the engine by hand as well, or move it away".to_owned(),
+        ));
+    }
+    let runs = facts.unit("containerd.service").filter(|unit| unit.active == "active");
+    if let Some(unit) = runs.filter(|_| removed.is_empty() && !is_there("containerd") && !is_there("containerd.io")) {
+        found.push((
+            format!(
+                "a containerd runs there that no package brought ({}), and docker.io would bring another{also_there}",
+                unit.path
+            ),
+            "install the engine there by hand, so that it uses the containerd that is there".to_owned(),
+        ));
+    }
+    found
+}
+
+/// Packages that are there and would be upgraded on the way, as `NAME VERSION`.
+#[must_use]
+pub fn upgraded(facts: &Facts, wanted: &str) -> Vec<String> {
+    let changes = facts.packages.changes.iter().filter(|(target, word, ..)| target == wanted && word == "Inst");
+    changes.map(|(_, _, package, version)| format!("{package} {version}")).collect()
 }

@@ -302,9 +302,9 @@ my %native = (
     'candidates' => sub {
         # Where only the store's program is missing: a member of a swarm needs none.
         return '' if $_[0] eq 'store' && defined node_certificate();
-        my @policy = grep { /^[a-z]|Candidate:/ } split /\n/, run(qw(apt-cache policy docker.io consul));
+        my @policy = grep { /^[a-z]|Candidate:/ } split /\n/, run(qw(apt-cache policy docker.io docker-cli docker-ce-cli consul));
         # Every version of the engine that there is, for a constraint that the newest does not meet.
-        my @versions = map { join '|', (split /\|/)[0, 1] } split /\n/, run(qw(apt-cache madison docker.io));
+        my @versions = map { join '|', (split /\|/)[0, 1] } split /\n/, run(qw(apt-cache madison docker.io docker-cli));
         join "\n", @policy, @versions;
     },
     'daemon-json-mode' => sub { my @s = stat '/etc/docker/daemon.json' or return ''; sprintf '%o %d:%d', $s[2] & 07777, $s[4], $s[5] },
@@ -417,10 +417,31 @@ my %native = (
             $whole // ();
         } list('/networks'));
     },
+    # What a swarm has beside networks. Only a manager knows.
+    'swarm-content' => sub {
+        return '' if (members(members($info)->{Swarm})->{ControlAvailable} // '') ne 'true';
+        my @all;
+        for my $kind (qw(service secret config)) {
+            push @all, map { my $spec = members(members($_)->{Spec}); join ' ', $kind, map { $_ // 'null' } $$spec{Name}, $$spec{Labels} } list("/${kind}s");
+        }
+        whole(sort { $a cmp $b } @all);
+    },
+    # Volumes of the engine's own driver, with their sizes if they are told in time, and the size of all layers.
+    'volumes' => sub {
+        my $list = engine('/volumes', $ROOMY * $max);
+        $lacks = 1 if !defined $list;
+        # Sizes may take long, and are worth no more than that.
+        my $was = $late;
+        my $use = members(engine('/system/df', 2 * $ROOMY * $max));
+        $late = $was;
+        my %size = map { my $it = members($_); (word($$it{Name}), members($$it{UsageData})->{Size} // '') } elements($$use{Volumes});
+        my @own = grep { word($$_{Driver}) eq 'local' } map { members($_) } elements(members($list)->{Volumes});
+        whole((sort { $a cmp $b } map { my $name = word($$_{Name}); "volume $name " . ($size{$name} // '') } @own), defined $$use{LayersSize} ? "layers $$use{LayersSize}" : ());
+    },
     'user-exists' => sub { join ':', (getpwnam 'docker-cluster-store')[0, 2] },
 );
 
-my %roomy = map { ($_, $ROOMY * $max) } qw(containers networks endpoints images nodes);
+my %roomy = map { ($_, $ROOMY * $max) } qw(containers networks endpoints images nodes swarm-content volumes);
 sub section {
     my ($name, $text) = @_;
     my $most = $roomy{$name} // $max;

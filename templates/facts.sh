@@ -35,7 +35,7 @@ else
     s() {
         echo "@$1"
         most=$MAX
-        case $1 in containers | networks | endpoints | images | nodes) most=$((MAX * ROOMY)) ;; esac
+        case $1 in containers | networks | endpoints | images | nodes | swarm-content | volumes) most=$((MAX * ROOMY)) ;; esac
         shift
         said=$("$@" 2>/dev/null)
         lacks=$?
@@ -51,7 +51,7 @@ else
     n() { section=$1; shift; s "$section" "$(echo "$section" | tr - _)" "$@"; }
 fi
 
-# What the first argument asks for beyond the usual: "candidates" or "endpoints".
+# What the first argument asks for beyond the usual: "candidates", "endpoints", "removal", or "data", which is "removal" and sizes.
 wanted=${1:-}
 etc=/etc/docker-cluster
 state=/var/lib/docker-cluster
@@ -117,8 +117,8 @@ udp() { cat /proc/net/udp /proc/net/udp6 2>/dev/null; }
 candidates() {
     # Where only the store's program is missing: a member of a swarm needs none.
     if [ "$1" = store ] && [ -n "$(node_certificate)" ]; then return; fi
-    apt-cache policy docker.io consul | grep -E "^[a-z]|Candidate:"
-    apt-cache madison docker.io | cut -d"|" -f1,2
+    apt-cache policy docker.io docker-cli docker-ce-cli consul | grep -E "^[a-z]|Candidate:"
+    apt-cache madison docker.io docker-cli | cut -d"|" -f1,2
 }
 dockerd_version() { t "$1" --version; }
 kv_backends() {
@@ -243,7 +243,77 @@ endpoints() {
     true
 }
 records() { for r in $state/record/*.json; do [ -f "$r" ] && cat "$r" && echo; done; true; }
+# What a swarm has beside networks: KIND "NAME" {LABELS}. Only a manager knows.
+swarm_content() {
+    [ "$(whole t docker info --format '{{.Swarm.ControlAvailable}}')" = true ] || return 0
+    whole list_swarm_content
+}
+list_swarm_content() {
+    for kind in service secret config; do
+        ids=$(t docker $kind ls -q) || return
+        [ -z "$ids" ] || t docker $kind inspect --format "$kind {{json .Spec.Name}} {{json .Spec.Labels}}" $ids || return
+    done
+}
+volumes() { whole list_volumes; }
+list_volumes() {
+    names=$(t docker volume ls -q --filter driver=local) || return
+    # Docker's client tells sizes in words for people only.
+    for name in $names; do echo "volume $name "; done
+}
 user_exists() { getent passwd docker-cluster-store || id docker-cluster-store; }
+
+# What apt and dpkg say of what may be installed, and of what would be in its way. The same with Perl and without.
+packages() {
+    dpkg-query -W -f '${db:Status-Abbrev}|${Package}|${Version}\n' 'docker*' 'containerd*' 'moby-*' 'podman-docker' 'runc*' 'crun' 'cri-o*' 'kube*' 'lxc-docker*' consul |
+        grep -v '^un'
+}
+halves() {
+    dpkg-query -W -f '${db:Status-Abbrev}|${Package}\n' | sed -n '/^.[inctW]/!s/^[^|]*|//p'
+    if ls /var/lib/dpkg/updates/[0-9]*; then echo "dpkg's journal"; fi >/dev/null
+}
+# FOR Remv PACKAGE VERSION, FOR Inst PACKAGE OLD-VERSION, FOR E: WORDS; FOR is what would be installed.
+simulate() {
+    for one in "$@"; do apt-cache policy "$one" | grep -q 'Candidate: [^(]' || return 0; done
+    t apt-get -s install --no-install-recommends "$@" 2>&1 | sed -n "s/^\(Remv\|Inst\) \([^ ]*\) \[\([^]]*\)\].*/$1 \1 \2 \3/p; s/^E: /$1 E: /p; s/^ \([^ ]* : .*\)/$1 E: \1/p"
+}
+simulation() {
+    if [ "$missing" = client ]; then simulate docker-cli; simulate docker-ce-cli; fi
+    if [ "$missing" = engine ] || [ "$wanted" = candidates ]; then
+        # From some version on the client is a package of its own, of the same version.
+        if [ "$(version_of docker.io)" = "$(version_of docker-cli)" ]; then simulate docker.io docker-cli; else simulate docker.io; fi
+    fi
+    [ -n "$consul" ] || simulate consul
+}
+version_of() { apt-cache policy "$1" | sed -n 's/^ *Candidate: //p'; }
+# Programs of an engine that somebody put here by hand, where packages put theirs.
+by_hand() {
+    for name in containerd ctr runc docker docker-init docker-proxy; do
+        path=$(command -v $name) || continue
+        case $path in /usr/bin/*|/bin/*|/usr/sbin/*|/sbin/*) ;; *) continue ;; esac
+        dpkg-query -S "$path" >/dev/null || dpkg-query -S "/usr$path" >/dev/null || dpkg-query -S "${path#/usr}" >/dev/null || echo "$path"
+    done
+}
+# Who else uses containerd.
+on_containerd() {
+    if systemctl is-active --quiet kubelet; then echo "kubelet (active)"; elif have kubelet; then echo "kubelet"; fi
+    [ ! -d /etc/kubernetes ] || echo /etc/kubernetes
+    for space in /run/containerd/io.containerd.runtime.*/*; do
+        case $space in */moby|*'*') continue ;; esac
+        count=$(ls "$space" | wc -l)
+        [ "$count" -eq 0 ] || echo "$count in containerd's namespace ${space##*/}"
+    done
+}
+# PATH KILOBYTES, or ? for a size that takes too long to find out; without an engine to ask, its volumes as well.
+data_folders() {
+    for path in /var/lib/docker /var/lib/containerd; do
+        [ -n "$(ls -A $path 2>/dev/null)" ] || continue
+        size=$(t du -sxk $path) || size='?'
+        echo "$path ${size%%[!0-9?]*}"
+    done
+    [ -n "$dockerd" ] || for path in /var/lib/docker/volumes/*/_data; do
+        [ ! -d "$path" ] || { path=${path%/_data}; echo "volume ${path##*/}"; }
+    done
+}
 
 # What there is to ask.
 dockerd=$(command -v dockerd)
@@ -253,8 +323,11 @@ if [ -z "$dockerd" ]; then
     if [ -n "$engine_pid" ]; then dockerd=$(readlink "/proc/$engine_pid/exe")
     elif [ -x /snap/docker/current/bin/dockerd ]; then dockerd=/snap/docker/current/bin/dockerd; fi
 fi
+# Podman has a script that is called like Docker's client.
+client=$(command -v docker)
+if [ -n "$client" ] && grep -qs podman "$client" && [ "$(head -c 2 "$client")" = '#!' ]; then client="podman $client"; fi
 engine=
-if [ -n "$dockerd" ]; then engine=yes; fi
+if [ -n "$dockerd" ] && { [ -n "$perl" ] || have docker; }; then engine=yes; fi
 # Without Perl: whether there is an engine that a question does not start, and whether it hangs.
 awake= hangs=
 if [ -z "$perl" ] && [ -n "$engine" ]; then
@@ -312,7 +385,7 @@ f daemon-json /etc/docker/daemon.json
 n daemon-json-mode
 if [ -d /run/systemd/system ]; then
     s units systemctl show -p Id -p LoadState -p ActiveState -p SubState -p UnitFileState -p FragmentPath -p DropInPaths -p NeedDaemonReload -p MainPID -p InvocationID \
-        docker.service docker.socket docker-cluster-consul.service docker-cluster-reconcile.service $firewalls
+        docker.service docker.socket docker-cluster-consul.service docker-cluster-reconcile.service containerd.service $firewalls
     n unit-lines
     n environment-files
 fi
@@ -322,6 +395,7 @@ if [ -S /var/run/docker.sock ]; then s docker-sock echo there; fi
 n engine-key
 if [ -n "$dockerd" ]; then
     s dockerd-path echo "$dockerd"
+    s docker-client echo "$client"
     if [ -n "$engine" ]; then
         n engine-process
         n docker-info
@@ -330,6 +404,8 @@ if [ -n "$dockerd" ]; then
         n images
         if [ "$wanted" = endpoints ]; then n endpoints; fi
         n nodes
+        case $wanted in removal|data) n swarm-content ;; esac
+        if [ "$wanted" = data ]; then n volumes; fi
     fi
     n dockerd-version "$dockerd"
     n kv-backends "$dockerd"
@@ -349,9 +425,20 @@ fi
 # lists. A member of a swarm needs no Consul.
 missing=
 if [ -z "$dockerd" ]; then missing=engine
-elif [ -z "$consul" ]; then missing=store; fi
-if [ "$wanted" = candidates ]; then missing=candidates; fi
-if have apt-cache && [ -n "$missing" ]; then n candidates "$missing"; fi
+elif [ "${client#podman}" != "$client" ] || [ -z "$client" ]; then missing=client
+elif [ -z "$consul" ] && [ ! -f /var/lib/docker/swarm/certificates/swarm-node.crt ]; then missing=store; fi
+if [ "$wanted" = candidates ]; then missing=${missing:-candidates}; fi
+if have apt-cache && [ -n "$missing" ]; then
+    n candidates "$missing"
+    case $wanted in removal|data) ;; *) s packages packages; s on-containerd on_containerd ;; esac
+    s halves halves
+    s simulation simulation
+    if [ "$missing" = engine ]; then s by-hand by_hand; fi
+fi
+case $wanted in removal|data) s packages packages; s on-containerd on_containerd ;; esac
+if [ "$wanted" = data ]; then s data-folders data_folders; fi
+# What an installation was about that was cut off.
+f installing $state/record/packages.now
 n files
 n sums
 f migration $state/migration.json

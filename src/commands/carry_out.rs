@@ -13,6 +13,7 @@ use crate::apply::{self, Failed, Outcome, Pace};
 use crate::cli::{Global, Output};
 use crate::error::{Error, Exit};
 use crate::event::{Event, Events};
+use crate::fabrics::down::loses_data;
 use crate::host::Hosts;
 use crate::inventory::Inventory;
 use crate::lock::{self, Lock, LockError};
@@ -126,18 +127,25 @@ fn consent(job: &Job<'_>, plan: &Plan, yes: bool, global: &Global, ui: Ui) -> Re
     if job.asked.hosts.is_empty() {
         return Err(Error::failed("no host can be reached"));
     }
-    if !plan.is_empty() && !yes && !confirm()? {
+    if !plan.is_empty() && !yes && !confirm(plan)? {
         return Err(Error::failed("nothing was done, as you wish"));
     }
     Ok(())
 }
 
-fn confirm() -> Result<bool, Error> {
-    dialoguer::Confirm::new()
-        .with_prompt("Do this?")
-        .default(false)
-        .interact()
-        .map_err(|error| Error::failed("cannot ask").because(error))
+fn confirm(plan: &Plan) -> Result<bool, Error> {
+    let failed = |error| Error::failed("cannot ask").because(error);
+    let agreed = dialoguer::Confirm::new().with_prompt("Do this?").default(false).interact().map_err(failed)?;
+    if !agreed || !loses_data(plan) {
+        return Ok(agreed);
+    }
+    // What nothing brings back is not agreed to by the habit of saying yes.
+    let typed: String = dialoguer::Input::new()
+        .with_prompt(format!("Data is removed for good. Type the cluster's name, {}, if that is meant", plan.cluster))
+        .allow_empty(true)
+        .interact_text()
+        .map_err(failed)?;
+    Ok(typed.trim() == plan.cluster)
 }
 
 /// Verifies what is left of the cluster: a host that failed is in the matrix as what it is.

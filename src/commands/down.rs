@@ -3,10 +3,11 @@
 use clap::Args;
 
 use super::carry_out::{Job, Manner, carry_out, check_consent};
-use super::{ask, load, plan};
+use super::{ask_for, load, plan};
 use crate::cli::Global;
 use crate::error::{Error, Exit};
 use crate::fabrics::down::{self, Packages};
+use crate::facts::Scope;
 use crate::inventory::HostSpec;
 use crate::plan::World;
 use crate::ui::{Progress, Ui};
@@ -14,9 +15,12 @@ use crate::ui::{Progress, Ui};
 /// Arguments of `down`.
 #[derive(Debug, Args)]
 pub struct Down {
-    /// Remove the packages as well that `up` installed
+    /// Remove the packages as well that `up` installed; volumes, images and containers stay
     #[arg(long)]
     pub purge: bool,
+    /// Remove the data of an engine as well that `up` installed: its volumes, images and containers, for good
+    #[arg(long, requires = "purge")]
+    pub purge_data: bool,
     /// Only show what would be done
     #[arg(long)]
     pub plan: bool,
@@ -37,10 +41,16 @@ pub async fn run(args: &Down, global: &Global, ui: Ui) -> Result<Exit, Error> {
     }
     let progress = Progress::start(ui);
     let all: Vec<&HostSpec> = inventory.hosts.iter().collect();
-    let asked = ask(&all, progress.events()).await;
+    // What would be lost must be known, and how much of it where packages go.
+    let scope = if args.purge { Scope::Data } else { Scope::Removal };
+    let asked = ask_for(&all, scope, progress.events()).await;
     progress.finish().await;
     let asked = asked?;
-    let packages = if args.purge { Packages::Purge } else { Packages::Keep };
+    let packages = match (args.purge, args.purge_data) {
+        (_, true) => Packages::PurgeData,
+        (true, false) => Packages::Purge,
+        (false, false) => Packages::Keep,
+    };
     let decide = |world: &World<'_>| down::plan(world, packages);
     if args.plan {
         let plan = decide(&World::new(&inventory, &asked.facts, asked.unreached.clone()));

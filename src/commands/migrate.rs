@@ -43,7 +43,9 @@ pub async fn run(args: &Migrate, global: &Global, ui: Ui) -> Result<Exit, Error>
     let all: Vec<&HostSpec> = inventory.hosts.iter().collect();
     for pass in 1..=PASSES {
         let progress = Progress::start(ui);
-        let asked = ask_for(&all, Scope::Candidates, progress.events()).await;
+        // The way back ends a swarm: what is in it must be known.
+        let scope = if args.rollback { Scope::Removal } else { Scope::Candidates };
+        let asked = ask_for(&all, scope, progress.events()).await;
         progress.finish().await;
         let asked = asked?;
         let decide = |world: &World<'_>| plan(world, way);

@@ -7,8 +7,16 @@ pub mod unit;
 use std::collections::BTreeSet;
 
 use crate::facts::{Engine, Facts, parse_engine_version};
-use crate::plan::{Action, Stage, StepId, Steps, World};
-use crate::platform::{PackageManager, Release};
+use crate::inventory::InstallPolicy;
+use crate::plan::{Action, HostWorld, Problem, Stage, StepId, Steps, World};
+use crate::platform::{self, PackageManager, Release};
+use crate::stores::consul;
+
+/// The package of the engine.
+pub const ENGINE_PACKAGE: &str = "docker.io";
+
+/// The package of its client, where that is one of its own.
+const CLIENT_PACKAGE: &str = "docker-cli";
 
 /// The unit of the engine.
 pub const UNIT: &str = "docker.service";
@@ -53,7 +61,7 @@ pub fn offer(facts: &Facts, wanted: Option<&semver::VersionReq>) -> Option<Offer
     }
     PackageManager::of(facts)?;
     // What apt would take by itself, unless the inventory wants another one of those that it has.
-    let candidate = facts.candidates.get("docker.io");
+    let candidate = facts.candidates.get(ENGINE_PACKAGE);
     let read = |text: &String| Some((parse_engine_version(text)?, text.clone()));
     let fits = |found: &(semver::Version, String)| wanted.is_none_or(|wanted| wanted.matches(&found.0));
     let listed = candidate
@@ -71,6 +79,55 @@ pub fn offer(facts: &Facts, wanted: Option<&semver::VersionReq>) -> Option<Offer
         None => BTreeSet::new(),
     };
     Some(Offer { version, kv_backends, to_install: true, package_version })
+}
+
+/// The packages of an engine that is to be installed: itself, and its client where that is a package of its own.
+fn packages(facts: &Facts, offer: &Offer) -> Vec<String> {
+    // The version that the host's lists name is the one that was checked against the inventory.
+    let pinned = |name: &str, version: &str| format!("{name}={version}");
+    let Some(version) = &offer.package_version else {
+        let known = Release::of(facts).map_or(&[ENGINE_PACKAGE][..], |release| release.engine_packages);
+        return known.iter().map(ToString::to_string).collect();
+    };
+    let mut all = vec![pinned(ENGINE_PACKAGE, version)];
+    // Both come from one source, and exclude those of other versions.
+    if facts.client_versions.contains(version) {
+        all.push(pinned(CLIENT_PACKAGE, version));
+    }
+    all
+}
+
+/// Whether a host's engine lacks the client that docker-cluster works with.
+#[must_use]
+pub fn lacks_client(facts: &Facts) -> bool {
+    facts.engine.as_ref().is_some_and(|engine| engine.client.is_none())
+}
+
+/// The package that brings the client of an engine that is there and has none, if it may be installed and is known.
+#[must_use]
+pub fn client_package(world: &World<'_>, host: &HostWorld<'_>) -> Option<&'static str> {
+    let facts = host.facts;
+    if !lacks_client(facts)
+        || world.inventory.engine.install == InstallPolicy::Never
+        || PackageManager::of(facts).is_none()
+    {
+        return None;
+    }
+    let package = match facts.packages.present.contains_key("docker-ce") {
+        true => "docker-ce-cli",
+        false => CLIENT_PACKAGE,
+    };
+    let known = Release::of(facts).is_some_and(|release| release.engine_packages.contains(&package));
+    (known || facts.candidates.contains_key(package)).then_some(package)
+}
+
+/// What forbids the packages that a host is to get.
+#[must_use]
+pub fn package_problems(world: &World<'_>, host: &HostWorld<'_>) -> Vec<Problem> {
+    let installs = host.engine.as_ref().is_some_and(|engine| engine.to_install);
+    let wanted = if installs { Some(ENGINE_PACKAGE) } else { client_package(world, host) };
+    let found = wanted.into_iter().flat_map(|wanted| platform::in_the_way(host.facts, wanted));
+    found.map(|(what, fix)| Problem::on(host.name(), what, fix)).collect()
 }
 
 /// Whether the engine runs, under whatever unit.
@@ -109,30 +166,27 @@ pub fn wait_for_answer(expect: Vec<String>) -> Action {
 /// Installs the engine where it is missing, and starts it where it does not run.
 pub fn install_steps(world: &World<'_>, steps: &mut Steps) {
     for host in &world.hosts {
+        end_installation(host, steps);
+        if let (Some(package), Some(manager)) = (client_package(world, host), PackageManager::of(host.facts)) {
+            let why = format!(
+                "install the Docker client, which the engine lacks, from the packages of {}",
+                host.facts.os_pretty
+            );
+            install(steps, host, manager, why, vec![package.to_owned()]);
+        }
         let Some(offer) = &host.engine else { continue };
         let name = host.name();
         if offer.to_install {
             let Some(manager) = PackageManager::of(host.facts) else {
                 continue;
             };
-            let packages = Release::of(host.facts).map_or(&["docker.io"][..], |release| release.engine_packages);
-            // The version that the host's lists name is the one that was checked against the inventory.
-            let pinned = |package: &&str| match &offer.package_version {
-                Some(version) if *package == "docker.io" => format!("{package}={version}"),
-                _ => (*package).to_owned(),
+            let upgraded = match platform::upgraded(host.facts, ENGINE_PACKAGE) {
+                list if list.is_empty() => String::new(),
+                list => format!("; it upgrades {}", list.join(", ")),
             };
-            let id = steps.add(
-                name,
-                Stage::Engine,
-                format!("install the Docker engine {} from the packages of {}", offer.version, host.facts.os_pretty),
-                Action::Script {
-                    name: manager.name,
-                    text: manager.install,
-                    args: packages.iter().map(pinned).collect(),
-                    timeout: INSTALL_TIMEOUT,
-                },
-            );
-            steps.undo(id, manager.undo_install(UNIT));
+            let (version, from) = (&offer.version, &host.facts.os_pretty);
+            let why = format!("install the Docker engine {version} from the packages of {from}{upgraded}");
+            install(steps, host, manager, why, packages(host.facts, offer));
             steps.add(
                 name,
                 Stage::Engine,
@@ -148,9 +202,26 @@ pub fn install_steps(world: &World<'_>, steps: &mut Steps) {
     }
 }
 
+fn install(steps: &mut Steps, host: &HostWorld<'_>, manager: PackageManager, why: String, packages: Vec<String>) {
+    let action = Action::Script { name: manager.name, text: manager.install, args: packages, timeout: INSTALL_TIMEOUT };
+    let id = steps.add(host.name(), Stage::Engine, why, action);
+    steps.undo(id, manager.undo_install(UNIT));
+}
+
+/// Ends an installation of a run that was cut off: its program may be there, and not be set up.
+fn end_installation(host: &HostWorld<'_>, steps: &mut Steps) {
+    let asked = [ENGINE_PACKAGE, CLIENT_PACKAGE, "docker-ce-cli", consul::PACKAGE];
+    let is_asked = |package: &&String| asked.contains(&package.as_str());
+    let packages: Vec<String> = host.facts.installing.iter().filter(is_asked).cloned().collect();
+    let begun = host.facts.engine.is_some() && !packages.is_empty();
+    let Some(manager) = PackageManager::of(host.facts).filter(|_| begun) else { return };
+    let why = format!("end the installation of {} that was cut off", packages.join(", "));
+    install(steps, host, manager, why, packages);
+}
+
 /// Starts an engine that is stopped, now and at every boot. One that has a store already waits for its turn, like those that restart
 /// ([`options::steps`]).
-fn start(steps: &mut Steps, host: &crate::plan::HostWorld<'_>, after: Vec<StepId>) {
+fn start(steps: &mut Steps, host: &HostWorld<'_>, after: Vec<StepId>) {
     if host.facts.unit(UNIT).is_none_or(|unit| unit.file_state != "enabled") {
         let argv = ["systemctl", "enable", UNIT].map(str::to_owned).to_vec();
         steps.add(

@@ -3,17 +3,20 @@
 //! Everything comes from the hosts' own records: what was written, what was there before, what was added. What others changed since is
 //! kept and told; what hangs on the network forbids it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
 use super::{keeper, swarm};
 use crate::engines::options::{self, Shown, Turns};
 use crate::engines::{self, UNIT};
-use crate::facts::{Container, Endpoint, Engine, Facts, Network, Origin};
+use crate::facts::{Container, Endpoint, Engine, Facts, InSwarm, Network, Node, Origin};
 use crate::inventory::{FabricKind, HostName};
 use crate::plan::checks;
-use crate::plan::{Action, Conflict, HostWorld, Plan, Problem, Restored, Stage, StepId, Steps, World, daemon_json};
+use crate::plan::{
+    Action, Conflict, EngineCall, HostWorld, NodeUpdate, Options, Plan, Problem, Recorded, Restored, Stage, StepId,
+    Steps, SwarmRole, World, daemon_json,
+};
 use crate::platform::PackageManager;
 use crate::record;
 use crate::stores::consul;
@@ -34,13 +37,30 @@ const ENGINE_TIMEOUT: u64 = 120;
 /// How long removing packages may take, in seconds.
 const REMOVE_TIMEOUT: u64 = 600;
 
+/// How long removing the data of an engine may take, in seconds: millions of small files on a slow disk.
+const DATA_TIMEOUT: u64 = 3600;
+
+/// How many names a sentence lists of one kind.
+const NAMED: usize = 20;
+
+/// Leaves a swarm; see the script.
+const SWARM_LEAVE: &str = include_str!("../../templates/swarm-leave.sh");
+
 /// Whether packages go as well that docker-cluster installed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Packages {
     /// They stay.
     Keep,
-    /// They go, with their configuration.
+    /// They go, with their configuration. What they have written since stays.
     Purge,
+    /// That goes as well: volumes, images and containers of an engine that docker-cluster installed.
+    PurgeData,
+}
+
+impl Packages {
+    fn go(self) -> bool {
+        self != Self::Keep
+    }
 }
 
 /// Lines of the record of what a run adds to hosts beside files, for those hosts that it touches. `steps` are the steps so far.
@@ -93,7 +113,10 @@ pub fn plan(world: &World<'_>, packages: Packages) -> Plan {
     for host in &world.hosts {
         problems.extend(checks::unheard(host));
         problems.extend(foreign(world, host));
+        problems.extend(in_use(host, packages));
     }
+    problems.extend(swarm_problems(world, &BTreeSet::new()));
+    problems.extend(store_problems(world));
     let (mut steps, mut notes) = (Steps::default(), Vec::new());
     if problems.is_empty() {
         take_down(world, packages, &mut steps, &mut notes);
@@ -117,25 +140,282 @@ fn networks<'a>(world: &'a World<'_>, host: &'a HostWorld<'_>) -> impl Iterator<
     networks.filter(move |network| network.labels.get(NETWORK_LABEL).is_some_and(|of| of == cluster))
 }
 
-/// What hangs on the cluster's networks and is not docker-cluster's own.
+/// What hangs on networks that go, and is not docker-cluster's own.
 fn foreign(world: &World<'_>, host: &HostWorld<'_>) -> Option<Problem> {
-    let names: Vec<&str> = networks(world, host).map(|network| network.name.as_str()).collect();
+    let engine = host.facts.engine.as_ref()?;
+    let mut names: Vec<&str> = networks(world, host).map(|network| network.name.as_str()).collect();
+    // Those of others do not work any more without what carries them.
+    let goes = |network: &&Network| match network.scope.as_str() {
+        "swarm" => is_ours(host),
+        "global" => store_goes(host),
+        _ => false,
+    };
+    names.extend(engine.networks.iter().filter(goes).map(|network| network.name.as_str()));
     // A swarm's worker does not show the network until something is on it; a container knows its name in any case.
     let ours = |name: &str| names.contains(&name) || name == world.inventory.network.name.as_str();
     let on = |container: &Container| {
         let on = container.networks.as_object()?.keys().find(|name| ours(name))?.clone();
         Some(format!("{} ({on})", container.name))
     };
-    let containers = host.facts.engine.iter().flat_map(|engine| &engine.containers);
-    let found: Vec<String> = containers.filter(|container| !container.is_own()).filter_map(on).collect();
+    // Those of services are told with their services.
+    let theirs = |container: &&Container| !container.is_own() && !container.labels.contains_key(swarm::TASK_LABEL);
+    let found: Vec<String> = engine.containers.iter().filter(theirs).filter_map(on).collect();
+    if found.is_empty() {
+        return None;
+    }
+    let own = format!("({})", world.inventory.network.name);
+    let where_from = match found.iter().all(|one| one.ends_with(&own)) {
+        true => "the cluster's network",
+        false => "networks that end with this",
+    };
+    Some(Problem::on(
+        host.name(),
+        format!("containers hang on {where_from}: {}", found.join(", ")),
+        "remove them, or take them off with `docker network disconnect NETWORK CONTAINER`; then run this again",
+    ))
+}
+
+/// Who still needs what `--purge` would remove, and what could not be named before it is lost.
+fn in_use(host: &HostWorld<'_>, packages: Packages) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let tasks: Vec<&str> =
+        host.facts.on_containerd.iter().map(String::as_str).filter(|what| what.contains("namespace")).collect();
+    if packages.go() && made(host.facts, "package").any(|package| package == "containerd") && !tasks.is_empty() {
+        problems.push(Problem::on(
+            host.name(),
+            format!("containerd, which `up` installed, serves others by now: {}", tasks.join(", ")),
+            "leave `--purge` out, or stop them first",
+        ));
+    }
+    let silent = host.facts.engine.as_ref().is_some_and(|engine| !engine.is_up());
+    let in_it = |line: &String| ["swarm", "network", "image"].contains(&line.split(' ').next().unwrap_or_default());
+    if silent && !engines::is_running(host.facts) && !engine_goes(host, packages) && host.facts.made.iter().any(in_it) {
+        problems.push(Problem::on(
+            host.name(),
+            "its engine is stopped, and holds what `up` put into it",
+            "start it first (`systemctl start docker`), so that it can be taken out",
+        ));
+    }
+    if packages == Packages::PurgeData && engine_goes(host, packages) && silent {
+        problems.push(Problem::on(
+            host.name(),
+            "its engine does not answer, so nobody can say what would be lost with its data",
+            "start it first (`systemctl start docker`), or leave `--purge-data` out",
+        ));
+    }
+    problems
+}
+
+/// Whether a host is in a swarm by docker-cluster's doing. Before `migrate` wrote that down, its record of the networks said so.
+fn is_ours(host: &HostWorld<'_>) -> bool {
+    swarm::is_member(host) && (host.facts.made.contains("swarm") || host.facts.migration.is_some())
+}
+
+/// Whether a host's engine has a store that it did not have before.
+fn store_goes(host: &HostWorld<'_>) -> bool {
+    let before = |text: &Option<String>| -> Options {
+        text.as_deref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
+    };
+    let store = options::present(host).get("cluster-store").cloned();
+    host.facts.record(daemon_json::PATH).is_some()
+        && store.is_some()
+        && before(&host.facts.daemon_json_origin).get("cluster-store") != store.as_ref()
+}
+
+/// The networks of a host that are neither this cluster's nor the engine's own, of one scope.
+fn others<'a>(
+    world: &'a World<'_>,
+    host: &'a HostWorld<'_>,
+    scope: &'a str,
+) -> impl Iterator<Item = &'a Network> + use<'a> {
+    let ours: Vec<&str> = networks(world, host).map(|network| network.id.as_str()).collect();
+    let all = host.facts.engine.iter().flat_map(|engine| &engine.networks);
+    all.filter(move |network| {
+        let made_by_swarm = network.is_ingress || network.name == "ingress";
+        network.scope == scope && !made_by_swarm && !ours.contains(&network.id.as_str())
+    })
+}
+
+/// The swarms that end with this: each with its id and the hosts that leave it.
+fn swarms<'a, 'b>(world: &'a World<'b>) -> Vec<(String, Vec<&'a HostWorld<'b>>)> {
+    let mut all: Vec<(String, Vec<&HostWorld<'_>>)> = Vec::new();
+    for host in world.hosts.iter().filter(|host| is_ours(host)) {
+        let id = swarm_of(host);
+        match all.iter_mut().find(|(known, _)| *known == id) {
+            Some((_, hosts)) => hosts.push(host),
+            None => all.push((id, vec![host])),
+        }
+    }
+    all
+}
+
+/// Id of the swarm that a host is in; empty if it does not tell.
+fn swarm_of(host: &HostWorld<'_>) -> String {
+    let known = || host.facts.engine.as_ref().map(|engine| engine.swarm().cluster_id).unwrap_or_default();
+    host.facts.swarm_cluster.clone().unwrap_or_else(known)
+}
+
+/// A manager of a swarm that does not leave it, if there is one here: then the swarm goes on.
+fn staying<'a, 'b>(world: &'a World<'b>, id: &str) -> Option<&'a HostWorld<'b>> {
+    world.hosts.iter().find(|host| swarm::is_manager(host) && !is_ours(host) && swarm_of(host) == id)
+}
+
+/// Whether a host is a manager by its certificate, also of a quorum that is lost.
+fn manages(host: &HostWorld<'_>) -> bool {
+    host.facts.swarm_manager || swarm::is_manager(host)
+}
+
+/// What would be lost with the swarms that end: nothing of others is. What was not heard of is not taken for what is not there. Networks
+/// of these names are no loss.
+pub(super) fn swarm_problems(world: &World<'_>, come_back: &BTreeSet<&str>) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for (id, leaving) in swarms(world) {
+        // Workers alone take nothing with them, and where a manager stays the swarm does.
+        if !leaving.iter().any(|host| manages(host)) || staying(world, &id).is_some() {
+            continue;
+        }
+        let names: Vec<&str> = leaving.iter().map(|host| host.name().as_str()).collect();
+        let witness = leaving.iter().find(|host| swarm::is_manager(host));
+        let told = witness.and_then(|host| Some((host, host.facts.in_swarm.as_ref()?)));
+        let Some((witness, content)) = told else {
+            // An earlier run has looked, found nothing, and was cut off while the managers left.
+            let line = ends(&id);
+            if !leaving.iter().filter(|host| manages(host)).all(|host| host.facts.made.contains(&line)) {
+                problems.push(Problem::of_all(
+                    format!("no manager of the swarm of {} tells what is in it, so nobody knows what would be lost", names.join(", ")),
+                    "bring its managers back; if the swarm is lost for good, `docker swarm leave --force` on these hosts takes them out, then run this again",
+                ));
+            }
+            continue;
+        };
+        problems.extend(content_problem(world, witness, content, come_back));
+        problems.extend(strangers(world, witness));
+    }
+    problems
+}
+
+/// Services, secrets, configs and networks of others in a swarm that would end.
+fn content_problem(
+    world: &World<'_>,
+    witness: &HostWorld<'_>,
+    content: &[InSwarm],
+    come_back: &BTreeSet<&str>,
+) -> Option<Problem> {
+    let (mut found, mut remedies) = (Vec::new(), Vec::new());
+    let networks: Vec<InSwarm> = others(world, witness, "swarm")
+        .filter(|network| !come_back.contains(network.name.as_str()))
+        .map(|network| InSwarm {
+            kind: "network".to_owned(),
+            name: network.name.clone(),
+            stack: network.labels.get("com.docker.stack.namespace").cloned(),
+        })
+        .collect();
+    let all = || content.iter().chain(&networks);
+    let stacks: BTreeSet<&str> = all().filter_map(|one| one.stack.as_deref()).collect();
+    for stack in stacks {
+        let parts: Vec<String> = ["service", "secret", "config", "network"]
+            .into_iter()
+            .filter_map(|kind| {
+                let of_stack = |one: &&InSwarm| one.kind == kind && one.stack.as_deref() == Some(stack);
+                counted(kind, all().filter(of_stack).map(|one| one.name.as_str()).collect())
+            })
+            .collect();
+        found.push(format!("the stack {stack} ({})", parts.join(", ")));
+        remedies.push(format!("`docker stack rm {stack}`"));
+    }
+    for kind in ["service", "secret", "config", "network"] {
+        let names: Vec<&str> =
+            all().filter(|one| one.kind == kind && one.stack.is_none()).map(|one| one.name.as_str()).collect();
+        if !names.is_empty() {
+            remedies.push(format!(
+                "`docker {kind} rm {}`",
+                names.iter().take(NAMED).copied().collect::<Vec<_>>().join(" ")
+            ));
+        }
+        found.extend(counted(kind, names).map(|names| format!("the {names}")));
+    }
     if found.is_empty() {
         return None;
     }
     Some(Problem::on(
-        host.name(),
-        format!("containers hang on the cluster's network: {}", found.join(", ")),
-        "remove them, or take them off with `docker network disconnect NETWORK CONTAINER`; then run this again",
+        witness.name(),
+        format!("the swarm ends with this, and holds what is not docker-cluster's: {}", found.join(", ")),
+        format!("if nobody needs them, remove them first, there: {}; then run this again", remedies.join(", ")),
     ))
+}
+
+/// `services a, b`, `secret c`; nothing of nothing.
+fn counted(kind: &str, names: Vec<&str>) -> Option<String> {
+    let plural = if names.len() == 1 { "" } else { "s" };
+    let more = match names.len().checked_sub(NAMED) {
+        Some(more) if more > 0 => format!(" and {more} more"),
+        _ => String::new(),
+    };
+    let listed: Vec<&str> = names.iter().take(NAMED).copied().collect();
+    (!names.is_empty()).then(|| format!("{kind}{plural} {}{more}", listed.join(", ")))
+}
+
+/// Nodes of a swarm that would be left without managers.
+fn strangers(world: &World<'_>, witness: &HostWorld<'_>) -> Option<Problem> {
+    let known = |node: &&Node| {
+        let is_here = |host: &HostWorld<'_>| {
+            host.facts.hostname == node.hostname
+                || host.facts.engine.as_ref().is_some_and(|engine| engine.swarm().node_id == node.id)
+        };
+        world.hosts.iter().any(is_here) || world.unreached.iter().any(|other| other.host.as_str() == node.hostname)
+    };
+    let names: Vec<String> = witness
+        .facts
+        .nodes
+        .iter()
+        .filter(|node| !known(node))
+        .map(|node| format!("{} ({})", node.hostname, node.state))
+        .collect();
+    if names.is_empty() {
+        return None;
+    }
+    Some(Problem::on(
+        witness.name(),
+        format!("the swarm ends with this, and has nodes that are not in the inventory: {}", names.join(", ")),
+        "take them out first (`docker swarm leave` on each, `docker node rm NODE` for one that is gone), or put them into the inventory",
+    ))
+}
+
+/// What would be lost with a store of docker-cluster's own, and who would lose it.
+fn store_problems(world: &World<'_>) -> Vec<Problem> {
+    if world.inventory.store.external.is_some() {
+        // It stays, with all that is in it.
+        return Vec::new();
+    }
+    let mut problems = Vec::new();
+    let mut names: Vec<&str> = Vec::new();
+    for host in world.hosts.iter().filter(|host| store_goes(host)) {
+        names.extend(others(world, host, "global").map(|network| network.name.as_str()));
+    }
+    names.sort_unstable();
+    names.dedup();
+    if let Some(networks) = counted("network", names.clone()) {
+        problems.push(Problem::of_all(
+            format!("the store ends with this, and holds what is not docker-cluster's: the {networks}"),
+            format!(
+                "if nobody needs them, remove them first: `docker network rm {}`; then run this again",
+                names.join(" ")
+            ),
+        ));
+    }
+    let mut agents: Vec<&str> = Vec::new();
+    for (name, status) in world.hosts.iter().flat_map(|host| &host.facts.store.members) {
+        if status == "alive" && world.inventory.host(name).is_none() && !agents.contains(&name.as_str()) {
+            agents.push(name);
+        }
+    }
+    if let Some(agents) = counted("host", agents) {
+        problems.push(Problem::of_all(
+            format!("the store ends with this, and is used from the {agents}, not in the inventory"),
+            "put them into the inventory, so that they are taken down as well",
+        ));
+    }
+    problems
 }
 
 fn run(steps: &mut Steps, host: &HostName, stage: Stage, why: impl Into<String>, argv: &[&str]) -> StepId {
@@ -149,11 +429,11 @@ fn take_down(world: &World<'_>, packages: Packages, steps: &mut Steps, notes: &m
         let_go.extend(keeper::let_go(host, steps));
     }
     let removed = remove_networks(world, steps, &let_go);
-    leave_swarm(world, steps, &removed);
+    leave_swarms(world, steps, notes, &removed);
     let mut turns = Turns::default();
     for host in &world.hosts {
         let left = steps.last_of_each();
-        leftovers(host, steps, &left);
+        leftovers(host, steps, notes, &left);
         restore_options(world, host, packages, steps, notes, &mut turns);
     }
     // The store goes last: engines that still use it would hang on it.
@@ -162,6 +442,12 @@ fn take_down(world: &World<'_>, packages: Packages, steps: &mut Steps, notes: &m
         remove_store(host, steps, notes, &off);
         remove_packages(host, packages, steps, notes);
         forget(host, packages, steps);
+    }
+    for unreached in &world.unreached {
+        notes.push(format!(
+            "{}: it does not answer; what it has of the cluster stays, for a later `down`",
+            unreached.host
+        ));
     }
 }
 
@@ -194,17 +480,39 @@ fn remove_networks(world: &World<'_>, steps: &mut Steps, let_go: &[StepId]) -> V
     removed
 }
 
-/// Leaves the swarm that docker-cluster joined or made: workers first, so that managers see them go.
-fn leave_swarm(world: &World<'_>, steps: &mut Steps, removed: &[StepId]) {
-    let joined = |host: &&HostWorld<'_>| swarm::is_member(host) && host.facts.made.contains("swarm");
-    let (managers, workers): (Vec<_>, Vec<_>) = world.hosts.iter().filter(joined).partition(|h| swarm::is_manager(h));
+/// The line of the record that says that `down` has looked into a swarm, found nothing of others, and ends it.
+fn ends(id: &str) -> String {
+    format!("swarm-ends {id}")
+}
+
+/// Leaves the swarms that docker-cluster joined or made: workers first, so that managers see them go.
+fn leave_swarms(world: &World<'_>, steps: &mut Steps, notes: &mut Vec<String>, removed: &[StepId]) {
+    for host in world.hosts.iter().filter(|host| swarm::is_member(host) && !is_ours(host)) {
+        notes.push(format!("{}: it stays in its swarm, which it was in before", host.name()));
+    }
+    for (id, leaving) in swarms(world) {
+        let (managers, workers): (Vec<_>, Vec<_>) = leaving.into_iter().partition(|host| manages(host));
+        match staying(world, &id) {
+            Some(lead) => leave_to_others(lead, &[workers, managers].concat(), steps, removed),
+            None => end_swarm(&id, &workers, &managers, steps, removed),
+        }
+    }
+}
+
+fn end_swarm(id: &str, workers: &[&HostWorld<'_>], managers: &[&HostWorld<'_>], steps: &mut Steps, removed: &[StepId]) {
     let mut before = removed.to_vec();
+    // Once the first manager has left, the others cannot tell any more what was in the swarm.
+    for host in managers.iter().filter(|host| !host.facts.made.contains(&ends(id))) {
+        let why = "write down that nothing of others is in the swarm, which ends";
+        let id = steps.add(host.name(), Stage::Swarm, why, Action::Note { lines: vec![ends(id)] });
+        steps.follow(id, removed);
+        before.push(id);
+    }
     for group in [workers, managers] {
         let left: Vec<StepId> = group
-            .into_iter()
+            .iter()
             .map(|host| {
-                let argv = ["docker", "swarm", "leave", "--force"];
-                let id = run(steps, host.name(), Stage::Swarm, "leave the swarm", &argv);
+                let id = leave(host.name(), &["--force"], steps);
                 steps.follow(id, &before);
                 id
             })
@@ -213,16 +521,68 @@ fn leave_swarm(world: &World<'_>, steps: &mut Steps, removed: &[StepId]) {
     }
 }
 
+/// Leaves a swarm, and takes it out of the host's record.
+pub(super) fn leave(host: &HostName, how: &[&str], steps: &mut Steps) -> StepId {
+    let args = how.iter().map(ToString::to_string).collect();
+    let action = Action::Script { name: "swarm-leave", text: SWARM_LEAVE, args, timeout: ENGINE_TIMEOUT };
+    steps.add(host, Stage::Swarm, "leave the swarm", action)
+}
+
+/// Leaves a swarm that goes on without docker-cluster: a manager is demoted first, one after the other, so that those who stay keep
+/// their quorum.
+fn leave_to_others(lead: &HostWorld<'_>, leaving: &[&HostWorld<'_>], steps: &mut Steps, removed: &[StepId]) {
+    for host in leaving {
+        let node = host.facts.engine.as_ref().map(|engine| engine.swarm().node_id).unwrap_or_default();
+        if manages(host) {
+            let update =
+                NodeUpdate { node: node.clone(), labels: BTreeMap::new(), role: Some(SwarmRole::Worker), drain: true };
+            let why = format!("demote {} to a worker, so that the swarm keeps its quorum", host.name());
+            let demoted = steps.add(lead.name(), Stage::Swarm, why, Action::Engine(EngineCall::UpdateNode(update)));
+            steps.follow(demoted, removed);
+            let action = Action::WaitFor {
+                what: "it is a worker".to_owned(),
+                argv: ["docker", "info", "--format", "manager={{.Swarm.ControlAvailable}}"].map(str::to_owned).to_vec(),
+                expect: vec!["manager=false".to_owned()],
+                peers: Vec::new(),
+                deadline: NETWORK_DEADLINE,
+            };
+            steps.add_after(host.name(), Stage::Swarm, "wait until it is a worker", action, vec![demoted]);
+        }
+        let left = leave(host.name(), &[], steps);
+        steps.follow(left, removed);
+        let call = EngineCall::RemoveNode { id: node };
+        let why = format!("remove {} from the swarm", host.name());
+        steps.add_after(lead.name(), Stage::Swarm, why, Action::Engine(call), vec![left]);
+    }
+}
+
 /// The bridge and the image, which came with the cluster.
-fn leftovers(host: &HostWorld<'_>, steps: &mut Steps, before: &[StepId]) {
+fn leftovers(host: &HostWorld<'_>, steps: &mut Steps, notes: &mut Vec<String>, before: &[StepId]) {
+    let name = host.name();
     let engine = host.facts.engine.as_ref().filter(|engine| engine.is_up());
     for network in made(host.facts, "network") {
-        if engine.and_then(|engine| engine.network(network)).is_some() {
-            let script = r#"docker network inspect "$1" >/dev/null 2>&1 || exit 0; docker network rm "$1""#;
-            let why = format!("remove the bridge {network}, which came with the cluster");
-            let id = run(steps, host.name(), Stage::Network, why, &["sh", "-c", script, "sh", network]);
-            steps.follow(id, before);
+        if engine.and_then(|engine| engine.network(network)).is_none() {
+            continue;
         }
+        let containers = engine.into_iter().flat_map(|engine| &engine.containers);
+        let on = |container: &&Container| container.networks.get(network).is_some();
+        let users: Vec<&str> = containers.filter(on).map(|container| container.name.as_str()).collect();
+        if !users.is_empty() {
+            notes.push(format!("{name}: the bridge {network} stays, because {} hang on it", users.join(", ")));
+            continue;
+        }
+        // An engine that has just left its swarm still has its own end on it.
+        let script = r#"docker network rm "$1" >&2 || ! docker network inspect "$1" >/dev/null 2>&1"#;
+        let action = Action::WaitFor {
+            what: "nothing hangs on it".to_owned(),
+            argv: ["sh", "-c", script, "sh", network].map(str::to_owned).to_vec(),
+            expect: Vec::new(),
+            peers: Vec::new(),
+            deadline: NETWORK_DEADLINE,
+        };
+        let why = format!("remove the bridge {network}, which came with the cluster");
+        let id = steps.add(name, Stage::Network, why, action);
+        steps.follow(id, before);
     }
     for image in made(host.facts, "image") {
         if engine.is_some_and(|engine| engine.images.contains(image)) {
@@ -233,9 +593,13 @@ fn leftovers(host: &HostWorld<'_>, steps: &mut Steps, before: &[StepId]) {
     }
 }
 
-/// Whether the engine itself goes.
+/// Whether the engine itself goes: that of the package that docker-cluster installed, and not another that took its place since.
 fn engine_goes(host: &HostWorld<'_>, packages: Packages) -> bool {
-    packages == Packages::Purge && made(host.facts, "package").any(|package| package == "docker.io")
+    let facts = host.facts;
+    let is_there = |state: &str| !matches!(state.get(1..2), None | Some("c" | "n"));
+    let of_package = facts.packages.present.get(engines::ENGINE_PACKAGE).is_some_and(|(state, _)| is_there(state));
+    let is_it = facts.engine.is_none() || facts.packages.present.is_empty() || of_package;
+    packages.go() && is_it && made(facts, "package").any(|package| package == engines::ENGINE_PACKAGE)
 }
 
 fn restore_options(
@@ -247,38 +611,67 @@ fn restore_options(
     turns: &mut Turns,
 ) {
     let name = host.name();
+    // Where the engine goes, it is stopped first, and never sees them.
     if engine_goes(host, packages) || host.facts.record(daemon_json::PATH).is_none() {
         return;
     }
-    let Some(file) = host.facts.files.get(daemon_json::PATH) else { return };
-    let (into, why) = match unmerged(host.facts) {
-        None => (Restored::Original, format!("put {} back as it was", daemon_json::PATH)),
-        Some((text, kept)) => {
-            for conflict in kept {
-                let Conflict { key, found, wanted } = conflict;
-                notes.push(format!("{name}: the daemon option `{key}` was {wanted} and is {found} since; it stays"));
-            }
-            let why = format!("take the cluster's options out of {}; what others changed stays", daemon_json::PATH);
-            (Restored::Merged(text), why)
-        }
-    };
-    let present = file.sha256.clone();
-    let action = Action::Restore { path: daemon_json::PATH.to_owned(), present, into };
-    steps.add_after(name, Stage::Options, why, action, turns.before(world, host));
     if !host.facts.engine.as_ref().is_some_and(crate::facts::Engine::is_up) {
+        put_options_back(host, Recorded::Dropped, Vec::new(), steps, notes);
         return;
+    }
+    let mut after = turns.before(world, host);
+    // Only what this run puts back has its way back: what is kept from an earlier one may be older than what somebody wrote since.
+    let put_back = put_options_back(host, Recorded::Kept, after.clone(), steps, notes);
+    if put_back {
+        after = Vec::new();
     }
     let shown = Shown {
         what: "the engine answers",
         why: "wait until the engine answers",
         format: "{{.ServerVersion}}",
         expect: Vec::new(),
-        put_back: true,
+        put_back,
         settled: None,
     };
-    let last =
-        options::restart(host, "restart the engine without the cluster's options", &shown, Vec::new(), steps, notes);
+    let last = options::restart(host, "restart the engine without the cluster's options", &shown, after, steps, notes);
     turns.took(host, &last);
+    // Until here a failure brings back what worked.
+    let text = include_str!("../../templates/settle.sh");
+    let args = vec![record::key(daemon_json::PATH)];
+    let action = Action::Script { name: "settle", text, args, timeout: ENGINE_TIMEOUT };
+    steps.add(name, Stage::Options, format!("forget what was written to {}", daemon_json::PATH), action);
+}
+
+/// Puts `daemon.json` back. Whether there was anything to do: a run that was cut off may have done it.
+fn put_options_back(
+    host: &HostWorld<'_>,
+    record: Recorded,
+    after: Vec<StepId>,
+    steps: &mut Steps,
+    notes: &mut Vec<String>,
+) -> bool {
+    let (name, facts) = (host.name(), host.facts);
+    let Some(file) = facts.files.get(daemon_json::PATH).filter(|_| facts.daemon_json != facts.daemon_json_origin)
+    else {
+        return false;
+    };
+    let (into, why) = match unmerged(facts) {
+        None => (Restored::Original, format!("put {} back as it was", daemon_json::PATH)),
+        Some((text, kept)) => {
+            for conflict in kept {
+                let Conflict { key, found, wanted } = conflict;
+                notes.push(format!("{name}: the daemon option `{key}` was {wanted} and is {found} since; it stays"));
+            }
+            if facts.daemon_json.as_ref() == Some(&text) {
+                return false;
+            }
+            let why = format!("take the cluster's options out of {}; what others changed stays", daemon_json::PATH);
+            (Restored::Merged(text), why)
+        }
+    };
+    let action = Action::Restore { path: daemon_json::PATH.to_owned(), present: file.sha256.clone(), into, record };
+    steps.add_after(name, Stage::Options, why, action, after);
+    true
 }
 
 /// The text of `daemon.json` without docker-cluster's part, where others changed it since, and what of that part they changed. `None` if
@@ -298,7 +691,8 @@ fn remove_store(host: &HostWorld<'_>, steps: &mut Steps, notes: &mut Vec<String>
     if facts.unit(consul::UNIT).is_some() {
         let argv = ["systemctl", "disable", "--now", consul::UNIT, consul::RECONCILE_UNIT];
         let id = run(steps, name, Stage::Store, "stop the store", &argv);
-        steps.follow(id, before);
+        // An engine that was brought back to what worked still works with it.
+        steps.require(id, before);
     }
     let mut reload = false;
     for record in &facts.records {
@@ -318,7 +712,8 @@ fn remove_store(host: &HostWorld<'_>, steps: &mut Steps, notes: &mut Vec<String>
             _ => format!("remove {}", record.path),
         };
         let present = present.unwrap_or_default();
-        steps.add(name, Stage::Store, why, Action::Restore { path: record.path.clone(), present, into });
+        let record = Action::Restore { path: record.path.clone(), present, into, record: Recorded::Dropped };
+        steps.add(name, Stage::Store, why, record);
     }
     if reload {
         run(steps, name, Stage::Store, "let systemd forget the units", &["systemctl", "daemon-reload"]);
@@ -330,23 +725,141 @@ fn remove_store(host: &HostWorld<'_>, steps: &mut Steps, notes: &mut Vec<String>
 }
 
 fn remove_packages(host: &HostWorld<'_>, packages: Packages, steps: &mut Steps, notes: &mut Vec<String>) {
+    let name = host.name();
     let names: Vec<String> = made(host.facts, "package").map(str::to_owned).collect();
+    if packages == Packages::PurgeData && !engine_goes(host, packages) && host.facts.engine.is_some() {
+        notes.push(format!("{name}: `up` did not install its engine, which stays with its data"));
+    }
     let Some(manager) = PackageManager::of(host.facts).filter(|_| !names.is_empty()) else { return };
-    if packages == Packages::Keep {
-        notes.push(format!("{}: these packages stay (`down --purge` removes them): {}", host.name(), names.join(", ")));
+    if !packages.go() {
+        notes.push(format!("{name}: these packages stay (`down --purge` removes them): {}", names.join(", ")));
         return;
     }
-    if engine_goes(host, packages) && host.facts.engine.is_some() {
-        notes.push(format!(
-            "{}: the engine goes, which `up` installed; its images and volumes in /var/lib/docker stay",
-            host.name()
-        ));
-        let argv = ["systemctl", "stop", "docker.socket", engines::UNIT];
-        run(steps, host.name(), Stage::Engine, "stop the engine", &argv);
+    let goes = engine_goes(host, packages);
+    if goes && host.facts.engine.is_some() {
+        stop_engine(host, steps, notes);
     }
-    let why = format!("remove the packages that were installed: {}", names.join(", "));
-    let action = Action::Script { name: "apt-remove", text: manager.remove, args: names, timeout: REMOVE_TIMEOUT };
-    steps.add(host.name(), Stage::Engine, why, action);
+    if goes && host.facts.record(daemon_json::PATH).is_some() {
+        put_options_back(host, Recorded::Dropped, Vec::new(), steps, notes);
+    }
+    let why = format!(
+        "remove the packages that were installed, unless somebody has asked for them since: {}",
+        names.join(", ")
+    );
+    let args = std::iter::once("purge".to_owned()).chain(names).collect();
+    let action = Action::Script { name: "apt-remove", text: manager.remove, args, timeout: REMOVE_TIMEOUT };
+    steps.add(name, Stage::Engine, why, action);
+    if goes {
+        data(host, packages, steps, notes);
+    }
+}
+
+fn stop_engine(host: &HostWorld<'_>, steps: &mut Steps, notes: &mut Vec<String>) {
+    let name = host.name();
+    let engine = host.facts.engine.as_ref();
+    let running: Vec<&str> = engine.into_iter().flat_map(|engine| engine.running()).map(|c| c.name.as_str()).collect();
+    if let Some(containers) = counted("container", running) {
+        notes.push(format!("{name}: the engine goes, which `up` installed, and with it stop the {containers}"));
+    }
+    notes.push(format!("{name}: the engine's firewall rules and its bridges stay until the next boot"));
+    let live = engine.and_then(|engine| engine.info.as_ref()?.get("LiveRestoreEnabled")?.as_bool());
+    if live == Some(true) {
+        let script = "docker ps -q | xargs -r -n 1 -P 16 docker stop >/dev/null";
+        let why = "stop the containers, which this engine would leave running without itself";
+        run(steps, name, Stage::Engine, why, &["sh", "-c", script]);
+    }
+    let argv = ["systemctl", "stop", "docker.socket", engines::UNIT];
+    run(steps, name, Stage::Engine, "stop the engine", &argv);
+}
+
+/// The folder of the engine's data, unless its options say another.
+const ENGINE_DATA: &str = "/var/lib/docker";
+
+/// What becomes of what the engine has written.
+fn data(host: &HostWorld<'_>, packages: Packages, steps: &mut Steps, notes: &mut Vec<String>) {
+    let (name, facts) = (host.name(), host.facts);
+    let engine = facts.engine.as_ref();
+    let root = engine.and_then(|engine| engine.info_str("DockerRootDir")).unwrap_or(ENGINE_DATA);
+    let elsewhere = !root.starts_with(ENGINE_DATA);
+    let held = held(facts);
+    let size_of = |path: &str| match facts.data.folders.iter().find(|(folder, _)| folder == path) {
+        Some((_, Some(bytes))) => format!("{path} ({})", size(*bytes)),
+        Some((_, None)) => format!("{path} (its size was not told in time)"),
+        None => path.to_owned(),
+    };
+    if elsewhere {
+        notes.push(format!("{name}: the engine's data is in {root} and stays: {held}"));
+    }
+    let is_there = |path: &str| facts.data.folders.iter().any(|(folder, _)| folder == path);
+    let (mut going, mut why) = (Vec::new(), Vec::new());
+    for (package, path) in [(engines::ENGINE_PACKAGE, ENGINE_DATA), ("containerd", "/var/lib/containerd")] {
+        if !made(facts, "package").any(|made| made == package) || !is_there(path) {
+            continue;
+        }
+        if packages != Packages::PurgeData {
+            let what = if path == ENGINE_DATA && !elsewhere { format!(": {held}") } else { String::new() };
+            notes.push(format!("{name}: {} stays{what}; `--purge-data` would remove it", size_of(path)));
+        } else if facts.made.contains(&format!("data {package} {path}")) {
+            notes.push(format!("{name}: {} was there before `up` installed {package}, and stays", size_of(path)));
+        } else {
+            let what = if path == ENGINE_DATA && !elsewhere { format!(" with {held}") } else { String::new() };
+            why.push(format!("{}{what}", size_of(path)));
+            going.push(path.to_owned());
+        }
+    }
+    if !going.is_empty() {
+        let text = include_str!("../../templates/data-remove.sh");
+        let action = Action::Script { name: DATA_REMOVE, text, args: going, timeout: DATA_TIMEOUT };
+        steps.add(name, Stage::Engine, format!("REMOVE FOR GOOD {}", why.join(", and ")), action);
+    }
+}
+
+/// Name of the script that removes the data of an engine.
+const DATA_REMOVE: &str = "data-remove";
+
+/// Whether a plan loses data for good, which is a question of its own.
+#[must_use]
+pub fn loses_data(plan: &Plan) -> bool {
+    plan.steps.iter().any(|step| matches!(step.action, Action::Script { name: DATA_REMOVE, .. }))
+}
+
+/// What an engine holds, in words: volumes by name with their sizes, images, containers.
+fn held(facts: &Facts) -> String {
+    // A volume that nobody named has a checksum for a name.
+    let is_named = |name: &str| !(name.len() == 64 && name.bytes().all(|byte| byte.is_ascii_hexdigit()));
+    let (named, unnamed): (Vec<_>, Vec<_>) = facts.data.volumes.iter().partition(|(name, _)| is_named(name));
+    let with_size = |(name, bytes): &&(String, Option<u64>)| match bytes {
+        Some(bytes) => format!("{name} ({})", size(*bytes)),
+        None => format!("{name} (size not told)"),
+    };
+    let mut parts = Vec::new();
+    let names: Vec<String> = named.iter().map(with_size).collect();
+    parts.extend(counted("volume", names.iter().map(String::as_str).collect()));
+    if !unnamed.is_empty() {
+        let bytes: u64 = unnamed.iter().filter_map(|(_, bytes)| *bytes).sum();
+        let plural = if unnamed.len() == 1 { "" } else { "s" };
+        parts.push(format!("{} volume{plural} without a name ({})", unnamed.len(), size(bytes)));
+    }
+    if let Some(engine) = &facts.engine {
+        let layers = facts.data.layers.map_or_else(String::new, |bytes| format!(" ({})", size(bytes)));
+        match engine.images.len() {
+            0 => {}
+            1 => parts.push(format!("1 image{layers}")),
+            n => parts.push(format!("{n} images{layers}")),
+        }
+        let containers = engine.containers.iter().filter(|container| !container.is_own());
+        parts.extend(counted("container", containers.map(|container| container.name.as_str()).collect()));
+    }
+    if parts.is_empty() { "no volume, image or container".to_owned() } else { parts.join(", ") }
+}
+
+/// A size for a person, in powers of ten as Docker's client writes them.
+fn size(bytes: u64) -> String {
+    let units = [(1_000_000_000_000, "TB"), (1_000_000_000, "GB"), (1_000_000, "MB"), (1_000, "kB")];
+    match units.iter().find(|(unit, _)| bytes >= *unit) {
+        Some((unit, name)) => format!("{}.{} {name}", bytes / unit, bytes % unit * 10 / unit),
+        None => format!("{bytes} B"),
+    }
 }
 
 /// Removes the record itself. Packages that stay are remembered, for a later `down --purge`.
@@ -356,8 +869,13 @@ fn forget(host: &HostWorld<'_>, packages: Packages, steps: &mut Steps) {
         let why = format!("do not start {unit} at boot, as before");
         run(steps, host.name(), Stage::Engine, why, &["systemctl", "disable", unit]);
     }
-    let keeps = packages == Packages::Keep && made(facts, "package").next().is_some();
-    let only_packages = facts.records.is_empty() && facts.made.iter().all(|line| line.starts_with("package "));
+    let keeps = !packages.go() && made(facts, "package").next().is_some();
+    // As `forget.sh keep` leaves it: the packages, and what was there before them.
+    let of_packages = |line: &String| {
+        let kind = line.split(' ').next().unwrap_or_default();
+        ["package", "config", "conffile", "data", "group"].contains(&kind)
+    };
+    let only_packages = facts.records.is_empty() && facts.made.iter().all(of_packages);
     if facts.made.is_empty() && facts.records.is_empty() || keeps && only_packages {
         return;
     }

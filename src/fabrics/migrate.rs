@@ -4,7 +4,7 @@
 //! What hung on which network is written down on each host first ([`RECORD`]); the store and its data stay on the hosts, switched off,
 //! so that the way back stays open until an engine is upgraded past 22.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -44,6 +44,9 @@ pub struct NetworkRecord {
     pub subnet: String,
     /// Its driver options.
     pub options: BTreeMap<String, String>,
+    /// Its labels, which tell whose it is.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
 }
 
 /// A container as it was.
@@ -101,6 +104,7 @@ pub fn plan(world: &World<'_>, way: Way) -> Plan {
     match way {
         Way::ToSwarm { upgrade } => {
             problems.extend(forward_problems(world));
+            problems.extend(world.hosts.iter().filter(|_| upgrade).flat_map(upgrade_problems));
             if problems.is_empty() {
                 forward(world, upgrade, &mut steps, &mut notes);
             }
@@ -111,6 +115,11 @@ pub fn plan(world: &World<'_>, way: Way) -> Plan {
                 back(world, &mut steps, &mut notes);
             }
         }
+    }
+    let kind = if way == Way::Back { FabricKind::Overlay } else { FabricKind::Swarm };
+    for (host, lines) in super::down::additions(world, kind, &steps) {
+        let why = "write down what is added here, so that `down` can take it away";
+        steps.prepend(&host, Stage::Record, why, Action::Note { lines });
     }
     let (fabric, reason) = match way {
         Way::ToSwarm { .. } => (FabricKind::Swarm, "you move there from the overlay over a store"),
@@ -151,8 +160,27 @@ fn forward_problems(world: &World<'_>) -> Vec<Problem> {
     problems
 }
 
+/// What forbids the upgrade of an engine: it must not cost a package that is there.
+fn upgrade_problems(host: &HostWorld<'_>) -> Vec<Problem> {
+    let Some((version, _)) = newer_engine(host) else { return Vec::new() };
+    let mut found = crate::platform::in_the_way(host.facts, engines::ENGINE_PACKAGE);
+    let state = host.facts.packages.present.get(engines::ENGINE_PACKAGE).map(|(state, _)| state.as_str());
+    if state.is_some_and(|state| state.starts_with('h')) {
+        found.push((
+            format!("docker.io is held there (`apt-mark hold`), and {version} would replace it"),
+            "`apt-mark unhold docker.io` there if the upgrade is wanted, or leave `--upgrade` out".to_owned(),
+        ));
+    }
+    found.into_iter().map(|(what, fix)| Problem::on(host.name(), what, fix)).collect()
+}
+
 fn back_problems(world: &World<'_>) -> Vec<Problem> {
-    let mut problems = Vec::new();
+    // Networks over the store come back with it; services, secrets and whatever else is in the swarm by now would not.
+    let mut from_store = BTreeSet::from([world.inventory.network.name.as_str()]);
+    for record in world.hosts.iter().filter_map(|host| host.facts.migration.as_ref()) {
+        from_store.extend(record.networks.iter().map(|network| network.name.as_str()));
+    }
+    let mut problems = super::down::swarm_problems(world, &from_store);
     let on_the_way = |host: &HostWorld<'_>| host.facts.migration.is_some() || options::uses_store(host);
     for host in &world.hosts {
         if let Some(why) = super::no_classic_overlay(host, crate::stores::backend(world)) {
@@ -197,6 +225,7 @@ fn observe(host: &HostWorld<'_>) -> Record {
             name: network.name.clone(),
             subnet: network.subnets.first().map(ToString::to_string).unwrap_or_default(),
             options: network.options.clone(),
+            labels: network.labels.clone(),
         })
         .collect();
     let attachments = |container: &Container| -> Vec<Attachment> {
@@ -430,7 +459,7 @@ fn other_networks(world: &World<'_>, steps: &mut Steps, lead: &HostName) {
             subnet: network.subnet.clone(),
             options: network.options,
             attachable: true,
-            labels: BTreeMap::from([("docker-cluster".to_owned(), world.inventory.cluster.to_string())]),
+            labels: network.labels,
         };
         steps.add(
             lead,
@@ -512,7 +541,7 @@ fn back(world: &World<'_>, steps: &mut Steps, notes: &mut Vec<String>) {
         let record = record_of(host);
         if member {
             take_off(host, &record, steps);
-            run(steps, name, "leave the swarm", &["docker", "swarm", "leave", "--force"], CONTAINER_TIMEOUT);
+            super::down::leave(name, &["--force"], steps);
         }
         if host.facts.unit(consul::UNIT).is_some_and(|unit| unit.active != "active" || unit.file_state != "enabled") {
             // All servers at once: one alone would wait for the others.

@@ -29,7 +29,7 @@ const JOIN_DEADLINE: u64 = 120;
 const LEAVE_DEADLINE: u64 = 120;
 
 /// Label of the containers of services.
-const TASK_LABEL: &str = "com.docker.swarm.task";
+pub(super) const TASK_LABEL: &str = "com.docker.swarm.task";
 
 /// How long a network may take to be known to every manager, in seconds.
 const NETWORK_DEADLINE: u64 = 60;
@@ -801,8 +801,10 @@ pub fn removal(
     };
     steps.add_after(host.name(), Stage::Swarm, "wait until it is a worker", action, vec![moved]);
     keeper::let_go(host, steps);
-    let argv = ["docker", "swarm", "leave"].map(str::to_owned).to_vec();
-    let left = steps.add(host.name(), Stage::Swarm, "leave the swarm", Action::Run { argv, timeout: LEAVE_DEADLINE });
+    let left = super::down::leave(host.name(), &[], steps);
+    notes.push(format!(
+        "{target}: what else `up` added there stays; `down` with an inventory of this host alone takes it away"
+    ));
     let call = EngineCall::RemoveNode { id: node.id.clone() };
     steps.add_after(
         lead.name(),

@@ -9,8 +9,8 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{
-    Address, Container, Endpoint, Engine, EngineProcess, Facts, FileFact, FileLine, Init, Interface, Module, Network,
-    Node, Origin, Route, StoreFacts, Unit,
+    Address, Container, DataFacts, Endpoint, Engine, EngineProcess, Facts, FileFact, FileLine, InSwarm, Init,
+    Interface, Module, Network, Node, Origin, PackageFacts, Route, StoreFacts, Unit,
 };
 use crate::host::printable;
 
@@ -48,6 +48,7 @@ pub fn parse(output: &[u8], sent: i64, received: i64) -> Option<Facts> {
         firewall: super::firewall::firewall(&sections, is_active),
         os_id: from_os("ID"),
         os_version: from_os("VERSION_ID"),
+        os_codename: from_os("VERSION_CODENAME"),
         os_pretty: from_os("PRETTY_NAME"),
         kernel: parse_kernel_version(&kernel_text).ok(),
         kernel_text,
@@ -80,7 +81,13 @@ pub fn parse(output: &[u8], sent: i64, received: i64) -> Option<Facts> {
         },
         package_managers: sections.lines("package-managers").map(clean).collect(),
         candidates: candidates(&sections),
-        engine_versions: engine_versions(&sections),
+        engine_versions: versions(&sections, "docker.io"),
+        client_versions: versions(&sections, "docker-cli"),
+        packages: packages(&sections),
+        installing: sections.lines("installing").map(clean).filter(|line| !line.is_empty()).collect(),
+        on_containerd: sections.lines("on-containerd").map(clean).filter(|line| !line.is_empty()).collect(),
+        data: data(&sections),
+        in_swarm: in_swarm(&sections),
         engine,
         daemon_json: sections.optional("daemon-json"),
         unit_lines: sections.all("unit-lines", file_line),
@@ -319,14 +326,78 @@ fn candidates(sections: &Sections<'_>) -> BTreeMap<String, String> {
 }
 
 /// Lines `docker.io | VERSION`, as apt sorts them: the newest first.
-fn engine_versions(sections: &Sections<'_>) -> Vec<String> {
+fn versions(sections: &Sections<'_>, package: &str) -> Vec<String> {
     let mut found: Vec<String> = Vec::new();
-    for version in sections.lines("candidates").filter_map(|line| Some(clean(line.split_once('|')?.1.trim()))) {
+    let all = sections.lines("candidates").filter_map(|line| line.split_once('|'));
+    for version in all.filter(|(name, _)| name.trim() == package).map(|(_, text)| clean(text.trim())) {
         if !found.contains(&version) {
             found.push(version);
         }
     }
     found
+}
+
+fn packages(sections: &Sections<'_>) -> PackageFacts {
+    // "ii |docker.io|20.10.5+dfsg1-1"
+    let present = |line: &str| {
+        let mut words = line.split('|').map(|word| clean(word.trim()));
+        let (state, name, version) = (words.next()?, words.next()?, words.next()?);
+        Some((name, (state, version)))
+    };
+    let mut found = PackageFacts {
+        present: sections.lines("packages").filter_map(present).collect(),
+        halves: sections.lines("halves").map(clean).filter(|line| !line.is_empty()).collect(),
+        by_hand: sections.lines("by-hand").map(clean).filter(|line| !line.is_empty()).collect(),
+        ..PackageFacts::default()
+    };
+    for line in sections.lines("simulation").map(clean) {
+        let mut words = line.splitn(3, ' ').map(str::to_owned);
+        let (Some(target), Some(word), Some(rest)) = (words.next(), words.next(), words.next()) else { continue };
+        match (word.as_str(), rest.split_once(' ')) {
+            ("Remv" | "Inst", Some((name, version))) => {
+                found.changes.push((target, word, name.to_owned(), version.to_owned()));
+            }
+            ("E:", _) => found.refusals.push((target, rest)),
+            _ => {}
+        }
+    }
+    found
+}
+
+fn data(sections: &Sections<'_>) -> DataFacts {
+    let mut data = DataFacts::default();
+    for line in sections.lines("volumes").chain(sections.lines("data-folders")) {
+        let mut words = line.split(' ');
+        let (Some(kind), Some(word)) = (words.next(), words.next()) else { continue };
+        let number = words.next().and_then(|size| size.parse::<u64>().ok());
+        match kind {
+            "volume" => data.volumes.push((clean(word), number)),
+            "layers" => data.layers = word.parse().ok(),
+            path if path.starts_with('/') => {
+                data.folders
+                    .push((clean(path), word.parse::<u64>().ok().map(|kilobytes| kilobytes.saturating_mul(1024))));
+            }
+            _ => {}
+        }
+    }
+    data
+}
+
+/// Lines `service "web" {"com.docker.stack.namespace":"shop"}`. Nothing unless a manager told them all.
+fn in_swarm(sections: &Sections<'_>) -> Option<Vec<InSwarm>> {
+    let lines: Vec<&str> = sections.lines("swarm-content").filter(|line| !line.is_empty()).collect();
+    if !sections.lines.contains_key("swarm-content") || sections.is_incomplete("swarm-content") {
+        return None;
+    }
+    let one = |line: &&str| {
+        let (kind, rest) = line.split_once(' ')?;
+        let mut values = serde_json::Deserializer::from_str(rest).into_iter::<Value>().filter_map(Result::ok);
+        let name = clean(values.next()?.as_str()?);
+        let stack = values.next()?.get("com.docker.stack.namespace").and_then(Value::as_str).map(clean);
+        Some(InSwarm { kind: clean(kind), name, stack })
+    };
+    // A line that is not understood is something all the same: without it the list is not whole.
+    lines.iter().map(one).collect()
 }
 
 fn units(sections: &Sections<'_>) -> BTreeMap<String, Unit> {
@@ -353,7 +424,7 @@ fn units(sections: &Sections<'_>) -> BTreeMap<String, Unit> {
 }
 
 /// What the engine is asked for as a whole.
-const ENGINE_LISTS: [&str; 5] = ["containers", "networks", "images", "nodes", "endpoints"];
+const ENGINE_LISTS: [&str; 7] = ["containers", "networks", "images", "nodes", "endpoints", "swarm-content", "volumes"];
 
 /// Sections of which a part is not enough: what is missing in them would be taken for what is not there.
 const WHOLE_OR_UNKNOWN: &[&str] = &[
@@ -362,6 +433,12 @@ const WHOLE_OR_UNKNOWN: &[&str] = &[
     "images",
     "nodes",
     "endpoints",
+    "swarm-content",
+    "volumes",
+    "installing",
+    "on-containerd",
+    "packages",
+    "simulation",
     "daemon-json",
     "daemon-json-origin",
     "daemon-json-written",
@@ -395,6 +472,8 @@ fn engine(sections: &Sections<'_>) -> Option<Engine> {
         version: parse_engine_version(&version_text),
         version_text,
         path,
+        client: Some(clean(sections.line("docker-client").trim()))
+            .filter(|path| !path.is_empty() && !path.starts_with("podman ")),
         kv_backends: sections.lines("kv-backends").map(clean).collect(),
         incomplete: incomplete && info.is_some(),
         // What has not told everything is not to be acted on, as if the rest were not there.
@@ -431,6 +510,7 @@ fn network(line: &str) -> Option<Network> {
         subnets: subnets.filter_map(|config| config.get("Subnet")?.as_str()?.parse().ok()).collect(),
         options: strings("Options"),
         attachable: value.get("Attachable").and_then(Value::as_bool).unwrap_or_default(),
+        is_ingress: value.get("Ingress").and_then(Value::as_bool).unwrap_or_default(),
         labels: strings("Labels"),
         endpoints: value
             .get("Containers")

@@ -49,6 +49,13 @@ pub fn problems(world: &World<'_>) -> Vec<Problem> {
 
 /// An engine that runs and does not answer: what it has is not known, and nothing that would change it is done.
 fn mute_engine(host: &super::HostWorld<'_>) -> Option<Problem> {
+    if engines::lacks_client(host.facts) && engines::is_running(host.facts) {
+        return Some(Problem::on(
+            host.name(),
+            "its engine has no client: the command `docker` is missing there, or is Podman's",
+            "install the client that goes with it: `apt-get install docker-cli`, or `docker-ce-cli` where the engine is docker-ce",
+        ));
+    }
     let engine = host.facts.engine.as_ref().filter(|engine| !engine.is_up())?;
     let what = if engine.incomplete {
         "its engine did not tell all of the containers, networks and images that it has"
@@ -152,7 +159,10 @@ fn engine(world: &World<'_>, host: &super::HostWorld<'_>, problems: &mut Vec<Pro
         };
         problems.push(Problem::on(host.name(), what, fix));
     }
-    problems.extend(unheard(host));
+    problems.extend(engines::package_problems(world, host));
+    if engines::client_package(world, host).is_none() {
+        problems.extend(unheard(host));
+    }
     option_file(host, problems);
 }
 

@@ -133,6 +133,7 @@ pub fn without(current: Option<&str>, keys: &[&str]) -> Result<Option<String>, M
 pub fn take_out(current: &str, history: &History) -> (String, Vec<Conflict>) {
     // What is no object any more is somebody's work in progress, and nothing of it is ours.
     let Ok(mut options) = parse(current) else { return (current.to_owned(), Vec::new()) };
+    let before = options.clone();
     let ours = history.written.iter().filter(|(key, wrote)| history.original.get(*key) != Some(wrote));
     let kept = ours
         .filter_map(|(key, wrote)| {
@@ -142,6 +143,10 @@ pub fn take_out(current: &str, history: &History) -> (String, Vec<Conflict>) {
         })
         .collect();
     merge_into(&mut options, &Options::new(), history, "", &mut Vec::new());
+    // Nothing of ours is left in it: then it is not written in our way either.
+    if options == before {
+        return (current.to_owned(), kept);
+    }
     (render(&options, indent_of(current)), kept)
 }
 

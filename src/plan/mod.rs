@@ -14,8 +14,8 @@ use serde::Serialize;
 
 pub use daemon_json::Conflict;
 pub use step::{
-    Action, ConsulCall, Content, EngineCall, NodeUpdate, Options, Piece, PutFile, Restored, SecretsFrom, Slot, Stage,
-    Step, StepId, SwarmRole, Undo,
+    Action, ConsulCall, Content, EngineCall, NodeUpdate, Options, Piece, PutFile, Recorded, Restored, SecretsFrom,
+    Slot, Stage, Step, StepId, SwarmRole, Undo,
 };
 pub use world::{ETHERNET_MTU, HostWorld, Unreached, World};
 

@@ -119,6 +119,8 @@ pub enum Action {
         present: String,
         /// What becomes of it.
         into: Restored,
+        /// What becomes of its record.
+        record: Recorded,
     },
     /// Writes down what a run adds to a host beside files, before it does: `down` takes away what is written there.
     Note {
@@ -205,6 +207,16 @@ pub enum Restored {
     Aside,
     /// This text: the changes of others without our own.
     Merged(String),
+}
+
+/// What becomes of the record of a file that is put back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Recorded {
+    /// It goes with the file.
+    Dropped,
+    /// It stays until a later step has shown that all is well with the file, and [`Action::PutBack`] can bring back what worked.
+    Kept,
 }
 
 /// Role of a node.

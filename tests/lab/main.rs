@@ -5,6 +5,7 @@
 
 mod access;
 mod harness;
+mod keep;
 mod learn;
 mod migrate;
 mod overlay;

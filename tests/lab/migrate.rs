@@ -126,6 +126,28 @@ fn an_engine_that_was_upgraded_by_hand_is_mended() {
     }
     lab.assert_clean(2);
     lab.assert_nothing_to_do(&lab.file());
+    what_it_was_cannot_be_had_again(&lab);
+}
+
+/// `down` leaves the swarm that the migration made. The options of before are those that the engine refuses: it is brought back to what
+/// works, until somebody decides.
+fn what_it_was_cannot_be_had_again(lab: &Lab) {
+    for host in 1..=2 {
+        lab.sh(host, &format!("docker rm -f app-{host}"));
+    }
+    let ran = lab.run(&["down", "--yes"]).expect(1);
+    assert!(ran.err.contains("directives don't match any configuration option: cluster"), "{}", ran.err);
+    assert!(ran.err.contains(&format!("{} is back to what worked before.", lab.host(1))), "{}", ran.err);
+    for host in 1..=2 {
+        let state = lab.sh(host, "systemctl is-active docker; docker info --format '{{.Swarm.LocalNodeState}}'; tr -d ' \n' < /etc/docker/daemon.json");
+        assert_eq!(state, "active\ninactive\n{\"max-concurrent-downloads\":2}");
+        lab.sh(host, "echo '{\"max-concurrent-downloads\": 3}' > /etc/docker/daemon.json");
+    }
+    lab.run(&["down", "--yes"]).expect(0);
+    for host in 1..=2 {
+        let left = lab.sh(host, "cat /etc/docker/daemon.json; ls -d /var/lib/docker-cluster* 2>/dev/null || true");
+        assert_eq!(left, "{\"max-concurrent-downloads\": 3}\n");
+    }
 }
 
 /// One host with a store, two with engines that cannot have one: refused, with the ways out.

@@ -113,7 +113,11 @@ fn down_is_refused_while_something_hangs_on_the_network(lab: &Lab) {
         ran.out
     );
     assert!(lab.sh(1, "docker info --format '{{.ClusterStore}}'").contains("consul"), "nothing was done");
-    lab.sh(2, "docker rm -f guest");
+    lab.sh(2, "docker rm -f guest; docker network create -d overlay --subnet 10.91.0.0/16 theirs");
+    let ran = lab.run(&["down", "--yes"]).expect(1);
+    let words = "the store ends with this, and holds what is not docker-cluster's: the network theirs";
+    assert!(ran.out.contains(words), "{}", ran.out);
+    lab.sh(2, "docker network rm theirs");
 }
 
 #[test]

@@ -26,6 +26,8 @@ pub struct Fake {
     pub address: String,
     pub engine: Option<(&'static str, &'static str)>,
     pub up: bool,
+    /// Path of Docker's client; empty if there is none.
+    pub client: &'static str,
     pub swarm: Option<(&'static str, &'static str, bool)>,
     pub daemon_json: Option<&'static str>,
     pub default_docker: Option<&'static str>,
@@ -60,6 +62,7 @@ pub fn debian(release: &'static str, name: &'static str, n: u8) -> Fake {
         address: format!("10.0.0.{n}"),
         engine,
         up: true,
+        client: "/usr/bin/docker",
         swarm: None,
         daemon_json: None,
         default_docker: None,
@@ -139,6 +142,7 @@ impl Fake {
         section("package-managers", "apt-get");
         if let Some((version, backends)) = self.engine {
             section("dockerd-path", "/usr/sbin/dockerd");
+            section("docker-client", self.client);
             section("dockerd-version", &format!("Docker version {version}, build x"));
             section("kv-backends", &backends.replace(' ', "\n"));
             section("engine-key", &self.engine_key.map_or_else(|| format!("KEY:{}", self.name), str::to_owned));

@@ -3,6 +3,8 @@
 mod between;
 mod engines;
 mod fake;
+mod leaving;
+mod packages;
 mod untidy;
 
 use docker_cluster::fabrics::{down, migrate};

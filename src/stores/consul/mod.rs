@@ -41,6 +41,8 @@ pub const RECONCILE_UNIT: &str = "docker-cluster-reconcile.service";
 
 /// Its script.
 const RECONCILE: &str = "/usr/local/lib/docker-cluster/reconcile";
+/// The package of the program, where a distribution has one.
+pub const PACKAGE: &str = "consul";
 /// The system user.
 pub const USER: &str = "docker-cluster-store";
 /// Its data.
@@ -177,6 +179,10 @@ pub fn problems(world: &World<'_>) -> Vec<Problem> {
                 format!("{} has no package of Consul", host.facts.os_pretty),
                 "say `store.source` with a `path` or `url` of the program, its `sha256` and `version`",
             ));
+        }
+        if world.inventory.store.source == ProgramSource::Package && host.facts.store.path.is_empty() {
+            let found = crate::platform::in_the_way(host.facts, PACKAGE);
+            problems.extend(found.into_iter().map(|(what, fix)| Problem::on(host.name(), what, fix)));
         }
     }
     problems
@@ -464,7 +470,7 @@ fn install(world: &World<'_>, host: &HostWorld<'_>, steps: &mut Steps) -> bool {
                 let action = Action::Script {
                     name: manager.name,
                     text: manager.install,
-                    args: vec!["consul".to_owned()],
+                    args: vec![PACKAGE.to_owned()],
                     timeout: INSTALL_TIMEOUT,
                 };
                 let why = format!("install Consul from the packages of {}", host.facts.os_pretty);
