@@ -44,7 +44,7 @@ pub async fn run(cli: Cli, ui: Ui) -> Result<Exit, Error> {
         Command::Ls => ls::run(global, ui).await,
         Command::Ssh(args) => ssh::run(&args, global).await,
         Command::Lab(args) => lab::run(&args, global, ui).await,
-        Command::DockerSsh(args) => docker_ssh::run(&args, global),
+        Command::DockerSsh(args) => docker_ssh::run(&args, global, ui),
         Command::Down(args) => down::run(&args, global, ui).await,
         Command::Store(args) => store::run(&args, global, ui).await,
         Command::Rm(args) => rm::run(&args, global, ui).await,
