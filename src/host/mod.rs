@@ -48,6 +48,8 @@ pub enum Rights {
     Login,
     /// As root: directly, or through passwordless sudo.
     Root,
+    /// As who may use the engine's socket: the login user, or else root.
+    Engine,
 }
 
 /// A command for a host.

@@ -50,6 +50,9 @@ printf '%s%s.shell %s %s %s\n' "$one" "$two" "$login" "$socket" "$sudo"; printf 
 const SAY_BEGIN: &str = r#"printf '%s%s.begin' "$one" "$two"; printf '%s%s.begin' "$one" "$two" >&2
 "#;
 
+/// Runs `run` as root.
+const THROUGH_SUDO: &str = r#"exec sudo -n -- /bin/sh -c "$run" docker-cluster "$@""#;
+
 /// How much of a command is framed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Framed {
@@ -80,9 +83,11 @@ impl Wire {
                  printf '%s%s.end' \"$one\" \"$two\" >&2\nexit \"$status\""
             ),
         };
-        let become_it = match (command.rights, become_root) {
-            (Rights::Login, _) => "eval \"$run\"".to_owned(),
-            (Rights::Root, how) => as_root(how, "eval \"$run\"", "exec sudo -n -- /bin/sh -c \"$run\" docker-cluster \"$@\""),
+        let direct = "eval \"$run\"";
+        let become_it = match command.rights {
+            Rights::Login => direct.to_owned(),
+            Rights::Engine => with_engine(become_root, direct, THROUGH_SUDO),
+            Rights::Root => as_root(become_root, direct, THROUGH_SUDO),
         };
         let quoted = |words: &[String]| quote(words, &command.argv);
         let text = format!(
@@ -118,15 +123,11 @@ impl ForDocker {
             words.splice(1..1, ["-H", ENGINE].map(str::to_owned));
         }
         let direct = format!("{SAY_BEGIN}exec \"$@\"");
-        let socket = match spec.become_root {
-            Become::Auto => format!("if [ \"$socket\" = w ]; then\n{direct}\nfi\n"),
-            Become::Root | Become::Sudo => String::new(),
-        };
         let text = format!(
-            "{}LC_ALL=C; export LC_ALL; unset {DOCKERS_VARIABLES}\nlogin=$(id -u)\n{SAY_SHELL}set -- {}\n{socket}{}",
+            "{}LC_ALL=C; export LC_ALL; unset {DOCKERS_VARIABLES}\nlogin=$(id -u)\n{SAY_SHELL}set -- {}\n{}",
             marks.halves(),
             quote(&words, argv)?,
-            as_root(spec.become_root, &direct, &format!("{SAY_BEGIN}exec sudo -n -- \"$@\"")),
+            with_engine(spec.become_root, &direct, &format!("{SAY_BEGIN}exec sudo -n -- \"$@\"")),
         );
         Ok(Self { line: line(&text, || argv.join(" "))?, marks, spec: spec.clone() })
     }
@@ -173,6 +174,15 @@ fn as_root(how: Become, direct: &str, through_sudo: &str) -> String {
     match how {
         Become::Auto | Become::Root => format!("if [ \"$login\" = 0 ]; then\n{direct}\nfi\n{other}"),
         Become::Sudo => sudo,
+    }
+}
+
+/// The same for what only needs the engine's socket: who may use it is not made root, unless that is asked for.
+fn with_engine(how: Become, direct: &str, through_sudo: &str) -> String {
+    let as_root = as_root(how, direct, through_sudo);
+    match how {
+        Become::Auto => format!("if [ \"$socket\" = w ]; then\n{direct}\nfi\n{as_root}"),
+        Become::Root | Become::Sudo => as_root,
     }
 }
 
@@ -362,7 +372,9 @@ mod tests {
             found.is_ok_and(|status| status.success())
         });
         // Past the capture of a test's output: what was not looked at is always told.
-        let _ = writeln!(std::io::stderr(), "skipped: login shells that are not here: {}", missing.join(", "));
+        if !missing.is_empty() {
+            let _ = writeln!(std::io::stderr(), "skipped: login shells that are not here: {}", missing.join(", "));
+        }
         there
     }
 
