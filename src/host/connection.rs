@@ -6,9 +6,9 @@
 
 use std::borrow::Cow;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Mutex as StdMutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use openssh::{ForwardType, OwningCommand, Session, Socket, Stdio};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
@@ -34,6 +34,16 @@ pub(super) const CONNECTIONS_PER_HOST: usize = 10;
 /// How long the host may take to open a session, and to begin a command whose streams stay open: sshd says so as soon as it has forked.
 const SESSION_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// How long a short command waits for a session that another one has, before a further connection is made for it. Most of them end within
+/// that, and some install packages.
+const SHORT_PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long sshd may still count a session that has ended: until it has heard that this end has heard of it, a round trip.
+const SETTLE: Duration = Duration::from_millis(500);
+
+/// How often it is tried again within [`SETTLE`].
+const SETTLE_POLL: Duration = Duration::from_millis(20);
+
 /// On top of a command's own deadline, which the remote `timeout` enforces: its `-k 5` and the way back.
 const DEADLINE_GRACE: Duration = Duration::from_secs(10);
 
@@ -54,6 +64,9 @@ pub struct Connection {
     /// Sessions of short commands that are open, and a word when one of them ends.
     short: AtomicUsize,
     ended: Notify,
+    last_end: StdMutex<Option<Instant>>,
+    /// Held by the short command whose turn it is to get what becomes free.
+    turn: Mutex<()>,
     runner: Mutex<Option<Runner>>,
     forwards: AtomicUsize,
 }
@@ -88,6 +101,7 @@ impl<'a> Open<'a> {
 
 impl Drop for Open<'_> {
     fn drop(&mut self) {
+        *self.0.last_end.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
         self.0.short.fetch_sub(1, Ordering::SeqCst);
         self.0.ended.notify_waiters();
     }
@@ -113,6 +127,8 @@ impl Connection {
             sessions: Semaphore::new(SESSIONS_PER_HOST),
             short: AtomicUsize::new(0),
             ended: Notify::new(),
+            last_end: StdMutex::default(),
+            turn: Mutex::default(),
             runner: Mutex::new(None),
             forwards: AtomicUsize::new(0),
         }
@@ -162,25 +178,27 @@ impl Connection {
         trace!(address = %self.spec.address, port = self.spec.port, command = %command.display(), "run");
         let (mut child, _open) = self.open(&wire.line, Stay::Short, &command.display()).await?;
         let mut came = Came::default();
-        let ended = timeout(command.timeout + DEADLINE_GRACE, run_inner(&mut child, command, &mut came)).await;
+        let hear = async {
+            run_inner(&mut child, command, &mut came).await?;
+            // Its end is waited for in any case: before that its session is not free.
+            Ok(child.wait().await)
+        };
+        let ended = timeout(command.timeout + DEADLINE_GRACE, hear).await;
         let heard = wire.marks.read(&came.stdout, &came.stderr);
         match (ended, heard) {
-            (_, Heard::Ran(output)) => within(output, command),
             (Ok(Err(error)), _) => Err(error),
+            (_, Heard::Ran(output)) => within(output, command),
             // Where the login says something else and then waits, its words are worth more than how long it took.
             (Err(_), Heard::NoShell(words)) if !words.is_empty() => {
                 Err(HostError::NoShell { destination: self.spec.destination(), words })
             }
             (Err(_), _) => Err(HostError::CommandTimedOut { command: command.display(), after: command.timeout }),
-            (Ok(Ok(())), heard) => {
-                // A connection that ended says nothing of the login, whatever it had printed by then.
-                match child.wait().await {
-                    Ok(_) => Err(refused(&self.spec, heard, &command.display())),
-                    // What the crate makes of 127, the status of a shell that did not find its command.
-                    Err(openssh::Error::Remote(_)) => Err(refused(&self.spec, heard, &command.display())),
-                    Err(_) => Err(HostError::Disconnected { command: command.display() }),
-                }
+            // What the crate makes of 127, the status of a shell that did not find its command.
+            (Ok(Ok(Ok(_) | Err(openssh::Error::Remote(_)))), heard) => {
+                Err(refused(&self.spec, heard, &command.display()))
             }
+            // A connection that ended says nothing of the login, whatever it had printed by then.
+            (Ok(Ok(Err(_))), _) => Err(HostError::Disconnected { command: command.display() }),
         }
     }
 
@@ -218,6 +236,8 @@ impl Connection {
     /// Opens a session on a connection that has one left.
     async fn open(&self, line: &str, stay: Stay, command: &str) -> Result<(Child, Option<Open<'_>>), HostError> {
         let mut fresh = None;
+        let mut turn = None;
+        let began = Instant::now();
         loop {
             // Listened for before anything is tried: one that ends meanwhile is heard.
             let ended = self.ended.notified();
@@ -225,30 +245,40 @@ impl Connection {
             ended.as_mut().enable();
             let masters = self.masters.lock().await.clone();
             for master in &masters {
-                // Counted before it is open, so that nobody waits for the end of what is not yet there, or misses it.
-                let open = (stay == Stay::Short).then(|| Open::new(self));
                 match timeout(SESSION_TIMEOUT, spawn(master, line, stay)).await {
-                    Ok(Ok(child)) => return Ok((child, open)),
+                    Ok(Ok(child)) => return Ok((child, (stay == Stay::Short).then(|| Open::new(self)))),
                     Ok(Err(error)) if is_refusal(&error) => {
                         debug!(address = %self.spec.address, connections = masters.len(), "no session left");
                         if fresh.as_ref().is_some_and(|fresh| Arc::ptr_eq(fresh, master)) {
                             return Err(self.no_session(masters.len()));
                         }
                     }
-                    Ok(_) => return Err(HostError::Disconnected { command: command.to_owned() }),
+                    Ok(Err(_)) => return Err(HostError::Disconnected { command: command.to_owned() }),
                     Err(_) => {
                         return Err(HostError::CommandTimedOut { command: command.to_owned(), after: SESSION_TIMEOUT });
                     }
                 }
             }
-            if stay == Stay::Short && self.short.load(Ordering::SeqCst) > 0 {
-                ended.await;
+            if stay == Stay::Short && turn.is_none() {
+                // One after the other from here on: all at once they would only refuse each other what has become free.
+                turn = Some(self.turn.lock().await);
                 continue;
+            }
+            let is_full = masters.len() >= CONNECTIONS_PER_HOST;
+            if stay == Stay::Short && (is_full || began.elapsed() < SHORT_PATIENCE) {
+                if self.short.load(Ordering::SeqCst) > 0 {
+                    let _ = timeout(SHORT_PATIENCE, ended).await;
+                    continue;
+                }
+                if self.has_just_ended() {
+                    tokio::time::sleep(SETTLE_POLL).await;
+                    continue;
+                }
             }
             let mut now = self.masters.lock().await;
             // Somebody else may have made one meanwhile.
             if now.len() == masters.len() {
-                if now.len() >= CONNECTIONS_PER_HOST {
+                if is_full {
                     return Err(self.no_session(now.len()));
                 }
                 let (session, liveness) = self.way.master(&self.spec, now.len()).await?;
@@ -259,6 +289,12 @@ impl Connection {
                 now.push(session);
             }
         }
+    }
+
+    /// Whether sshd may still count a session of ours that has ended.
+    fn has_just_ended(&self) -> bool {
+        let last = self.last_end.lock().unwrap_or_else(PoisonError::into_inner);
+        last.is_some_and(|last| last.elapsed() < SETTLE)
     }
 
     fn no_session(&self, connections: usize) -> HostError {

@@ -270,10 +270,11 @@ pub(super) fn is_busy(log: &str) -> bool {
 pub(super) fn classify(log: &str, tried: &Tried) -> HostError {
     let Tried { address, destination, connect_timeout, host_key } = tried.clone();
     let has = |needle: &str| log.contains(needle);
-    // Of a jump host the log has another name than the one that was asked for.
+    // Of a jump host the log has another name than the one that was asked for; with a port of its own it is `[name]:port`.
     let named = |before: &str, after: &str| {
-        let rest = log.split_once(before)?.1;
-        rest.split_once(after).map(|(name, _)| name.to_owned()).filter(|name| !name.contains(char::is_whitespace))
+        let name = log.split_once(before)?.1.split_once(after)?.0;
+        let name = name.strip_prefix('[').and_then(|rest| rest.split_once("]:")).map_or(name, |(name, _)| name);
+        (!name.contains(char::is_whitespace)).then(|| name.to_owned())
     };
     // Order matters where two sentences appear together: a changed key is reported before the refusal that follows from it.
     if has("REMOTE HOST IDENTIFICATION HAS CHANGED") || has("HOST IDENTIFICATION HAS CHANGED") {
@@ -351,6 +352,7 @@ mod tests {
             "the host key of db-2 is not known, and the inventory asks for `host_key: strict`"
         );
         assert!(classify(log, &tried()).hint().contains("`host_key: accept-new` in the inventory, which wins"));
+        assert!(told(&log.replace("db-2", "[db-2]:2222")).starts_with("the host key of db-2 is not known"));
         // The key that is not known is the jump host's.
         let log = log.replace("db-2", "jump.example");
         assert!(told(&log).starts_with("the host key of jump.example is not known"), "{}", told(&log));

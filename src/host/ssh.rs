@@ -9,7 +9,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Stdio as LocalStdio;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use openssh::Session;
 use sha2::{Digest, Sha256};
@@ -28,13 +28,12 @@ use crate::inventory::{HostKeyPolicy, HostSpec, SshSpec};
 /// also costs this machine a process and a key exchange, which is CPU time: a few cores are busy with ten.
 const CONNECTS_AT_A_TIME: usize = 10;
 
-/// How often a connection is tried that sshd hangs up on before it says who it is. A hardened jump host may let two log in at a time
-/// (`MaxStartups 2`), and ten hosts behind it want to.
-const CONNECT_TRIES: u32 = 6;
+/// How long a connection is tried again that sshd hangs up on before it says who it is. A hardened jump host may let two log in at a
+/// time (`MaxStartups 2`), and ten hosts behind it want to: each login takes a fifth of a second, or more on a small host.
+const CONNECT_PATIENCE: Duration = Duration::from_secs(20);
 
-/// How long is waited before the second try, and each time twice as long: a login takes a fifth of a second, and what is refused five
-/// times within six seconds is not refused for want of room.
-const CONNECT_PAUSE: Duration = Duration::from_millis(200);
+/// How long is waited before the second try, and at most before any other: half as long again each time.
+const CONNECT_PAUSES: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(2));
 
 /// How long the local master may take to say whether it lives. It is a process on this machine that answers over a socket.
 pub(super) const MASTER_CHECK_TIMEOUT: Duration = Duration::from_secs(2);
@@ -135,7 +134,8 @@ impl Way {
 
     /// Starts a master, and tries again where sshd has no room for another login at that moment.
     async fn start(&self, spec: &SshSpec, control: &Path, stem: &str) -> Result<(), HostError> {
-        let (mut pause, mut tries) = (CONNECT_PAUSE, 0);
+        let (mut pause, longest) = CONNECT_PAUSES;
+        let (began, mut tries) = (Instant::now(), 0);
         loop {
             tries += 1;
             let log = {
@@ -146,11 +146,11 @@ impl Way {
                     Started::Failed { log } => log,
                 }
             };
-            if is_busy(&log) && tries < CONNECT_TRIES {
+            if is_busy(&log) && began.elapsed() < CONNECT_PATIENCE {
                 // Not all of them at the same instant again.
                 let jitter = pause.mul_f64(f64::from(uuid::Uuid::new_v4().into_bytes()[0]) / 255.0);
                 tokio::time::sleep(pause + jitter).await;
-                pause *= 2;
+                pause = longest.min(pause * 3 / 2);
                 continue;
             }
             return Err(match is_busy(&log) {
