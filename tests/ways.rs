@@ -95,7 +95,11 @@ impl Sshd {
 
     /// docker-cluster with a home of its own.
     fn docker_cluster(&self, ssh: &str) -> Local {
-        std::fs::write(self.path("cluster.yaml"), self.inventory(ssh)).unwrap();
+        let (file, text) = (self.path("cluster.yaml"), self.inventory(ssh));
+        // Another command may be reading it.
+        if std::fs::read_to_string(&file).ok().as_ref() != Some(&text) {
+            std::fs::write(&file, text).unwrap();
+        }
         let mut command = Local::new(env!("CARGO_BIN_EXE_docker-cluster"));
         command.env("HOME", self.folder.path()).env("XDG_RUNTIME_DIR", self.folder.path()).env("NO_COLOR", "1");
         command.env_remove("XDG_STATE_HOME").env_remove("DOCKER_HOST").current_dir(self.folder.path());

@@ -13,6 +13,7 @@ mod safety;
 mod store;
 mod swarm;
 mod verify;
+mod ways;
 
 /// The longest story, under a name by which it begins early: tests run in the order of their names, and at the end it would run alone.
 mod faults {
