@@ -260,8 +260,16 @@ impl Run<'_> {
             return Err(());
         };
         if let Err(lost) = self.is_locked(&host) {
-            outcome.failed.push((host.clone(), lost.to_string()));
-            self.events.emit(Event::StepFailed { host, why, error: lost.to_string(), hint: lost.hint() });
+            // The lock goes with the connection; where that is what happened, it is what is said.
+            let (error, hint) = match connection.is_alive().await {
+                true => (lost.to_string(), lost.hint()),
+                false => {
+                    let error = HostError::Disconnected { command: why.clone() };
+                    (error.to_string(), error.hint())
+                }
+            };
+            outcome.failed.push((host.clone(), error.clone()));
+            self.events.emit(Event::StepFailed { host, why, error, hint });
             return Err(());
         }
         self.events.emit(Event::StepStarted { host: host.clone(), why: why.clone() });

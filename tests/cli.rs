@@ -107,7 +107,8 @@ impl Shell {
     /// What lines of a POSIX shell print; `dc` there is docker-cluster.
     fn run(&self, variables: &[(&str, &str)], lines: &str) -> String {
         let program = env!("CARGO_BIN_EXE_docker-cluster");
-        let script = format!("set -eu\ndc() {{ '{program}' \"$@\"; }}\nseen() {{ env | grep '^DOCKER' | sort; }}\n{lines}");
+        let script =
+            format!("set -eu\ndc() {{ '{program}' \"$@\"; }}\nseen() {{ env | grep '^DOCKER' | sort; }}\n{lines}");
         let mut shell = self::program(self.home.path());
         let output = Command::new("sh")
             .args(["-c", &script])
@@ -159,8 +160,7 @@ fn what_other_tools_left_for_dockers_client_is_out_of_its_way_and_comes_back() {
     for calls in ["eval \"$(dc env a)\"", "eval \"$(dc env a)\"; eval \"$(dc env b)\"; eval \"$(dc env a)\""] {
         let during = shell.run(&left, &format!("{calls}; seen | grep -v _SAVED_"));
         assert_eq!(
-            during,
-            "DOCKER_CLUSTER_HOST=ssh://db-1\nDOCKER_CONFIG=/home/me/docker\nDOCKER_HOST=ssh://db-1\n",
+            during, "DOCKER_CLUSTER_HOST=ssh://db-1\nDOCKER_CONFIG=/home/me/docker\nDOCKER_HOST=ssh://db-1\n",
             "{calls}"
         );
         let after = shell.run(&left, &format!("{calls}; eval \"$(dc env --unset)\"; seen; {path}"));
@@ -187,10 +187,15 @@ fn the_ssh_of_env_is_in_nobodys_way() {
     Command::new("chmod").arg("+x").arg(fake.join("ssh")).assert().success();
     let begin = format!("PATH={}:$PATH; eval \"$(dc env a)\";", fake.display());
     assert_eq!(shell.run(&[], &format!("{begin} ssh elsewhere uptime")), "elsewhere uptime\n");
-    assert_eq!(shell.run(&[], &format!("{begin} echo hosts: > cluster.yaml; ssh elsewhere uptime")), "elsewhere uptime\n");
+    assert_eq!(
+        shell.run(&[], &format!("{begin} echo hosts: > cluster.yaml; ssh elsewhere uptime")),
+        "elsewhere uptime\n"
+    );
     assert_eq!(shell.run(&[], &format!("{begin} rm cluster.yaml; ssh elsewhere uptime")), "elsewhere uptime\n");
     std::fs::write(shell.home.path().join("cluster.yaml"), PLAIN).unwrap();
-    let gone = format!("{begin} f=$(dirname $(command -v ssh)); sed -i s,^program=.*,program=/gone, $f/ssh; sed -i 's, program=[^ ]*, program=/gone,' $f/ssh; ssh elsewhere uptime");
+    let gone = format!(
+        "{begin} f=$(dirname $(command -v ssh)); sed -i s,^program=.*,program=/gone, $f/ssh; sed -i 's, program=[^ ]*, program=/gone,' $f/ssh; ssh elsewhere uptime"
+    );
     assert_eq!(shell.run(&[], &gone), "elsewhere uptime\n");
 }
 
@@ -200,7 +205,11 @@ fn env_swarm_asks_and_says_so_when_nobody_answers() {
     let ran = with_inventory(text, &["env", "--swarm"]);
     assert_eq!((ran.code, ran.out.as_str()), (1, ""), "nothing to eval");
     assert!(ran.err.contains("no host answers that could say who is a manager"), "{}", ran.err);
-    assert!(ran.err.contains("a: 127.0.0.1 refuses SSH connections") && ran.err.contains("b: cannot resolve"), "{}", ran.err);
+    assert!(
+        ran.err.contains("a: 127.0.0.1 refuses SSH connections") && ran.err.contains("b: cannot resolve"),
+        "{}",
+        ran.err
+    );
     assert!(ran.err.contains("Hint:"), "{}", ran.err);
     // One host needs no connection.
     assert_eq!(with_inventory(text, &["env", "a"]).code, 0);

@@ -44,7 +44,8 @@ impl Sshd {
         let folder = tempfile::tempdir().unwrap();
         for key in ["host", "user"] {
             let key = folder.path().join(key);
-            let made = Local::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(key).status().unwrap();
+            let made =
+                Local::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(key).status().unwrap();
             assert!(made.success());
         }
         std::fs::rename(folder.path().join("user.pub"), folder.path().join("keys")).unwrap();
@@ -157,7 +158,8 @@ async fn what_a_login_prints_and_which_shell_it_is_makes_no_difference() {
         assert!(output.stdout == [told.as_bytes(), &bytes].concat(), "{way}: {}", output.stdout.len());
         assert_eq!((output.status, &*output.stderr), (5, &b"err"[..]), "{way}");
         // A script comes on standard input, and is no longer read by the login shell line by line.
-        let output = host.run(&Command::script("echo 1\nif true; then\necho \"$1\"\nfi\n", ["x"]).rights(Rights::Login)).await;
+        let output =
+            host.run(&Command::script("echo 1\nif true; then\necho \"$1\"\nfi\n", ["x"]).rights(Rights::Login)).await;
         assert_eq!(output.unwrap().stdout, b"1\nx\n", "{way}");
         // Streams: every byte there and back, and not one before them.
         let mut stream = host.stream(&login(&["cat"])).await.unwrap();
@@ -196,7 +198,10 @@ async fn what_a_login_exports_reaches_no_command() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_login_that_runs_nothing_is_told_in_its_own_words() {
     for (command, words) in [
-        (r#"echo 'Please login as the user "admin" rather than the user "root".'; echo; exit 142"#, "Please login as the user \"admin\""),
+        (
+            r#"echo 'Please login as the user "admin" rather than the user "root".'; echo; exit 142"#,
+            "Please login as the user \"admin\"",
+        ),
         ("echo This account is currently not available.; exit 1", "This account is currently not available."),
         ("echo This service allows sftp connections only. >&2; exit 1", "sftp connections only"),
         ("exit 1", "it says nothing"),
@@ -307,7 +312,10 @@ fn who_asks_for_known_keys_is_named() {
     };
     let (code, err) = told("");
     assert_eq!(code, Some(1), "{err}");
-    assert!(err.contains("the host key of 127.0.0.1 is not known, and your ssh configuration takes no new ones"), "{err}");
+    assert!(
+        err.contains("the host key of 127.0.0.1 is not known, and your ssh configuration takes no new ones"),
+        "{err}"
+    );
     assert!(err.contains("`host_key: accept-new` in the inventory") && !err.contains("the inventory asks"), "{err}");
     let (_, err) = told(", host_key: strict");
     assert!(err.contains("and the inventory asks for `host_key: strict`"), "{err}");
@@ -325,19 +333,28 @@ fn dockers_client_hears_the_engine_and_nothing_else() {
     }
     let folder = tempfile::tempdir().unwrap();
     let docker = folder.path().join("docker");
-    std::fs::write(&docker, "#!/bin/sh\nprintf '%s|%s|' \"$*\" \"${DOCKER_HOST-none}\"; echo words >&2; cat; exit 7\n").unwrap();
+    std::fs::write(&docker, "#!/bin/sh\nprintf '%s|%s|' \"$*\" \"${DOCKER_HOST-none}\"; echo words >&2; cat; exit 7\n")
+        .unwrap();
     assert!(Local::new("chmod").arg("+x").arg(&docker).status().unwrap().success());
-    let set = format!("SetEnv DOCKER_HOST=tcp://192.0.2.1:2375 PATH={}:/usr/bin:/bin\nMaxSessions 1", folder.path().display());
+    let set = format!(
+        "SetEnv DOCKER_HOST=tcp://192.0.2.1:2375 PATH={}:/usr/bin:/bin\nMaxSessions 1",
+        folder.path().display()
+    );
     let noisy = r#"ForceCommand printf 'Welcome'; echo motd >&2; exec sh -c "$SSH_ORIGINAL_COMMAND""#;
     let Some(sshd) = Sshd::start(&format!("{set}\n{noisy}")) else { return };
     let path = format!("{}:/usr/bin:/bin", std::env::var("PATH").unwrap());
     let exports = sshd.docker_cluster("").args(["env", "a"]).env("PATH", &path).output().unwrap();
-    let script = format!("{}\nexec ssh -l me -p {} 127.0.0.1 docker system dial-stdio", String::from_utf8_lossy(&exports.stdout), sshd.port);
+    let script = format!(
+        "{}\nexec ssh -l me -p {} 127.0.0.1 docker system dial-stdio",
+        String::from_utf8_lossy(&exports.stdout),
+        sshd.port
+    );
     // Without a user in the inventory, Docker's client names none.
     let script = script.replace("-l me ", "");
     let dial = || {
         let mut command = sshd.docker_cluster("");
-        let environment: Vec<_> = command.get_envs().map(|(name, value)| (name.to_owned(), value.map(ToOwned::to_owned))).collect();
+        let environment: Vec<_> =
+            command.get_envs().map(|(name, value)| (name.to_owned(), value.map(ToOwned::to_owned))).collect();
         command = Local::new("sh");
         for (name, value) in environment {
             match value {
@@ -358,7 +375,11 @@ fn dockers_client_hears_the_engine_and_nothing_else() {
     };
     // A master with its only session taken: ssh makes a connection of its own, and says nothing of it to Docker's client.
     let hold = sshd.docker_cluster("").args(["plan"]).output().unwrap();
-    assert!(!String::from_utf8_lossy(&hold.stderr).contains("MaxSessions"), "{}", String::from_utf8_lossy(&hold.stderr));
+    assert!(
+        !String::from_utf8_lossy(&hold.stderr).contains("MaxSessions"),
+        "{}",
+        String::from_utf8_lossy(&hold.stderr)
+    );
     let mut all: Vec<_> = (0..4).map(|_| dial()).collect();
     for (_, send) in &mut all {
         send();

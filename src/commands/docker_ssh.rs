@@ -57,7 +57,8 @@ pub fn run(args: &DockerSsh, global: &Global, ui: Ui) -> Result<Exit, Error> {
     let Some(words) = destination.dockers_words() else {
         return Err(replaced(ssh.args(&destination.command)));
     };
-    let framed = ForDocker::new(&words, &host.ssh).map_err(|error| Error::usage("the command cannot be sent").because(error))?;
+    let framed =
+        ForDocker::new(&words, &host.ssh).map_err(|error| Error::usage("the command cannot be sent").because(error))?;
     beside(ssh.arg(framed.line()), &framed)
 }
 

@@ -182,9 +182,15 @@ fn manager_of<'a>(
     }
     let silent = silent.join("\n");
     if others.is_empty() {
-        return Err(Error::failed("no host answers that could say who is a manager").because(silent).hint(hint.unwrap_or_default()));
+        return Err(Error::failed("no host answers that could say who is a manager")
+            .because(silent)
+            .hint(hint.unwrap_or_default()));
     }
-    let error = Error::failed(format!("no manager of a swarm answers; {} {} none", others.join(", "), if others.len() == 1 { "is" } else { "are" }));
+    let error = Error::failed(format!(
+        "no manager of a swarm answers; {} {} none",
+        others.join(", "),
+        if others.len() == 1 { "is" } else { "are" }
+    ));
     let error = if silent.is_empty() { error } else { error.because(silent) };
     Err(error.hint("`docker-cluster plan` says what the swarm lacks; `docker-cluster env HOST` points at one host"))
 }
@@ -294,20 +300,30 @@ mod tests {
     fn what_was_there_comes_back_however_often_env_was_called() {
         let worlds: [&[(&str, &str)]; 4] = [
             &[],
-            &[("DOCKER_HOST", "tcp://192.168.99.100:2376"), ("DOCKER_TLS_VERIFY", "1"), ("DOCKER_CERT_PATH", "/a b/'c'")],
+            &[
+                ("DOCKER_HOST", "tcp://192.168.99.100:2376"),
+                ("DOCKER_TLS_VERIFY", "1"),
+                ("DOCKER_CERT_PATH", "/a b/'c'"),
+            ],
             &[("DOCKER_CONTEXT", "other"), ("DOCKER_MACHINE_NAME", "default"), ("DOCKER_TLS", "")],
             &[("DOCKER_HOST", "ssh://db-2"), ("DOCKER_API_VERSION", "1.41"), ("DOCKER_CONFIG", "/c")],
         ];
         for world in worlds {
             let before = Shell::with(world);
-            for urls in [&["ssh://db-1"][..], &["ssh://db-1", "ssh://db-1"], &["ssh://db-1", "ssh://db-2", "ssh://db-1"]] {
+            for urls in
+                [&["ssh://db-1"][..], &["ssh://db-1", "ssh://db-1"], &["ssh://db-1", "ssh://db-2", "ssh://db-1"]]
+            {
                 let during = urls.iter().fold(before.clone(), |shell, url| shell.env(url));
                 assert_eq!(during.0.get("DOCKER_HOST").map(String::as_str), urls.last().copied());
                 assert!(OTHERS.iter().all(|name| !during.0.contains_key(*name)), "{during:?}");
                 assert_eq!(during.0.get("DOCKER_CONFIG"), before.0.get("DOCKER_CONFIG"));
                 let after = during.unset();
                 assert_eq!(after, before, "{urls:?}");
-                assert_eq!(after.clone().unset().0.get("DOCKER_TLS_VERIFY"), before.0.get("DOCKER_TLS_VERIFY"), "twice");
+                assert_eq!(
+                    after.clone().unset().0.get("DOCKER_TLS_VERIFY"),
+                    before.0.get("DOCKER_TLS_VERIFY"),
+                    "twice"
+                );
             }
         }
     }
@@ -319,7 +335,8 @@ mod tests {
         shell = shell.unset();
         assert_eq!(shell, Shell::with(&[("DOCKER_HOST", "tcp://theirs:2376"), ("DOCKER_TLS_VERIFY", "0")]));
         // And what they have set between two calls is what comes back.
-        let shell = Shell::default().env("ssh://db-1").eval("export DOCKER_HOST=tcp://theirs:2376\n").env("ssh://db-2").unset();
+        let shell =
+            Shell::default().env("ssh://db-1").eval("export DOCKER_HOST=tcp://theirs:2376\n").env("ssh://db-2").unset();
         assert_eq!(shell, Shell::with(&[("DOCKER_HOST", "tcp://theirs:2376")]));
     }
 
@@ -328,7 +345,9 @@ mod tests {
         let text = "hosts: [{name: a, address: x}, {name: b, address: y}, {name: c, address: z}]";
         let inventory = Inventory::parse(text, "x.yaml").unwrap();
         let name = |at: usize| &inventory.hosts[at].name;
-        let manager = |id: &str| swarm(&format!(r#"{{"LocalNodeState":"active","ControlAvailable":true,"Cluster":{{"ID":"{id}"}}}}"#));
+        let manager = |id: &str| {
+            swarm(&format!(r#"{{"LocalNodeState":"active","ControlAvailable":true,"Cluster":{{"ID":"{id}"}}}}"#))
+        };
         let worker = || swarm(r#"{"LocalNodeState":"active","ControlAvailable":false}"#);
         let silent = || HostError::Refused { address: "x".to_owned() };
         let chosen = |answers: Vec<Result<Swarm, HostError>>| {
@@ -338,7 +357,10 @@ mod tests {
         assert_eq!(chosen(vec![Ok(worker()), Ok(manager("s")), Ok(manager("s"))]).unwrap(), "b");
         assert_eq!(chosen(vec![Err(silent()), Ok(worker()), Ok(manager("s"))]).unwrap(), "c");
         let said = |answers| format!("{:?}", chosen(answers).unwrap_err());
-        assert!(said(vec![Ok(worker()), Ok(worker()), Err(silent())]).contains("no manager of a swarm answers; a, b are none"));
+        assert!(
+            said(vec![Ok(worker()), Ok(worker()), Err(silent())])
+                .contains("no manager of a swarm answers; a, b are none")
+        );
         let none = said(vec![Err(silent()), Err(silent()), Err(silent())]);
         assert!(none.contains("no host answers") && none.contains("b: x refuses"), "{none}");
         assert!(said(vec![Ok(manager("s")), Ok(manager("t")), Ok(worker())]).contains("two swarms"));

@@ -230,7 +230,7 @@ async fn answer(
 fn give_up(spec: &HostSpec, error: &FactsError, events: &Events) -> Unreached {
     let hint = match error {
         FactsError::Host(error) => error.hint(),
-        FactsError::Garbled(_) => "look at the host by hand; its login shell may print something".to_owned(),
+        FactsError::Garbled(_) => "look at the host by hand: `docker-cluster ssh HOST` is a shell on it".to_owned(),
     };
     let unreached = Unreached { host: spec.name.clone(), error: error.to_string(), hint };
     events.emit(Event::Unreached {

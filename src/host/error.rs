@@ -292,7 +292,10 @@ pub(super) fn classify(log: &str, tried: &Tried) -> HostError {
             Some(HostKeyPolicy::Strict) => StrictBy::Inventory,
             Some(HostKeyPolicy::AcceptNew) | None => StrictBy::Configuration,
         };
-        return HostError::HostKeyUnknown { address: named("host key is known for ", " and").unwrap_or(address), asked_by };
+        return HostError::HostKeyUnknown {
+            address: named("host key is known for ", " and").unwrap_or(address),
+            asked_by,
+        };
     }
     if has("Could not resolve hostname") {
         return HostError::Unresolvable { address };
@@ -316,10 +319,7 @@ pub(super) fn classify(log: &str, tried: &Tried) -> HostError {
     let lines: Vec<&str> = log.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     // Three lines hold the reason and what led to it; all of the log is in the run's log file.
     let detail = lines[lines.len().saturating_sub(3)..].join("; ");
-    HostError::Ssh {
-        destination,
-        detail: if detail.is_empty() { "it said nothing".to_owned() } else { detail },
-    }
+    HostError::Ssh { destination, detail: if detail.is_empty() { "it said nothing".to_owned() } else { detail } }
 }
 
 #[cfg(test)]

@@ -115,7 +115,9 @@ impl ForDocker {
         let marks = Marks::new();
         // An engine that the arguments name is the one that was asked for.
         let names_an_engine = argv.iter().any(|word| {
-            matches!(word.as_str(), "-H" | "-c" | "--host" | "--context") || word.starts_with("--host=") || word.starts_with("-H")
+            matches!(word.as_str(), "-H" | "-c" | "--host" | "--context")
+                || word.starts_with("--host=")
+                || word.starts_with("-H")
         });
         let mut words = argv.to_vec();
         if !names_an_engine {
@@ -404,7 +406,7 @@ mod tests {
                     child.stdin.take().unwrap().write_all(&stdin).unwrap();
                     let output = child.wait_with_output().unwrap();
                     let at = wire.marks.beginning(&output.stdout).unwrap();
-                    assert_eq!((output.status.code(), &output.stdout[at..] == expected), (Some(3), true), "{shell}");
+                    assert_eq!((output.status.code(), output.stdout[at..] == expected), (Some(3), true), "{shell}");
                     continue;
                 }
                 let output = ran(through(shell, "", "", &wire, &stdin));
@@ -418,12 +420,17 @@ mod tests {
     #[test]
     fn what_a_login_prints_is_not_the_commands() {
         let command = Command::new(["sh", "-c", "echo out; echo err >&2; exit 4"]).rights(Rights::Login);
-        let noisy = ["", "echo Welcome; echo to this host >&2", "printf 'no line feed'; printf % >&2", "set -x", "set -v"];
+        let noisy =
+            ["", "echo Welcome; echo to this host >&2", "printf 'no line feed'; printf % >&2", "set -x", "set -v"];
         for before in noisy {
             for after in ["", "echo bye; echo bye >&2", "printf x; status=0", "printf '\\0\\377'"] {
                 let wire = Wire::new(&command, Become::Auto, Framed::Whole).unwrap();
                 let output = ran(through("sh", before, after, &wire, b""));
-                assert_eq!((output.status, &*output.stdout, &*output.stderr), (4, &b"out\n"[..], &b"err\n"[..]), "{before} {after}");
+                assert_eq!(
+                    (output.status, &*output.stdout, &*output.stderr),
+                    (4, &b"out\n"[..], &b"err\n"[..]),
+                    "{before} {after}"
+                );
             }
         }
         // A start file that shows what it runs, or closes a stream.
@@ -467,7 +474,8 @@ mod tests {
     fn the_environment_of_a_login_reaches_no_command() {
         let command = Command::new(["env"]).rights(Rights::Login);
         let wire = Wire::new(&command, Become::Auto, Framed::Whole).unwrap();
-        let told = ran(through("sh", "export CONSUL_HTTP_ADDR=x DOCKER_TLS_VERIFY=1 DOCKER_CONFIG=/x", "", &wire, b"")).stdout_text();
+        let told = ran(through("sh", "export CONSUL_HTTP_ADDR=x DOCKER_TLS_VERIFY=1 DOCKER_CONFIG=/x", "", &wire, b""))
+            .stdout_text();
         let mut names: Vec<&str> = told.lines().filter_map(|line| line.split_once('=')).map(|(name, _)| name).collect();
         // What shells set by themselves.
         names.retain(|name| !["PWD", "SHLVL", "_", "OLDPWD"].contains(name));
@@ -482,7 +490,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let id = |uid: &str| std::fs::write(folder.path().join("id"), format!("#!/bin/sh\necho {uid}\n")).unwrap();
         let sudo = folder.path().join("sudo");
-        std::fs::write(&sudo, "#!/bin/sh\n[ \"$1 $2\" = '-n --' ] || exit 1\nshift 2\nSUDO_USER=ops exec \"$@\"\n").unwrap();
+        std::fs::write(&sudo, "#!/bin/sh\n[ \"$1 $2\" = '-n --' ] || exit 1\nshift 2\nSUDO_USER=ops exec \"$@\"\n")
+            .unwrap();
         id("0");
         for name in ["id", "sudo"] {
             assert!(Local::new("chmod").arg("+x").arg(folder.path().join(name)).status().unwrap().success());
@@ -507,7 +516,8 @@ mod tests {
         let Heard::NotRoot(login, _) = how(Become::Root, "") else { panic!() };
         assert_eq!((login.uid.as_str(), login.sudo.as_str()), ("1000", "sudo"));
         // Refused in whatever words, and with whatever PAM prints on the way.
-        std::fs::write(&sudo, "#!/bin/sh\necho Hinweis\necho 'sudo: Passwort wird ben\u{f6}tigt' >&2\nexit 1\n").unwrap();
+        std::fs::write(&sudo, "#!/bin/sh\necho Hinweis\necho 'sudo: Passwort wird ben\u{f6}tigt' >&2\nexit 1\n")
+            .unwrap();
         let Heard::NotRoot(_, words) = how(Become::Auto, "echo noise; echo noise >&2") else { panic!() };
         assert_eq!(words, "Hinweis\nsudo: Passwort wird ben\u{f6}tigt");
     }
@@ -522,7 +532,11 @@ mod tests {
         };
         let folder = tempfile::tempdir().unwrap();
         let script = "#!/bin/sh\necho \"$@\"; env | grep -c '^DOCKER_' \n";
-        for (name, text) in [("docker", script), ("sudo", "#!/bin/sh\nshift 2\necho through sudo; exec \"$@\"\n"), ("id", "#!/bin/sh\necho 7\n")] {
+        for (name, text) in [
+            ("docker", script),
+            ("sudo", "#!/bin/sh\nshift 2\necho through sudo; exec \"$@\"\n"),
+            ("id", "#!/bin/sh\necho 7\n"),
+        ] {
             std::fs::write(folder.path().join(name), text).unwrap();
             assert!(Local::new("chmod").arg("+x").arg(folder.path().join(name)).status().unwrap().success());
         }

@@ -117,7 +117,11 @@ fn colour(choice: ColourChoice, is_terminal: bool, variable: &dyn Fn(&str) -> Op
         ColourChoice::Always => true,
         ColourChoice::Never => false,
         ColourChoice::Auto if is_set("NO_COLOR") => false,
-        ColourChoice::Auto if is_set("CLICOLOR_FORCE") && variable("CLICOLOR_FORCE").is_none_or(|value| value != "0") => true,
+        ColourChoice::Auto
+            if is_set("CLICOLOR_FORCE") && variable("CLICOLOR_FORCE").is_none_or(|value| value != "0") =>
+        {
+            true
+        }
         ColourChoice::Auto => is_terminal && !is_dumb(variable),
     };
     if on { Colour::On } else { Colour::Off }
@@ -178,7 +182,8 @@ mod tests {
     #[test]
     fn colour_is_what_was_asked_for_then_what_the_environment_says() {
         let colour = |choice, terminal, set: &[(&str, &str)]| {
-            let value = |name: &str| set.iter().find(|(other, _)| *other == name).map(|(_, value)| OsString::from(value));
+            let value =
+                |name: &str| set.iter().find(|(other, _)| *other == name).map(|(_, value)| OsString::from(value));
             super::colour(choice, terminal, &value) == Colour::On
         };
         use ColourChoice::{Always, Auto, Never};

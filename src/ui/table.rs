@@ -113,7 +113,10 @@ mod tests {
         for width in 0..300 {
             let text = shown(width);
             if width < NARROW {
-                assert!(text.contains("  engine: 20.10.5+dfsg1\n") && text.contains("\n  state: up\n"), "{width}: {text}");
+                assert!(
+                    text.contains("  engine: 20.10.5+dfsg1\n") && text.contains("\n  state: up\n"),
+                    "{width}: {text}"
+                );
                 assert!(text.starts_with("db-1\n  address: 10.0.0.11\n"), "{width}: {text}");
             } else {
                 assert!(text.lines().all(|line| line.chars().count() <= width), "{width}: {text}");

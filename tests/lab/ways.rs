@@ -31,7 +31,8 @@ impl Ways {
     }
 
     fn sudoers(&self, text: &str) {
-        self.lab.sh(1, &format!("printf '{text}\\n' >> /etc/sudoers.d/ways; chmod 440 /etc/sudoers.d/ways; visudo -c -q"));
+        self.lab
+            .sh(1, &format!("printf '{text}\\n' >> /etc/sudoers.d/ways; chmod 440 /etc/sudoers.d/ways; visudo -c -q"));
     }
 
     fn plan(&self, file: &Path) -> Ran {
@@ -127,7 +128,10 @@ fn of_every_kind() {
     assert!(said.out.contains("<two\nlines><it's !!>"), "{}", said.out);
     ways.refused(&ways.of("cloud", ""), &["runs no commands", "Please login as the user admin", "set `user:`"]);
     ways.refused(&ways.of("gone", ""), &["This account is currently not available", "set `user:`"]);
-    ways.refused(&ways.of("seated", ""), &["seated@127.0.0.1 is not root and has no passwordless sudo", "`Defaults:USER !requiretty`"]);
+    ways.refused(
+        &ways.of("seated", ""),
+        &["seated@127.0.0.1 is not root and has no passwordless sudo", "`Defaults:USER !requiretty`"],
+    );
     let group = ways.of("docker-only", "");
     ways.refused(&group, &["has no passwordless sudo", "Docker's client works for this user all the same"]);
     ways.refused(&ways.of("ops", ", become: root"), &["is not root", "the inventory says `become: root`"]);
@@ -143,7 +147,9 @@ fn of_every_kind() {
     assert_eq!(untouched, "");
 
     // The host has let go by now, and somebody else does all of it, on the host's own engine.
-    lab.eventually("the host lets go of the run that sleeps", || lab.ask(1, "flock -n /run/docker-cluster.lock true").map(drop));
+    lab.eventually("the host lets go of the run that sleeps", || {
+        lab.ask(1, "flock -n /run/docker-cluster.lock true").map(drop)
+    });
     lab.run_with(&root, &["up", "--yes"]).expect(0);
     lab.assert_nothing_to_do(&root);
     lab.assert_nothing_to_do(&csh);
@@ -166,7 +172,9 @@ fn of_every_kind() {
 
     // A run of version 0.1 holds a lock that is called after its cluster.
     lab.sh(1, "systemd-run -q --unit old-lock flock /run/docker-cluster-some-name.lock sleep 60");
-    lab.eventually("an old version holds its lock", || lab.ask(1, "! flock -n /run/docker-cluster-some-name.lock true").map(drop));
+    lab.eventually("an old version holds its lock", || {
+        lab.ask(1, "! flock -n /run/docker-cluster-some-name.lock true").map(drop)
+    });
     lab.run_with(&root, &["down", "--yes"]).expect(5);
     lab.sh(1, "systemctl stop old-lock");
 
