@@ -15,8 +15,9 @@ LABS ?= 2
 demo: build
 	scripts/demo
 
-test: test-quick
+test:
 	scripts/prepare
+	cargo test --locked
 	cargo test --locked --test lab -- --ignored --test-threads=$(LABS)
 
 # What needs no hosts.

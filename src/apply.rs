@@ -12,6 +12,7 @@ use crate::engine_api::{ApiError, EngineApi};
 use crate::event::{Event, Events};
 use crate::host::{Command, Connection, HostError, Hosts, Output};
 use crate::inventory::HostName;
+use crate::lock::{Lock, LostLock};
 use crate::plan::{
     Action, Content, Plan, PutFile, Recorded, Restored, SecretsFrom, Slot, Step, StepId, SwarmRole, Undo,
 };
@@ -196,11 +197,20 @@ struct Run<'a> {
     events: &'a Events,
     stop: watch::Receiver<bool>,
     pace: &'a Pace,
+    lock: Option<&'a Lock>,
     by: String,
 }
 
-/// Runs the plan. `stop` turns true when somebody asks to stop: steps that run are finished, no other begins.
-pub async fn apply(plan: &Plan, hosts: &Hosts, events: &Events, stop: watch::Receiver<bool>, pace: &Pace) -> Outcome {
+/// Runs the plan. `stop` turns true when somebody asks to stop: steps that run are finished, no other begins. The same goes for a host
+/// whose lock is lost; a plan that changes nothing needs none.
+pub async fn apply(
+    plan: &Plan,
+    hosts: &Hosts,
+    events: &Events,
+    stop: watch::Receiver<bool>,
+    pace: &Pace,
+    lock: Option<&Lock>,
+) -> Outcome {
     let run = Run {
         plan,
         slots: Slots::default(),
@@ -208,6 +218,7 @@ pub async fn apply(plan: &Plan, hosts: &Hosts, events: &Events, stop: watch::Rec
         events,
         stop,
         pace,
+        lock,
         by: who(),
     };
     let each = plan.hosts.iter().map(|host| run.host(host, hosts.get(host)));
@@ -303,6 +314,20 @@ impl Run<'_> {
             outcome.failed.push(Failed { host, why, error: "not connected".to_owned() });
             return Err(());
         };
+        if let Err(lost) = self.is_locked(&host) {
+            // The lock goes with the connection; where that is what happened, it is what is said.
+            let (error, hint) = match connection.is_alive().await {
+                true => (lost.to_string(), lost.hint()),
+                false => {
+                    let error = HostError::Disconnected { command: why.clone() };
+                    (error.to_string(), error.hint())
+                }
+            };
+            let failed = Failed { host: host.clone(), why: why.clone(), error: error.clone() };
+            outcome.failed.push(failed);
+            self.events.emit(Event::StepFailed { host, why, error, hint });
+            return Err(());
+        }
         self.events.emit(Event::StepStarted { host: host.clone(), why: why.clone() });
         let began = Instant::now();
         match self.obey(&step.host, &step.action, connection).await {
@@ -323,6 +348,11 @@ impl Run<'_> {
                 Err(())
             }
         }
+    }
+
+    /// Whether nobody else is at work on a host.
+    fn is_locked(&self, host: &HostName) -> Result<(), LostLock> {
+        self.lock.map_or(Ok(()), |lock| lock.check(host))
     }
 
     /// Asks whether to go on, if somebody wants to be asked.
@@ -382,6 +412,10 @@ impl Run<'_> {
             error = format!("{error}\nThe last words of {}:\n{}", undo.unit, words.trim_end());
         }
         for action in &undo.actions {
+            // What another run does there now is not to be undone.
+            if let Err(lost) = self.is_locked(name) {
+                return format!("{error}\n{name} was not brought back to what worked: {lost}");
+            }
             if let Err(also) = self.obey(name, action, host).await {
                 return format!("{error}\n{name} could not be brought back to what worked: {also}");
             }

@@ -110,6 +110,10 @@ impl Command {
     /// Whether it only reads files and prints: no host, no engine, nothing to wait for.
     #[must_use]
     pub fn is_local(&self) -> bool {
-        matches!(self, Self::Init(_) | Self::Env(_) | Self::Schema { .. } | Self::DockerSsh(_) | Self::PluginMetadata)
+        match self {
+            Self::Init(_) | Self::Schema { .. } | Self::DockerSsh(_) | Self::PluginMetadata => true,
+            Self::Env(args) => !args.swarm,
+            _ => false,
+        }
     }
 }

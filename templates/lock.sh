@@ -1,10 +1,22 @@
-# Holds the lock of a cluster on this host for as long as heartbeats come on standard input.
-# Arguments: PATH INFO SECONDS. Prints "locked", or "held" and who holds it.
+# Holds this host for one run, whatever its cluster is called, for as long as heartbeats come on standard input.
+# Arguments: CLUSTER INFO SECONDS. Prints "locked", or "held" and who holds it, or "cannot" and why; then a line for each heartbeat.
 # The lock is the kernel's (flock), so a holder that dies in whatever way releases it, and /run is empty after a boot.
-path=$1 info=$2 seconds=$3
+path=/run/docker-cluster.lock own=/run/docker-cluster-$1.lock info=$2 seconds=$3
+command -v flock >/dev/null 2>&1 || { echo "cannot: there is no flock (util-linux) on it"; exit 0; }
+true >>"$path" || { echo "cannot: $path cannot be written"; exit 0; }
+held() { echo held; cat "$1"; exit 0; }
 exec 9>>"$path"
-if ! flock -n 9; then echo held; cat "$path"; exit 0; fi
+flock -n 9 || held "$path"
+# Until 0.1 each cluster's name had a lock of its own: somebody with such a version may be at work under any of them, and must see ours.
+for other in /run/docker-cluster-*.lock; do
+    [ ! -e "$other" ] || flock -n "$other" true || held "$other"
+done
+exec 8>>"$own"
+flock -n 8 || held "$own"
 printf '%s\n' "$info" > "$path"
+printf '%s\n' "$info" > "$own"
 echo locked
-while beat=$(timeout "$seconds" head -c 1) && [ -n "$beat" ]; do :; done
+# What waits for a heartbeat must not keep the lock when this shell is killed.
+while beat=$(timeout "$seconds" head -c 1 8>&- 9>&-) && [ -n "$beat" ]; do echo "$beat"; done
 : > "$path"
+: > "$own"

@@ -41,6 +41,21 @@ fn an_unknown_key_is_pointed_at() {
     assert!(message.contains("engin"), "{message}");
 }
 
+/// A terminal of twenty columns is one: everything is said, in more lines.
+#[test]
+fn narrow_terminals_are_told_everything() {
+    let source = "cluster: c\nhosts:\n  - {name: a, adress: 10.0.0.1, tags: [a-tag, another-tag, and-a-third]}\n";
+    let error = Inventory::parse(source, "a/rather/long/path/to/a/cluster.yaml").unwrap_err();
+    for width in 1..=80 {
+        let shown = error.render(width, Colour::Off);
+        let words: String = shown.chars().filter(|c| c.is_alphanumeric()).collect();
+        assert!(words.contains("unknownfieldadress") && words.contains("checkthespelling"), "{width}: {shown}");
+        if width >= 20 {
+            assert!(shown.contains("`adress`") && shown.contains("spelling"), "{width}: {shown}");
+        }
+    }
+}
+
 #[test]
 fn two_hosts_of_one_name_or_address() {
     let (line, message) = only_flaw("hosts:\n  - {name: a, address: x}\n  - {name: a, address: y}\n");

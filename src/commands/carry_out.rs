@@ -87,9 +87,11 @@ pub async fn carry_out(job: &Job<'_>, global: &Global, ui: Ui) -> Result<Exit, E
         true => Pace::StepByStep(Mutex::new(Box::new(BufReader::new(tokio::io::stdin())))),
         false => Pace::Free,
     };
-    let outcome = apply::apply(&plan, &asked.hosts, progress.events(), stop.clone(), &pace).await;
+    let outcome = apply::apply(&plan, &asked.hosts, progress.events(), stop.clone(), &pace, lock.as_ref()).await;
+    // Where somebody else may be at work by now, there is nothing to prove.
+    let is_lost = lock.as_ref().is_some_and(Lock::is_gone);
     drop(lock);
-    let matrix = match job.prove && !outcome.interrupted {
+    let matrix = match job.prove && !outcome.interrupted && !is_lost {
         true => Some(prove(job, &outcome, progress.events(), stop).await),
         false => None,
     };

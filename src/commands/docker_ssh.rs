@@ -1,17 +1,22 @@
 //! `docker-ssh`: what the `ssh` of [`super::env`] runs. It takes ssh's own arguments, adds the inventory's settings if the
-//! destination is one of its hosts, and becomes the system's ssh.
+//! destination is one of its hosts, and becomes the system's ssh, or, for Docker's own command, stands beside it: over that stream the
+//! engine speaks HTTP, and what a login prints before it begins is not let through.
 
-use std::os::unix::process::CommandExt;
+use std::fs::File;
+use std::io::Write;
+use std::os::fd::AsFd;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use clap::Args;
 
 use super::load;
 use crate::cli::Global;
 use crate::error::{Error, Exit};
-use crate::host::ssh_arguments;
+use crate::host::{ForDocker, copy_framed, ssh_arguments};
 use crate::inventory::{HostSpec, Inventory};
+use crate::ui::Ui;
 
 /// Says which folder of the PATH is ours, so that ssh is looked up behind it.
 const FOLDER_VARIABLE: &str = "DOCKER_CLUSTER_SSH_FOLDER";
@@ -19,8 +24,8 @@ const FOLDER_VARIABLE: &str = "DOCKER_CLUSTER_SSH_FOLDER";
 /// Options of ssh that take a value (`ssh(1)`, OpenSSH 9).
 const WITH_VALUE: &str = "BbcDEeFIiJLlmOopQRSWw";
 
-/// Runs what follows directly if the engine's socket may be written, else through sudo. The text is constant.
-const WITH_SOCKET: &str = r#"if [ -w /var/run/docker.sock ]; then exec "$@"; else exec sudo -n -- "$@"; fi"#;
+/// Exit status of ssh where it is ssh that failed.
+const SSH_FAILED: i32 = 255;
 
 /// Arguments of `docker-ssh`.
 #[derive(Debug, Args)]
@@ -30,25 +35,71 @@ pub struct DockerSsh {
     pub arguments: Vec<String>,
 }
 
-/// Becomes ssh.
-pub fn run(args: &DockerSsh, global: &Global) -> Result<Exit, Error> {
-    let inventory = load(global)?;
-    let failed = |error: std::io::Error| Error::failed("cannot run ssh").because(error);
+/// Becomes ssh, or runs it.
+pub fn run(args: &DockerSsh, global: &Global, ui: Ui) -> Result<Exit, Error> {
     let mut ssh = Command::new(system_ssh());
-    match Destination::parse(&args.arguments).and_then(|destination| Some((destination.find(&inventory)?, destination)))
-    {
-        Some((host, destination)) => {
-            let arguments =
-                ssh_arguments(&host.ssh).map_err(|error| Error::failed("cannot prepare ssh").because(error))?;
-            ssh.args(arguments).arg("-T").arg("--").arg(&host.ssh.address);
-            ssh.args(destination.remote_command()?);
+    let destination = Destination::parse(&args.arguments);
+    let inventory = match load(global) {
+        Ok(inventory) => Some(inventory),
+        // Every ssh of a shell comes by here: a slip in an inventory must not cost the way to other hosts.
+        Err(error) => {
+            ui.error(&error);
+            ui.note("Going on with plain ssh; `eval \"$(docker-cluster env --unset)\"` takes this ssh away.");
+            None
         }
-        None => {
-            ssh.args(&args.arguments);
+    };
+    let found = inventory.as_ref().zip(destination.as_ref());
+    let Some((host, destination)) = found.and_then(|(all, to)| Some((to.find(all)?, to))) else {
+        return Err(replaced(ssh.args(&args.arguments)));
+    };
+    let arguments = ssh_arguments(&host.ssh).map_err(|error| Error::failed("cannot prepare ssh").because(error))?;
+    ssh.args(arguments).arg("-T").arg("--").arg(&host.ssh.address);
+    let Some(words) = destination.dockers_words() else {
+        return Err(replaced(ssh.args(&destination.command)));
+    };
+    let framed =
+        ForDocker::new(&words, &host.ssh).map_err(|error| Error::usage("the command cannot be sent").because(error))?;
+    beside(ssh.arg(framed.line()), &framed)
+}
+
+/// Becomes that program; only returns if it fails.
+fn replaced(program: &mut Command) -> Error {
+    Error::failed("cannot run ssh").because(program.exec())
+}
+
+/// Runs ssh for Docker's client, and lets through what is the engine's. Ends as ssh ends.
+fn beside(ssh: &mut Command, framed: &ForDocker) -> Result<Exit, Error> {
+    let failed = |error: std::io::Error| Error::failed("cannot run ssh").because(error);
+    let mut child = ssh.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().map_err(failed)?;
+    let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
+        return Err(Error::failed("cannot hear ssh"));
+    };
+    // Files, not Rust's own handles, which keep back what does not end in a line feed; and between pipes the kernel moves the bytes.
+    let out = File::from(std::io::stdout().as_fd().try_clone_to_owned().map_err(failed)?);
+    let err = File::from(std::io::stderr().as_fd().try_clone_to_owned().map_err(failed)?);
+    let (heard, words) = std::thread::scope(|scope| {
+        // What ssh itself says is kept back as well: that a session was refused, and that it therefore makes a connection of its own.
+        let errors = scope.spawn(move || copy_framed(stderr, err, |bytes| framed.begins(bytes)));
+        let heard = copy_framed(stdout, out, |bytes| framed.begins(bytes));
+        (heard, errors.join())
+    });
+    let status = child.wait().map_err(failed)?;
+    let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or_default());
+    // A client that has hung up is not an error of ours.
+    let said = heard.ok().and_then(Result::err);
+    let words = words.ok().and_then(Result::ok).and_then(Result::err).unwrap_or_default();
+    match said {
+        // ssh failed, and has said why.
+        Some(said) if code == SSH_FAILED && said.is_empty() => {
+            let _ = std::io::stderr().write_all(&words);
         }
+        Some(said) => {
+            let error = framed.refusal(&said, &words);
+            return Err(Error::failed("no way to the engine").because(&error).hint(error.hint()));
+        }
+        None => {}
     }
-    // Only returns if it fails.
-    Err(failed(ssh.exec()))
+    std::process::exit(code)
 }
 
 fn system_ssh() -> PathBuf {
@@ -113,17 +164,9 @@ impl Destination {
         })
     }
 
-    /// Docker's own command through sudo where that is needed; any other as it is.
-    fn remote_command(&self) -> Result<Vec<String>, Error> {
-        let line = self.command.join(" ");
-        let Some(words) = shlex::split(&line).filter(|words| words.first().is_some_and(|word| word == "docker")) else {
-            return Ok(self.command.clone());
-        };
-        let wrapped = ["sh", "-c", WITH_SOCKET, "docker-cluster"].map(str::to_owned).into_iter().chain(words);
-        let wrapped: Vec<String> = wrapped.collect();
-        let line = shlex::try_join(wrapped.iter().map(String::as_str))
-            .map_err(|_| Error::usage("the command holds a NUL byte"))?;
-        Ok(vec![line])
+    /// The words of Docker's own command; nothing if it is another one.
+    fn dockers_words(&self) -> Option<Vec<String>> {
+        shlex::split(&self.command.join(" ")).filter(|words| words.first().is_some_and(|word| word == "docker"))
     }
 }
 
@@ -145,9 +188,9 @@ mod tests {
     }
 
     #[test]
-    fn only_dockers_command_is_wrapped() {
-        assert_eq!(parse("h uptime -p").remote_command().unwrap(), ["uptime", "-p"]);
-        let wrapped = parse("h docker system dial-stdio").remote_command().unwrap();
-        assert!(wrapped.len() == 1 && wrapped[0].ends_with("docker-cluster docker system dial-stdio"), "{wrapped:?}");
+    fn only_dockers_command_is_framed() {
+        assert_eq!(parse("h uptime -p").dockers_words(), None);
+        assert_eq!(parse("h docker system dial-stdio").dockers_words().unwrap(), ["docker", "system", "dial-stdio"]);
+        assert_eq!(parse("h 'docker system dial-stdio'").dockers_words().unwrap().len(), 3);
     }
 }

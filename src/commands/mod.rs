@@ -25,8 +25,8 @@ use crate::cli::{Cli, Command, Global, SchemaOf};
 use crate::error::{Error, Exit};
 use crate::event::{Event, Events};
 use crate::facts::{self, Facts, FactsError, Scope};
-use crate::host::{Command as RemoteCommand, Connection, Connector, HostError, Hosts, Liveness};
-use crate::inventory::{DEFAULT_FILE, Filter, HostName, HostSpec, Inventory};
+use crate::host::{Command as RemoteCommand, Connection, Connector, HostError, Hosts, Liveness, Output};
+use crate::inventory::{DEFAULT_FILE, Filter, HostName, HostSpec, Inventory, decode};
 use crate::plan::Unreached;
 use crate::ui::Ui;
 use crate::verify::{Ill, Matrix};
@@ -40,11 +40,11 @@ pub async fn run(cli: Cli, ui: Ui) -> Result<Exit, Error> {
         Command::Up(args) => up::run(&args, global, ui).await,
         Command::Verify(args) => verify::run(&args, global, ui).await,
         Command::Bench(args) => bench::run(&args, global, ui).await,
-        Command::Env(args) => env::run(&args, global, ui),
+        Command::Env(args) => env::run(&args, global, ui).await,
         Command::Ls => ls::run(global, ui).await,
         Command::Ssh(args) => ssh::run(&args, global).await,
         Command::Lab(args) => lab::run(&args, global, ui).await,
-        Command::DockerSsh(args) => docker_ssh::run(&args, global),
+        Command::DockerSsh(args) => docker_ssh::run(&args, global, ui),
         Command::Down(args) => down::run(&args, global, ui).await,
         Command::Store(args) => store::run(&args, global, ui).await,
         Command::Rm(args) => rm::run(&args, global, ui).await,
@@ -78,13 +78,9 @@ pub async fn run(cli: Cli, ui: Ui) -> Result<Exit, Error> {
 /// Reads the inventory.
 pub fn load(global: &Global) -> Result<Inventory, Error> {
     let file = global.file.display().to_string();
-    let source = std::fs::read_to_string(&global.file).map_err(|error| {
-        let error = Error::Message {
-            what: format!("cannot read the inventory {file}"),
-            cause: Some(error.to_string()),
-            hint: None,
-            exit: Exit::Usage,
-        };
+    let unreadable = |cause: String| Error::usage(format!("cannot read the inventory {file}")).because(cause);
+    let bytes = std::fs::read(&global.file).map_err(|error| {
+        let error = unreadable(error.to_string());
         let hint = if file == DEFAULT_FILE {
             "name one with -f FILE, or start one: `docker-cluster init ADDRESS... > cluster.yaml`"
         } else {
@@ -92,7 +88,8 @@ pub fn load(global: &Global) -> Result<Inventory, Error> {
         };
         error.hint(hint)
     })?;
-    Inventory::parse(&source, &file).map_err(|error| Error::Inventory(Box::new(error)))
+    let source = decode(&bytes).map_err(|error| unreadable(error.what.clone()).hint(error.hint(&file)))?;
+    Inventory::parse(source, &file).map_err(|error| Error::Inventory(Box::new(error)))
 }
 
 /// The hosts that `--on` selects.
@@ -205,17 +202,30 @@ pub async fn reach(specs: &[&HostSpec], events: &Events) -> Result<(Hosts, Vec<U
 async fn reach_one(connector: &Connector, spec: &HostSpec) -> Result<Connection, HostError> {
     // Tells whether root can be had, and whether a connection that an earlier command left still leads to a host.
     let nothing = RemoteCommand::new(["true"]);
+    let (connection, output) = answer(connector, spec, &nothing).await?;
+    match output.status {
+        0 => Ok(connection),
+        status => Err(connection.failure(&nothing, status, &output)),
+    }
+}
+
+/// Connects to a host and runs a first command. A connection that an earlier command left may be to a host that has rebooted since.
+async fn answer(
+    connector: &Connector,
+    spec: &HostSpec,
+    command: &RemoteCommand,
+) -> Result<(Connection, Output), HostError> {
     let connection = connector.connect(spec).await?;
-    match connection.check(&nothing).await {
+    match connection.run(command).await {
         Err(HostError::Disconnected { .. } | HostError::CommandTimedOut { .. })
             if connection.liveness == Liveness::Reused =>
         {
             let connection = connector.reconnect(spec).await?;
-            connection.check(&nothing).await?;
-            Ok(connection)
+            let output = connection.run(command).await?;
+            Ok((connection, output))
         }
         Err(error) => Err(error),
-        Ok(_) => Ok(connection),
+        Ok(output) => Ok((connection, output)),
     }
 }
 
@@ -223,7 +233,7 @@ async fn reach_one(connector: &Connector, spec: &HostSpec) -> Result<Connection,
 fn give_up(spec: &HostSpec, error: &FactsError, events: &Events) -> Unreached {
     let hint = match error {
         FactsError::Host(error) => error.hint(),
-        FactsError::Garbled(_) => "look at the host by hand; its login shell may print something".to_owned(),
+        FactsError::Garbled(_) => "look at the host by hand: `docker-cluster ssh HOST` is a shell on it".to_owned(),
     };
     let unreached = Unreached { host: spec.name.clone(), error: error.to_string(), hint };
     events.emit(Event::Unreached {

@@ -5,7 +5,7 @@ use clap::Args;
 use super::{host, load};
 use crate::cli::Global;
 use crate::error::{Error, Exit};
-use crate::host::ssh_arguments;
+use crate::host::{for_a_person, ssh_arguments};
 
 /// Arguments of `ssh`.
 #[derive(Debug, Args)]
@@ -27,9 +27,8 @@ pub async fn run(args: &Ssh, global: &Global) -> Result<Exit, Error> {
     // A person may be asked for what a program may not: a password, the passphrase of a key. The first of two values counts.
     ssh.args(["-o", "BatchMode=no"]).args(arguments).arg("--").arg(&host.ssh.address);
     if !args.command.is_empty() {
-        let line = shlex::try_join(args.command.iter().map(String::as_str))
-            .map_err(|_| Error::usage("the command holds a NUL byte"))?;
-        ssh.arg(line);
+        let line = for_a_person(&args.command);
+        ssh.arg(line.map_err(|error| Error::usage("the command cannot be sent").because(error))?);
     }
     let status = ssh.status().await.map_err(failed)?;
     match status.code() {

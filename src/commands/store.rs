@@ -67,7 +67,7 @@ pub async fn run(args: &StoreArgs, global: &Global, ui: Ui) -> Result<Exit, Erro
             let progress = Progress::start(ui);
             // Nothing is changed: neither a lock nor consent is needed.
             let (_stop, never) = watch::channel(false);
-            let outcome = apply(&plan, &asked.hosts, progress.events(), never, &Pace::Free).await;
+            let outcome = apply(&plan, &asked.hosts, progress.events(), never, &Pace::Free, None).await;
             progress.finish().await;
             if !outcome.is_complete() {
                 return Ok(Exit::Failed);

@@ -1,12 +1,15 @@
 //! A host runs an argv, streams bytes in and out, and lends its sockets. No domain verb in it.
 //!
 //! Values travel as arguments or on standard input, never pasted into shell text: [`Command`] is an argv, and the only
-//! quoting is the one that SSH itself needs, done in one place ([`Command::wire`]).
+//! quoting is the one that SSH itself needs, done in one place ([`wire`]).
 
+mod connection;
 mod error;
 mod parcels;
 mod runner;
 mod ssh;
+mod stream;
+mod wire;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,9 +17,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+pub use connection::{Connection, Remote};
 pub use error::HostError;
 pub use parcels::{Parcel, Parcels};
-pub use ssh::{Connection, Connector, Liveness, Remote, Stream, disconnect_all, forget, ssh_arguments};
+pub use ssh::{Connector, Liveness, disconnect_all, forget, ssh_arguments};
+pub use stream::{Stream, StreamOutput, copy_framed};
+pub(crate) use wire::for_a_person;
+pub use wire::{ForDocker, Login};
 
 use crate::inventory::HostName;
 
@@ -41,6 +48,8 @@ pub enum Rights {
     Login,
     /// As root: directly, or through passwordless sudo.
     Root,
+    /// As who may use the engine's socket: the login user, or else root.
+    Engine,
 }
 
 /// A command for a host.
@@ -51,10 +60,6 @@ pub struct Command {
     timeout: Duration,
     rights: Rights,
 }
-
-/// Runs its arguments as root: directly where the login is root, else through sudo, which must not ask. The text is
-/// constant; what is run comes as arguments.
-const AS_ROOT: &str = r#"if [ "$(id -u)" = 0 ]; then exec "$@"; else exec sudo -n -- "$@"; fi"#;
 
 impl Command {
     /// A command that runs as root within [`COMMAND_TIMEOUT`].
@@ -118,19 +123,6 @@ impl Command {
         let seconds = self.timeout.as_secs().max(1).to_string();
         ["timeout", "-k", "5", &seconds].map(String::from).into_iter().chain(self.argv.iter().cloned()).collect()
     }
-
-    /// The command line that is sent to sshd, which hands it to the login shell: every word quoted.
-    pub(crate) fn wire(&self) -> Result<String, HostError> {
-        let limited = self.limited();
-        let words: Vec<String> = match self.rights {
-            Rights::Login => limited,
-            Rights::Root => {
-                ["sh", "-c", AS_ROOT, "docker-cluster"].map(String::from).into_iter().chain(limited).collect()
-            }
-        };
-        shlex::try_join(words.iter().map(String::as_str))
-            .map_err(|_| HostError::Unquotable { command: self.argv.join(" ") })
-    }
 }
 
 /// What a command gave back.
@@ -184,20 +176,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_word_is_quoted_on_the_wire() {
-        let wire = Command::new(["echo", "a b", "$(id)", "'; rm -rf /"]).rights(Rights::Login).wire().unwrap();
-        assert_eq!(shlex::split(&wire).unwrap(), ["timeout", "-k", "5", "60", "echo", "a b", "$(id)", "'; rm -rf /"],);
-    }
-
-    #[test]
     fn a_script_is_shown_by_its_first_line() {
         let command = Command::new(["sh", "-c", "# Does it.\nset -e\nrm x", "a b"]);
         assert_eq!(command.display(), "sh -c '# Does it. …' 'a b'");
-    }
-
-    #[test]
-    fn a_nul_byte_is_refused() {
-        assert!(Command::new(["echo", "a\0b"]).wire().is_err());
     }
 
     #[test]

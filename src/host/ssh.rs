@@ -1,32 +1,26 @@
-//! SSH through the system's own client, with one multiplexing master per host that outlives the command.
+//! SSH through the system's own client, with one multiplexing master per host that outlives the command, and further ones where sshd
+//! allows it too few sessions.
 //!
-//! The master is started here, not by the `openssh` crate, because the crate cannot pass options on to a jump host and loses
+//! The masters are started here, not by the `openssh` crate, because the crate cannot pass options on to a jump host and loses
 //! its log; commands, streams and port forwards then go through `openssh` over the master's socket (167 ms to connect, 4 ms a
 //! command: `crates.md`).
 
-use std::borrow::Cow;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Stdio as LocalStdio;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use openssh::{ForwardType, OwningCommand, Session, Socket, Stdio};
+use openssh::Session;
 use sha2::{Digest, Sha256};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
-use tokio::sync::{Mutex, Semaphore, SemaphorePermit};
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
-use tracing::{debug, trace};
+use tracing::debug;
 
-use super::error::classify;
-use super::runner::{self, Runner};
-use super::{Command, HostError, LONGEST_RUN, MAX_OUTPUT, Output, Parcels, Rights, printable};
+use super::connection::{CONNECTIONS_PER_HOST, Connection};
+use super::error::{Tried, classify, is_busy};
+use super::{HostError, Parcels, printable};
 use crate::inventory::{HostKeyPolicy, HostSpec, SshSpec};
-
-/// How many commands run on one host at a time in sessions of their own. sshd allows ten per connection (`MaxSessions`); three are
-/// left for the lock, for the runner, and for a person.
-const SESSIONS_PER_HOST: usize = 7;
 
 /// How many connections are opened at a time. sshd's `MaxStartups` is 10:30:100: with 10 connections that are not authenticated yet it
 /// begins to refuse further ones at random. Hosts of their own never see more than one of ours, but those behind one jump host all
@@ -34,17 +28,18 @@ const SESSIONS_PER_HOST: usize = 7;
 /// also costs this machine a process and a key exchange, which is CPU time: a few cores are busy with ten.
 const CONNECTS_AT_A_TIME: usize = 10;
 
+/// How long a connection is tried again that sshd hangs up on before it says who it is. A hardened jump host may let two log in at a
+/// time (`MaxStartups 2`), and ten hosts behind it want to: each login takes a fifth of a second, or more on a small host.
+const CONNECT_PATIENCE: Duration = Duration::from_secs(20);
+
+/// How long is waited before the second try, and at most before any other: half as long again each time.
+const CONNECT_PAUSES: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(2));
+
 /// How long the local master may take to say whether it lives. It is a process on this machine that answers over a socket.
-const MASTER_CHECK_TIMEOUT: Duration = Duration::from_secs(2);
+pub(super) const MASTER_CHECK_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// On top of the connection timeout: authentication, which may ask an agent, a smart card or a directory service.
 const AUTHENTICATION_TIMEOUT: Duration = Duration::from_secs(20);
-
-/// How long the host may take to begin a command whose streams stay open: sshd says so as soon as it has forked.
-const STREAM_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// On top of a command's own deadline, which the remote `timeout` enforces: its `-k 5` and the way back.
-const DEADLINE_GRACE: Duration = Duration::from_secs(10);
 
 /// A silent connection is probed this often, and given up after [`KEEPALIVE_COUNT`] silent probes: half a minute is longer
 /// than a reload of a firewall or a moment of packet loss, and shorter than a person's patience.
@@ -55,8 +50,7 @@ const KEEPALIVE_COUNT: u32 = 3;
 /// Makes connections. One per run.
 #[derive(Debug)]
 pub struct Connector {
-    folder: PathBuf,
-    starts: Semaphore,
+    way: Way,
     parcels: Arc<Parcels>,
 }
 
@@ -69,35 +63,45 @@ pub enum Liveness {
     Reused,
 }
 
-/// A connected host.
-#[derive(Debug)]
-pub struct Connection {
-    /// How it was reached.
-    pub spec: SshSpec,
-    /// Just made, or found.
-    pub liveness: Liveness,
-    /// What this run has for many hosts.
-    pub parcels: Arc<Parcels>,
-    session: Arc<Session>,
-    sessions: Semaphore,
-    runner: Mutex<Option<Runner>>,
-    folder: PathBuf,
-    forwards: AtomicUsize,
-}
-
 impl Connector {
     /// Prepares the private folder for control sockets: `$XDG_RUNTIME_DIR/docker-cluster`, else one under the temporary
     /// folder that is named after the user. Socket paths are limited to 108 bytes, so it is a short one.
     pub fn new() -> Result<Self, HostError> {
         let folder = control_folder()
             .map_err(|source| HostError::Local { what: "cannot make the folder for SSH sockets".to_owned(), source })?;
-        Ok(Self { folder, starts: Semaphore::new(CONNECTS_AT_A_TIME), parcels: Arc::default() })
+        let way = Way { folder, starts: Arc::new(Semaphore::new(CONNECTS_AT_A_TIME)) };
+        Ok(Self { way, parcels: Arc::default() })
     }
 
     /// Connects to a host, or finds the connection that an earlier command left.
     pub async fn connect(&self, host: &HostSpec) -> Result<Connection, HostError> {
-        let spec = &host.ssh;
-        let stem = stem(spec);
+        let (session, liveness) = self.way.master(&host.ssh, 0).await?;
+        Ok(Connection::new(host.ssh.clone(), liveness, Arc::clone(&self.parcels), self.way.clone(), session))
+    }
+
+    /// Connects anew where the connection that was found turned out to be dead.
+    pub async fn reconnect(&self, host: &HostSpec) -> Result<Connection, HostError> {
+        self.way.stop(&host.ssh).await;
+        self.connect(host).await
+    }
+}
+
+/// What it takes to make a connection.
+#[derive(Debug, Clone)]
+pub(super) struct Way {
+    folder: PathBuf,
+    starts: Arc<Semaphore>,
+}
+
+impl Way {
+    /// A path for a private local socket of this process.
+    pub fn socket_path(&self, spec: &SshSpec, number: usize) -> PathBuf {
+        self.folder.join(format!("{}-{}-{number}.sock", stem(spec), std::process::id()))
+    }
+
+    /// The master of that number of a host, from 0: found, or started.
+    pub async fn master(&self, spec: &SshSpec, number: usize) -> Result<(Session, Liveness), HostError> {
+        let stem = numbered(&stem(spec), number);
         let control = self.folder.join(format!("{stem}.ctl"));
         // Two processes that start a master for one host at once would leave one of them running without a socket.
         let lock_path = self.folder.join(format!("{stem}.lock"));
@@ -109,10 +113,8 @@ impl Connector {
         let mut liveness = Liveness::Reused;
         let mut session = resume(&control).await;
         if session.is_none() {
-            let _permit =
-                self.starts.acquire().await.map_err(|error| local("cannot connect", std::io::Error::other(error)))?;
             liveness = Liveness::Fresh;
-            self.start_master(spec, &control, &stem).await?;
+            self.start(spec, &control, &stem).await?;
             session = resume(&control).await;
         }
         drop(lock);
@@ -120,26 +122,57 @@ impl Connector {
             destination: spec.destination(),
             detail: "the connection ended as soon as it was made".to_owned(),
         })?;
-        Ok(Connection {
-            spec: spec.clone(),
-            liveness,
-            parcels: Arc::clone(&self.parcels),
-            session: Arc::new(session),
-            sessions: Semaphore::new(SESSIONS_PER_HOST),
-            runner: Mutex::new(None),
-            folder: self.folder.clone(),
-            forwards: AtomicUsize::new(0),
-        })
+        Ok((session, liveness))
     }
 
-    /// Connects anew where the connection that was found turned out to be dead.
-    pub async fn reconnect(&self, host: &HostSpec) -> Result<Connection, HostError> {
-        let control = self.folder.join(format!("{}.ctl", stem(&host.ssh)));
-        stop_master(&control).await;
-        self.connect(host).await
+    /// Ends all masters of a host.
+    pub async fn stop(&self, spec: &SshSpec) {
+        for number in 0..CONNECTIONS_PER_HOST {
+            stop_master(&self.folder.join(format!("{}.ctl", numbered(&stem(spec), number)))).await;
+        }
     }
 
-    async fn start_master(&self, spec: &SshSpec, control: &Path, stem: &str) -> Result<(), HostError> {
+    /// Starts a master, and tries again where sshd has no room for another login at that moment.
+    async fn start(&self, spec: &SshSpec, control: &Path, stem: &str) -> Result<(), HostError> {
+        let (mut pause, longest) = CONNECT_PAUSES;
+        let (began, mut tries) = (Instant::now(), 0);
+        loop {
+            tries += 1;
+            let log = {
+                let permit = self.starts.acquire().await;
+                let _permit = permit.map_err(|error| local("cannot connect", std::io::Error::other(error)))?;
+                match self.start_master(spec, control, stem).await? {
+                    Started::Up => return Ok(()),
+                    Started::Failed { log } => log,
+                }
+            };
+            if is_busy(&log) && began.elapsed() < CONNECT_PATIENCE {
+                // Not all of them at the same instant again.
+                let jitter = pause.mul_f64(f64::from(uuid::Uuid::new_v4().into_bytes()[0]) / 255.0);
+                tokio::time::sleep(pause + jitter).await;
+                pause = longest.min(pause * 3 / 2);
+                continue;
+            }
+            return Err(match is_busy(&log) {
+                true => HostError::Busy {
+                    destination: spec.destination(),
+                    tries,
+                    detail: log.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or_default().to_owned(),
+                },
+                false => classify(
+                    &log,
+                    &Tried {
+                        address: spec.address.clone(),
+                        destination: spec.destination(),
+                        connect_timeout: spec.connect_timeout,
+                        host_key: spec.host_key,
+                    },
+                ),
+            });
+        }
+    }
+
+    async fn start_master(&self, spec: &SshSpec, control: &Path, stem: &str) -> Result<Started, HostError> {
         let log = self.folder.join(format!("{stem}.log"));
         for stale in [control, log.as_path()] {
             let _ = std::fs::remove_file(stale);
@@ -172,12 +205,23 @@ impl Connector {
             }
         };
         if status.success() {
-            return Ok(());
+            return Ok(Started::Up);
         }
         let log = printable(&std::fs::read(&log).unwrap_or_default());
         debug!(address = %spec.address, %log, "ssh failed");
-        Err(classify(&log, &spec.address, &spec.destination(), spec.connect_timeout))
+        Ok(Started::Failed { log })
     }
+}
+
+/// What became of a master.
+enum Started {
+    Up,
+    Failed { log: String },
+}
+
+/// Name of the files of a master: the first has the plain one.
+fn numbered(stem: &str, number: usize) -> String {
+    if number == 0 { stem.to_owned() } else { format!("{stem}.{number}") }
 }
 
 /// Arguments for an `ssh` of a person or of Docker's client: the inventory's settings, over the connection that is there, if any.
@@ -310,13 +354,15 @@ async fn stop_master(control: &Path) {
     let _ = std::fs::remove_file(control);
 }
 
-/// Ends the connection to a host that an earlier command left, and removes its files.
+/// Ends the connections to a host that an earlier command left, and removes its files.
 pub async fn forget(host: &HostSpec) {
     let Ok(folder) = control_folder() else { return };
-    let stem = stem(&host.ssh);
-    stop_master(&folder.join(format!("{stem}.ctl"))).await;
-    for ending in ["log", "conf", "lock"] {
-        let _ = std::fs::remove_file(folder.join(format!("{stem}.{ending}")));
+    for number in 0..CONNECTIONS_PER_HOST {
+        let stem = numbered(&stem(&host.ssh), number);
+        stop_master(&folder.join(format!("{stem}.ctl"))).await;
+        for ending in ["log", "conf", "lock"] {
+            let _ = std::fs::remove_file(folder.join(format!("{stem}.{ending}")));
+        }
     }
 }
 
@@ -336,231 +382,6 @@ pub async fn disconnect_all() -> Result<usize, HostError> {
     Ok(count)
 }
 
-fn local(what: &str, source: std::io::Error) -> HostError {
+pub(super) fn local(what: &str, source: std::io::Error) -> HostError {
     HostError::Local { what: what.to_owned(), source }
-}
-
-/// Something on a host that a local socket can be connected to.
-#[derive(Debug, Clone)]
-pub enum Remote {
-    /// A unix socket.
-    Unix(String),
-    /// A TCP port on the host's own loopback.
-    Loopback(u16),
-}
-
-/// A running command with open streams.
-#[derive(Debug)]
-pub struct Stream {
-    child: openssh::Child<Arc<Session>>,
-}
-
-impl Stream {
-    /// Its standard input.
-    pub fn stdin(&mut self) -> Option<openssh::ChildStdin> {
-        self.child.stdin().take()
-    }
-
-    /// Its standard output.
-    pub fn stdout(&mut self) -> Option<openssh::ChildStdout> {
-        self.child.stdout().take()
-    }
-}
-
-impl Connection {
-    /// Opens one session for the commands that follow each other from here on, until [`Connection::release`]. A host without Perl
-    /// gets a session for each, as before.
-    pub async fn hold(&self) {
-        if let Ok(mut stream) = self.stream(&runner::command().timeout(LONGEST_RUN)).await
-            && let (Some(input), Some(output)) = (stream.stdin(), stream.stdout())
-        {
-            *self.runner.lock().await = Some(Runner::new(stream, input, output));
-        }
-    }
-
-    /// Ends what [`Connection::hold`] began.
-    pub async fn release(&self) {
-        self.runner.lock().await.take();
-    }
-
-    /// Runs a command over the session that is held, unless there is none, it is busy, or the command has to have its own.
-    async fn run_held(&self, command: &Command) -> Option<Result<Output, HostError>> {
-        if command.rights != Rights::Root || command.stdin.len() > runner::MAX_INPUT {
-            return None;
-        }
-        let mut place = self.runner.try_lock().ok()?;
-        // Not in its place while it works: one that was left in the middle of a command is of no more use.
-        let mut runner = place.take()?;
-        trace!(address = %self.spec.address, port = self.spec.port, command = %command.display(), "run in the held session");
-        match timeout(command.timeout + DEADLINE_GRACE, runner.run(command)).await {
-            Ok(Ok(output)) => {
-                *place = Some(runner);
-                Some(Ok(output))
-            }
-            Ok(Err(broken)) => broken.error(command).map(Err),
-            Err(_) => Some(Err(HostError::CommandTimedOut { command: command.display(), after: command.timeout })),
-        }
-    }
-
-    /// Runs a command and returns what it gave back, whatever its status.
-    pub async fn run(&self, command: &Command) -> Result<Output, HostError> {
-        if let Some(result) = self.run_held(command).await {
-            return result;
-        }
-        let _permit = self.session_permit().await?;
-        let deadline = command.timeout + DEADLINE_GRACE;
-        trace!(address = %self.spec.address, port = self.spec.port, command = %command.display(), "run");
-        match timeout(deadline, self.run_inner(command)).await {
-            Ok(result) => result,
-            Err(_) => Err(HostError::CommandTimedOut { command: command.display(), after: command.timeout }),
-        }
-    }
-
-    /// Runs a command that must succeed, and returns its standard output.
-    pub async fn check(&self, command: &Command) -> Result<String, HostError> {
-        let output = self.run(command).await?;
-        match output.status {
-            0 => Ok(output.stdout_text()),
-            status => Err(self.failure(command, status, &output)),
-        }
-    }
-
-    /// The error that a failed command stands for.
-    #[must_use]
-    pub fn failure(&self, command: &Command, status: i32, output: &Output) -> HostError {
-        let stderr = output.stderr_text();
-        if is_sudo_refusal(&stderr) {
-            return HostError::NoRoot {
-                destination: self.spec.destination(),
-                detail: stderr.lines().last().unwrap_or_default().to_owned(),
-            };
-        }
-        match status {
-            // What `timeout` exits with when the time is over, and with `-k` when it had to kill.
-            124 | 137 if stderr.is_empty() => {
-                HostError::CommandTimedOut { command: command.display(), after: command.timeout }
-            }
-            _ => HostError::Failed { command: command.display(), status, stderr },
-        }
-    }
-
-    async fn run_inner(&self, command: &Command) -> Result<Output, HostError> {
-        let wire = command.wire()?;
-        let lost = |_| HostError::Disconnected { command: command.display() };
-        let mut child = self
-            .shell(&wire)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .await
-            .map_err(lost)?;
-        let stdin = child.stdin().take();
-        let stdout = child.stdout().take();
-        let stderr = child.stderr().take();
-        let feed = async {
-            if let Some(mut stdin) = stdin {
-                // A command that ends without reading all of its input is not an error of ours.
-                let _ = stdin.write_all(&command.stdin).await;
-                let _ = stdin.shutdown().await;
-            }
-            Ok(())
-        };
-        // A host that never stops talking is left at once: nothing more is read, and its end of the line is closed.
-        let ((), stdout, stderr) =
-            tokio::try_join!(feed, read_bounded(stdout, command), read_bounded(stderr, command))?;
-        let status = match child.wait().await {
-            Ok(status) => match (status.code(), std::os::unix::process::ExitStatusExt::signal(&status)) {
-                (Some(code), _) => code,
-                (None, Some(signal)) => 128 + signal,
-                (None, None) => return Err(HostError::Disconnected { command: command.display() }),
-            },
-            // What the crate makes of the status of a shell that did not find its command.
-            Err(openssh::Error::Remote(error)) if error.kind() == std::io::ErrorKind::NotFound => 127,
-            Err(error) => return Err(lost(error)),
-        };
-        Ok(Output { status, stdout, stderr })
-    }
-
-    /// Starts a command whose streams stay open, within [`STREAM_TIMEOUT`]. The permit is not held: such commands (the lock, API
-    /// streams) are few and live as long as the run, and are counted in [`SESSIONS_PER_HOST`].
-    pub async fn stream(&self, command: &Command) -> Result<Stream, HostError> {
-        let wire = command.wire()?;
-        let mut shell = self.shell(&wire);
-        let spawn = shell.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
-        match timeout(STREAM_TIMEOUT, spawn).await {
-            Ok(Ok(child)) => Ok(Stream { child }),
-            Ok(Err(_)) => Err(HostError::Disconnected { command: command.display() }),
-            Err(_) => Err(HostError::CommandTimedOut { command: command.display(), after: STREAM_TIMEOUT }),
-        }
-    }
-
-    /// Forwards a new private local socket to something on the host. The socket goes when the master goes.
-    pub async fn forward(&self, remote: &Remote) -> Result<PathBuf, HostError> {
-        let path = self.socket_path();
-        let target = match remote {
-            Remote::Unix(path) => Socket::UnixSocket { path: Cow::Owned(PathBuf::from(path)) },
-            Remote::Loopback(port) => Socket::TcpSocket { host: "127.0.0.1".into(), port: *port },
-        };
-        let listen = Socket::UnixSocket { path: Cow::Borrowed(path.as_path()) };
-        self.session.request_port_forward(ForwardType::Local, listen, target).await.map_err(|error| {
-            HostError::Ssh { destination: self.spec.destination(), detail: format!("forwarding a socket: {error}") }
-        })?;
-        Ok(path)
-    }
-
-    /// A path for a new private local socket.
-    pub(crate) fn socket_path(&self) -> PathBuf {
-        let number = self.forwards.fetch_add(1, Ordering::Relaxed);
-        self.folder.join(format!("{}-{}-{number}.sock", stem(&self.spec), std::process::id()))
-    }
-
-    /// Whether the connection is still there: a command that was lost may have been lost alone.
-    pub async fn is_alive(&self) -> bool {
-        matches!(timeout(MASTER_CHECK_TIMEOUT, self.session.check()).await, Ok(Ok(())))
-    }
-
-    /// Ends the connection, so that the next use makes a new one.
-    pub async fn close(&self) {
-        stop_master(self.session.control_socket()).await;
-    }
-
-    async fn session_permit(&self) -> Result<SemaphorePermit<'_>, HostError> {
-        self.sessions.acquire().await.map_err(|error| local("no session left", std::io::Error::other(error)))
-    }
-
-    fn shell(&self, wire: &str) -> OwningCommand<Arc<Session>> {
-        // `raw_command`: sshd hands the line to the login shell as it is, and every word of it is already quoted.
-        Session::to_raw_command(Arc::clone(&self.session), wire)
-    }
-}
-
-impl Drop for Connection {
-    fn drop(&mut self) {
-        let prefix = format!("{}-{}-", stem(&self.spec), std::process::id());
-        for number in 0..self.forwards.load(Ordering::Relaxed) {
-            let _ = std::fs::remove_file(self.folder.join(format!("{prefix}{number}.sock")));
-        }
-    }
-}
-
-fn is_sudo_refusal(stderr: &str) -> bool {
-    stderr.contains("sudo: a password is required")
-        || stderr.contains("sudo: a terminal is required")
-        || stderr.contains("is not in the sudoers file")
-        || stderr.contains("is not allowed to run sudo")
-        || stderr.contains("sudo: not found")
-        || stderr.contains("sudo: command not found")
-}
-
-async fn read_bounded(stream: Option<impl AsyncRead + Unpin>, command: &Command) -> Result<Vec<u8>, HostError> {
-    let mut bytes = Vec::new();
-    if let Some(stream) = stream {
-        // A read error means that the connection ended; the wait for the status says so.
-        let _ = stream.take(MAX_OUTPUT as u64 + 1).read_to_end(&mut bytes).await;
-    }
-    if bytes.len() > MAX_OUTPUT {
-        return Err(HostError::TooMuchOutput { command: command.display(), limit: MAX_OUTPUT });
-    }
-    Ok(bytes)
 }

@@ -3,6 +3,7 @@
 //! [`raw`] is what serde reads, [`check`] what makes it whole; everything else uses the typed [`Inventory`].
 
 mod check;
+mod encoding;
 mod error;
 mod filter;
 pub mod names;
@@ -16,6 +17,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 pub use check::{VXLAN_OVERHEAD, overlap};
+pub use encoding::{NotText, decode};
 pub use error::{Colour, Flaw, InventoryError};
 pub use filter::Filter;
 pub use names::{ClusterName, HostName, NetworkName, Tag, container_name};

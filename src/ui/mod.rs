@@ -6,6 +6,7 @@ mod progress;
 mod render;
 mod table;
 
+use std::ffi::OsString;
 use std::io::{IsTerminal, Write};
 
 use owo_colors::{OwoColorize, Style};
@@ -22,10 +23,16 @@ pub use table::{Tone, table};
 /// Width of output that goes into a file or a pipe, in columns.
 const PIPE_WIDTH: usize = 100;
 
+/// Width of a terminal that does not tell, in columns.
+const UNKNOWN_WIDTH: usize = 80;
+
+/// No line is broken for fewer columns than this: a word a line is read no better than what the terminal itself breaks.
+const NARROWEST: usize = 20;
+
 /// When to use colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
 pub enum ColourChoice {
-    /// In a terminal, unless NO_COLOR is set.
+    /// In a terminal, unless NO_COLOR is set; elsewhere if CLICOLOR_FORCE is.
     #[default]
     Auto,
     /// Always.
@@ -47,13 +54,7 @@ impl Ui {
     /// Finds out what the streams can do.
     #[must_use]
     pub fn new(choice: ColourChoice) -> Self {
-        let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
-            || std::env::var_os("TERM").is_some_and(|term| term == "dumb");
-        let decide = |terminal: bool| match choice {
-            ColourChoice::Always => Colour::On,
-            ColourChoice::Auto if terminal && !plain => Colour::On,
-            _ => Colour::Off,
-        };
+        let decide = |is_terminal| colour(choice, is_terminal, &|name| std::env::var_os(name));
         Self { out: decide(std::io::stdout().is_terminal()), err: decide(std::io::stderr().is_terminal()) }
     }
 
@@ -108,6 +109,29 @@ impl Ui {
     }
 }
 
+/// Whether to use colour: what was asked for, else what the environment says (no-color.org, bixense.com/clicolors), else whether it
+/// is a terminal. An empty variable is as none.
+fn colour(choice: ColourChoice, is_terminal: bool, variable: &dyn Fn(&str) -> Option<OsString>) -> Colour {
+    let is_set = |name: &str| variable(name).is_some_and(|value| !value.is_empty());
+    let on = match choice {
+        ColourChoice::Always => true,
+        ColourChoice::Never => false,
+        ColourChoice::Auto if is_set("NO_COLOR") => false,
+        ColourChoice::Auto
+            if is_set("CLICOLOR_FORCE") && variable("CLICOLOR_FORCE").is_none_or(|value| value != "0") =>
+        {
+            true
+        }
+        ColourChoice::Auto => is_terminal && !is_dumb(variable),
+    };
+    if on { Colour::On } else { Colour::Off }
+}
+
+/// Whether the terminal knows no control codes at all, as that of an editor.
+fn is_dumb(variable: &dyn Fn(&str) -> Option<OsString>) -> bool {
+    variable("TERM").is_some_and(|term| term == "dumb")
+}
+
 /// Now, as RFC 3339 in UTC, to the second.
 #[must_use]
 pub(crate) fn now() -> String {
@@ -124,8 +148,16 @@ pub fn at_now(mut document: serde_json::Value) -> serde_json::Value {
 /// Columns of the terminal on standard output.
 #[must_use]
 pub fn width() -> usize {
-    let term = console::Term::stdout();
-    if term.is_term() { usize::from(term.size().1).max(40) } else { PIPE_WIDTH }
+    width_of(&console::Term::stdout())
+}
+
+fn width_of(term: &console::Term) -> usize {
+    match (term.is_term(), term.size().1) {
+        (false, _) => PIPE_WIDTH,
+        // A serial line does not know.
+        (true, 0) => UNKNOWN_WIDTH,
+        (true, columns) => usize::from(columns).max(NARROWEST),
+    }
 }
 
 /// Columns for a list: a line each where it goes into a file or to another program, which may look for words in it.
@@ -135,11 +167,36 @@ pub fn list_width() -> usize {
 }
 
 fn width_of_stderr() -> usize {
-    let term = console::Term::stderr();
-    if term.is_term() { usize::from(term.size().1).max(40) } else { PIPE_WIDTH }
+    width_of(&console::Term::stderr())
 }
 
 /// Indents all lines but the first, so that a block of a host's words stays together.
 pub(crate) fn indent(text: &str) -> String {
     text.trim_end().replace('\n', "\n    ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn colour_is_what_was_asked_for_then_what_the_environment_says() {
+        let colour = |choice, terminal, set: &[(&str, &str)]| {
+            let value =
+                |name: &str| set.iter().find(|(other, _)| *other == name).map(|(_, value)| OsString::from(value));
+            super::colour(choice, terminal, &value) == Colour::On
+        };
+        use ColourChoice::{Always, Auto, Never};
+        assert!(colour(Auto, true, &[]) && !colour(Auto, false, &[]));
+        for value in ["1", "0", "false"] {
+            assert!(!colour(Auto, true, &[("NO_COLOR", value)]), "any value counts: {value}");
+        }
+        assert!(colour(Auto, true, &[("NO_COLOR", "")]), "an empty one is none");
+        assert!(!colour(Auto, true, &[("TERM", "dumb")]));
+        assert!(colour(Auto, false, &[("CLICOLOR_FORCE", "1")]));
+        assert!(!colour(Auto, false, &[("CLICOLOR_FORCE", "0")]) && !colour(Auto, false, &[("CLICOLOR_FORCE", "")]));
+        assert!(!colour(Auto, true, &[("CLICOLOR_FORCE", "1"), ("NO_COLOR", "1")]));
+        assert!(colour(Always, false, &[("NO_COLOR", "1"), ("TERM", "dumb")]));
+        assert!(!colour(Never, true, &[("CLICOLOR_FORCE", "1")]));
+    }
 }

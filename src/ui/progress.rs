@@ -31,7 +31,7 @@ impl Progress {
     #[must_use]
     pub fn start(ui: Ui) -> Self {
         let (events, receiver) = Events::channel();
-        let task = tokio::spawn(report(ui, receiver, std::io::stderr().is_terminal()));
+        let task = tokio::spawn(report(ui, receiver, can_draw()));
         Self { events, task }
     }
 
@@ -57,6 +57,11 @@ impl Progress {
         // The task ends when the last sender is gone; a panic in it has already been printed.
         let _ = task.await;
     }
+}
+
+/// Whether spinners can be drawn: they go back to the beginning of a line.
+fn can_draw() -> bool {
+    std::io::stderr().is_terminal() && !super::is_dumb(&|name| std::env::var_os(name))
 }
 
 struct Reporter {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use openssh::{ChildStdin, ChildStdout};
+use openssh::ChildStdin;
 use serde::Serialize;
 use tokio::io::{AsyncReadExt, BufReader, Take};
 
@@ -13,7 +13,7 @@ use super::causes::{About, Finding};
 use super::links::{read_until, tell};
 use super::matrix::Direction;
 use super::{Probe, Reports, on_each};
-use crate::host::{Command, Connection, Hosts, Stream};
+use crate::host::{Command, Connection, Hosts, Stream, StreamOutput};
 use crate::inventory::HostName;
 
 const AGENT: &str = include_str!("../../templates/verify/wire.pl");
@@ -99,7 +99,7 @@ pub(super) struct Watch {
 
 struct Agent {
     input: ChildStdin,
-    output: BufReader<Take<ChildStdout>>,
+    output: BufReader<Take<StreamOutput>>,
     /// Held: the agent ends with it.
     _stream: Stream,
 }

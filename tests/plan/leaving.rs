@@ -265,7 +265,7 @@ fn what_a_swarm_holds_must_be_known() {
     for (content, words) in [
         ("", "no manager of the swarm of a, b tells what is in it"),
         ("@swarm-content\n|service \n", "no manager of the swarm of a, b tells what is in it"),
-        ("@swarm-content\n!\n", "did not tell in time"),
+        ("@swarm-content\n!\n", "did not tell all"),
     ] {
         let mut hosts = swarm();
         hosts[0].sections = hosts[0].sections.replace("@swarm-content\n", content);
