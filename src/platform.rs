@@ -163,7 +163,7 @@ pub fn in_the_way(facts: &Facts, wanted: &str) -> Vec<(String, String)> {
     if !listed {
         let rivals = RIVALS.iter().filter(|(target, _)| *target == wanted).flat_map(|(_, rivals)| *rivals);
         let version = |name: &&str| Some(format!("{name} {}", packages.present.get(*name)?.1));
-        removed.extend(rivals.filter(|name| is_there(name)).filter_map(|name| version(name)));
+        removed.extend(rivals.filter(|name| is_there(name)).filter_map(version));
     }
     let also_there = match facts.on_containerd.is_empty() {
         true => String::new(),

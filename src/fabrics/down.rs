@@ -3,23 +3,30 @@
 //! Everything comes from the hosts' own records: what was written, what was there before, what was added. What others changed since is
 //! kept and told; what hangs on the network forbids it.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod purge;
+mod swarms;
+
+use std::collections::BTreeSet;
 
 use serde_json::Value;
 
 use super::{keeper, swarm};
+use crate::engines::UNIT;
 use crate::engines::options::{self, Shown, Turns};
-use crate::engines::{self, UNIT};
-use crate::facts::{Container, Endpoint, Engine, Facts, InSwarm, Network, Node, Origin};
+use crate::facts::{Container, Endpoint, Engine, Facts, Network, Origin};
 use crate::inventory::{FabricKind, HostName};
 use crate::plan::checks;
 use crate::plan::{
-    Action, Conflict, EngineCall, HostWorld, NodeUpdate, Options, Plan, Problem, Recorded, Restored, Stage, StepId,
-    Steps, SwarmRole, World, daemon_json,
+    Action, Conflict, HostWorld, Options, Plan, Problem, Recorded, Restored, Stage, StepId, Steps, World, daemon_json,
 };
-use crate::platform::PackageManager;
 use crate::record;
 use crate::stores::consul;
+
+pub use purge::{Packages, loses_data};
+pub(super) use swarms::{leave, swarm_problems};
+
+use purge::{engine_goes, in_use, remove_packages};
+use swarms::{is_ours, leave_swarms};
 
 /// Label of the networks that docker-cluster makes; its value is the cluster.
 pub const NETWORK_LABEL: &str = "docker-cluster";
@@ -34,34 +41,8 @@ const NETWORK_DEADLINE: u64 = 60;
 /// How long one command of the engine may take here, in seconds: leaving a swarm stops its tasks first, ten seconds each.
 const ENGINE_TIMEOUT: u64 = 120;
 
-/// How long removing packages may take, in seconds.
-const REMOVE_TIMEOUT: u64 = 600;
-
-/// How long removing the data of an engine may take, in seconds: millions of small files on a slow disk.
-const DATA_TIMEOUT: u64 = 3600;
-
 /// How many names a sentence lists of one kind.
 const NAMED: usize = 20;
-
-/// Leaves a swarm; see the script.
-const SWARM_LEAVE: &str = include_str!("../../templates/swarm-leave.sh");
-
-/// Whether packages go as well that docker-cluster installed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Packages {
-    /// They stay.
-    Keep,
-    /// They go, with their configuration. What they have written since stays.
-    Purge,
-    /// That goes as well: volumes, images and containers of an engine that docker-cluster installed.
-    PurgeData,
-}
-
-impl Packages {
-    fn go(self) -> bool {
-        self != Self::Keep
-    }
-}
 
 /// Lines of the record of what a run adds to hosts beside files, for those hosts that it touches. `steps` are the steps so far.
 pub fn additions(world: &World<'_>, kind: FabricKind, steps: &Steps) -> Vec<(HostName, Vec<String>)> {
@@ -175,42 +156,6 @@ fn foreign(world: &World<'_>, host: &HostWorld<'_>) -> Option<Problem> {
     ))
 }
 
-/// Who still needs what `--purge` would remove, and what could not be named before it is lost.
-fn in_use(host: &HostWorld<'_>, packages: Packages) -> Vec<Problem> {
-    let mut problems = Vec::new();
-    let tasks: Vec<&str> =
-        host.facts.on_containerd.iter().map(String::as_str).filter(|what| what.contains("namespace")).collect();
-    if packages.go() && made(host.facts, "package").any(|package| package == "containerd") && !tasks.is_empty() {
-        problems.push(Problem::on(
-            host.name(),
-            format!("containerd, which `up` installed, serves others by now: {}", tasks.join(", ")),
-            "leave `--purge` out, or stop them first",
-        ));
-    }
-    let silent = host.facts.engine.as_ref().is_some_and(|engine| !engine.is_up());
-    let in_it = |line: &String| ["swarm", "network", "image"].contains(&line.split(' ').next().unwrap_or_default());
-    if silent && !engines::is_running(host.facts) && !engine_goes(host, packages) && host.facts.made.iter().any(in_it) {
-        problems.push(Problem::on(
-            host.name(),
-            "its engine is stopped, and holds what `up` put into it",
-            "start it first (`systemctl start docker`), so that it can be taken out",
-        ));
-    }
-    if packages == Packages::PurgeData && engine_goes(host, packages) && silent {
-        problems.push(Problem::on(
-            host.name(),
-            "its engine does not answer, so nobody can say what would be lost with its data",
-            "start it first (`systemctl start docker`), or leave `--purge-data` out",
-        ));
-    }
-    problems
-}
-
-/// Whether a host is in a swarm by docker-cluster's doing. Before `migrate` wrote that down, its record of the networks said so.
-fn is_ours(host: &HostWorld<'_>) -> bool {
-    swarm::is_member(host) && (host.facts.made.contains("swarm") || host.facts.migration.is_some())
-}
-
 /// Whether a host's engine has a store that it did not have before.
 fn store_goes(host: &HostWorld<'_>) -> bool {
     let before = |text: &Option<String>| -> Options {
@@ -236,114 +181,6 @@ fn others<'a>(
     })
 }
 
-/// The swarms that end with this: each with its id and the hosts that leave it.
-fn swarms<'a, 'b>(world: &'a World<'b>) -> Vec<(String, Vec<&'a HostWorld<'b>>)> {
-    let mut all: Vec<(String, Vec<&HostWorld<'_>>)> = Vec::new();
-    for host in world.hosts.iter().filter(|host| is_ours(host)) {
-        let id = swarm_of(host);
-        match all.iter_mut().find(|(known, _)| *known == id) {
-            Some((_, hosts)) => hosts.push(host),
-            None => all.push((id, vec![host])),
-        }
-    }
-    all
-}
-
-/// Id of the swarm that a host is in; empty if it does not tell.
-fn swarm_of(host: &HostWorld<'_>) -> String {
-    let known = || host.facts.engine.as_ref().map(|engine| engine.swarm().cluster_id).unwrap_or_default();
-    host.facts.swarm_cluster.clone().unwrap_or_else(known)
-}
-
-/// A manager of a swarm that does not leave it, if there is one here: then the swarm goes on.
-fn staying<'a, 'b>(world: &'a World<'b>, id: &str) -> Option<&'a HostWorld<'b>> {
-    world.hosts.iter().find(|host| swarm::is_manager(host) && !is_ours(host) && swarm_of(host) == id)
-}
-
-/// Whether a host is a manager by its certificate, also of a quorum that is lost.
-fn manages(host: &HostWorld<'_>) -> bool {
-    host.facts.swarm_manager || swarm::is_manager(host)
-}
-
-/// What would be lost with the swarms that end: nothing of others is. What was not heard of is not taken for what is not there. Networks
-/// of these names are no loss.
-pub(super) fn swarm_problems(world: &World<'_>, come_back: &BTreeSet<&str>) -> Vec<Problem> {
-    let mut problems = Vec::new();
-    for (id, leaving) in swarms(world) {
-        // Workers alone take nothing with them, and where a manager stays the swarm does.
-        if !leaving.iter().any(|host| manages(host)) || staying(world, &id).is_some() {
-            continue;
-        }
-        let names: Vec<&str> = leaving.iter().map(|host| host.name().as_str()).collect();
-        let witness = leaving.iter().find(|host| swarm::is_manager(host));
-        let told = witness.and_then(|host| Some((host, host.facts.in_swarm.as_ref()?)));
-        let Some((witness, content)) = told else {
-            // An earlier run has looked, found nothing, and was cut off while the managers left.
-            let line = ends(&id);
-            if !leaving.iter().filter(|host| manages(host)).all(|host| host.facts.made.contains(&line)) {
-                problems.push(Problem::of_all(
-                    format!("no manager of the swarm of {} tells what is in it, so nobody knows what would be lost", names.join(", ")),
-                    "bring its managers back; if the swarm is lost for good, `docker swarm leave --force` on these hosts takes them out, then run this again",
-                ));
-            }
-            continue;
-        };
-        problems.extend(content_problem(world, witness, content, come_back));
-        problems.extend(strangers(world, witness));
-    }
-    problems
-}
-
-/// Services, secrets, configs and networks of others in a swarm that would end.
-fn content_problem(
-    world: &World<'_>,
-    witness: &HostWorld<'_>,
-    content: &[InSwarm],
-    come_back: &BTreeSet<&str>,
-) -> Option<Problem> {
-    let (mut found, mut remedies) = (Vec::new(), Vec::new());
-    let networks: Vec<InSwarm> = others(world, witness, "swarm")
-        .filter(|network| !come_back.contains(network.name.as_str()))
-        .map(|network| InSwarm {
-            kind: "network".to_owned(),
-            name: network.name.clone(),
-            stack: network.labels.get("com.docker.stack.namespace").cloned(),
-        })
-        .collect();
-    let all = || content.iter().chain(&networks);
-    let stacks: BTreeSet<&str> = all().filter_map(|one| one.stack.as_deref()).collect();
-    for stack in stacks {
-        let parts: Vec<String> = ["service", "secret", "config", "network"]
-            .into_iter()
-            .filter_map(|kind| {
-                let of_stack = |one: &&InSwarm| one.kind == kind && one.stack.as_deref() == Some(stack);
-                counted(kind, all().filter(of_stack).map(|one| one.name.as_str()).collect())
-            })
-            .collect();
-        found.push(format!("the stack {stack} ({})", parts.join(", ")));
-        remedies.push(format!("`docker stack rm {stack}`"));
-    }
-    for kind in ["service", "secret", "config", "network"] {
-        let names: Vec<&str> =
-            all().filter(|one| one.kind == kind && one.stack.is_none()).map(|one| one.name.as_str()).collect();
-        if !names.is_empty() {
-            remedies.push(format!(
-                "`docker {kind} rm {}`",
-                names.iter().take(NAMED).copied().collect::<Vec<_>>().join(" ")
-            ));
-        }
-        found.extend(counted(kind, names).map(|names| format!("the {names}")));
-    }
-    if found.is_empty() {
-        return None;
-    }
-    Some(Problem::on(
-        witness.name(),
-        format!("the swarm ends with this, and holds what is not docker-cluster's: {}", found.join(", ")),
-        format!("if nobody needs them, remove them first, there: {}; then run this again", remedies.join(", ")),
-    ))
-}
-
 /// `services a, b`, `secret c`; nothing of nothing.
 fn counted(kind: &str, names: Vec<&str>) -> Option<String> {
     let plural = if names.len() == 1 { "" } else { "s" };
@@ -353,32 +190,6 @@ fn counted(kind: &str, names: Vec<&str>) -> Option<String> {
     };
     let listed: Vec<&str> = names.iter().take(NAMED).copied().collect();
     (!names.is_empty()).then(|| format!("{kind}{plural} {}{more}", listed.join(", ")))
-}
-
-/// Nodes of a swarm that would be left without managers.
-fn strangers(world: &World<'_>, witness: &HostWorld<'_>) -> Option<Problem> {
-    let known = |node: &&Node| {
-        let is_here = |host: &HostWorld<'_>| {
-            host.facts.hostname == node.hostname
-                || host.facts.engine.as_ref().is_some_and(|engine| engine.swarm().node_id == node.id)
-        };
-        world.hosts.iter().any(is_here) || world.unreached.iter().any(|other| other.host.as_str() == node.hostname)
-    };
-    let names: Vec<String> = witness
-        .facts
-        .nodes
-        .iter()
-        .filter(|node| !known(node))
-        .map(|node| format!("{} ({})", node.hostname, node.state))
-        .collect();
-    if names.is_empty() {
-        return None;
-    }
-    Some(Problem::on(
-        witness.name(),
-        format!("the swarm ends with this, and has nodes that are not in the inventory: {}", names.join(", ")),
-        "take them out first (`docker swarm leave` on each, `docker node rm NODE` for one that is gone), or put them into the inventory",
-    ))
 }
 
 /// What would be lost with a store of docker-cluster's own, and who would lose it.
@@ -480,82 +291,6 @@ fn remove_networks(world: &World<'_>, steps: &mut Steps, let_go: &[StepId]) -> V
     removed
 }
 
-/// The line of the record that says that `down` has looked into a swarm, found nothing of others, and ends it.
-fn ends(id: &str) -> String {
-    format!("swarm-ends {id}")
-}
-
-/// Leaves the swarms that docker-cluster joined or made: workers first, so that managers see them go.
-fn leave_swarms(world: &World<'_>, steps: &mut Steps, notes: &mut Vec<String>, removed: &[StepId]) {
-    for host in world.hosts.iter().filter(|host| swarm::is_member(host) && !is_ours(host)) {
-        notes.push(format!("{}: it stays in its swarm, which it was in before", host.name()));
-    }
-    for (id, leaving) in swarms(world) {
-        let (managers, workers): (Vec<_>, Vec<_>) = leaving.into_iter().partition(|host| manages(host));
-        match staying(world, &id) {
-            Some(lead) => leave_to_others(lead, &[workers, managers].concat(), steps, removed),
-            None => end_swarm(&id, &workers, &managers, steps, removed),
-        }
-    }
-}
-
-fn end_swarm(id: &str, workers: &[&HostWorld<'_>], managers: &[&HostWorld<'_>], steps: &mut Steps, removed: &[StepId]) {
-    let mut before = removed.to_vec();
-    // Once the first manager has left, the others cannot tell any more what was in the swarm.
-    for host in managers.iter().filter(|host| !host.facts.made.contains(&ends(id))) {
-        let why = "write down that nothing of others is in the swarm, which ends";
-        let id = steps.add(host.name(), Stage::Swarm, why, Action::Note { lines: vec![ends(id)] });
-        steps.follow(id, removed);
-        before.push(id);
-    }
-    for group in [workers, managers] {
-        let left: Vec<StepId> = group
-            .iter()
-            .map(|host| {
-                let id = leave(host.name(), &["--force"], steps);
-                steps.follow(id, &before);
-                id
-            })
-            .collect();
-        before.extend(left);
-    }
-}
-
-/// Leaves a swarm, and takes it out of the host's record.
-pub(super) fn leave(host: &HostName, how: &[&str], steps: &mut Steps) -> StepId {
-    let args = how.iter().map(ToString::to_string).collect();
-    let action = Action::Script { name: "swarm-leave", text: SWARM_LEAVE, args, timeout: ENGINE_TIMEOUT };
-    steps.add(host, Stage::Swarm, "leave the swarm", action)
-}
-
-/// Leaves a swarm that goes on without docker-cluster: a manager is demoted first, one after the other, so that those who stay keep
-/// their quorum.
-fn leave_to_others(lead: &HostWorld<'_>, leaving: &[&HostWorld<'_>], steps: &mut Steps, removed: &[StepId]) {
-    for host in leaving {
-        let node = host.facts.engine.as_ref().map(|engine| engine.swarm().node_id).unwrap_or_default();
-        if manages(host) {
-            let update =
-                NodeUpdate { node: node.clone(), labels: BTreeMap::new(), role: Some(SwarmRole::Worker), drain: true };
-            let why = format!("demote {} to a worker, so that the swarm keeps its quorum", host.name());
-            let demoted = steps.add(lead.name(), Stage::Swarm, why, Action::Engine(EngineCall::UpdateNode(update)));
-            steps.follow(demoted, removed);
-            let action = Action::WaitFor {
-                what: "it is a worker".to_owned(),
-                argv: ["docker", "info", "--format", "manager={{.Swarm.ControlAvailable}}"].map(str::to_owned).to_vec(),
-                expect: vec!["manager=false".to_owned()],
-                peers: Vec::new(),
-                deadline: NETWORK_DEADLINE,
-            };
-            steps.add_after(host.name(), Stage::Swarm, "wait until it is a worker", action, vec![demoted]);
-        }
-        let left = leave(host.name(), &[], steps);
-        steps.follow(left, removed);
-        let call = EngineCall::RemoveNode { id: node };
-        let why = format!("remove {} from the swarm", host.name());
-        steps.add_after(lead.name(), Stage::Swarm, why, Action::Engine(call), vec![left]);
-    }
-}
-
 /// The bridge and the image, which came with the cluster.
 fn leftovers(host: &HostWorld<'_>, steps: &mut Steps, notes: &mut Vec<String>, before: &[StepId]) {
     let name = host.name();
@@ -591,15 +326,6 @@ fn leftovers(host: &HostWorld<'_>, steps: &mut Steps, notes: &mut Vec<String>, b
             run(steps, host.name(), Stage::Network, why, &["sh", "-c", script, "sh", image]);
         }
     }
-}
-
-/// Whether the engine itself goes: that of the package that docker-cluster installed, and not another that took its place since.
-fn engine_goes(host: &HostWorld<'_>, packages: Packages) -> bool {
-    let facts = host.facts;
-    let is_there = |state: &str| !matches!(state.get(1..2), None | Some("c" | "n"));
-    let of_package = facts.packages.present.get(engines::ENGINE_PACKAGE).is_some_and(|(state, _)| is_there(state));
-    let is_it = facts.engine.is_none() || facts.packages.present.is_empty() || of_package;
-    packages.go() && is_it && made(facts, "package").any(|package| package == engines::ENGINE_PACKAGE)
 }
 
 fn restore_options(
@@ -721,144 +447,6 @@ fn remove_store(host: &HostWorld<'_>, steps: &mut Steps, notes: &mut Vec<String>
     for user in made(facts, "user").filter(|_| facts.store_user) {
         run(steps, name, Stage::Store, "remove the data of the store", &["rm", "-rf", "--", consul::DATA]);
         run(steps, name, Stage::Store, format!("remove the user {user}"), &["userdel", user]);
-    }
-}
-
-fn remove_packages(host: &HostWorld<'_>, packages: Packages, steps: &mut Steps, notes: &mut Vec<String>) {
-    let name = host.name();
-    let names: Vec<String> = made(host.facts, "package").map(str::to_owned).collect();
-    if packages == Packages::PurgeData && !engine_goes(host, packages) && host.facts.engine.is_some() {
-        notes.push(format!("{name}: `up` did not install its engine, which stays with its data"));
-    }
-    let Some(manager) = PackageManager::of(host.facts).filter(|_| !names.is_empty()) else { return };
-    if !packages.go() {
-        notes.push(format!("{name}: these packages stay (`down --purge` removes them): {}", names.join(", ")));
-        return;
-    }
-    let goes = engine_goes(host, packages);
-    if goes && host.facts.engine.is_some() {
-        stop_engine(host, steps, notes);
-    }
-    if goes && host.facts.record(daemon_json::PATH).is_some() {
-        put_options_back(host, Recorded::Dropped, Vec::new(), steps, notes);
-    }
-    let why = format!(
-        "remove the packages that were installed, unless somebody has asked for them since: {}",
-        names.join(", ")
-    );
-    let args = std::iter::once("purge".to_owned()).chain(names).collect();
-    let action = Action::Script { name: "apt-remove", text: manager.remove, args, timeout: REMOVE_TIMEOUT };
-    steps.add(name, Stage::Engine, why, action);
-    if goes {
-        data(host, packages, steps, notes);
-    }
-}
-
-fn stop_engine(host: &HostWorld<'_>, steps: &mut Steps, notes: &mut Vec<String>) {
-    let name = host.name();
-    let engine = host.facts.engine.as_ref();
-    let running: Vec<&str> = engine.into_iter().flat_map(|engine| engine.running()).map(|c| c.name.as_str()).collect();
-    if let Some(containers) = counted("container", running) {
-        notes.push(format!("{name}: the engine goes, which `up` installed, and with it stop the {containers}"));
-    }
-    notes.push(format!("{name}: the engine's firewall rules and its bridges stay until the next boot"));
-    let live = engine.and_then(|engine| engine.info.as_ref()?.get("LiveRestoreEnabled")?.as_bool());
-    if live == Some(true) {
-        let script = "docker ps -q | xargs -r -n 1 -P 16 docker stop >/dev/null";
-        let why = "stop the containers, which this engine would leave running without itself";
-        run(steps, name, Stage::Engine, why, &["sh", "-c", script]);
-    }
-    let argv = ["systemctl", "stop", "docker.socket", engines::UNIT];
-    run(steps, name, Stage::Engine, "stop the engine", &argv);
-}
-
-/// The folder of the engine's data, unless its options say another.
-const ENGINE_DATA: &str = "/var/lib/docker";
-
-/// What becomes of what the engine has written.
-fn data(host: &HostWorld<'_>, packages: Packages, steps: &mut Steps, notes: &mut Vec<String>) {
-    let (name, facts) = (host.name(), host.facts);
-    let engine = facts.engine.as_ref();
-    let root = engine.and_then(|engine| engine.info_str("DockerRootDir")).unwrap_or(ENGINE_DATA);
-    let elsewhere = !root.starts_with(ENGINE_DATA);
-    let held = held(facts);
-    let size_of = |path: &str| match facts.data.folders.iter().find(|(folder, _)| folder == path) {
-        Some((_, Some(bytes))) => format!("{path} ({})", size(*bytes)),
-        Some((_, None)) => format!("{path} (its size was not told in time)"),
-        None => path.to_owned(),
-    };
-    if elsewhere {
-        notes.push(format!("{name}: the engine's data is in {root} and stays: {held}"));
-    }
-    let is_there = |path: &str| facts.data.folders.iter().any(|(folder, _)| folder == path);
-    let (mut going, mut why) = (Vec::new(), Vec::new());
-    for (package, path) in [(engines::ENGINE_PACKAGE, ENGINE_DATA), ("containerd", "/var/lib/containerd")] {
-        if !made(facts, "package").any(|made| made == package) || !is_there(path) {
-            continue;
-        }
-        if packages != Packages::PurgeData {
-            let what = if path == ENGINE_DATA && !elsewhere { format!(": {held}") } else { String::new() };
-            notes.push(format!("{name}: {} stays{what}; `--purge-data` would remove it", size_of(path)));
-        } else if facts.made.contains(&format!("data {package} {path}")) {
-            notes.push(format!("{name}: {} was there before `up` installed {package}, and stays", size_of(path)));
-        } else {
-            let what = if path == ENGINE_DATA && !elsewhere { format!(" with {held}") } else { String::new() };
-            why.push(format!("{}{what}", size_of(path)));
-            going.push(path.to_owned());
-        }
-    }
-    if !going.is_empty() {
-        let text = include_str!("../../templates/data-remove.sh");
-        let action = Action::Script { name: DATA_REMOVE, text, args: going, timeout: DATA_TIMEOUT };
-        steps.add(name, Stage::Engine, format!("REMOVE FOR GOOD {}", why.join(", and ")), action);
-    }
-}
-
-/// Name of the script that removes the data of an engine.
-const DATA_REMOVE: &str = "data-remove";
-
-/// Whether a plan loses data for good, which is a question of its own.
-#[must_use]
-pub fn loses_data(plan: &Plan) -> bool {
-    plan.steps.iter().any(|step| matches!(step.action, Action::Script { name: DATA_REMOVE, .. }))
-}
-
-/// What an engine holds, in words: volumes by name with their sizes, images, containers.
-fn held(facts: &Facts) -> String {
-    // A volume that nobody named has a checksum for a name.
-    let is_named = |name: &str| !(name.len() == 64 && name.bytes().all(|byte| byte.is_ascii_hexdigit()));
-    let (named, unnamed): (Vec<_>, Vec<_>) = facts.data.volumes.iter().partition(|(name, _)| is_named(name));
-    let with_size = |(name, bytes): &&(String, Option<u64>)| match bytes {
-        Some(bytes) => format!("{name} ({})", size(*bytes)),
-        None => format!("{name} (size not told)"),
-    };
-    let mut parts = Vec::new();
-    let names: Vec<String> = named.iter().map(with_size).collect();
-    parts.extend(counted("volume", names.iter().map(String::as_str).collect()));
-    if !unnamed.is_empty() {
-        let bytes: u64 = unnamed.iter().filter_map(|(_, bytes)| *bytes).sum();
-        let plural = if unnamed.len() == 1 { "" } else { "s" };
-        parts.push(format!("{} volume{plural} without a name ({})", unnamed.len(), size(bytes)));
-    }
-    if let Some(engine) = &facts.engine {
-        let layers = facts.data.layers.map_or_else(String::new, |bytes| format!(" ({})", size(bytes)));
-        match engine.images.len() {
-            0 => {}
-            1 => parts.push(format!("1 image{layers}")),
-            n => parts.push(format!("{n} images{layers}")),
-        }
-        let containers = engine.containers.iter().filter(|container| !container.is_own());
-        parts.extend(counted("container", containers.map(|container| container.name.as_str()).collect()));
-    }
-    if parts.is_empty() { "no volume, image or container".to_owned() } else { parts.join(", ") }
-}
-
-/// A size for a person, in powers of ten as Docker's client writes them.
-fn size(bytes: u64) -> String {
-    let units = [(1_000_000_000_000, "TB"), (1_000_000_000, "GB"), (1_000_000, "MB"), (1_000, "kB")];
-    match units.iter().find(|(unit, _)| bytes >= *unit) {
-        Some((unit, name)) => format!("{}.{} {name}", bytes / unit, bytes % unit * 10 / unit),
-        None => format!("{bytes} B"),
     }
 }
 

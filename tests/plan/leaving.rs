@@ -346,7 +346,7 @@ fn networks_of_others_keep_the_store() {
     // A store that is not docker-cluster's own stays, and so does what is in it.
     let hosts = [host.clone()];
     let external = inventory(&hosts, "cluster: demo\nstore: {url: 'etcd://10.0.0.5:2379'}\n");
-    assert_eq!(problems(&decided(&external, &hosts, |world| plan_of(world))), Vec::<String>::new());
+    assert_eq!(problems(&decided(&external, &hosts, plan_of)), Vec::<String>::new());
     // Somebody who was taken out of the inventory still uses it.
     host.sections = host.sections.replace("|{\"Name\":\"mine\"", "@x\n|{\"Name\":\"mine\"");
     host.sections += "@consul-path\n|/usr/bin/consul\n@store-members\n|Node Address Status\n|a 10.0.0.11:8301 alive\n|old 10.0.0.19:8301 alive\n|gone 10.0.0.18:8301 left\n";
