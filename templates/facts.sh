@@ -163,7 +163,7 @@ engine_process() {
     [ -n "$engine_pid" ] || return 0
     echo "pid $engine_pid"
     echo "exe $(readlink "/proc/$engine_pid/exe")"
-    echo "unit $(sed -n 's|.*/\([^/]*\.\(service\|scope\)\)$|\1|p' "/proc/$engine_pid/cgroup" | head -n 1)"
+    echo "unit $(sed -n 's#.*/\([^/]*\.\(service\|scope\)\)$#\1#p' "/proc/$engine_pid/cgroup" | head -n 1)"
     tr '\n\0' ' \n' < "/proc/$engine_pid/cmdline" | sed 's/^/arg /'
 }
 # Where the engine keeps what it has: by its own word, else by its options, else where it always was.

@@ -18,7 +18,7 @@ const PLAN_TRIPS: usize = 4;
 const VERIFY_TRIPS: usize = 16;
 
 /// What a `plan` may send to a host, in bytes: the probe's script, and what SSH puts around it.
-const PLAN_SENT: usize = 40_000;
+const PLAN_SENT: usize = 60_000;
 
 /// What it may receive: the facts of a host with few containers.
 const PLAN_RECEIVED: usize = 60_000;
