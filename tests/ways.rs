@@ -270,6 +270,7 @@ async fn sessions_are_as_many_as_sshd_allows() {
     let host = sshd.connected().await;
     let error = host.check(&login(&["true"])).await.unwrap_err();
     assert!(matches!(error, HostError::NoSession { .. }), "{error:?}");
+    assert!(error.to_string().contains("opens no session on a connection"), "{error}");
     assert!(error.hint().contains("`MaxSessions` in /etc/ssh/sshd_config"), "{}", error.hint());
     forget(&sshd.spec()).await;
 }
