@@ -270,6 +270,7 @@ async fn sessions_are_as_many_as_sshd_allows() {
     let host = sshd.connected().await;
     let error = host.check(&login(&["true"])).await.unwrap_err();
     assert!(matches!(error, HostError::NoSession { .. }), "{error:?}");
+    assert!(error.to_string().contains("opens no session on a connection"), "{error}");
     assert!(error.hint().contains("`MaxSessions` in /etc/ssh/sshd_config"), "{}", error.hint());
     forget(&sshd.spec()).await;
 }
@@ -337,7 +338,7 @@ fn dockers_client_hears_the_engine_and_nothing_else() {
         .unwrap();
     assert!(Local::new("chmod").arg("+x").arg(&docker).status().unwrap().success());
     let set = format!(
-        "SetEnv DOCKER_HOST=tcp://192.0.2.1:2375 PATH={}:/usr/bin:/bin\nMaxSessions 1",
+        "SetEnv DOCKER_HOST=tcp://192.0.2.1:2375 PATH={}:/usr/bin:/bin\nMaxSessions 1\nMaxStartups 1:100:1",
         folder.path().display()
     );
     let noisy = r#"ForceCommand printf 'Welcome'; echo motd >&2; exec sh -c "$SSH_ORIGINAL_COMMAND""#;
@@ -373,7 +374,7 @@ fn dockers_client_hears_the_engine_and_nothing_else() {
         let mut stdin = child.stdin.take().unwrap();
         (child, move || stdin.write_all(b"GET /_ping HTTP/1.1\r\n\r\n\0\xff").unwrap())
     };
-    // A master with its only session taken: ssh makes a connection of its own, and says nothing of it to Docker's client.
+    // A master with its only session taken, and one login at a time: ssh makes a connection of its own, and says nothing of it to Docker's client.
     let hold = sshd.docker_cluster("").args(["plan"]).output().unwrap();
     assert!(
         !String::from_utf8_lossy(&hold.stderr).contains("MaxSessions"),

@@ -14,7 +14,7 @@ use clap::Args;
 use super::load;
 use crate::cli::Global;
 use crate::error::{Error, Exit};
-use crate::host::{ForDocker, copy_framed, ssh_arguments};
+use crate::host::{ForDocker, Retries, copy_framed, ssh_arguments};
 use crate::inventory::{HostSpec, Inventory};
 use crate::ui::Ui;
 
@@ -69,37 +69,60 @@ fn replaced(program: &mut Command) -> Error {
 
 /// Runs ssh for Docker's client, and lets through what is the engine's. Ends as ssh ends.
 fn beside(ssh: &mut Command, framed: &ForDocker) -> Result<Exit, Error> {
-    let failed = |error: std::io::Error| Error::failed("cannot run ssh").because(error);
-    let mut child = ssh.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().map_err(failed)?;
+    let mut retries = Retries::default();
+    loop {
+        let failed = |error| Error::failed("cannot run ssh").because(error);
+        let Heard { code, instead, words } = hear(ssh, framed).map_err(failed)?;
+        match instead {
+            None => std::process::exit(code),
+            // ssh failed, and has said why. What is for the engine is still unread: ssh reads nothing before it has logged in.
+            Some(said) if code == SSH_FAILED && said.is_empty() => {
+                match retries.pause_after(&String::from_utf8_lossy(&words)) {
+                    Some(pause) => std::thread::sleep(pause),
+                    None => {
+                        let _ = std::io::stderr().write_all(&words);
+                        std::process::exit(code)
+                    }
+                }
+            }
+            Some(said) => {
+                let error = framed.refusal(&said, &words);
+                return Err(Error::failed("no way to the engine").because(&error).hint(error.hint()));
+            }
+        }
+    }
+}
+
+/// How an ssh ended.
+struct Heard {
+    code: i32,
+    /// What came on standard output, if the command did not begin.
+    instead: Option<Vec<u8>>,
+    /// What came on standard error in that case.
+    words: Vec<u8>,
+}
+
+fn hear(ssh: &mut Command, framed: &ForDocker) -> std::io::Result<Heard> {
+    let mut child = ssh.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
     let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
-        return Err(Error::failed("cannot hear ssh"));
+        return Err(std::io::Error::other("its output cannot be heard"));
     };
     // Files, not Rust's own handles, which keep back what does not end in a line feed; and between pipes the kernel moves the bytes.
-    let out = File::from(std::io::stdout().as_fd().try_clone_to_owned().map_err(failed)?);
-    let err = File::from(std::io::stderr().as_fd().try_clone_to_owned().map_err(failed)?);
+    let out = File::from(std::io::stdout().as_fd().try_clone_to_owned()?);
+    let err = File::from(std::io::stderr().as_fd().try_clone_to_owned()?);
     let (heard, words) = std::thread::scope(|scope| {
         // What ssh itself says is kept back as well: that a session was refused, and that it therefore makes a connection of its own.
         let errors = scope.spawn(move || copy_framed(stderr, err, |bytes| framed.begins(bytes)));
         let heard = copy_framed(stdout, out, |bytes| framed.begins(bytes));
         (heard, errors.join())
     });
-    let status = child.wait().map_err(failed)?;
-    let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or_default());
-    // A client that has hung up is not an error of ours.
-    let said = heard.ok().and_then(Result::err);
-    let words = words.ok().and_then(Result::ok).and_then(Result::err).unwrap_or_default();
-    match said {
-        // ssh failed, and has said why.
-        Some(said) if code == SSH_FAILED && said.is_empty() => {
-            let _ = std::io::stderr().write_all(&words);
-        }
-        Some(said) => {
-            let error = framed.refusal(&said, &words);
-            return Err(Error::failed("no way to the engine").because(&error).hint(error.hint()));
-        }
-        None => {}
-    }
-    std::process::exit(code)
+    let status = child.wait()?;
+    Ok(Heard {
+        code: status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or_default()),
+        // A client that has hung up is not an error of ours.
+        instead: heard.ok().and_then(Result::err),
+        words: words.ok().and_then(Result::ok).and_then(Result::err).unwrap_or_default(),
+    })
 }
 
 fn system_ssh() -> PathBuf {

@@ -250,7 +250,7 @@ impl Connection {
                     Ok(Err(error)) if is_refusal(&error) => {
                         debug!(address = %self.spec.address, connections = masters.len(), "no session left");
                         if fresh.as_ref().is_some_and(|fresh| Arc::ptr_eq(fresh, master)) {
-                            return Err(self.no_session(masters.len()));
+                            return Err(self.no_session(0));
                         }
                     }
                     Ok(Err(_)) => return Err(HostError::Disconnected { command: command.to_owned() }),

@@ -84,11 +84,11 @@ pub enum HostError {
         words: String,
     },
     /// sshd opens no further session on a connection, nor on another one.
-    #[error("sshd of {destination} opens no {} session for us", if *.connections > 1 { "further" } else { "single" })]
+    #[error("sshd of {destination} opens no {}", match .connections { 0 => "session on a connection".to_owned(), many => format!("further session on any of {many} connections") })]
     NoSession {
         /// `user@address`.
         destination: String,
-        /// How many connections are open.
+        /// How many connections are full; 0 if a new one gave no session at all.
         connections: usize,
     },
     /// sshd hangs up before it says who it is.

@@ -86,6 +86,35 @@ impl Connector {
     }
 }
 
+/// Tries of a login that sshd hangs up on, because it has no room for another one at that moment.
+#[derive(Debug)]
+pub struct Retries {
+    began: Instant,
+    pause: Duration,
+    tries: u32,
+}
+
+impl Default for Retries {
+    fn default() -> Self {
+        Self { began: Instant::now(), pause: CONNECT_PAUSES.0, tries: 0 }
+    }
+}
+
+impl Retries {
+    /// How long to wait before the next try; nothing if what ssh says is no reason for one, or it has been tried for long enough.
+    pub fn pause_after(&mut self, said_by_ssh: &str) -> Option<Duration> {
+        self.tries += 1;
+        if !is_busy(said_by_ssh) || self.began.elapsed() >= CONNECT_PATIENCE {
+            return None;
+        }
+        // Up to twice as long, so that not all of them come at the same instant again.
+        let jitter = self.pause.mul_f64(f64::from(uuid::Uuid::new_v4().into_bytes()[0]) / 255.0);
+        let pause = self.pause + jitter;
+        self.pause = CONNECT_PAUSES.1.min(self.pause * 3 / 2);
+        Some(pause)
+    }
+}
+
 /// What it takes to make a connection.
 #[derive(Debug, Clone)]
 pub(super) struct Way {
@@ -134,10 +163,8 @@ impl Way {
 
     /// Starts a master, and tries again where sshd has no room for another login at that moment.
     async fn start(&self, spec: &SshSpec, control: &Path, stem: &str) -> Result<(), HostError> {
-        let (mut pause, longest) = CONNECT_PAUSES;
-        let (began, mut tries) = (Instant::now(), 0);
+        let mut retries = Retries::default();
         loop {
-            tries += 1;
             let log = {
                 let permit = self.starts.acquire().await;
                 let _permit = permit.map_err(|error| local("cannot connect", std::io::Error::other(error)))?;
@@ -146,17 +173,14 @@ impl Way {
                     Started::Failed { log } => log,
                 }
             };
-            if is_busy(&log) && began.elapsed() < CONNECT_PATIENCE {
-                // Not all of them at the same instant again.
-                let jitter = pause.mul_f64(f64::from(uuid::Uuid::new_v4().into_bytes()[0]) / 255.0);
-                tokio::time::sleep(pause + jitter).await;
-                pause = longest.min(pause * 3 / 2);
+            if let Some(pause) = retries.pause_after(&log) {
+                tokio::time::sleep(pause).await;
                 continue;
             }
             return Err(match is_busy(&log) {
                 true => HostError::Busy {
                     destination: spec.destination(),
-                    tries,
+                    tries: retries.tries,
                     detail: log.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or_default().to_owned(),
                 },
                 false => classify(

@@ -5,7 +5,7 @@
 //! quotes. What it says is decoded and read by `/bin/sh` alone. And a mark that nobody can guess is printed before the command
 //! begins, and another one after it, so that what start files, a message of the day or a wrapper print is told from its output.
 
-use super::{Command, HostError, MAX_OUTPUT, Output, Rights, printable};
+use super::{Command, HostError, Output, Rights, printable};
 use crate::inventory::{Become, SshSpec};
 
 /// Most bytes that are passed over while a mark is waited for. A message of the day has some kilobytes.
@@ -16,6 +16,9 @@ const MAX_LINE: usize = 120 << 10;
 
 /// Most lines, and most characters of each, that are told of what a host says instead of running a command.
 const MAX_WORDS: (usize, usize) = (4, 200);
+
+/// In how many of a host's last bytes its last words are looked for.
+const LAST_WORDS: usize = 16 << 10;
 
 /// Decodes its only argument and runs it. Nothing in it is special between single quotes, in any shell.
 const BOOT: &str = r#"PATH=$PATH:/usr/local/bin:/usr/bin:/bin:/snap/bin; eval "$(printf %b "$0")""#;
@@ -312,7 +315,7 @@ impl Marks {
 
 /// The last words of a host, short enough for an error.
 fn words(bytes: &[u8]) -> String {
-    let text = printable(&bytes[bytes.len().saturating_sub(MAX_OUTPUT)..]);
+    let text = printable(&bytes[bytes.len().saturating_sub(LAST_WORDS)..]);
     let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     let (most, longest) = MAX_WORDS;
     let shown = lines[lines.len().saturating_sub(most)..].iter().map(|line| match line.char_indices().nth(longest) {

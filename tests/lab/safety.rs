@@ -364,15 +364,25 @@ fn sample_here(done: &AtomicBool) -> String {
 fn a_hostile_host_harms_nobody() {
     let lab = Lab::up("evil", &["--hosts", "2", "--os", "debian-11", "--bare"]);
     let lie = r#"printf '@begin\n|1\n@os-release\n|ID=debian\n|VERSION_ID=\"11\"\n|PRETTY_NAME=\"\033]0;owned\007\033[31mDebian\"\n@hostname\n|$(reboot)\033[2J\n@addresses\n|2: eth0 inet 192.0.2.11/24\n@end\n|1\n'"#;
-    for (shell, words) in [
-        ("exec cat /dev/zero", "wrote more than"),
-        ("exec yes '\u{1b}[31m@begin'", "wrote more than"),
-        ("head -c 3000000 /dev/urandom", "is not what the facts probe prints"),
-        ("printf '\\033[2J\\033]0;owned\\007'; exit 0", "is not what the facts probe prints"),
-        ("exit 3", "failed with exit status 3"),
-        (lie, "is on none of its interfaces"),
+    // As the login shell, which then runs nothing of ours, and as the first program that ours runs, within its frame.
+    let as_shell = ("/evil", "usermod -s /evil root");
+    let as_program = ("/usr/local/sbin/timeout", "usermod -s /bin/bash root");
+    let nothing = "runs no commands";
+    for (evil, words, (path, prepare)) in [
+        ("exec cat /dev/zero", "wrote more than", as_shell),
+        ("head -c 3000000 /dev/urandom", nothing, as_shell),
+        ("printf '\\033[2J\\033]0;owned\\007'; exit 0", nothing, as_shell),
+        ("exit 3", nothing, as_shell),
+        (lie, nothing, as_shell),
+        ("exec cat /dev/zero", "wrote more than", as_program),
+        ("exec yes '\u{1b}[31m@begin'", "wrote more than", as_program),
+        ("head -c 3000000 /dev/urandom", "is not what the facts probe prints", as_program),
+        ("printf '\\033[2J\\033]0;owned\\007'; exit 0", "is not what the facts probe prints", as_program),
+        ("exit 3", "failed with exit status 3", as_program),
+        (lie, "is on none of its interfaces", as_program),
     ] {
-        lab.sh(1, &format!("cat > /evil <<'END'\n#!/bin/sh\n{shell}\nEND\nchmod 755 /evil; usermod -s /evil root"));
+        let text = format!("cat > {path} <<'END'\n#!/bin/sh\n{evil}\nEND\nchmod 755 {path}; {prepare}");
+        lab.sh(1, &text);
         let began = Instant::now();
         // Connections of its own: one from before would have the shell of before.
         let runtime = tempfile::tempdir().unwrap();
@@ -383,12 +393,12 @@ fn a_hostile_host_harms_nobody() {
             .unwrap()
             .into();
         let text = format!("{}{}", ran.out, ran.err);
-        assert_eq!(ran.code, 1, "{shell}\n{text}");
-        assert!(text.contains(words), "{shell}\n{text}");
-        assert!(began.elapsed() < Duration::from_secs(60), "{shell}");
+        assert_eq!(ran.code, 1, "{path}: {evil}\n{text}");
+        assert!(text.contains(words), "{path}: {evil}\n{text}");
+        assert!(began.elapsed() < Duration::from_secs(60), "{path}: {evil}");
         let control = text.chars().find(|c| c.is_control() && *c != '\n' && *c != '\t');
         assert_eq!(control, None, "a control code of the host got through: {text:?}");
         assert!(!text.contains(&format!("{} cannot be asked", lab.host(2))), "the other host is served: {text}");
     }
-    lab.sh(1, "usermod -s /bin/bash root");
+    lab.sh(1, "rm /usr/local/sbin/timeout; usermod -s /bin/bash root");
 }
