@@ -14,7 +14,7 @@ use super::harness::{Lab, docker};
 /// One is left for an answer so long that the window must be opened once more.
 const PLAN_TRIPS: usize = 4;
 
-/// The same for a `verify`: is the connection alive, start the probe, ask, remove it, three each at most.
+/// The same for a `verify`: is the connection alive, who is on the network, start the probe, ask, remove it, three each at most.
 const VERIFY_TRIPS: usize = 16;
 
 /// What a `plan` may send to a host, in bytes: the probe's script, and what SSH puts around it.
