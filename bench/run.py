@@ -394,6 +394,23 @@ def first_up(parser_times=SELDOM):
     row("first `up`, 3 hosts with engines (swarm mode)", "the same steps by a shell script, in parallel", "≤ 1.15", seconds(ours), seconds(theirs), f"{ours / theirs:.2f}", ours <= 1.15 * theirs)
 
 
+def first_up_of_ten():
+    """A first `up` of ten hosts, several times: whether it is green, not how long it takes. Engines that come at the same time have to learn
+    of each other before anything can be proved."""
+    green = 0
+    for number in range(1, OFTEN + 1):
+        lab = Lab("bench-ten", 10, "--os", "debian-13")
+        try:
+            result = run([PROGRAM, "-f", lab.file, "up", "--yes"], check=False)
+            green += result.returncode == 0
+            say(f"first `up` of ten hosts, {number} of {OFTEN}: exit code {result.returncode}")
+            if result.returncode != 0:
+                say(result.stdout[-3000:])
+        finally:
+            lab.remove()
+    row("first `up`, 10 hosts with engines (swarm mode): green", "", "every time", f"{green} of {OFTEN}", "", "", green == OFTEN)
+
+
 def bare():
     """Bare hosts to a green matrix, and what apt takes of it."""
     # The run in the middle, so that its figures belong together.
@@ -510,7 +527,7 @@ def write(path):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", nargs="*", help="parts: plan verify alone first bare many startup")
+    parser.add_argument("--only", nargs="*", help="parts: plan verify alone first ten bare many startup")
     parser.add_argument("--output", default=str(ROOT / "BENCHMARKS.md"))
     arguments = parser.parse_args()
     wanted = lambda part: not arguments.only or part in arguments.only
@@ -543,6 +560,7 @@ def main():
             lab.remove()
     part("alone", alone)
     part("first", first_up)
+    part("ten", first_up_of_ten)
     part("bare", bare)
     part("many", scales)
     write(arguments.output)

@@ -29,13 +29,19 @@ use crate::secrets::Secret;
 /// Label of the container that keeps a network's sandbox alive; its value is the cluster.
 pub const KEEPER_LABEL: &str = "docker-cluster.keeper";
 
-/// How long a call may take, with all that it asks the engine. An attachment is tried again for [`ATTACH_DEADLINE`], and an engine
-/// on a busy host takes some seconds for each container. The client's own timeout ends with the first byte of an answer.
-const CALL_TIMEOUT: Duration = Duration::from_secs(180);
+/// How long a call may take, with all that it asks the engine. A first attachment is tried again for [`FIRST_ATTACH_DEADLINE`], and an
+/// engine on a busy host takes some seconds for each container. The client's own timeout ends with the first byte of an answer.
+const CALL_TIMEOUT: Duration = Duration::from_secs(240);
 
 /// How long a swarm's worker is tried that cannot attach to a network because its manager does not answer: the engine gives up on
 /// one try after 20 s, and finds another manager meanwhile if there is one.
 pub const ATTACH_DEADLINE: Duration = Duration::from_secs(60);
+
+/// The same for the first attachment of an engine that has just joined. It compares the network with every other engine on it before it goes
+/// on, and waits 30 s for each that has not heard of it yet (networkdb's `bulkSyncNode`); an attempt that the engine has given up meanwhile
+/// holds up the next. Who missed it hears of it when engines compare their lists, up to 60 s later: seen on ten hosts, where three attempts
+/// in 60 s failed and a fourth would not have.
+const FIRST_ATTACH_DEADLINE: Duration = Duration::from_secs(150);
 
 /// How the engine says that: in general, and when the managers have not yet found an address for its load balancer.
 const NO_MANAGER_ANSWERS: [&str; 2] = ["context deadline exceeded", "failed to find a load balancer IP"];
@@ -203,7 +209,7 @@ impl EngineApi {
     }
 
     async fn run_keeper(&self, name: &str, image: &str, network: &str, cluster: &str) -> Result<(), ApiError> {
-        let end = Instant::now() + ATTACH_DEADLINE;
+        let end = Instant::now() + FIRST_ATTACH_DEADLINE;
         loop {
             match self.start_keeper(name, image, network, cluster).await {
                 Err(ApiError::Engine(words)) if waits_for_a_manager(&words) && Instant::now() < end => {

@@ -126,10 +126,7 @@ impl Asked {
     /// Those that could not be asked, with why.
     #[must_use]
     pub fn absent(&self) -> BTreeMap<HostName, Ill> {
-        self.unreached
-            .iter()
-            .map(|unreached| (unreached.host.clone(), Ill::Unreached(unreached.error.clone())))
-            .collect()
+        self.unreached.iter().cloned().map(absent).collect()
     }
 }
 
@@ -164,6 +161,11 @@ pub async fn ask_for(specs: &[&HostSpec], scope: Scope, events: &Events) -> Resu
         asked.take(spec, result.map(|(connection, facts)| (Arc::new(connection), facts)), events);
     }
     Ok(asked)
+}
+
+/// A host that could not be asked, for `verify`.
+fn absent(unreached: Unreached) -> (HostName, Ill) {
+    (unreached.host, Ill::Unreached { error: unreached.error, hint: unreached.hint })
 }
 
 /// Asks the connected hosts once more, in the inventory's order. One that does not answer any more is unreached from now on.

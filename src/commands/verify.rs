@@ -6,13 +6,13 @@ use std::time::Duration;
 use clap::Args;
 use tokio::sync::watch;
 
-use super::{load, reach, select, stop_signal};
+use super::{absent, load, reach, select, stop_signal};
 use crate::cli::{Global, Output};
 use crate::error::{Error, Exit};
 use crate::event::Events;
 use crate::inventory::Inventory;
 use crate::ui::{self, Progress, Ui};
-use crate::verify::{Depth, Ill, Look, Matrix, Reports};
+use crate::verify::{Depth, Look, Matrix, Reports};
 
 /// Arguments of `verify`.
 #[derive(Debug, Args)]
@@ -91,7 +91,7 @@ async fn once(
     let selected = select(inventory, global)?;
     let (hosts, unreached) = reach(&selected, events).await?;
     let depth = if args.deep { Depth::Everything } else { Depth::Failures };
-    let absent = unreached.into_iter().map(|unreached| (unreached.host, Ill::Unreached(unreached.error))).collect();
+    let absent = unreached.into_iter().map(absent).collect();
     let look = Look { depth, ..Look::default() };
     Ok(crate::verify::verify(inventory, &hosts, &absent, &look, events, stop).await)
 }

@@ -36,7 +36,7 @@ pub fn faults(version: &Version, encrypted: bool) -> Vec<Fault> {
 #[must_use]
 pub fn may_send_plain_text(version: &Version) -> Option<Fault> {
     let of = (version.major, version.minor, version.patch);
-    (of < (20, 10, 24) || (23, 0, 0) <= of && of < (23, 0, 3)).then_some(PLAIN_TEXT)
+    (of < (20, 10, 24) || ((23, 0, 0)..(23, 0, 3)).contains(&of)).then_some(PLAIN_TEXT)
 }
 
 /// Whether names stay unknown to this engine after another host was away for 10 to 30 s.

@@ -24,6 +24,10 @@ pub const UNIT: &str = "docker.service";
 /// The socket that starts the engine when somebody asks it something.
 pub const SOCKET_UNIT: &str = "docker.socket";
 
+/// What to do where `docker.socket` is active and its socket is gone: an engine that starts does not make it again, and the unit that does
+/// cannot be restarted while the engine runs.
+pub const SOCKET_CURE: &str = "docker.socket is active, and its socket /var/run/docker.sock is gone, which a restart of the engine does not bring back: `systemctl stop docker.service docker.socket && systemctl start docker.socket docker.service` there";
+
 /// How long the installation of packages may take, in seconds: 150 MB over a slow line, and a held lock before that.
 pub const INSTALL_TIMEOUT: u64 = 1800;
 

@@ -48,14 +48,16 @@ impl Traffic {
     }
 }
 
+/// Ranges of ports, from and to, both included.
+type Ports = Vec<(u16, u16)>;
+
 /// A rule: what it is about, and whether it lets in. What is `None` is about all.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 struct Rule {
     from: Option<IpNet>,
     interface: Option<String>,
     protocol: Option<String>,
-    /// From and to, both included.
-    ports: Option<Vec<(u16, u16)>>,
+    ports: Option<Ports>,
     lets_in: bool,
 }
 
@@ -224,7 +226,7 @@ fn net(text: &str) -> Option<IpNet> {
 }
 
 /// `2377,7946` or `7000:8000` or `7000-8000`.
-fn port_list(text: &str) -> Option<Vec<(u16, u16)>> {
+fn port_list(text: &str) -> Option<Ports> {
     let one = |text: &str| {
         let (first, last) = text.split_once([':', '-']).unwrap_or((text, text));
         Some((first.trim().parse().ok()?, last.trim().parse().ok()?))
@@ -376,13 +378,13 @@ const SERVICES: [(&str, &str, u16); 4] = [
 
 /// The rules of a zone for one place, the last of which is its target.
 fn zone(plain: &str, whole: &str, place: &Rule) -> Vec<Rule> {
-    let let_in = |protocol: &str, ports: Option<Vec<(u16, u16)>>| Rule {
+    let let_in = |protocol: &str, ports: Option<Ports>| Rule {
         protocol: Some(protocol.to_owned()),
         ports,
         lets_in: true,
         ..place.clone()
     };
-    let ports = |text: &str| -> Vec<(String, Option<Vec<(u16, u16)>>)> {
+    let ports = |text: &str| -> Vec<(String, Option<Ports>)> {
         elements(text, "port")
             .filter_map(|of| Some((attribute(of, "protocol")?.to_owned(), port_list(attribute(of, "port")?))))
             .chain(attributes(text, "protocol", "value").map(|name| (name.to_owned(), None)))

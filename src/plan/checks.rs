@@ -63,7 +63,11 @@ fn mute_engine(host: &super::HostWorld<'_>) -> Option<Problem> {
         "its engine runs but does not answer `docker info`"
     };
     engines::is_running(host.facts).then(|| {
-        Problem::on(host.name(), what, "look at `journalctl -u docker` there; a restart of the engine mends most")
+        let fix = match host.facts.socket_gone() {
+            true => engines::SOCKET_CURE,
+            false => "look at `journalctl -u docker` there; a restart of the engine mends most",
+        };
+        Problem::on(host.name(), what, fix)
     })
 }
 

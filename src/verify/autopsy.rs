@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use super::known::{EngineIs, HostView, Ill, Known, StoreView};
+use super::known::{HostView, Ill, Known, StoreView};
 use super::links;
 use crate::engines;
 use crate::fabrics;
@@ -14,7 +14,7 @@ use crate::plan::{HostWorld, World};
 use crate::stores::consul;
 
 const HOST_CHECKS: &str = concat!(
-    include_str!("../../templates/verify/awake.sh"),
+    include_str!("../../templates/verify/engine.sh"),
     include_str!("../../templates/verify/neighbours.sh"),
     include_str!("../../templates/verify/host.sh")
 );
@@ -29,15 +29,18 @@ pub async fn examine(
     ill: &BTreeMap<HostName, Ill>,
     reports: &mut Reports,
 ) -> Known {
+    // The facts ask engines, and would start one that is stopped.
+    let awake = hosts.iter().filter(|(name, _)| ill.get(*name) != Some(&Ill::Stopped));
     let gathered =
-        hosts.iter().map(|(name, host)| async move { (name.clone(), facts::gather(host, facts::Scope::Usual).await) });
+        awake.map(|(name, host)| async move { (name.clone(), facts::gather(host, facts::Scope::Usual).await) });
     let mut all: Vec<(HostName, Facts)> = Vec::new();
     let mut views: BTreeMap<HostName, HostView> = BTreeMap::new();
     for (name, result) in futures_util::future::join_all(gathered).await {
         match result {
             Ok(facts) => all.push((name, facts)),
             Err(error) => {
-                let view = HostView { ill: Some(Ill::Unreached(error.to_string())), ..HostView::default() };
+                let ill = Ill::Unreached { error: error.to_string(), hint: String::new() };
+                let view = HostView { ill: Some(ill), ..HostView::default() };
                 views.insert(name, view);
             }
         }
@@ -111,11 +114,7 @@ fn view(world: &World<'_>, host: &HostWorld<'_>) -> HostView {
         private: Some(host.private),
         through_sudo: facts.through_sudo,
         hostname: facts.hostname.clone(),
-        engine_is: match engine {
-            None => EngineIs::Missing,
-            Some(_) if engines::is_running(facts) => EngineIs::Running,
-            Some(_) => EngineIs::Stopped,
-        },
+        engine_missing: engine.is_none(),
         engine_up: Some(engine.is_some_and(facts::Engine::is_up)),
         advertised: advertised(facts, &swarm),
         has_network: engine.is_some_and(|engine| engine.network(inventory.network.name.as_str()).is_some()),
@@ -129,6 +128,7 @@ fn view(world: &World<'_>, host: &HostWorld<'_>) -> HostView {
         unlisted: Vec::new(),
         engine_version: engine.and_then(|engine| engine.version.clone()),
         socket_gone: facts.socket_gone(),
+        engine_state: facts.unit(engines::UNIT).map(|unit| unit.active.clone()).unwrap_or_default(),
         firewall: facts.firewall.clone(),
         interface: facts.interface_with(host.private).map(str::to_owned),
         sources: fabrics::firewall::sources(host, &peers),

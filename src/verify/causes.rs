@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use super::known::{EngineIs, Heard, HostView, Ill, Known, SIGN_OF_LIFE};
+use super::known::{Heard, HostView, Ill, Known, SIGN_OF_LIFE, STOPPED};
 use super::links::{Link, Tcp, Way};
 use super::matrix::{Failure, Layer};
 use crate::engines::known;
@@ -144,8 +144,9 @@ fn about_host(
 
 fn host_unreachable(case: &Case<'_>) -> Option<Finding> {
     case.hosts().find_map(|(name, view)| match &view.ill {
-        Some(Ill::Unreached(error)) => {
-            let fix = format!("is it on? `docker-cluster ssh {name}`");
+        Some(Ill::Unreached { error, hint }) => {
+            let ask = format!("is it on? `docker-cluster ssh {name}`");
+            let fix = if hint.is_empty() { ask } else { hint.clone() };
             about_host(name, format!("it cannot be asked: {error}"), fix, Vec::new())
         }
         _ => None,
@@ -166,7 +167,7 @@ fn not_finished(case: &Case<'_>) -> Option<Finding> {
 }
 
 /// The command that did not get to its end on some host, if one did not: what others lack may only wait for that.
-fn unfinished<'a>(known: &'a Known) -> Option<(&'a HostName, &'a str)> {
+fn unfinished(known: &Known) -> Option<(&HostName, &str)> {
     known.hosts.iter().find_map(|(name, view)| match &view.ill {
         Some(Ill::NotFinished(step)) => Some((name, step.command.as_str())),
         _ => None,
@@ -180,8 +181,12 @@ fn finish_first(known: &Known) -> Option<String> {
 }
 
 fn engine_down(case: &Case<'_>) -> Option<Finding> {
-    let (name, view) = case.hosts().find(|(_, view)| view.engine_up == Some(false))?;
+    let is_stopped = |view: &HostView| view.ill == Some(Ill::Stopped);
+    let (name, view) = case.hosts().find(|(_, view)| view.engine_up == Some(false) || is_stopped(view))?;
     let said = view.last_words();
+    if is_stopped(view) {
+        return about_host(name, STOPPED, on(case.known, name, "systemctl start docker"), said);
+    }
     if view.socket_gone {
         return about_host(
             name,
@@ -195,17 +200,15 @@ fn engine_down(case: &Case<'_>) -> Option<Finding> {
             said,
         );
     }
-    match view.engine_is {
-        EngineIs::Missing => {
-            about_host(name, "it has no Docker engine", "`docker-cluster up` says what it would install", said)
-        }
-        EngineIs::Stopped => {
-            about_host(name, "its Docker engine is stopped", on(case.known, name, "systemctl start docker"), said)
-        }
-        EngineIs::Running => {
-            about_host(name, "its Docker engine does not answer", on(case.known, name, "systemctl status docker"), said)
-        }
+    if view.engine_missing {
+        return about_host(name, "it has no Docker engine", "`docker-cluster up` says what it would install", said);
     }
+    let (what, command) = match view.engine_state.as_str() {
+        "inactive" => (STOPPED, "systemctl start docker"),
+        "failed" => ("its Docker engine does not answer: it has failed", "journalctl -u docker -n 50"),
+        _ => ("its Docker engine does not answer", "systemctl status docker"),
+    };
+    about_host(name, what, on(case.known, name, command), said)
 }
 
 fn duplicate_hostname(case: &Case<'_>) -> Option<Finding> {
@@ -329,7 +332,10 @@ fn no_probe(case: &Case<'_>) -> Option<Finding> {
     case.hosts().find_map(|(name, view)| match &view.ill {
         Some(Ill::NoProbe(error)) => {
             let fix = match error.contains(NOT_ATTACHED) && is_alone(case, name) {
-                true => restart_engine(case.known, name),
+                true => format!(
+                    "`docker-cluster verify` again in some minutes: an engine waits for others that have not heard of it yet. If it stays so: {}",
+                    restart_engine(case.known, name)
+                ),
                 false => finish_first(case.known).unwrap_or_else(|| on(case.known, name, "journalctl -u docker -n 50")),
             };
             about_host(name, error.clone(), fix, view.last_words())

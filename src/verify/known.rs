@@ -41,12 +41,22 @@ impl Needs {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ill {
     /// SSH does not get there.
-    Unreached(String),
+    Unreached {
+        /// Why.
+        error: String,
+        /// What to do about it, if that is known.
+        hint: String,
+    },
     /// Its probe container could not be started or asked.
     NoProbe(String),
+    /// Its engine is stopped. It is asked nothing: the first question to its socket would start it.
+    Stopped,
     /// A step that it needs failed in the same run, so that there is no point in asking it.
     NotFinished(NotFinished),
 }
+
+/// What is said of an engine that is stopped.
+pub(super) const STOPPED: &str = "its Docker engine does not answer: it is stopped";
 
 /// A step that failed, for the verdict on what is left of the cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,8 +74,9 @@ impl Ill {
     #[must_use]
     pub fn words(&self) -> &str {
         match self {
-            Self::Unreached(words) | Self::NoProbe(words) => words,
+            Self::Unreached { error: words, .. } | Self::NoProbe(words) => words,
             Self::NotFinished(step) => &step.what,
+            Self::Stopped => STOPPED,
         }
     }
 }
@@ -97,18 +108,6 @@ pub(super) enum Heard {
     },
 }
 
-/// What an engine that does not answer is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum EngineIs {
-    /// It runs.
-    #[default]
-    Running,
-    /// Somebody has stopped it.
-    Stopped,
-    /// There is none.
-    Missing,
-}
-
 /// What is known of a host.
 #[derive(Debug, Clone, Default)]
 pub struct HostView {
@@ -120,8 +119,8 @@ pub struct HostView {
     pub through_sudo: bool,
     /// Its host name.
     pub hostname: String,
-    /// Whether there is an engine, and whether it runs.
-    pub engine_is: EngineIs,
+    /// Whether there is no engine at all.
+    pub engine_missing: bool,
     /// Whether its engine answers; `None` if it could not be asked.
     pub engine_up: Option<bool>,
     /// The address that its engine tells the others, and the interface that has it.
@@ -144,6 +143,8 @@ pub struct HostView {
     pub unlisted: Vec<HostName>,
     /// The version of its engine.
     pub engine_version: Option<semver::Version>,
+    /// What systemd says of its engine: `active`, `inactive`, `failed`.
+    pub engine_state: String,
     /// Its firewall, if that throws away what no rule lets in.
     pub firewall: Option<Firewall>,
     /// The interface with its private address.
@@ -201,7 +202,7 @@ impl HostView {
             .map(|store| json!({ "runs": store.runs, "ready": store.ready, "error": store.error, "lost": store.lost }));
         let advertised = self.advertised.as_ref();
         json!({
-            "asked": !matches!(self.ill, Some(Ill::Unreached(_) | Ill::NotFinished(_))),
+            "asked": !matches!(self.ill, Some(Ill::Unreached { .. } | Ill::NotFinished(_))),
             "hostname": self.hostname,
             "engine_up": self.engine_up,
             "address": self.private,

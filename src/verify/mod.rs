@@ -43,10 +43,12 @@ use crate::words::reason;
 pub const PROBE_LABEL: &str = "docker-cluster.probe";
 
 const START: &str = concat!(
-    include_str!("../../templates/verify/awake.sh"),
+    include_str!("../../templates/verify/engine.sh"),
     include_str!("../../templates/verify/neighbours.sh"),
     include_str!("../../templates/verify/probe-start.sh")
 );
+const REMOVE: &str =
+    concat!(include_str!("../../templates/verify/engine.sh"), include_str!("../../templates/verify/probe-remove.sh"));
 const PROBE: &str = include_str!("../../templates/verify/probe.sh");
 
 /// How long a probe container lives at least, in seconds, on top of what its run is going to do: well beyond what starts and autopsies
@@ -104,6 +106,9 @@ const NO_IMAGE: i32 = 3;
 
 /// The same for an engine, or an agent of its store, that is down for now: no other try would find it up.
 const NO_ENGINE: i32 = 4;
+
+/// The same for an engine that is stopped, and is not to be started by a question.
+const STOPPED: i32 = 5;
 
 /// A probe that runs.
 #[derive(Debug, Clone)]
@@ -323,8 +328,8 @@ async fn start_all(
             Ok(probe) => {
                 probes.insert(name, probe);
             }
-            Err(error) => {
-                broken.insert(name, Ill::NoProbe(error));
+            Err(ill) => {
+                broken.insert(name, ill);
             }
         }
     }
@@ -338,7 +343,10 @@ async fn start(
     run: &Running,
     lifetime: Duration,
     events: &Events,
-) -> Result<Probe, String> {
+) -> Result<Probe, Ill> {
+    fn broken(error: impl std::fmt::Display) -> Ill {
+        Ill::NoProbe(error.to_string())
+    }
     let container = probe_name(&run.name, name);
     let nonce = uuid::Uuid::new_v4().simple().to_string();
     let image = &inventory.smoke.image;
@@ -349,27 +357,31 @@ async fn start(
     let command = Command::script(START, args).timeout(START_TIMEOUT);
     let began = Instant::now();
     loop {
-        let output = host.run(&command).await.map_err(|error| error.to_string())?;
+        let output = host.run(&command).await.map_err(broken)?;
         match output.status {
             0 => {
                 let text = output.stdout_text();
                 let (address, mac, refused) = where_it_is(&text).ok_or_else(|| {
-                    format!("its engine does not tell the address of a container on the network: {}", reason(&text))
+                    broken(format!(
+                        "its engine does not tell the address of a container on the network: {}",
+                        reason(&text)
+                    ))
                 })?;
                 return Ok(Probe { container, nonce, address, mac, refused });
             }
             NO_IMAGE => {
                 let what = format!("fetch the smoke-test image {image}");
                 events.emit(Event::StepProgress { host: name.clone(), what });
-                images::ensure(host, image, inventory.smoke.tar.as_deref(), None).await?;
+                images::ensure(host, image, inventory.smoke.tar.as_deref(), None).await.map_err(broken)?;
             }
+            STOPPED => return Err(Ill::Stopped),
             status if status == NO_ENGINE || began.elapsed() >= patience(&output.stderr_text()) => {
                 let words = output.stderr_text();
-                return Err(format!("its engine cannot start a container on the network: {}", reason(&words)));
+                return Err(broken(format!("its engine cannot start a container on the network: {}", reason(&words))));
             }
             _ => {
                 // The engine may have made the container and failed to start it.
-                host.run(&removal(&container)).await.map_err(|error| error.to_string())?;
+                host.run(&removal(&container)).await.map_err(broken)?;
                 tokio::time::sleep(START_POLL).await;
             }
         }
@@ -484,10 +496,6 @@ async fn ask(
         .map(|(name, rest)| (name.to_owned(), rest.to_owned()))
         .collect())
 }
-
-/// Removes a container from an engine that runs: one that is stopped is not started for it.
-const REMOVE: &str =
-    concat!(include_str!("../../templates/verify/awake.sh"), "engine_sleeps || exec docker rm -f \"$1\"\n");
 
 fn removal(container: &str) -> Command {
     Command::script(REMOVE, [container]).timeout(REMOVE_TIMEOUT)

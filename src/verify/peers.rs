@@ -18,7 +18,7 @@ use crate::host::{Command, Connection, Hosts};
 use crate::inventory::HostName;
 
 const PEERS: &str =
-    concat!(include_str!("../../templates/verify/awake.sh"), include_str!("../../templates/verify/peers.sh"));
+    concat!(include_str!("../../templates/verify/engine.sh"), include_str!("../../templates/verify/peers.sh"));
 
 /// How long the engines are waited for. Each compares what it knows with one other every 30 s, for the first time up to 60 s after it
 /// came (memberlist's `PushPullInterval`, with a random begin), and takes some seconds for it.

@@ -27,8 +27,8 @@ if [ -d /run/systemd/system ]; then
 fi
 # The endpoints that this engine knows, by id: a remote one is ep-ID. An engine whose store has no leader takes half a minute to say that
 # it knows no such network; one that is well and busy, a few seconds.
-# An engine that hangs is asked once.
-if engine_sleeps; then exit 0; fi
+# An engine that hangs is asked once, and one that is stopped never: the question would start it.
+if engine_is_stopped; then exit 0; fi
 known=$(timeout -k 1 10 docker network inspect --format '{{.Id}}{{"\n"}}{{range $key, $value := .Containers}}{{$key}} {{$value.EndpointID}} {{$value.Name}}{{"\n"}}{{end}}' "$network" 2>/dev/null)
 status=$?
 case $status in 124 | 137) hangs=yes ;; *) hangs= ;; esac

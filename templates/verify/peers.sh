@@ -3,7 +3,7 @@
 # Lines: `peer ADDRESS`, `own ADDRESS`, `sealed` for a network that was made to be encrypted, `version VERSION`. No peers where the engine does
 # not have the network open, and for an overlay over a store.
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
-if engine_sleeps; then exit 0; fi
+if engine_is_stopped; then exit 0; fi
 if [ "${2:-}" = version ]; then timeout -k 1 10 docker version --format 'version {{.Server.Version}}' 2>/dev/null; fi
 said=$(timeout -k 1 10 docker network inspect --format '{{range .Peers}}peer {{.IP}}{{"\n"}}{{end}}{{range $key, $value := .Options}}{{if eq $key "encrypted"}}sealed{{"\n"}}{{end}}{{end}}' "$1" 2>/dev/null) || exit 0
 printf '%s\n' "$said"

@@ -1,18 +1,13 @@
 # Starts the probe of this host: a container with nginx on the network under test. Removes leftovers of killed runs first.
 # Arguments: CLUSTER NETWORK IMAGE NAME LIFETIME NONCE [RUN...], the names of runs that were killed
 # Exit status 3: the image is not here. 4: the engine or its store's agent is down, and nobody is starting it.
+# 5: the engine is stopped.
 set -eu
 cluster=$1 network=$2 image=$3 name=$4 lifetime=$5 nonce=$6
 shift 6
 now=$(date +%s)
 label=docker-cluster.probe
-# Whether a service of this host is down and stays so: not on its way up, or about to be.
-stays_down() {
-    state=$(systemctl show -p LoadState -p ActiveState -p Job "$1" 2>/dev/null) || return 1
-    case $state in *Job=[1-9]*) return 1 ;; *LoadState=loaded*ActiveState=inactive* | *LoadState=loaded*ActiveState=failed*) return 0 ;; esac
-    return 1
-}
-if engine_sleeps; then echo "it is stopped" >&2; exit 4; fi
+if engine_is_stopped; then case $state in *ActiveState=failed*) echo "it has failed" >&2; exit 4 ;; *) exit 5 ;; esac; fi
 # An engine that hangs or is down shows it at its first question.
 probes=$(timeout -k 1 15 docker ps -a --filter "label=$label" --format '{{.Names}} {{.Label "docker-cluster.expires"}}') ||
     { case $? in 124 | 137) echo "it does not answer" >&2 ;; *) if stays_down docker.service; then exit 4; fi ;; esac; exit 1; }

@@ -11,6 +11,8 @@ fn engines_that_missed_who_is_on_the_network_are_waited_for() {
     let lab = Lab::up("learn", &["--hosts", "3", "--os", "debian-13"]);
     a_port_that_keeps_hosts_from_joining_is_named(&lab);
     a_firewall_that_denies_by_default_is_named(&lab);
+    what_is_to_be_encrypted_and_is_not_is_seen(&lab);
+    a_cloud_name_is_no_obstacle(&lab);
     // What host 3 is told by gossip of a network that is new goes past it, as a packet can that comes too early or not at all. It is not
     // said again; the engines compare what they know some time later.
     let (network, file) = (1..=TRIES)
@@ -112,4 +114,26 @@ fn a_firewall_that_denies_by_default_is_named(lab: &Lab) {
         let ran = lab.run(&["verify"]);
         if ran.code == 0 { Ok(()) } else { Err(ran.out + &ran.err) }
     });
+}
+
+/// The network was made in clear, and the inventory says otherwise: the wire tells. The other way round cannot be had on kernels without ESP.
+fn what_is_to_be_encrypted_and_is_not_is_seen(lab: &Lab) {
+    let file = lab.variant("encrypted.yaml", |text| text.replace("hosts:\n", "network: {encrypted: true}\nhosts:\n"));
+    let document = lab.run_with(&file, &["verify", "--output", "json"]).expect(4).json();
+    let verdicts = document["verdicts"].as_array().unwrap();
+    assert_eq!((verdicts.len(), &verdicts[0]["cause"]), (1, &serde_json::json!("not-encrypted")), "{verdicts:#?}");
+    assert_eq!(verdicts[0]["links"].as_array().unwrap().len(), 6, "{verdicts:#?}");
+    assert_eq!(document["encryption"]["clear"].as_array().unwrap().len(), 6, "{document:#}");
+    assert!(document["pairs"].as_array().unwrap().iter().all(|pair| pair["ok"] == true), "{document:#}");
+}
+
+/// Longer than a host name may be with what is put before it.
+fn a_cloud_name_is_no_obstacle(lab: &Lab) {
+    let file = lab.variant("cloud.yaml", |text| {
+        text.replace(
+            &format!("name: {}\n", lab.host(2)),
+            "name: ip-10-11-12-13.eu-central-1.compute.internal.example.org\n",
+        )
+    });
+    lab.assert_green(&file, 3);
 }

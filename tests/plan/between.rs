@@ -132,3 +132,21 @@ fn keepers_have_names_that_fit() {
     }
     assert!(HostName::parse(cloud[0]).is_ok());
 }
+
+/// An engine that runs and cannot be asked because its socket is gone: a restart of it, which helps else, does not.
+#[test]
+fn a_socket_that_is_gone_is_told_from_an_engine_that_hangs() {
+    let socket = ("units", "\nId=docker.socket\nLoadState=loaded\nActiveState=active");
+    let fix = |sections: &[(&str, &str)]| {
+        let mut mute = with(debian("13", "a", 11), sections);
+        mute.sections += "@docker-info\n";
+        mute.up = false;
+        mute.sections += "@units\n|\n|Id=docker.service\n|LoadState=loaded\n|ActiveState=active\n";
+        let plan = plan_for(&[mute, debian("13", "b", 12)], "");
+        plan.problems.iter().map(|problem| problem.fix.clone()).collect::<Vec<_>>().join("\n")
+    };
+    assert!(fix(&[socket]).contains("systemctl start docker.socket docker.service"), "{}", fix(&[socket]));
+    for other in [&[socket, ("docker-sock", "there")][..], &[]] {
+        assert!(fix(other).contains("a restart of the engine mends most"), "{}", fix(other));
+    }
+}

@@ -94,9 +94,18 @@ fn rows() -> Vec<Row> {
     vec![
         row(
             "host-unreachable",
-            |known| b(known).ill = Some(Ill::Unreached("no route".into())),
+            |known| b(known).ill = Some(Ill::Unreached { error: "no route".into(), hint: String::new() }),
             about("b"),
             &["cannot be asked: no route", "docker-cluster ssh b"],
+        ),
+        row(
+            "host-unreachable",
+            |known| {
+                let (error, hint) = ("permission denied".into(), "check `user:` in the inventory".into());
+                b(known).ill = Some(Ill::Unreached { error, hint });
+            },
+            about("b"),
+            &["cannot be asked: permission denied", "check `user:`"],
         ),
         row(
             "not-finished",
@@ -109,6 +118,21 @@ fn rows() -> Vec<Row> {
             },
             about("b"),
             &["install docker.io", "E: no such package", "run `docker-cluster up` again"],
+        ),
+        row(
+            "engine-down",
+            |known| *b(known) = HostView { ill: Some(Ill::Stopped), ..HostView::default() },
+            about("b"),
+            &["does not answer: it is stopped", "systemctl start docker"],
+        ),
+        row(
+            "engine-down",
+            |known| {
+                b(known).engine_up = Some(false);
+                b(known).engine_state = "inactive".into();
+            },
+            about("b"),
+            &["does not answer: it is stopped", "systemctl start docker"],
         ),
         row(
             "engine-down",
@@ -198,7 +222,8 @@ fn rows() -> Vec<Row> {
             // A manager that is off: the engines of the others are well.
             |known| {
                 not_attached(known);
-                known.hosts.get_mut(&host("c")).unwrap().ill = Some(Ill::Unreached("it is off".into()));
+                known.hosts.get_mut(&host("c")).unwrap().ill =
+                    Some(Ill::Unreached { error: "it is off".into(), hint: String::new() });
             },
             about("b"),
             &["attaching to network failed", "journalctl -u docker"],
