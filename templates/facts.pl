@@ -51,8 +51,40 @@ sub run { return printed(start('', @_)) }
 
 # JSON, as far as it is needed without a module: a value as it is written, and the members of an object or an array.
 my $VALUE = qr/(?<v>"(?:[^"\\]++|\\.)*+"|\{(?:[^{}"]++|"(?:[^"\\]++|\\.)*+"|(?&b))*+\}|\[(?:[^\[\]"]++|"(?:[^"\\]++|\\.)*+"|(?&a))*+\]|[^\s,\[\]{}"]++)(?(DEFINE)(?<b>\{(?:[^{}"]++|"(?:[^"\\]++|\\.)*+"|(?&b))*+\})(?<a>\[(?:[^\[\]"]++|"(?:[^"\\]++|\\.)*+"|(?&a))*+\]))/;
-sub members { my %all; my $text = shift // ''; $text =~ /\G\s*\{/gc or return {}; while ($text =~ /\G\s*,?\s*"((?:[^"\\]++|\\.)*+)"\s*:\s*$VALUE/gc) { $all{$1} = $+{v} } return \%all }
-sub elements { my @all; my $text = shift // ''; $text =~ /\G\s*\[/gc or return; while ($text =~ /\G\s*,?\s*$VALUE/gc) { push @all, $+{v} } return @all }
+# Perl ends the repetitions of a group at 65534 rounds, without a word. A text that is shorter has fewer; of a longer one the value at its
+# place is taken by pieces.
+my $SHORT = 60000;
+sub value {
+    my ($text) = @_;
+    if (length $$text <= $SHORT) { return $$text =~ /\G$VALUE/gc ? $+{v} : undef }
+    my ($begin, $depth) = (pos($$text) // 0, 0);
+    while (1) {
+        if ($$text =~ /\G"/gc) { 1 while $$text =~ /\G(?:[^"\\]++|\\.)/gcs; $$text =~ /\G"/gc or return }
+        elsif ($$text =~ /\G[\{\[]/gc) { $depth++ }
+        elsif ($depth && $$text =~ /\G[\}\]]/gc) { $depth-- }
+        elsif ($$text =~ /\G[^\s,:\[\]{}"]++/gc) { }
+        elsif (!($depth && $$text =~ /\G[\s,:]++/gc)) { return }
+        else { next }
+        return substr($$text, $begin, pos($$text) - $begin) if !$depth;
+    }
+}
+# What does not end as it should was cut: the section that is being written lacks something.
+sub members {
+    my %all;
+    my $text = shift // '';
+    return {} if $text =~ /\A\s*(?:null)?\s*\z/;
+    if ($text =~ /\G\s*\{/gc) { while ($text =~ /\G\s*,?\s*"((?:[^"\\]++|\\.)*+)"\s*:\s*/gc) { my $key = $1; my $value = value(\$text) // last; $all{$key} = $value } }
+    $lacks = 1 if $text !~ /\G\s*\}\s*\z/gc;
+    return \%all;
+}
+sub elements {
+    my @all;
+    my $text = shift // '';
+    return if $text =~ /\A\s*(?:null)?\s*\z/;
+    if ($text =~ /\G\s*\[/gc) { while ($text !~ /\G\s*\]/gc) { $text =~ /\G[\s,]*/gc; push @all, value(\$text) // last } }
+    $lacks = 1 if $text !~ /\]\s*\z/ || (pos($text) // 0) < length($text) - 2;
+    return @all;
+}
 sub word { my $text = shift // ''; return $text =~ /^"([^"\\]*)"$/ ? $1 : '' }
 
 # A stream to a socket. Without the module Socket, whose start costs as much as all of Perl's own: AF_UNIX is 1 on every Linux, and
@@ -138,6 +170,8 @@ sub engine {
 }
 # The answer with a list in it. One that is refused or cut is not a list without members.
 sub list {
+    # A stopped engine is not asked, and has nothing to tell.
+    return if !awake();
     my $text = engine($_[0], $ROOMY * $max);
     $lacks = 1 if !defined $text;
     return elements($text);
@@ -161,15 +195,17 @@ sub unit {
     if (!%units) { for my $block (split /\n\n/, $said{units} // '') { my %v = map { /^(\w+)=(.*)$/ ? ($1, $2) : () } split /\n/, $block; $units{$v{Id}} = \%v if $v{Id} } }
     return $units{$_[0]} // {};
 }
-# A unit's file and its drop-ins in their order, as [FILE, LINE]; without comments and empty lines, which mean nothing anywhere.
+# A unit's file and its drop-ins in their order, as [FILE, LINE]; without comments, which mean nothing anywhere.
 sub unit_lines {
     my $unit = unit($_[0]);
-    return map { my $file = $_; map { [$file, $_] } grep { !/^\s*([#;]|$)/ } split /\n/, slurp($file) // '' } grep { length } $$unit{FragmentPath}, split / /, $$unit{DropInPaths} // '';
+    return map { my $file = $_; map { [$file, $_] } grep { !/^\s*[#;]/ } split /\n/, slurp($file) // '' } grep { length } $$unit{FragmentPath}, split / /, $$unit{DropInPaths} // '';
 }
 # Where the engine keeps what it has: by its own word, else by its options, else where it always was.
 sub data_root {
     my $root = word(members($info)->{DockerRootDir});
     return $root if length $root;
+    my ($flag) = map { $$_[1] =~ /--data-root[= ]["']?([^\s"']+)/ ? $1 : () } reverse unit_lines('docker.service');
+    return $flag if defined $flag;
     my $file = slurp('/etc/docker/daemon.json') // '';
     return $file =~ /"(?:data-root|graph)"\s*:\s*"([^"\\]+)"/ ? $1 : '/var/lib/docker';
 }
@@ -355,7 +391,7 @@ my %native = (
         my $swarm = members(members($info)->{Swarm});
         return '' if ($$swarm{ControlAvailable} // '') ne 'true';
         my $nodes = engine('/nodes', $ROOMY * $max);
-        $lacks = 1 if !defined $nodes && !length word($$swarm{Error});
+        $lacks = 1 if !defined $nodes && ($$swarm{Error} // 'null') =~ /\A(?:""|null)\z/;
         whole(sort { $a cmp $b } elements($nodes));
     },
     'swarm-cert' => sub { my $path = node_certificate(); defined $path ? slurp($path) : '' },
@@ -428,6 +464,7 @@ my %native = (
     },
     # Volumes of the engine's own driver, with their sizes if they are told in time, and the size of all layers.
     'volumes' => sub {
+        return '' if !awake();
         my $list = engine('/volumes', $ROOMY * $max);
         $lacks = 1 if !defined $list;
         # Sizes may take long, and are worth no more than that.

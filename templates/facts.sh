@@ -129,14 +129,14 @@ kv_backends() {
     for b in consul etcd zookeeper; do grep -qaF "libkv/store/$b" "$1" && echo $b; done; true
 }
 daemon_json_mode() { stat -c '%a %u:%g' /etc/docker/daemon.json; }
-# A unit's file and its drop-ins in their order, each line with its file; without comments and empty lines, which mean nothing anywhere.
+# A unit's file and its drop-ins in their order, each line with its file; without comments, which mean nothing anywhere.
 unit_lines() {
     {
         systemctl show -p FragmentPath docker.service | sed 's/^FragmentPath=//'
         systemctl show -p DropInPaths docker.service | sed 's/^DropInPaths=//' | tr ' ' '\n'
     } | while IFS= read -r file; do
         [ -f "$file" ] || continue
-        with_name "$file" < "$file" | grep -v '^[^	]*	[[:space:]]*\([#;].*\)\{0,1\}$'
+        with_name "$file" < "$file" | grep -v '^[^	]*	[[:space:]]*[#;]'
     done
 }
 with_name() { while IFS= read -r line || [ -n "$line" ]; do printf '%s\t%s\n' "$1" "$line"; done; }
@@ -170,6 +170,7 @@ engine_process() {
 data_root() {
     root=
     [ -z "$awake" ] || [ -n "$hangs" ] || root=$(t docker info --format '{{.DockerRootDir}}')
+    [ -n "$root" ] || root=$(unit_lines | sed -n "s/.*--data-root[= ][\"']\{0,1\}\([^[:space:]\"']*\).*/\1/p" | tail -n 1)
     [ -n "$root" ] || root=$(sed -n 's/.*"\(data-root\|graph\)"[[:space:]]*:[[:space:]]*"\([^"\\]*\)".*/\2/p' /etc/docker/daemon.json | head -n 1)
     echo "${root:-/var/lib/docker}"
 }
@@ -205,7 +206,8 @@ list_networks() {
 images() { whole t docker images --no-trunc --format '{{.Repository}}:{{.Tag}} {{.ID}}'; }
 # Only a manager of a swarm that has a leader can tell them, and has to.
 nodes() {
-    [ "$(whole t docker info --format '{{.Swarm.ControlAvailable}} {{.Swarm.Error}}')" = 'true ' ] || return 0
+    told=$(whole t docker info --format '{{.Swarm.ControlAvailable}} {{.Swarm.Error}}') || return $LACKS
+    [ "$told" = 'true ' ] || return 0
     whole list_nodes
 }
 list_nodes() {
@@ -245,7 +247,8 @@ endpoints() {
 records() { for r in $state/record/*.json; do [ -f "$r" ] && cat "$r" && echo; done; true; }
 # What a swarm has beside networks: KIND "NAME" {LABELS}. Only a manager knows.
 swarm_content() {
-    [ "$(whole t docker info --format '{{.Swarm.ControlAvailable}}')" = true ] || return 0
+    told=$(whole t docker info --format '{{.Swarm.ControlAvailable}}') || return $LACKS
+    [ "$told" = true ] || return 0
     whole list_swarm_content
 }
 list_swarm_content() {

@@ -475,7 +475,8 @@ fn engine(sections: &Sections<'_>) -> Option<Engine> {
         client: Some(clean(sections.line("docker-client").trim()))
             .filter(|path| !path.is_empty() && !path.starts_with("podman ")),
         kv_backends: sections.lines("kv-backends").map(clean).collect(),
-        incomplete: incomplete && info.is_some(),
+        // Docker's client says something of itself where no engine answers.
+        incomplete: incomplete && info.as_ref().is_some_and(tells_version),
         // What has not told everything is not to be acted on, as if the rest were not there.
         info: if incomplete { None } else { info },
         key: clean(sections.line("engine-key").trim()),
@@ -487,12 +488,17 @@ fn engine(sections: &Sections<'_>) -> Option<Engine> {
     })
 }
 
+fn tells_version(info: &Value) -> bool {
+    info.get("ServerVersion").and_then(Value::as_str).is_some_and(|version| !version.is_empty())
+}
+
 fn container(line: &str) -> Option<Container> {
     let mut values = serde_json::Deserializer::from_str(line).into_iter::<Value>().filter_map(Result::ok);
     let mut text = || Some(clean(values.next()?.as_str()?));
     let (name, status, restart) = (text()?.trim_start_matches('/').to_owned(), text()?, text()?);
-    let labels = values.next().and_then(|labels| BTreeMap::deserialize(labels).ok()).unwrap_or_default();
-    let networks = values.next().unwrap_or(Value::Null);
+    // What it hangs on decides what may be removed: a line without it tells too little.
+    let labels = Option::<BTreeMap<String, String>>::deserialize(values.next()?).ok()?.unwrap_or_default();
+    let networks = values.next().filter(Value::is_object)?;
     let exit_code = values.next().and_then(|code| code.as_i64()).unwrap_or(0);
     Some(Container { name, status, restart, labels, networks, exit_code })
 }
