@@ -6,7 +6,6 @@ use std::fs::File;
 use std::io::Write;
 use std::os::fd::AsFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use clap::Args;
@@ -17,9 +16,6 @@ use crate::error::{Error, Exit};
 use crate::host::{ForDocker, Retries, copy_framed, ssh_arguments};
 use crate::inventory::{HostSpec, Inventory};
 use crate::ui::Ui;
-
-/// Says which folder of the PATH is ours, so that ssh is looked up behind it.
-const FOLDER_VARIABLE: &str = "DOCKER_CLUSTER_SSH_FOLDER";
 
 /// Options of ssh that take a value (`ssh(1)`, OpenSSH 9).
 const WITH_VALUE: &str = "BbcDEeFIiJLlmOopQRSWw";
@@ -37,7 +33,7 @@ pub struct DockerSsh {
 
 /// Becomes ssh, or runs it.
 pub fn run(args: &DockerSsh, global: &Global, ui: Ui) -> Result<Exit, Error> {
-    let mut ssh = Command::new(system_ssh());
+    let mut ssh = Command::new(crate::host::system_ssh());
     let destination = Destination::parse(&args.arguments);
     let inventory = match load(global) {
         Ok(inventory) => Some(inventory),
@@ -53,10 +49,12 @@ pub fn run(args: &DockerSsh, global: &Global, ui: Ui) -> Result<Exit, Error> {
         return Err(replaced(ssh.args(&args.arguments)));
     };
     let arguments = ssh_arguments(&host.ssh).map_err(|error| Error::failed("cannot prepare ssh").because(error))?;
-    ssh.args(arguments).arg("-T").arg("--").arg(&host.ssh.address);
+    ssh.args(arguments);
     let Some(words) = destination.dockers_words() else {
-        return Err(replaced(ssh.args(&destination.command)));
+        // What a person, rsync or git wants of ssh is theirs: the inventory's settings come first, where they win, and every word stays.
+        return Err(replaced(ssh.args(&args.arguments)));
     };
+    ssh.arg("-T").arg("--").arg(&host.ssh.address);
     let framed =
         ForDocker::new(&words, &host.ssh).map_err(|error| Error::usage("the command cannot be sent").because(error))?;
     beside(ssh.arg(framed.line()), &framed)
@@ -125,16 +123,6 @@ fn hear(ssh: &mut Command, framed: &ForDocker) -> std::io::Result<Heard> {
     })
 }
 
-fn system_ssh() -> PathBuf {
-    let own = std::env::var_os(FOLDER_VARIABLE).map(PathBuf::from);
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path)
-        .filter(|folder| Some(folder) != own.as_ref())
-        .map(|folder| folder.join("ssh"))
-        .find(|program| program.is_file())
-        .unwrap_or_else(|| PathBuf::from("/usr/bin/ssh"))
-}
-
 /// Where an ssh command line goes.
 #[derive(Debug, PartialEq, Eq)]
 struct Destination {
@@ -187,9 +175,22 @@ impl Destination {
         })
     }
 
-    /// The words of Docker's own command; nothing if it is another one.
+    /// The words of Docker's own command, `docker [--host X] system dial-stdio`; nothing if it is another one. A command of a person may
+    /// begin like it, and is for their shell on the host.
     fn dockers_words(&self) -> Option<Vec<String>> {
-        shlex::split(&self.command.join(" ")).filter(|words| words.first().is_some_and(|word| word == "docker"))
+        let words = shlex::split(&self.command.join(" "))?;
+        let rest: &[String] = match words.as_slice() {
+            [docker, option, _, rest @ ..] if docker == "docker" && (option == "-H" || option == "--host") => rest,
+            [docker, option, rest @ ..]
+                if docker == "docker" && (option.starts_with("--host=") || option.starts_with("-H")) =>
+            {
+                rest
+            }
+            [docker, rest @ ..] if docker == "docker" => rest,
+            _ => return None,
+        };
+        let is_dial = rest.len() == 2 && rest[0] == "system" && rest[1] == "dial-stdio";
+        is_dial.then_some(words)
     }
 }
 
@@ -215,5 +216,19 @@ mod tests {
         assert_eq!(parse("h uptime -p").dockers_words(), None);
         assert_eq!(parse("h docker system dial-stdio").dockers_words().unwrap(), ["docker", "system", "dial-stdio"]);
         assert_eq!(parse("h 'docker system dial-stdio'").dockers_words().unwrap().len(), 3);
+        for mine in
+            ["h 'docker --host unix:///run/user/1/docker.sock system dial-stdio'", "h docker -H x system dial-stdio"]
+        {
+            assert!(parse(mine).dockers_words().is_some(), "{mine}");
+        }
+        for theirs in [
+            "h 'docker rm -f old && docker start app'",
+            "h docker ps",
+            "h 'docker system dial-stdio; id'",
+            "h 'docker system dial-stdio > /tmp/x'",
+            "h docker --host x ps",
+        ] {
+            assert_eq!(parse(theirs).dockers_words(), None, "{theirs}");
+        }
     }
 }

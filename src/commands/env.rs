@@ -11,7 +11,6 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use etcetera::BaseStrategy;
 use serde_json::json;
 
 use super::{answer, host, load, select};
@@ -208,9 +207,7 @@ fn quote(text: &str) -> Result<String, Error> {
 }
 
 fn shims() -> Result<PathBuf, Error> {
-    let base = etcetera::choose_base_strategy()
-        .map_err(|error| Error::failed("this user has no home folder").because(error))?;
-    Ok(base.state_dir().unwrap_or_else(|| base.data_dir()).join("docker-cluster").join("ssh"))
+    crate::host::ssh_shims().ok_or_else(|| Error::failed("this user has no home folder"))
 }
 
 /// Writes the folder with the `ssh` for this inventory.

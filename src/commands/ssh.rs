@@ -23,7 +23,7 @@ pub async fn run(args: &Ssh, global: &Global) -> Result<Exit, Error> {
     let host = host(&inventory, &args.host)?;
     let failed = |error: std::io::Error| Error::failed("cannot run ssh").because(error);
     let arguments = ssh_arguments(&host.ssh).map_err(|error| Error::failed("cannot prepare ssh").because(error))?;
-    let mut ssh = tokio::process::Command::new("ssh");
+    let mut ssh = tokio::process::Command::new(crate::host::system_ssh());
     // A person may be asked for what a program may not: a password, the passphrase of a key. The first of two values counts.
     ssh.args(["-o", "BatchMode=no"]).args(arguments).arg("--").arg(&host.ssh.address);
     if !args.command.is_empty() {

@@ -20,7 +20,7 @@ use bytes::Bytes;
 pub use connection::{Connection, Remote};
 pub use error::HostError;
 pub use parcels::{Parcel, Parcels};
-pub use ssh::{Connector, Liveness, Retries, disconnect_all, forget, ssh_arguments};
+pub use ssh::{Connector, Liveness, Retries, disconnect_all, forget, ssh_arguments, ssh_shims, system_ssh};
 pub use stream::{Stream, StreamOutput, copy_framed};
 pub(crate) use wire::for_a_person;
 pub use wire::{ForDocker, Login};

@@ -11,6 +11,7 @@ use std::process::Stdio as LocalStdio;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use etcetera::BaseStrategy as _;
 use openssh::Session;
 use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
@@ -204,7 +205,7 @@ impl Way {
         let config = self.folder.join(format!("{stem}.conf"));
         std::fs::write(&config, client_config(spec))
             .map_err(|source| local("cannot write the SSH configuration", source))?;
-        let mut ssh = tokio::process::Command::new("ssh");
+        let mut ssh = tokio::process::Command::new(system_ssh());
         ssh.arg("-F").arg(&config).arg("-S").arg(control).arg("-E").arg(&log).args(["-M", "-N", "-f"]);
         ssh.args(client_options(spec));
         // The master lives on in the background: with our own standard streams it would hold a pipe open after we end.
@@ -246,6 +247,28 @@ enum Started {
 /// Name of the files of a master: the first has the plain one.
 fn numbered(stem: &str, number: usize) -> String {
     if number == 0 { stem.to_owned() } else { format!("{stem}.{number}") }
+}
+
+/// Says which folder of the PATH is ours, so that ssh is looked up behind it.
+pub const FOLDER_VARIABLE: &str = "DOCKER_CLUSTER_SSH_FOLDER";
+
+/// The folder below which `docker-cluster env` makes its own `ssh`, one folder a cluster.
+pub fn ssh_shims() -> Option<PathBuf> {
+    let base = etcetera::choose_base_strategy().ok()?;
+    Some(base.state_dir().unwrap_or_else(|| base.data_dir()).join("docker-cluster").join("ssh"))
+}
+
+/// The system's ssh: the first of the PATH that is none of those that `env` makes, which lead back here.
+#[must_use]
+pub fn system_ssh() -> PathBuf {
+    let own = std::env::var_os(FOLDER_VARIABLE).map(PathBuf::from);
+    let shims = ssh_shims();
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .filter(|folder| Some(folder) != own.as_ref() && shims.as_ref().is_none_or(|shims| !folder.starts_with(shims)))
+        .map(|folder| folder.join("ssh"))
+        .find(|program| program.is_file())
+        .unwrap_or_else(|| PathBuf::from("ssh"))
 }
 
 /// Arguments for an `ssh` of a person or of Docker's client: the inventory's settings, over the connection that is there, if any.
