@@ -14,7 +14,7 @@ use crate::host::{Command, Connection, HostError, Hosts, Output};
 use crate::inventory::HostName;
 use crate::lock::{Lock, LostLock};
 use crate::plan::{
-    Action, Content, Plan, PutFile, Recorded, Restored, SecretsFrom, Slot, Step, StepId, SwarmRole, Undo,
+    Action, Content, Options, Plan, PutFile, Recorded, Restored, SecretsFrom, Slot, Step, StepId, SwarmRole, Undo,
 };
 use crate::record::{self, Record, sha256_hex};
 use crate::secrets::{Secret, SecretsError, Slots, StoreBundle};
@@ -454,16 +454,39 @@ impl Run<'_> {
             Action::IssueCertificate { days, common_name, dns_names, addresses, cert_path, key_path, owner } => {
                 let (cert, key) = self.slots.bundle()?.issue(common_name, dns_names, addresses, *days)?;
                 // The key first: a certificate without its key would look whole to the next plan.
-                let file = NewFile { path: key_path, mode: "0640", owner, source: "key", secrets: "", read_by: "" };
+                let file = NewFile {
+                    path: key_path,
+                    mode: "0640",
+                    owner,
+                    source: "key",
+                    secrets: "",
+                    read_by: "",
+                    ours: None,
+                };
                 self.write(host, &file, key.expose().as_bytes()).await?;
-                let file =
-                    NewFile { path: cert_path, mode: "0644", owner, source: "certificate", secrets: "", read_by: "" };
+                let file = NewFile {
+                    path: cert_path,
+                    mode: "0644",
+                    owner,
+                    source: "certificate",
+                    secrets: "",
+                    read_by: "",
+                    ours: None,
+                };
                 self.write(host, &file, cert.as_bytes()).await?;
             }
             Action::PushProgram { source, sha256, path, address } => {
                 let program = crate::stores::program::fetch(source, sha256);
                 let parcel = host.parcels.get(source, program).await.map_err(StepError::Program)?;
-                let file = NewFile { path, mode: "0755", owner: "root:root", source: sha256, secrets: "", read_by: "" };
+                let file = NewFile {
+                    path,
+                    mode: "0755",
+                    owner: "root:root",
+                    source: sha256,
+                    secrets: "",
+                    read_by: "",
+                    ours: None,
+                };
                 let command = self.put_command(&file, &parcel.sha256);
                 let output = parcel.feed(host, *address, &command).await?;
                 written(host, path, &command, &output)?;
@@ -522,9 +545,14 @@ impl Run<'_> {
     async fn put(&self, host: &Connection, file: &PutFile) -> Result<(), StepError> {
         let (bytes, secrets) = self.slots.resolve(&file.content)?;
         let source = Content::fingerprint(&file.content);
-        let PutFile { path, mode, owner, read_by, .. } = file;
+        let PutFile { path, mode, owner, read_by, ours, .. } = file;
         let read_by = read_by.unwrap_or_default();
-        self.write(host, &NewFile { path, mode, owner, source: &source, secrets: &secrets, read_by }, &bytes).await
+        self.write(
+            host,
+            &NewFile { path, mode, owner, source: &source, secrets: &secrets, read_by, ours: ours.as_ref() },
+            &bytes,
+        )
+        .await
     }
 
     async fn write(&self, host: &Connection, file: &NewFile<'_>, bytes: &[u8]) -> Result<(), StepError> {
@@ -542,6 +570,7 @@ impl Run<'_> {
             secrets: file.secrets.to_owned(),
             by: self.by.clone(),
             at: time::OffsetDateTime::now_utc().unix_timestamp(),
+            ours: file.ours.cloned(),
         };
         let (key, record) = (record::key(file.path), json!(record).to_string());
         let NewFile { path, mode, owner, read_by, .. } = file;
@@ -638,6 +667,8 @@ struct NewFile<'a> {
     secrets: &'a str,
     /// The unit that reads it when it starts; empty if there is none.
     read_by: &'a str,
+    /// See [`Record::ours`].
+    ours: Option<&'a Options>,
 }
 
 fn written(host: &Connection, path: &str, command: &Command, output: &Output) -> Result<(), StepError> {

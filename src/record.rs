@@ -5,6 +5,7 @@
 //! `templates/put-file.sh` writes all three; a file is put in place only after its record is.
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 /// The folder of everything that docker-cluster keeps on a host for itself.
@@ -29,6 +30,10 @@ pub struct Record {
     pub by: String,
     /// When, in seconds since 1970 by that machine's clock.
     pub at: i64,
+    /// Of a file that is merged with what others have in it: the keys that docker-cluster has set, see
+    /// [`crate::plan::daemon_json::claim`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ours: Option<Map<String, Value>>,
 }
 
 /// Name of a file's record, without the ending.

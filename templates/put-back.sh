@@ -2,11 +2,21 @@
 # Arguments: KEY PATH, KEY PATH and so on.
 set -eu
 folder=/var/lib/docker-cluster/record
+tmp=
+trap '[ -z "$tmp" ] || rm -f "$tmp"' EXIT
 while [ $# -ge 2 ]; do
     key=$1 path=$2
     shift 2
     [ -e "$folder/$key.was" ] || continue
     if [ -L "$path" ]; then path=$(readlink -f "$path"); fi
+    # Somebody may have changed it since it was written: their work is kept beside it.
+    written=$(sed -n 's/.*"sha256":"\([0-9a-f]*\)".*/\1/p' "$folder/$key.json" 2>/dev/null || true)
+    if [ -e "$path" ] && [ -n "$written" ] && [ "$(sha256sum < "$path" | cut -d' ' -f1)" != "$written" ]; then
+        kept=$path.kept number=1
+        while [ -e "$kept" ]; do number=$((number + 1)); kept=$path.kept.$number; done
+        cp -p -- "$path" "$kept"
+        echo "$path was changed by somebody since it was written; their version is kept as $kept" >&2
+    fi
     read -r kind _ < "$folder/$key.was"
     if [ "$kind" = file ]; then
         tmp=$(mktemp "$(dirname "$path")/.docker-cluster.XXXXXX")

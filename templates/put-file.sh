@@ -1,5 +1,6 @@
 # Puts a file in place, whole or not at all, and keeps what was there before.
-# Arguments: PATH MODE OWNER SHA256 KEY RECORD_JSON UNIT (which reads it when it starts, or nothing); the bytes come on standard input, after this script is read.
+# Arguments: PATH MODE OWNER SHA256 KEY RECORD_JSON UNIT (which reads it when it starts, or nothing); MODE is octal, or keep: then mode
+# and owner are those of the file that is there. The bytes come on standard input, after this script is read.
 # The script itself is an argument of sh -c, so that standard input is all content.
 #
 # In the record, per file: KEY.origin and KEY.bytes (before the first write), KEY.was and KEY.was.bytes (before the last one),
@@ -28,8 +29,18 @@ if [ "$(sha256sum < "$tmp" | cut -d' ' -f1)" != "$sum" ]; then
     echo "$path: the content arrived incomplete; nothing was changed" >&2
     exit 1
 fi
-chown "$owner" "$tmp"
-chmod "$mode" "$tmp"
+if [ "$mode" = keep ]; then
+    if [ -e "$target" ]; then
+        chown --reference="$target" "$tmp"
+        chmod --reference="$target" "$tmp"
+    else
+        chown root:root "$tmp"
+        chmod 0644 "$tmp"
+    fi
+else
+    chown "$owner" "$tmp"
+    chmod "$mode" "$tmp"
+fi
 # keep NAME: what is there now, as NAME and, if there is anything, its bytes as BYTES. The description comes last: it says that the
 # bytes are whole.
 keep() {
@@ -46,12 +57,20 @@ keep() {
 keep "$key.was" "$key.was.bytes"
 if [ -e "$folder/$key.json" ]; then cp -p "$folder/$key.json" "$folder/$key.was.record"; else rm -f "$folder/$key.was.record"; fi
 if [ -e "$folder/$key.written" ]; then cp -p "$folder/$key.written" "$folder/$key.was.written"; else rm -f "$folder/$key.was.written"; fi
-# What everybody may read is kept as it was written, for the day when it is merged with what others made of it.
-case $mode in *4|*5) cp "$tmp" "$folder/.$key.tmp"; mv -f "$folder/.$key.tmp" "$folder/$key.written" ;; esac
 rm -f "$folder/$key.start"
 if [ -n "$unit" ]; then systemctl show -p InvocationID "$unit" | sed -n 's/^InvocationID=//p' > "$folder/$key.start"; fi
+# What everybody may read is kept as it was written, for the day when it is merged with what others made of it.
+case $mode in *4|*5|keep) cp "$tmp" "$folder/.$key.written" ;; *) rm -f "$folder/.$key.written" ;; esac
 printf '%s\n' "$record" > "$folder/.$key.tmp"
 sync "$tmp" "$folder/.$key.tmp" 2>/dev/null || sync
+# The record first, then the file, then what was written: wherever this ends, the checksum in the record tells which of the two texts of
+# the file is there.
 mv -f "$folder/.$key.tmp" "$folder/$key.json"
-mv -f "$tmp" "$target"
+if ! mv -f "$tmp" "$target"; then
+    # It cannot be replaced (immutable, a mount of its own): nothing was written.
+    if [ -e "$folder/$key.was.record" ]; then mv -f "$folder/$key.was.record" "$folder/$key.json"; else rm -f "$folder/$key.json" "$folder/$key.origin" "$folder/$key.bytes"; fi
+    rm -f "$folder/$key.was" "$folder/$key.was.bytes" "$folder/$key.was.written" "$folder/$key.start" "$folder/.$key.written"
+    exit 1
+fi
+[ ! -e "$folder/.$key.written" ] || mv -f "$folder/.$key.written" "$folder/$key.written"
 trap - EXIT

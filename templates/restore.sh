@@ -28,8 +28,12 @@ if [ "$record" = keep ]; then
     mv -f "$folder/.$key.tmp" "$folder/$key.was"
 fi
 if [ "$way" = aside ] && [ -e "$path" ]; then
-    cp -p "$path" "$given.kept"
+    kept=$given.kept number=1
+    while [ -e "$kept" ]; do number=$((number + 1)); kept=$given.kept.$number; done
+    cp -p -- "$path" "$kept"
 fi
+tmp=
+trap '[ -z "$tmp" ] || rm -f "$tmp"' EXIT
 if [ "$way" = merged ]; then
     tmp=$(mktemp "$(dirname "$path")/.docker-cluster.XXXXXX")
     cat > "$tmp"

@@ -1,11 +1,15 @@
 //! Daemon options on the way into `daemon.json`: what conflicts, what changes, and the restarts that follow.
 
+use serde_json::Value;
+
 use super::unit::{self, Flag};
 use super::{RESTART_TIMEOUT, START_DEADLINE, UNIT};
-use crate::facts::{Container, Facts};
+use crate::facts::{Container, Engine, Facts};
 use crate::inventory::HostName;
 use crate::plan::daemon_json::{self, History, MergeError};
-use crate::plan::{Action, Content, HostWorld, Options, Problem, PutFile, Stage, StepId, Steps, Undo, World};
+use crate::plan::{
+    Action, Content, HostWorld, KEEP_MODE, Options, Problem, PutFile, Stage, StepId, Steps, Undo, World,
+};
 
 /// What a fabric wants of the engines' options.
 pub struct Target<'a> {
@@ -36,7 +40,7 @@ pub fn uses_store(host: &HostWorld<'_>) -> bool {
 /// Where a switch is on, in the file or by a flag.
 #[must_use]
 pub fn switched_on(host: &HostWorld<'_>, key: &str) -> Option<String> {
-    if present(host).get(key).and_then(serde_json::Value::as_bool) == Some(true) {
+    if present(host).get(key).and_then(Value::as_bool) == Some(true) {
         return Some(daemon_json::PATH.to_owned());
     }
     unit::flag(host.facts, key).filter(Flag::is_on).map(|flag| flag.source)
@@ -46,17 +50,18 @@ pub fn switched_on(host: &HostWorld<'_>, key: &str) -> Option<String> {
 #[must_use]
 pub fn history(facts: &Facts) -> History {
     let parse = |text: &Option<String>| text.as_deref().and_then(|text| daemon_json::parse(text).ok());
-    // Before it was kept what was written, only a file that nobody has changed tells.
+    let Some(record) = facts.record(daemon_json::PATH) else { return History::default() };
+    // A file that is as the record says is what was written, wherever the run ended that wrote it.
     let unchanged = || {
-        let (record, file) = (facts.record(daemon_json::PATH)?, facts.files.get(daemon_json::PATH)?);
+        let file = facts.files.get(daemon_json::PATH)?;
         (record.sha256 == file.sha256).then(|| parse(&facts.daemon_json)).flatten()
     };
-    if facts.record(daemon_json::PATH).is_none() {
-        return History::default();
-    }
+    let written = unchanged().or_else(|| parse(&facts.daemon_json_written)).unwrap_or_default();
+    // A record that does not tell the keys is of an earlier docker-cluster: only what nobody else sets is surely its own.
+    let told = || record.ours.clone().unwrap_or_else(daemon_json::store_claim);
     History {
         original: parse(&facts.daemon_json_origin).unwrap_or_default(),
-        written: parse(&facts.daemon_json_written).or_else(unchanged).unwrap_or_default(),
+        written: daemon_json::claimed(&written, &told()),
     }
 }
 
@@ -125,28 +130,99 @@ fn unread(host: &HostWorld<'_>, wanted: &Options, problems: &mut Vec<Problem>) {
     }
 }
 
-/// Options that say where the engine keeps what it has: it would start without its containers, images and volumes, which stay where they
-/// were.
+/// An option that says where the engine keeps what it has, or how.
+struct Place {
+    /// Its key, below that of an object.
+    path: &'static [&'static str],
+    /// Where `docker info` tells it.
+    info: Option<&'static str>,
+    /// What it is where nobody sets it; `null` where that depends on the engine.
+    default: Value,
+}
+
+/// Options with another value of which the engine starts without the containers, images and volumes that it has, which stay where they
+/// were (`dockerd --help`; the containerd image store has images of its own).
+fn places() -> [Place; 5] {
+    let root = || Value::from("/var/lib/docker");
+    [
+        Place { path: &["data-root"], info: Some("DockerRootDir"), default: root() },
+        Place { path: &["graph"], info: Some("DockerRootDir"), default: root() },
+        Place { path: &["storage-driver"], info: Some("Driver"), default: Value::Null },
+        Place { path: &["userns-remap"], info: None, default: Value::from("") },
+        Place { path: &["features", "containerd-snapshotter"], info: None, default: Value::Null },
+    ]
+}
+
+fn value_at<'a>(options: &'a Options, path: &[&str]) -> Option<&'a Value> {
+    let (first, below) = path.split_first()?;
+    let value = options.get(*first)?;
+    if below.is_empty() { Some(value) } else { value_at(value.as_object()?, below) }
+}
+
+/// What of a host's options says where its engine keeps what it has, and is docker-cluster's: it stays when the cluster goes, and so is
+/// taken out of the history.
+pub fn keep_places(options: &Options, history: &mut History) -> Vec<String> {
+    let mut kept = Vec::new();
+    for place in places() {
+        let now = value_at(options, place.path);
+        if now.is_some()
+            && now == value_at(&history.written, place.path)
+            && now != value_at(&history.original, place.path)
+        {
+            if let [above @ .., key] = place.path {
+                let mut map = Some(&mut history.written);
+                for name in above {
+                    map = map.and_then(|map| map.get_mut(*name)).and_then(Value::as_object_mut);
+                }
+                map.and_then(|map| map.shift_remove(*key));
+            }
+            kept.push(place.path.join("."));
+        }
+    }
+    kept
+}
+
+/// Whether an engine keeps its images in containerd's store.
+fn has_image_store(engine: &Engine) -> bool {
+    let status = engine.info.as_ref().and_then(|info| info.get("DriverStatus"));
+    status.is_some_and(|status| status.to_string().contains("io.containerd.snapshotter"))
+}
+
+/// Changes that would make an engine start without what it has.
 fn hidden_data(host: &HostWorld<'_>, wanted: &Options, problems: &mut Vec<Problem>) {
     let Some(engine) = host.facts.engine.as_ref() else { return };
+    let Some(after) = merged(host, wanted).ok().flatten().and_then(|text| daemon_json::parse(&text).ok()) else {
+        return;
+    };
     let present = present(host);
-    for (key, now) in [
-        ("data-root", engine.info_str("DockerRootDir")),
-        ("graph", engine.info_str("DockerRootDir")),
-        ("storage-driver", engine.info_str("Driver")),
-        ("userns-remap", None),
-    ] {
-        let Some(value) = wanted.get(key).and_then(serde_json::Value::as_str) else { continue };
-        if present.get(key).and_then(serde_json::Value::as_str) == Some(value) || now == Some(value) {
+    for Place { path, info, default } in places() {
+        let (before, then) = (value_at(&present, path), value_at(&after, path));
+        let now = info.and_then(|key| engine.info_str(key));
+        let will = then.unwrap_or(&default);
+        let is_now = match path.last() {
+            Some(&"containerd-snapshotter") => will.as_bool() == Some(has_image_store(engine)),
+            // An engine that may choose takes what it has.
+            _ => now.is_some() && (will.as_str() == now || will.is_null()),
+        };
+        if before == then || before.unwrap_or(&default) == will || is_now {
             continue;
         }
+        let key = path.join(".");
+        let what = match then {
+            Some(value) => format!("`{key}: {}`", value.to_string().trim_matches('"')),
+            None => format!("to take `{key}` out of {}", daemon_json::PATH),
+        };
+        let fix = match then {
+            Some(_) => format!("move them by hand and set `{key}` there, or leave it out of `engine.options`"),
+            None => format!("move them by hand and take it out there, or keep `{key}` in `engine.options`"),
+        };
         problems.push(Problem::on(
             host.name(),
             format!(
-                "`{key}: {value}` would make its engine start without the containers, images and volumes that it has{}",
+                "{what} would make its engine start without the containers, images and volumes that it has{}",
                 now.map(|now| format!(" in {now}")).unwrap_or_default()
             ),
-            format!("move them by hand and set `{key}` there, or leave it out of `engine.options`"),
+            fix,
         ));
     }
 }
@@ -165,7 +241,7 @@ pub fn steps(world: &World<'_>, steps: &mut Steps, notes: &mut Vec<String>, targ
         let name = host.name();
         let wanted = (target.wanted)(host);
         let text = merged(host, &wanted).ok().flatten();
-        let up = host.facts.engine.as_ref().is_some_and(crate::facts::Engine::is_up);
+        let up = host.facts.engine.as_ref().is_some_and(Engine::is_up);
         // `docker info` also shows options that came by a reload, which has no effect on a store that is set already
         // (`facts.md`); what docker-cluster writes is always followed by a restart.
         let in_effect = up && (target.runs_with)(host) || wanted.is_empty();
@@ -177,7 +253,8 @@ pub fn steps(world: &World<'_>, steps: &mut Steps, notes: &mut Vec<String>, targ
             why: "wait until the engine answers with them",
             format: target.format,
             expect: (target.shows)(host),
-            put_back: true,
+            // An older state than the one that this run, or the one that was cut off, has replaced is not what worked.
+            put_back: text.is_some() || host.facts.has_not_read(UNIT, daemon_json::PATH),
             settled: target.settled.clone(),
         };
         if text.is_none() && !super::is_running(host.facts) && !is_new(host) {
@@ -201,11 +278,12 @@ pub fn steps(world: &World<'_>, steps: &mut Steps, notes: &mut Vec<String>, targ
             let present = present(host);
             let put = PutFile {
                 path: daemon_json::PATH.to_owned(),
-                mode: "0644",
+                mode: KEEP_MODE,
                 owner: "root:root".to_owned(),
                 content: Content::text(text),
                 before: Some(host.facts.daemon_json.clone().unwrap_or_default()),
                 read_by: Some(UNIT),
+                ours: Some(daemon_json::claim(&present, &wanted, &history(host.facts))),
             };
             let id = steps.add(name, Stage::Options, changes(&present, &wanted), Action::PutFile(put));
             // Not only the restart waits: a host that reboots by itself must not meet options that nobody has tried.

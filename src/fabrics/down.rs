@@ -381,7 +381,7 @@ fn put_options_back(
     else {
         return false;
     };
-    let (into, why) = match unmerged(facts) {
+    let (into, why) = match unmerged(host, notes) {
         None => (Restored::Original, format!("put {} back as it was", daemon_json::PATH)),
         Some((text, kept)) => {
             for conflict in kept {
@@ -400,14 +400,19 @@ fn put_options_back(
     true
 }
 
-/// The text of `daemon.json` without docker-cluster's part, where others changed it since, and what of that part they changed. `None` if
-/// it is as docker-cluster wrote it: then the original is put back byte for byte.
-fn unmerged(facts: &Facts) -> Option<(String, Vec<Conflict>)> {
+/// The text of `daemon.json` without docker-cluster's part, where others have changed it, before its last write or since, and what of
+/// that part they changed. `None` if all in it is docker-cluster's or was there before: then the original is put back byte for byte.
+fn unmerged(host: &HostWorld<'_>, notes: &mut Vec<String>) -> Option<(String, Vec<Conflict>)> {
+    let facts = host.facts;
     let record = facts.record(daemon_json::PATH)?;
-    if facts.files.get(daemon_json::PATH).is_none_or(|file| file.sha256 == record.sha256) {
-        return None;
+    let file = facts.files.get(daemon_json::PATH)?;
+    let mut history = options::history(facts);
+    for key in options::keep_places(&options::present(host), &mut history) {
+        notes.push(format!("{}: the daemon option `{key}` stays: what its engine has is kept with it", host.name()));
     }
-    Some(daemon_json::take_out(facts.daemon_json.as_deref().unwrap_or_default(), &options::history(facts)))
+    let (text, kept) = daemon_json::take_out(facts.daemon_json.as_deref().unwrap_or_default(), &history);
+    let all_ours = daemon_json::parse(&text).is_ok_and(|left| left == history.original);
+    (file.sha256 != record.sha256 || !all_ours).then_some((text, kept))
 }
 
 /// Stops the store, and takes away or puts back the files of its record.
@@ -415,8 +420,7 @@ fn remove_store(host: &HostWorld<'_>, steps: &mut Steps, notes: &mut Vec<String>
     let name = host.name();
     let facts = host.facts;
     if facts.unit(consul::UNIT).is_some() {
-        let argv = ["systemctl", "disable", "--now", consul::UNIT, consul::RECONCILE_UNIT];
-        let id = run(steps, name, Stage::Store, "stop the store", &argv);
+        let id = steps.add(name, Stage::Store, "stop the store", consul::switch_off(ENGINE_TIMEOUT));
         // An engine that was brought back to what worked still works with it.
         steps.require(id, before);
     }

@@ -16,7 +16,9 @@ use crate::facts::Container;
 use crate::inventory::{FabricKind, HostName};
 use crate::plan::checks;
 use crate::plan::daemon_json::{self, STORE_KEYS};
-use crate::plan::{Action, Content, EngineCall, HostWorld, Plan, Problem, PutFile, Stage, StepId, Steps, World};
+use crate::plan::{
+    Action, Content, EngineCall, HostWorld, KEEP_MODE, Plan, Problem, PutFile, Stage, StepId, Steps, World,
+};
 use crate::platform::PackageManager;
 use crate::stores::consul;
 
@@ -348,6 +350,7 @@ fn detach(host: &HostWorld<'_>, steps: &mut Steps) {
             content: Content::text(text),
             before: None,
             read_by: None,
+            ours: None,
         };
         steps.add(name, Stage::Options, "write down which containers hang on which networks", Action::PutFile(put));
     }
@@ -379,11 +382,16 @@ fn leave_store(host: &HostWorld<'_>, upgrade: bool, steps: &mut Steps, detached:
     if let Some(text) = text {
         let put = PutFile {
             path: daemon_json::PATH.to_owned(),
-            mode: "0644",
+            mode: KEEP_MODE,
             owner: "root:root".to_owned(),
             content: Content::text(text),
             before: host.facts.daemon_json.clone(),
             read_by: Some(engines::UNIT),
+            ours: Some(daemon_json::claim(
+                &options::present(host),
+                &crate::plan::Options::new(),
+                &options::history(host.facts),
+            )),
         };
         let why = format!("remove the store from {}; every other option stays", daemon_json::PATH);
         first = Some(steps.add(name, Stage::Options, why, Action::PutFile(put)));
@@ -428,13 +436,8 @@ fn stop_store(host: &HostWorld<'_>, steps: &mut Steps, restarted: &[StepId]) {
     if unit.active == "inactive" && unit.file_state == "disabled" {
         return;
     }
-    let id = run(
-        steps,
-        host.name(),
-        "switch the store off; its data stays",
-        &["systemctl", "disable", "--now", consul::UNIT, consul::RECONCILE_UNIT],
-        CONTAINER_TIMEOUT,
-    );
+    let why = "switch the store off; its data stays";
+    let id = steps.add(host.name(), Stage::Options, why, consul::switch_off(CONTAINER_TIMEOUT));
     steps.follow(id, restarted);
 }
 

@@ -436,6 +436,9 @@ fn join(world: &World<'_>, steps: &mut Steps, notes: &mut Vec<String>, managers:
                 n / 2
             ),
         });
+        if let Some(silent) = world.silent() {
+            notes.push(format!("{silent}: if it is in a swarm of this cluster already, this begins a second one; bring it back first, or take it out of the inventory"));
+        }
         let call = EngineCall::InitSwarm {
             force_new_cluster: false,
             address: lead.private,
@@ -504,9 +507,10 @@ fn roles_and_labels(world: &World<'_>, steps: &mut Steps, managers: &[HostName],
     let explicit = world.inventory.swarm.managers != Members::BySize;
     let nodes = world.host(lead).map(|host| host.facts.nodes.clone()).unwrap_or_default();
     let joined = steps.last_of_each();
-    // Promotions before demotions: the quorum grows before it shrinks.
+    let joined_managers: Vec<StepId> = managers.iter().filter_map(|host| steps.last_of(host)).collect();
+    // Promotions before demotions: the quorum grows before it shrinks. The manager through which all this goes is the last.
     let mut hosts: Vec<&HostWorld<'_>> = world.hosts.iter().collect();
-    hosts.sort_by_key(|host| !managers.contains(host.name()));
+    hosts.sort_by_key(|host| (!managers.contains(host.name()), host.name() == lead));
     for host in hosts {
         let node = node_of(host, &nodes);
         let labels: BTreeMap<String, String> = host
@@ -538,6 +542,9 @@ fn roles_and_labels(world: &World<'_>, steps: &mut Steps, managers: &[HostName],
         let id = steps.add(lead, Stage::Swarm, what, Action::Engine(call));
         steps.about(id, host.name());
         steps.follow(id, &joined);
+        if role == Some(SwarmRole::Worker) {
+            steps.require(id, &joined_managers);
+        }
     }
 }
 
@@ -595,8 +602,7 @@ fn gone(world: &World<'_>) -> Vec<Node> {
     }
     let known = |node: &Node| {
         let line = format!("{NODE_LINE}{}", node.hostname);
-        let is_here = world.hosts.iter().any(|host| host.facts.hostname == node.hostname);
-        is_here || !world.hosts.iter().any(|host| host.facts.made.contains(&line))
+        is_host(world, node) || !world.hosts.iter().any(|host| host.facts.made.contains(&line))
     };
     let lists: Vec<&Vec<Node>> =
         world.hosts.iter().map(|host| &host.facts.nodes).filter(|nodes| !nodes.is_empty()).collect();
@@ -611,15 +617,20 @@ fn gone(world: &World<'_>) -> Vec<Node> {
         .collect()
 }
 
+/// Whether a node is a host of the inventory: by its name, or by its id, which it keeps when it gets another name.
+fn is_host(world: &World<'_>, node: &Node) -> bool {
+    let is_its = |host: &HostWorld<'_>| host.facts.hostname == node.hostname || swarm(host).node_id == node.id;
+    world.hosts.iter().any(is_its)
+}
+
 /// Takes nodes out of the swarm that left the inventory and are down.
 fn remove_gone(world: &World<'_>, steps: &mut Steps, notes: &mut Vec<String>, lead: &HostName) {
     let gone = gone(world);
     for node in &gone {
         forget_node(steps, lead, node);
     }
-    let known = |node: &Node| world.hosts.iter().any(|host| host.facts.hostname == node.hostname);
     let nodes = world.host(lead).map(|host| host.facts.nodes.as_slice()).unwrap_or_default();
-    let is_left = |node: &&Node| !known(node) && !gone.iter().any(|other| other.id == node.id);
+    let is_left = |node: &&Node| !is_host(world, node) && !gone.iter().any(|other| other.id == node.id);
     for node in nodes.iter().filter(is_left).filter(|_| world.unreached.is_empty()) {
         let name = &node.hostname;
         notes.push(match node.state.as_str() {

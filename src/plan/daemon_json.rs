@@ -35,7 +35,7 @@ pub enum MergeError {
 pub struct History {
     /// As it was before docker-cluster came.
     pub original: Options,
-    /// As docker-cluster wrote it last.
+    /// What docker-cluster has set in it, as it wrote it last; without what others have.
     pub written: Options,
 }
 
@@ -82,6 +82,69 @@ pub fn merge(current: Option<&str>, wanted: &Options, history: &History) -> Resu
     Ok(Some(render(&options, indent_of(text))))
 }
 
+/// The keys of a merged file that docker-cluster has set, in this merge or before: those of an object are in an object, and the value of
+/// every other is `null`, so that no value is told where it need not be. A key that this merge takes out is among them, for a run that is
+/// cut off before the file is written.
+#[must_use]
+pub fn claim(before: &Options, wanted: &Options, history: &History) -> Options {
+    let mut all = Options::new();
+    for (key, value) in wanted {
+        match (before.get(key), value) {
+            (Some(Value::Object(found)), Value::Object(value)) if !STORE_KEYS.contains(&key.as_str()) => {
+                claim_below(&mut all, key, found, value, history);
+            }
+            (None, _) => drop(all.insert(key.clone(), keys_of(key, value))),
+            (Some(found), _) if history.is_ours(key, found) => drop(all.insert(key.clone(), keys_of(key, value))),
+            (Some(_), _) => {}
+        }
+    }
+    for key in history.written.keys().filter(|key| !wanted.contains_key(*key)) {
+        match before.get(key) {
+            Some(Value::Object(found)) if !STORE_KEYS.contains(&key.as_str()) => {
+                claim_below(&mut all, key, found, &Options::new(), history);
+            }
+            Some(found) if history.is_ours(key, found) => drop(all.insert(key.clone(), keys_of(key, found))),
+            _ => {}
+        }
+    }
+    all
+}
+
+fn claim_below(all: &mut Options, key: &str, found: &Options, wanted: &Options, history: &History) {
+    let below = claim(found, wanted, &history.below(key));
+    if !below.is_empty() || history.is_ours(key, &Value::Object(found.clone())) {
+        all.insert(key.to_owned(), Value::Object(below));
+    }
+}
+
+fn keys_of(key: &str, value: &Value) -> Value {
+    match value {
+        Value::Object(below) if !STORE_KEYS.contains(&key) => {
+            Value::Object(below.iter().map(|(key, value)| (key.clone(), keys_of(key, value))).collect())
+        }
+        _ => Value::Null,
+    }
+}
+
+/// The [`claim`] on what nobody sets beside docker-cluster.
+#[must_use]
+pub fn store_claim() -> Options {
+    STORE_KEYS.iter().map(|key| ((*key).to_owned(), Value::Null)).collect()
+}
+
+/// What a [`claim`] says of options.
+#[must_use]
+pub fn claimed(options: &Options, claim: &Options) -> Options {
+    let one = |(key, claim): (&String, &Value)| {
+        let value = match (options.get(key)?, claim) {
+            (Value::Object(found), Value::Object(claim)) => Value::Object(claimed(found, claim)),
+            (found, _) => found.clone(),
+        };
+        Some((key.clone(), value))
+    };
+    claim.iter().filter_map(one).collect()
+}
+
 fn merge_into(options: &mut Options, wanted: &Options, history: &History, above: &str, conflicts: &mut Vec<Conflict>) {
     for (key, value) in wanted {
         match (options.get_mut(key), value) {
@@ -101,7 +164,9 @@ fn merge_into(options: &mut Options, wanted: &Options, history: &History, above:
     for key in history.written.keys().filter(|key| !wanted.contains_key(*key)) {
         let Some(found) = options.get_mut(key) else { continue };
         let below = history.below(key);
-        if history.is_ours(key, found) {
+        // What somebody took out of an object that was there before stays out of it.
+        let is_shared = found.is_object() && history.original.get(key).is_some_and(Value::is_object);
+        if history.is_ours(key, found) && !is_shared {
             match history.original.get(key) {
                 Some(original) => *found = original.clone(),
                 // `shift_remove` keeps the order of the others.
@@ -134,20 +199,30 @@ pub fn take_out(current: &str, history: &History) -> (String, Vec<Conflict>) {
     // What is no object any more is somebody's work in progress, and nothing of it is ours.
     let Ok(mut options) = parse(current) else { return (current.to_owned(), Vec::new()) };
     let before = options.clone();
-    let ours = history.written.iter().filter(|(key, wrote)| history.original.get(*key) != Some(wrote));
-    let kept = ours
-        .filter_map(|(key, wrote)| {
-            let found =
-                options.get(key).filter(|found| *found != wrote && Some(*found) != history.original.get(key))?;
-            Some(Conflict { key: key.clone(), found: found.clone(), wanted: wrote.clone() })
-        })
-        .collect();
+    let mut kept = Vec::new();
+    changed(&options, history, "", &mut kept);
     merge_into(&mut options, &Options::new(), history, "", &mut Vec::new());
     // Nothing of ours is left in it: then it is not written in our way either.
     if options == before {
         return (current.to_owned(), kept);
     }
     (render(&options, indent_of(current)), kept)
+}
+
+/// What of docker-cluster's part somebody has changed.
+fn changed(options: &Options, history: &History, above: &str, kept: &mut Vec<Conflict>) {
+    for (key, wrote) in &history.written {
+        let original = history.original.get(key);
+        match (options.get(key), wrote) {
+            (Some(Value::Object(found)), Value::Object(_)) if !STORE_KEYS.contains(&key.as_str()) => {
+                changed(found, &history.below(key), &format!("{above}{key}."), kept);
+            }
+            (Some(found), _) if found != wrote && Some(found) != original && Some(wrote) != original => {
+                kept.push(Conflict { key: format!("{above}{key}"), found: found.clone(), wanted: wrote.clone() });
+            }
+            _ => {}
+        }
+    }
 }
 
 fn indent_of(text: &str) -> String {
@@ -228,7 +303,6 @@ const KINDS: &[(OptionKind, &[&str])] = &[
         OptionKind::Switch,
         &[
             "allow-direct-routing",
-            "bridge-accept-fwmark",
             "debug",
             "experimental",
             "icc",
@@ -266,6 +340,7 @@ const KINDS: &[(OptionKind, &[&str])] = &[
     (
         OptionKind::Text,
         &[
+            "bridge-accept-fwmark",
             "bip",
             "bip6",
             "bridge",
@@ -499,8 +574,9 @@ mod tests {
             let mut now = text.clone();
             for wanted in [&first, &second] {
                 if let Ok(Some(merged)) = merge(Some(&now), wanted, &history) {
+                    let ours = claim(&parse(&now).unwrap(), wanted, &history);
                     now = merged;
-                    history.written = parse(&now).unwrap();
+                    history.written = claimed(&parse(&now).unwrap(), &ours);
                 }
             }
             let kept = |key: &String| !first.contains_key(key) && !second.contains_key(key);
@@ -518,8 +594,9 @@ mod tests {
             let Ok(Some(merged)) = merge(Some(&json!(original).to_string()), &wanted, &History { original: original.clone(), written: Options::new() }) else {
                 return Ok(());
             };
-            let history = History { original, written: parse(&merged).unwrap() };
-            let mut changed = history.written.clone();
+            let ours = claim(&original, &wanted, &History::default());
+            let history = History { original, written: claimed(&parse(&merged).unwrap(), &ours) };
+            let mut changed = parse(&merged).unwrap();
             for (key, value) in &theirs {
                 changed.insert(key.clone(), value.clone());
             }
@@ -527,6 +604,31 @@ mod tests {
             let (back, _) = take_out(&json!(changed).to_string(), &history);
             let back = parse(&back).unwrap();
             for (key, value) in theirs.iter().filter(|(key, value)| plain(value) && history.written.get(*key) != Some(value)) {
+                proptest::prop_assert_eq!(back.get(key), Some(value), "{}", key);
+            }
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn what_others_add_between_two_writes_is_theirs(original in some_options(), first in some_options(), theirs in some_options(), second in some_options()) {
+            let mut history = History { original: original.clone(), written: Options::new() };
+            let mut now = original.clone();
+            let mut write = |now: &mut Options, wanted: &Options| {
+                let Ok(Some(merged)) = merge(Some(&json!(now).to_string()), wanted, &history) else { return };
+                let ours = claim(now, wanted, &history);
+                *now = parse(&merged).unwrap();
+                history.written = claimed(now, &ours);
+            };
+            write(&mut now, &first);
+            let before = now.clone();
+            for (key, value) in &theirs {
+                now.insert(key.clone(), value.clone());
+            }
+            write(&mut now, &second);
+            let (back, _) = take_out(&json!(now).to_string(), &history);
+            let back = parse(&back).unwrap();
+            for (key, value) in theirs.iter().filter(|(key, value)| !value.is_object() && before.get(*key) != Some(value)) {
                 proptest::prop_assert_eq!(back.get(key), Some(value), "{}", key);
             }
         }

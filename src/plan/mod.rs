@@ -14,8 +14,8 @@ use serde::Serialize;
 
 pub use daemon_json::Conflict;
 pub use step::{
-    Action, ConsulCall, Content, EngineCall, NodeUpdate, Options, Piece, PutFile, Recorded, Restored, SecretsFrom,
-    Slot, Stage, Step, StepId, SwarmRole, Undo,
+    Action, ConsulCall, Content, EngineCall, KEEP_MODE, NodeUpdate, Options, Piece, PutFile, Recorded, Restored,
+    SecretsFrom, Slot, Stage, Step, StepId, SwarmRole, Undo,
 };
 pub use world::{ETHERNET_MTU, HostWorld, Unreached, World};
 
@@ -115,6 +115,15 @@ impl Plan {
         let mut steps = std::mem::take(&mut self.steps);
         let hosts: BTreeSet<HostName> =
             steps.iter().filter(|step| kept.contains(&step.id)).map(|step| step.host.clone()).collect();
+        // Nobody can wait for a host whose own steps are left out.
+        let of_others =
+            |step: &&Step| !kept.contains(&step.id) && !selected.contains(&step.host) && !step.action.only_reads();
+        let left_out: BTreeSet<HostName> = steps.iter().filter(of_others).map(|step| step.host.clone()).collect();
+        for step in &mut steps {
+            if let Action::WaitFor { peers, .. } = &mut step.action {
+                peers.retain(|(peer, _)| !left_out.contains(peer));
+            }
+        }
         steps.retain_mut(|step| match &mut step.action {
             // Of a host that is only asked for something, no more is written down than what it is asked about.
             Action::Note { lines } if !selected.contains(&step.host) => {

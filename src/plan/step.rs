@@ -229,12 +229,16 @@ pub enum SwarmRole {
     Worker,
 }
 
+/// The mode of a [`PutFile`] whose mode and owner are those of the file that is there: somebody may have had a reason for them. Without
+/// one it is `0644` and root's.
+pub const KEEP_MODE: &str = "keep";
+
 /// A file to put in place.
 #[derive(Debug, Clone, Serialize)]
 pub struct PutFile {
     /// Where.
     pub path: String,
-    /// Mode in octal, such as `0644`.
+    /// Mode in octal, such as `0644`, or [`KEEP_MODE`].
     pub mode: &'static str,
     /// `user:group`.
     pub owner: String,
@@ -246,6 +250,9 @@ pub struct PutFile {
     /// The unit that reads it when it starts: until then the file is not in effect, and the next plan can tell.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub read_by: Option<&'static str>,
+    /// See [`crate::record::Record::ours`].
+    #[serde(skip)]
+    pub ours: Option<Options>,
 }
 
 /// Content with slots.

@@ -101,6 +101,14 @@ impl<'a> World<'a> {
         self.hosts.iter().find(|host| host.name() == name)
     }
 
+    /// `c does not answer`, of the hosts that do not; `None` if all do.
+    #[must_use]
+    pub fn silent(&self) -> Option<String> {
+        let names: Vec<&str> = self.unreached.iter().map(|unreached| unreached.host.as_str()).collect();
+        let verb = if names.len() == 1 { "does" } else { "do" };
+        (!names.is_empty()).then(|| format!("{} {verb} not answer", names.join(", ")))
+    }
+
     /// MTU of the underlay in bytes: what the inventory says, else the smallest among the hosts.
     #[must_use]
     pub fn underlay_mtu(&self) -> u32 {

@@ -3,7 +3,7 @@
 use docker_cluster::plan::{Action, Plan};
 use serde_json::json;
 
-use super::fake::{Fake, debian, plan_for, problems, shown};
+use super::fake::{Fake, debian, ours, plan_for, problems, shown};
 use super::{only_problem, three};
 
 /// The unit of Docker's own package.
@@ -190,11 +190,21 @@ fn options_that_would_hide_what_an_engine_has() {
     assert_eq!(problems(&plan), [""; 0], "it is what it has");
     let new = plan_for(&[debian("13", "a", 11).bare()], "engine: {options: {data-root: /srv/docker}}\n");
     assert_eq!(problems(&new), [""; 0], "a new engine has nothing to hide");
+    // The same the other way: what a new engine was given is not taken from one that has used it since.
+    let text = r#"{"data-root": "/srv/docker"}"#;
+    let used = one(|host| {
+        host.daemon_json = Some(text);
+        host.info = json!({"DockerRootDir": "/srv/docker", "Driver": "overlay2"});
+    });
+    let plan = plan_for(&[record_of_options(used, "{}", text)], "");
+    assert!(only_problem(&plan).contains("to take `data-root` out of /etc/docker/daemon.json would make"));
 }
 
 /// What the host's record says of `daemon.json`.
 fn record_of_options(host: Fake, original: &str, written: &str) -> Fake {
-    let record = json!({"path": "/etc/docker/daemon.json", "sha256": "0", "source": "s", "by": "me", "at": 1});
+    let ours = ours(original, written);
+    let record =
+        json!({"path": "/etc/docker/daemon.json", "sha256": "0", "source": "s", "by": "me", "at": 1, "ours": ours});
     host.with("records", &record.to_string()).with("daemon-json-origin", original).with("daemon-json-written", written)
 }
 
@@ -214,6 +224,14 @@ fn options_are_ours_or_theirs_one_by_one() {
     assert!(!shown(&plan).contains("-  \"debug\""), "{}", shown(&plan));
     let plan = plan_for(&[mixed], "engine: {options: {mtu: 1400, debug: true}}\n");
     assert!(only_problem(&plan).contains("`debug` is false in /etc/docker/daemon.json, and the cluster needs true"));
+    // A record of before it told the keys: only the store's are surely ours.
+    let text = r#"{"mtu": 1400, "cluster-store": "consul://x"}"#;
+    let record = json!({"path": "/etc/docker/daemon.json", "sha256": "0", "source": "s", "by": "me", "at": 1});
+    let old = one(|host| host.daemon_json = Some(text))
+        .with("records", &record.to_string())
+        .with("daemon-json-written", text);
+    let plan = plan_for(&[old], "");
+    assert!(!shown(&plan).contains("-  \"mtu\""), "{}", shown(&plan));
 }
 
 #[test]

@@ -4,8 +4,10 @@ use std::fmt::Write as _;
 
 use docker_cluster::facts::{self, Facts};
 use docker_cluster::inventory::{Colour, HostName, Inventory};
+use docker_cluster::plan::daemon_json::{self, History};
 use docker_cluster::plan::{Plan, Unreached, World, plan};
 use docker_cluster::ui::{self, Ui};
+use serde_json::{Value, json};
 
 /// The clock of all fake hosts, in seconds since 1970.
 pub const NOW: i64 = 1_800_000_000;
@@ -263,4 +265,10 @@ pub fn problems(plan: &Plan) -> Vec<String> {
             format!("{}{}", problem.host.as_ref().map(|host| format!("{host}: ")).unwrap_or_default(), problem.what)
         })
         .collect()
+}
+
+/// What a record says that docker-cluster has set in a `daemon.json`.
+pub fn ours(original: &str, written: &str) -> Value {
+    let parse = |text: &str| daemon_json::parse(text).unwrap_or_default();
+    json!(daemon_json::claim(&parse(original), &parse(written), &History::default()))
 }

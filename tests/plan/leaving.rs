@@ -6,7 +6,7 @@ use docker_cluster::inventory::Inventory;
 use docker_cluster::plan::{Action, Plan, Recorded, Restored, plan_removal};
 use docker_cluster::record;
 
-use super::fake::{Fake, debian, decided, inventory, plan_for, problems, shown};
+use super::fake::{Fake, debian, decided, inventory, ours, plan_for, problems, shown};
 
 fn down(hosts: &[Fake], packages: Packages) -> Plan {
     decided(&inventory(hosts, "cluster: demo\n"), hosts, |world| plan(world, packages))
@@ -148,17 +148,35 @@ fn options_of_somebody_survive_the_engine() {
     }
 }
 
+#[test]
+fn where_an_engine_keeps_what_it_has_stays() {
+    let text = "{\"data-root\": \"/srv/docker\", \"debug\": true}";
+    let mut host = Fake { daemon_json: Some(text), ..debian("13", "a", 11) };
+    host.sections += &written(text, None);
+    let plan = down(&[host], Packages::Keep);
+    let left = plan.steps.iter().find_map(|step| match &step.action {
+        Action::Restore { into: Restored::Merged(text), .. } => Some(text.clone()),
+        _ => None,
+    });
+    assert_eq!(
+        left.expect("it is not put back whole").split_whitespace().collect::<String>(),
+        "{\"data-root\":\"/srv/docker\"}"
+    );
+    assert!(plan.notes.iter().any(|note| note.contains("`data-root` stays")), "{:?}", plan.notes);
+}
+
 /// The sections of a `daemon.json` that docker-cluster wrote, over what there was.
 fn written(text: &str, origin: Option<&str>) -> String {
     let sum = record::sha256_hex(text.as_bytes());
-    let json = serde_json::json!({"path": "/etc/docker/daemon.json", "sha256": sum, "source": "", "by": "x", "at": 1});
+    let ours = ours(origin.unwrap_or_default(), text);
+    let json = serde_json::json!({"path": "/etc/docker/daemon.json", "sha256": sum, "source": "", "by": "x", "at": 1, "ours": ours});
     let origin = origin.map_or_else(String::new, |text| format!("@daemon-json-origin\n|{text}\n"));
     format!("@records\n|{json}\n@sums\n|{sum}  /etc/docker/daemon.json\n@daemon-json-written\n|{text}\n{origin}")
 }
 
 #[test]
 fn a_failed_restart_brings_the_options_back() {
-    let ours = "{\"labels\": [\"a\"]}";
+    let ours = "{\"debug\": true, \"labels\": [\"a\"]}";
     let mut host = Fake { daemon_json: Some(ours), ..debian("13", "a", 11) };
     host.sections = written(ours, Some("{\"debug\": true}"));
     let plan = down(&[host], Packages::Keep);

@@ -405,6 +405,9 @@ fn a_host_that_does_not_answer_is_left_out() {
     assert!(plan.steps.iter().all(|step| step.host.as_str() != "c"));
     // Two servers would be worse than one.
     assert!(plan.notes.iter().any(|note| note.contains("one server, a")), "{:?}", plan.notes);
+    let warns = |plan: &Plan| plan.notes.iter().any(|note| note.contains("c does not answer: if it"));
+    assert!(warns(&plan), "{:?}", plan.notes);
+    assert!(warns(&plan_without(&three("13"), &["c"], "")), "a swarm as well");
 }
 
 #[test]

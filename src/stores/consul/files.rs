@@ -135,7 +135,15 @@ pub(super) struct Wanted {
 impl Wanted {
     pub(super) fn put(self) -> Action {
         let Self { path, mode, owner, content, restarts, .. } = self;
-        Action::PutFile(PutFile { path, mode, owner, content, before: None, read_by: restarts.then_some(UNIT) })
+        Action::PutFile(PutFile {
+            path,
+            mode,
+            owner,
+            content,
+            before: None,
+            read_by: restarts.then_some(UNIT),
+            ours: None,
+        })
     }
 
     /// `bundle` is the checksum of the store's present secrets.

@@ -202,6 +202,9 @@ pub fn steps(world: &World<'_>, steps: &mut Steps, notes: &mut Vec<String>) {
             n => format!("the store runs on {n} servers ({}): it tolerates the loss of {}", names.join(", "), n / 2),
         });
     }
+    if let Some(silent) = world.silent().filter(|_| !servers.exists) {
+        notes.push(format!("{silent}: if it has a store of this cluster already, this begins a second one; bring it back first, or take it out of the inventory"));
+    }
     // What needs secrets decides whether they are made or fetched at all.
     let needs_secrets = |host: &HostWorld<'_>| {
         wanted_files(world, host, &servers)
@@ -227,6 +230,7 @@ pub fn steps(world: &World<'_>, steps: &mut Steps, notes: &mut Vec<String>) {
             content: Content(vec![Piece::Slot(Slot::StoreBundle)]),
             before: None,
             read_by: None,
+            ours: None,
         };
         steps.add(&leader, Stage::Store, KEEP_SECRETS, Action::PutFile(put))
     });
@@ -375,12 +379,22 @@ struct HostSteps {
 fn host_steps(world: &World<'_>, host: &HostWorld<'_>, given: &Given<'_>, steps: &mut Steps) -> HostSteps {
     let Given { servers, bundle, secrets, previous, .. } = *given;
     let name = host.name();
-    let mut restart = install(world, host, steps);
     let unit = host.facts.unit(UNIT);
     let active = unit.is_some_and(|unit| unit.active == "active");
     let turn = || -> Vec<StepId> { if active { previous.into_iter().collect() } else { Vec::new() } };
+    let first = steps.next_id();
+    let mut restart = install(world, host, steps);
     let (mut reload_units, mut reload) = (false, false);
     let mut written = Vec::new();
+    // A program that does not start must not be on all hosts at once, and goes back with the rest.
+    let pushed = steps
+        .of(name)
+        .find(|step| step.id >= first && matches!(step.action, Action::PushProgram { .. }))
+        .map(|step| step.id);
+    if let Some(pushed) = pushed {
+        written.push(PUSHED.to_owned());
+        steps.await_turn(pushed, &turn());
+    }
     for file in wanted_files(world, host, servers) {
         restart |= file.restarts && host.facts.has_not_read(UNIT, &file.path);
         let is_kept = file.path == SECRETS_PATH && bundle.is_none() && name == given.leader;
@@ -423,8 +437,7 @@ fn host_steps(world: &World<'_>, host: &HostWorld<'_>, given: &Given<'_>, steps:
     if !active {
         let id = steps.add(name, Stage::Store, "start Consul", service("restart"));
         // Nothing worked before: what does not start is not left trying for ever, in the way of whatever took its place.
-        let argv = ["systemctl", "disable", "--now", UNIT, RECONCILE_UNIT].map(str::to_owned).to_vec();
-        steps.undo(id, Undo { unit: UNIT, actions: vec![Action::Run { argv, timeout: START_TIMEOUT }] });
+        steps.undo(id, Undo { unit: UNIT, actions: vec![switch_off(START_TIMEOUT)] });
         return HostSteps { started: Some(id), well: None };
     }
     let verb = match (restart, reload) {
@@ -448,6 +461,13 @@ fn host_steps(world: &World<'_>, host: &HostWorld<'_>, given: &Given<'_>, steps:
     let well = steps.add(name, Stage::Store, "wait until the store answers", ready());
     steps.undo(well, undo());
     HostSteps { started: Some(id), well: Some(well) }
+}
+
+/// Stops the agent and its helper, now and at every boot.
+#[must_use]
+pub fn switch_off(timeout: u64) -> Action {
+    let args = [UNIT, RECONCILE_UNIT].map(str::to_owned).to_vec();
+    Action::Script { name: "units-off", text: include_str!("../../../templates/units-off.sh"), args, timeout }
 }
 
 fn ready() -> Action {
