@@ -149,11 +149,10 @@ impl Lock {
     }
 }
 
-impl Drop for Lock {
+// Of each by itself: one that was had while another host refused must not go on beating.
+impl Drop for Held {
     fn drop(&mut self) {
-        for held in &self.0 {
-            held.beats.abort();
-        }
+        self.beats.abort();
     }
 }
 

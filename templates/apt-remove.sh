@@ -112,7 +112,10 @@ fi
 put_back
 # The package made it and does not remove it. Whoever is in it was put there by somebody.
 case $(state docker.io) in ''|un*)
-    if noted "group docker.io docker" && [ -z "$(getent group docker | cut -d: -f4)" ]; then groupdel docker 2>/dev/null || true; fi ;;
+    # Another engine, which somebody has put in its place, gives its socket to that group.
+    if noted "group docker.io docker" && [ -z "$(getent group docker | cut -d: -f4)" ] && ! command -v dockerd >/dev/null && ! systemctl cat docker.socket >/dev/null 2>&1; then
+        groupdel docker 2>/dev/null || true
+    fi ;;
 esac
 
 [ "$way" = undo ] || exit 0

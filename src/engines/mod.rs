@@ -137,7 +137,8 @@ pub fn package_problems(world: &World<'_>, host: &HostWorld<'_>) -> Vec<Problem>
 /// Whether the engine runs, under whatever unit.
 #[must_use]
 pub fn is_running(facts: &Facts) -> bool {
-    facts.is_active(UNIT) || facts.engine_process.is_some() || facts.engine.as_ref().is_some_and(Engine::is_up)
+    // A process of the unit's own that is not active yet, or dies again and again, is none that runs.
+    facts.is_active(UNIT) || elsewhere(facts).is_some() || facts.engine.as_ref().is_some_and(Engine::is_up)
 }
 
 /// The engine that has the host's socket, if it is not the one of [`UNIT`]: what it is, for a person. Its options and its restarts are

@@ -63,7 +63,8 @@ pub fn flags(facts: &Facts) -> Vec<Flag> {
 #[must_use]
 pub fn flag(facts: &Facts, key: &str) -> Option<Flag> {
     let name = daemon_json::flag_for(key);
-    flags(facts).into_iter().find(|flag| flag.name == name)
+    // Of several the engine takes the last.
+    flags(facts).into_iter().rev().find(|flag| flag.name == name)
 }
 
 /// A word of a command line, with where it comes from.
@@ -190,23 +191,37 @@ fn command_line(line: &str, file: &str, variables: &BTreeMap<String, Word>) -> V
     let prefix: String = line.chars().take_while(|c| "@-:+!".contains(*c)).collect();
     let mut all = Vec::new();
     for word in words(&line[prefix.len()..]) {
-        let whole = word.strip_prefix('$').filter(|name| is_name(name));
-        let braced = word.strip_prefix("${").and_then(|rest| rest.strip_suffix('}')).filter(|name| is_name(name));
-        match whole.or(braced).filter(|_| !prefix.contains(':')) {
-            None => all.push(Word::of(&word, file)),
-            Some(name) => {
-                let Some(value) = variables.get(name) else { continue };
-                match whole {
-                    Some(_) => all.extend(words(&value.text).iter().map(|word| Word::of(word, &value.source))),
-                    None => all.push(value.clone()),
-                }
-            }
+        if prefix.contains(':') {
+            all.push(Word::of(&word, file));
+        } else if let Some(name) = word.strip_prefix('$').filter(|name| is_name(name)) {
+            let Some(value) = variables.get(name) else { continue };
+            all.extend(words(&value.text).iter().map(|word| Word::of(word, &value.source)));
+        } else {
+            all.push(braced(&word, file, variables));
         }
     }
     if prefix.contains('@') && all.len() > 1 {
         all.remove(1);
     }
     all
+}
+
+/// A word with its `${NAME}`s filled in: they stand anywhere in it, and their values are never cut into words.
+fn braced(word: &str, file: &str, variables: &BTreeMap<String, Word>) -> Word {
+    let (mut text, mut source, mut rest) = (String::new(), file, word);
+    while let Some((before, name, after)) = rest.split_once("${").and_then(|(before, after)| {
+        let (name, after) = after.split_once('}')?;
+        Some((before, name, after))
+    }) {
+        text.push_str(before);
+        if let Some(value) = variables.get(name) {
+            text.push_str(&value.text);
+            source = &value.source;
+        }
+        rest = after;
+    }
+    text.push_str(rest);
+    Word::of(&text, source)
 }
 
 fn is_name(text: &str) -> bool {

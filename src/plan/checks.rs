@@ -199,6 +199,9 @@ fn unit_of_engine(host: &super::HostWorld<'_>, problems: &mut Vec<Problem>) {
 /// What the engine would not read, or not start with.
 fn option_file(host: &super::HostWorld<'_>, problems: &mut Vec<Problem>) {
     let Some(text) = &host.facts.daemon_json else { return };
+    if unit::flag(host.facts, "config-file").and_then(|flag| flag.value).is_some_and(|path| path != daemon_json::PATH) {
+        return;
+    }
     let is_old = host.engine.as_ref().is_some_and(|engine| engine.version.major < TAKES_BYTE_ORDER_MARK);
     if text.starts_with(daemon_json::BYTE_ORDER_MARK) && is_old {
         problems.push(Problem::on(

@@ -137,7 +137,10 @@ fn option_values_arrive_intact(lab: &Lab, file: &std::path::Path) {
         "[]",
         "--on touches the selected host alone"
     );
-    // Without it the option stays: it is on the host, and nobody asked for its removal.
+    // What the inventory set and does not set any more goes again.
+    let ran = lab.run_with(file, &["up", "--yes"]).expect(0);
+    assert!(ran.out.contains("what the inventory does not set any more"), "{}", ran.out);
+    assert_eq!(lab.sh(2, "docker info --format '{{json .Labels}}'").trim(), "[]");
     lab.assert_nothing_to_do(file);
 }
 

@@ -125,7 +125,7 @@ fn data(host: &HostWorld<'_>, packages: Packages, steps: &mut Steps, notes: &mut
     let (name, facts) = (host.name(), host.facts);
     let engine = facts.engine.as_ref();
     let root = engine.and_then(|engine| engine.info_str("DockerRootDir")).unwrap_or(ENGINE_DATA);
-    let elsewhere = !root.starts_with(ENGINE_DATA);
+    let elsewhere = !std::path::Path::new(root).starts_with(ENGINE_DATA);
     let held = held(facts);
     let size_of = |path: &str| match facts.data.folders.iter().find(|(folder, _)| folder == path) {
         Some((_, Some(bytes))) => format!("{path} ({})", size(*bytes)),

@@ -50,12 +50,18 @@ fn manages(host: &HostWorld<'_>) -> bool {
 pub(in crate::fabrics) fn swarm_problems(world: &World<'_>, come_back: &BTreeSet<&str>) -> Vec<Problem> {
     let mut problems = Vec::new();
     for (id, leaving) in swarms(world) {
-        // Workers alone take nothing with them, and where a manager stays the swarm does.
-        if !leaving.iter().any(|host| manages(host)) || staying(world, &id).is_some() {
+        // Where a manager stays the swarm does, and gives what runs on those who leave to others.
+        if staying(world, &id).is_some() {
+            continue;
+        }
+        // Workers alone take only what runs on them: their managers do not answer, or it is another swarm than it was.
+        if !leaving.iter().any(|host| manages(host)) {
+            problems.extend(leaving.iter().filter_map(|host| tasks_problem(host)));
             continue;
         }
         let names: Vec<&str> = leaving.iter().map(|host| host.name().as_str()).collect();
-        let witness = leaving.iter().find(|host| swarm::is_manager(host));
+        // A manager that lists no nodes, not even itself, has told nothing.
+        let witness = leaving.iter().find(|host| swarm::is_manager(host) && !host.facts.nodes.is_empty());
         let told = witness.and_then(|host| Some((host, host.facts.in_swarm.as_ref()?)));
         let Some((witness, content)) = told else {
             // An earlier run has looked, found nothing, and was cut off while the managers left.
@@ -72,6 +78,21 @@ pub(in crate::fabrics) fn swarm_problems(world: &World<'_>, come_back: &BTreeSet
         problems.extend(strangers(world, witness));
     }
     problems
+}
+
+/// Tasks of services on a worker whose managers cannot be asked.
+fn tasks_problem(host: &HostWorld<'_>) -> Option<Problem> {
+    let containers = host.facts.engine.iter().flat_map(|engine| engine.running());
+    let tasks: Vec<&str> = containers
+        .filter(|container| container.labels.contains_key(swarm::TASK_LABEL))
+        .map(|container| container.name.as_str())
+        .collect();
+    let names = counted("task", tasks)?;
+    Some(Problem::on(
+        host.name(),
+        format!("no manager of its swarm answers, and it runs services of somebody: {names}"),
+        "bring a manager back, or take the host out by hand (`docker swarm leave` there) if nobody needs them",
+    ))
 }
 
 /// Services, secrets, configs and networks of others in a swarm that would end.

@@ -32,6 +32,9 @@ pub(super) struct Servers {
     expect: Option<usize>,
     /// Whether there is a store already.
     pub(super) exists: bool,
+    /// Whether it answers on any host. Before it ever has, no server may wait for more than there are: one of those that were to begin it
+    /// may have left the inventory since.
+    answers: bool,
 }
 
 /// The servers that the agents' configurations name. A host does not become one by its own word, which would bring it the CA's key:
@@ -103,17 +106,24 @@ impl Servers {
             true => (expect > 1).then_some(expect),
             false => Some(known.len()),
         };
-        Self { hosts, expect, addresses: known, gone, exists }
+        let answers = world.hosts.iter().any(|host| host.facts.store.ready);
+        Self { hosts, expect, addresses: known, gone, exists, answers }
     }
 
     /// How many servers the one on this host is told to expect. One that is a server already keeps what it has, so that nothing has
     /// to restart for it; only the first of all, which was alone, stops being one that needs nobody when others join it.
     pub(super) fn expects(&self, host: &HostWorld<'_>) -> Option<usize> {
         let Some(own) = configured(host.facts).filter(|config| config.get("server") == Some(&Value::Bool(true))) else {
-            return self.expect;
+            return self.expect.map(|count| self.at_most(count));
         };
-        let own = own.get("bootstrap_expect").and_then(Value::as_u64).map(|count| count as usize);
+        let own = own.get("bootstrap_expect").and_then(Value::as_u64).map(|count| self.at_most(count as usize));
         own.filter(|count| *count > 1 || self.addresses.len() == 1 || !host.facts.store.ready)
+    }
+}
+
+impl Servers {
+    fn at_most(&self, count: usize) -> usize {
+        if self.answers { count } else { count.min(self.addresses.len().max(1)) }
     }
 }
 
