@@ -61,7 +61,8 @@ pub fn additions(world: &World<'_>, kind: FabricKind, steps: &Steps) -> Vec<(Hos
         }
         match kind {
             FabricKind::Swarm => {
-                if is_known && !swarm::is_member(host) {
+                // Also of a stopped engine: its certificate would tell.
+                if !swarm::is_member(host) {
                     lines.push("swarm".to_owned());
                 }
                 lines.extend(swarm::nodes_to_remember(world, host));
@@ -411,7 +412,14 @@ fn unmerged(host: &HostWorld<'_>, notes: &mut Vec<String>) -> Option<(String, Ve
         notes.push(format!("{}: the daemon option `{key}` stays: what its engine has is kept with it", host.name()));
     }
     let (text, kept) = daemon_json::take_out(facts.daemon_json.as_deref().unwrap_or_default(), &history);
-    let all_ours = daemon_json::parse(&text).is_ok_and(|left| left == history.original);
+    let all_ours = daemon_json::parse(&text).is_ok_and(|mut left| {
+        // What docker-cluster took out, in a migration, it puts back.
+        let taken = record.ours.clone().unwrap_or_else(daemon_json::store_claim);
+        for (key, value) in history.original.iter().filter(|(key, _)| taken.contains_key(*key)) {
+            left.entry(key.clone()).or_insert_with(|| value.clone());
+        }
+        left == history.original
+    });
     (file.sha256 != record.sha256 || !all_ours).then_some((text, kept))
 }
 

@@ -17,7 +17,7 @@ use crate::inventory::{FabricKind, HostName};
 use crate::plan::checks;
 use crate::plan::daemon_json::{self, STORE_KEYS};
 use crate::plan::{
-    Action, Content, EngineCall, HostWorld, KEEP_MODE, Plan, Problem, PutFile, Stage, StepId, Steps, World,
+    Action, Content, EngineCall, HostWorld, KEEP_MODE, Options, Plan, Problem, PutFile, Stage, StepId, Steps, World,
 };
 use crate::platform::PackageManager;
 use crate::stores::consul;
@@ -380,6 +380,10 @@ fn leave_store(host: &HostWorld<'_>, upgrade: bool, steps: &mut Steps, detached:
     }
     let mut first = None;
     if let Some(text) = text {
+        let present = options::present(host);
+        let mut ours = daemon_json::claim(&present, &Options::new(), &options::history(host.facts));
+        // Whoever set the store: that it is gone is this migration's doing.
+        ours.extend(daemon_json::store_claim().into_iter().filter(|(key, _)| present.contains_key(key)));
         let put = PutFile {
             path: daemon_json::PATH.to_owned(),
             mode: KEEP_MODE,
@@ -387,11 +391,7 @@ fn leave_store(host: &HostWorld<'_>, upgrade: bool, steps: &mut Steps, detached:
             content: Content::text(text),
             before: host.facts.daemon_json.clone(),
             read_by: Some(engines::UNIT),
-            ours: Some(daemon_json::claim(
-                &options::present(host),
-                &crate::plan::Options::new(),
-                &options::history(host.facts),
-            )),
+            ours: Some(ours),
         };
         let why = format!("remove the store from {}; every other option stays", daemon_json::PATH);
         first = Some(steps.add(name, Stage::Options, why, Action::PutFile(put)));
