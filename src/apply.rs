@@ -416,7 +416,13 @@ impl Run<'_> {
             if let Err(lost) = self.is_locked(name) {
                 return format!("{error}\n{name} was not brought back to what worked: {lost}");
             }
-            if let Err(also) = self.obey(name, action, host).await {
+            if let Action::PutBack { paths } = action {
+                match self.put_back(host, paths).await {
+                    Ok(said) if said.trim().is_empty() => {}
+                    Ok(said) => error = format!("{error}\n{}", said.trim_end()),
+                    Err(also) => return format!("{error}\n{name} could not be brought back to what worked: {also}"),
+                }
+            } else if let Err(also) = self.obey(name, action, host).await {
                 return format!("{error}\n{name} could not be brought back to what worked: {also}");
             }
         }
@@ -428,20 +434,17 @@ impl Run<'_> {
             Action::Run { argv, timeout } => {
                 host.check(&Command::new(argv.clone()).timeout(Duration::from_secs(*timeout))).await?;
             }
-            Action::Script { name, text, args, timeout } => self.script(host, name, text, args, *timeout).await?,
+            Action::Script { name, text, args, timeout } => drop(self.script(host, name, text, args, *timeout).await?),
             Action::Service { verb, unit, timeout } => {
                 let args = [*verb, *unit].map(str::to_owned);
                 self.script(host, "systemctl", SERVICE, &args, *timeout).await?;
             }
             Action::PutFile(file) => self.put(host, file).await?,
-            Action::PutBack { paths } => {
-                let args: Vec<String> = paths.iter().flat_map(|path| [record::key(path), path.clone()]).collect();
-                self.script(host, "put-back", PUT_BACK, &args, SHORT).await?;
-            }
+            Action::PutBack { paths } => drop(self.put_back(host, paths).await?),
             Action::Restore { path, present, into, record } => {
                 self.restore(host, path, present, into, *record).await?;
             }
-            Action::Note { lines } => self.script(host, "note", NOTE, lines, SHORT).await?,
+            Action::Note { lines } => drop(self.script(host, "note", NOTE, lines, SHORT).await?),
             Action::Secrets(SecretsFrom::Mint) => self.slots.fill_store(StoreBundle::mint(&self.plan.cluster)?)?,
             Action::Secrets(SecretsFrom::Fetch) => {
                 let json = host.check(&Command::new(["cat", SECRETS_PATH])).await?;
@@ -518,6 +521,13 @@ impl Run<'_> {
         Ok(())
     }
 
+    /// Puts files back as they were before they were last written. Returns what there is to tell: versions of others that were kept.
+    async fn put_back(&self, host: &Connection, paths: &[String]) -> Result<String, StepError> {
+        let args: Vec<String> = paths.iter().flat_map(|path| [record::key(path), path.clone()]).collect();
+        self.script(host, "put-back", PUT_BACK, &args, SHORT).await
+    }
+
+    /// Runs a script. Returns what it says on standard error.
     async fn script(
         &self,
         host: &Connection,
@@ -525,7 +535,7 @@ impl Run<'_> {
         text: &str,
         args: &[String],
         timeout: u64,
-    ) -> Result<(), StepError> {
+    ) -> Result<String, StepError> {
         let command = Command::script(text, args.iter().cloned()).timeout(Duration::from_secs(timeout));
         let output = host.run(&command).await?;
         if output.status != 0 {
@@ -539,7 +549,7 @@ impl Run<'_> {
                 other => other.into(),
             });
         }
-        Ok(())
+        Ok(output.stderr_text())
     }
 
     async fn put(&self, host: &Connection, file: &PutFile) -> Result<(), StepError> {

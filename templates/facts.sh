@@ -456,7 +456,10 @@ n written-before
 f made $state/record/made
 # The engine's options before docker-cluster came, and as it last wrote them: the names are checksums of the path.
 f daemon-json-origin $state/record/5a7b8c1bcffb2a0f.bytes
-f daemon-json-written $state/record/5a7b8c1bcffb2a0f.written
+written=$state/record/5a7b8c1bcffb2a0f.written
+# A run was cut off before it gave it its name.
+[ ! -e $state/record/.5a7b8c1bcffb2a0f.written ] || written=$state/record/.5a7b8c1bcffb2a0f.written
+f daemon-json-written $written
 s sudo-user echo "${SUDO_USER:-root}"
 n user-exists
 s end echo 1

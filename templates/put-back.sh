@@ -11,7 +11,10 @@ while [ $# -ge 2 ]; do
     if [ -L "$path" ]; then path=$(readlink -f "$path"); fi
     # Somebody may have changed it since it was written: their work is kept beside it.
     written=$(sed -n 's/.*"sha256":"\([0-9a-f]*\)".*/\1/p' "$folder/$key.json" 2>/dev/null || true)
-    if [ -e "$path" ] && [ -n "$written" ] && [ "$(sha256sum < "$path" | cut -d' ' -f1)" != "$written" ]; then
+    restored=$(cat "$folder/$key.now" 2>/dev/null || true)
+    now=
+    [ ! -e "$path" ] || now=$(sha256sum < "$path" | cut -d' ' -f1)
+    if [ -n "$now" ] && [ -n "$written" ] && [ "$now" != "$written" ] && [ "$now" != "$restored" ]; then
         kept=$path.kept number=1
         while [ -e "$kept" ]; do number=$((number + 1)); kept=$path.kept.$number; done
         cp -p -- "$path" "$kept"
@@ -26,7 +29,7 @@ while [ $# -ge 2 ]; do
         rm -f "$path"
     fi
     if [ -e "$folder/$key.was.written" ]; then mv -f "$folder/$key.was.written" "$folder/$key.written"; else rm -f "$folder/$key.written"; fi
-    rm -f "$folder/$key.start"
+    rm -f "$folder/$key.start" "$folder/$key.now"
     # The record says again what it said before, or nothing: a file that never worked is not one of ours.
     if [ -e "$folder/$key.was.record" ]; then mv -f "$folder/$key.was.record" "$folder/$key.json"; else rm -f "$folder/$key.json" "$folder/$key.origin" "$folder/$key.bytes" "$folder/$key.written"; fi
     rm -f "$folder/$key.was" "$folder/$key.was.bytes"

@@ -53,16 +53,21 @@ keep() {
     fi
     mv -f "$folder/.$key.tmp" "$folder/$1"
 }
+# A run that was cut off right before its last line.
+if [ -e "$folder/.$key.written" ] && grep -qF "$(sha256sum < "$folder/.$key.written" | cut -d' ' -f1)" "$folder/$key.json" 2>/dev/null; then
+    mv -f "$folder/.$key.written" "$folder/$key.written"
+fi
 [ -e "$folder/$key.origin" ] || keep "$key.origin" "$key.bytes"
 keep "$key.was" "$key.was.bytes"
 if [ -e "$folder/$key.json" ]; then cp -p "$folder/$key.json" "$folder/$key.was.record"; else rm -f "$folder/$key.was.record"; fi
 if [ -e "$folder/$key.written" ]; then cp -p "$folder/$key.written" "$folder/$key.was.written"; else rm -f "$folder/$key.was.written"; fi
-rm -f "$folder/$key.start"
+start=$(cat "$folder/$key.start" 2>/dev/null || true)
+rm -f "$folder/$key.start" "$folder/$key.now"
 if [ -n "$unit" ]; then systemctl show -p InvocationID "$unit" | sed -n 's/^InvocationID=//p' > "$folder/$key.start"; fi
 # What everybody may read is kept as it was written, for the day when it is merged with what others made of it.
 case $mode in *4|*5|keep) cp "$tmp" "$folder/.$key.written" ;; *) rm -f "$folder/.$key.written" ;; esac
 printf '%s\n' "$record" > "$folder/.$key.tmp"
-sync "$tmp" "$folder/.$key.tmp" 2>/dev/null || sync
+sync "$tmp" "$folder/.$key.tmp" "$folder/.$key.written" 2>/dev/null || sync
 # The record first, then the file, then what was written: wherever this ends, the checksum in the record tells which of the two texts of
 # the file is there.
 mv -f "$folder/.$key.tmp" "$folder/$key.json"
@@ -70,6 +75,7 @@ if ! mv -f "$tmp" "$target"; then
     # It cannot be replaced (immutable, a mount of its own): nothing was written.
     if [ -e "$folder/$key.was.record" ]; then mv -f "$folder/$key.was.record" "$folder/$key.json"; else rm -f "$folder/$key.json" "$folder/$key.origin" "$folder/$key.bytes"; fi
     rm -f "$folder/$key.was" "$folder/$key.was.bytes" "$folder/$key.was.written" "$folder/$key.start" "$folder/.$key.written"
+    [ -z "$start" ] || printf '%s\n' "$start" > "$folder/$key.start"
     exit 1
 fi
 [ ! -e "$folder/.$key.written" ] || mv -f "$folder/.$key.written" "$folder/$key.written"

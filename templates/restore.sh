@@ -27,6 +27,8 @@ if [ "$record" = keep ]; then
     if [ -e "$folder/$key.written" ]; then cp -p "$folder/$key.written" "$folder/$key.was.written"; else rm -f "$folder/$key.was.written"; fi
     mv -f "$folder/.$key.tmp" "$folder/$key.was"
 fi
+# say_now FILE: its checksum, before it is put in place, so that put-back.sh does not take it for somebody's work.
+say_now() { [ "$record" != keep ] || sha256sum < "$1" | cut -d' ' -f1 > "$folder/$key.now"; }
 if [ "$way" = aside ] && [ -e "$path" ]; then
     kept=$given.kept number=1
     while [ -e "$kept" ]; do number=$((number + 1)); kept=$given.kept.$number; done
@@ -39,12 +41,14 @@ if [ "$way" = merged ]; then
     cat > "$tmp"
     chown --reference="$path" "$tmp"
     chmod --reference="$path" "$tmp"
+    say_now "$tmp"
     mv -f "$tmp" "$path"
 elif [ "$kind" = file ]; then
     tmp=$(mktemp "$(dirname "$path")/.docker-cluster.XXXXXX")
     cp -p "$folder/$key.bytes" "$tmp"
+    say_now "$tmp"
     mv -f "$tmp" "$path"
 else
     rm -f "$path"
 fi
-[ "$record" = keep ] || rm -f "$folder/$key.origin" "$folder/$key.bytes" "$folder/$key.was" "$folder/$key.was.bytes" "$folder/$key.was.record" "$folder/$key.was.written" "$folder/$key.written" "$folder/$key.start" "$folder/$key.json"
+[ "$record" = keep ] || rm -f "$folder/$key.origin" "$folder/$key.bytes" "$folder/$key.was" "$folder/$key.was.bytes" "$folder/$key.was.record" "$folder/$key.was.written" "$folder/$key.written" "$folder/$key.start" "$folder/$key.now" "$folder/$key.json"

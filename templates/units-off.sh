@@ -2,6 +2,10 @@
 # some of them.
 set -eu
 for unit in "$@"; do
-    systemctl cat "$unit" >/dev/null 2>&1 || continue
+    if ! systemctl cat "$unit" >/dev/null 2>&1; then
+        # Its file may be gone while it still runs.
+        if systemctl -q is-active "$unit"; then systemctl stop "$unit"; fi
+        continue
+    fi
     systemctl disable --now "$unit"
 done

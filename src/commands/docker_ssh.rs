@@ -49,11 +49,22 @@ pub fn run(args: &DockerSsh, global: &Global, ui: Ui) -> Result<Exit, Error> {
         return Err(replaced(ssh.args(&args.arguments)));
     };
     let arguments = ssh_arguments(&host.ssh).map_err(|error| Error::failed("cannot prepare ssh").because(error))?;
-    ssh.args(arguments);
     let Some(words) = destination.dockers_words() else {
-        // What a person, rsync or git wants of ssh is theirs: the inventory's settings come first, where they win, and every word stays.
+        // What a person, rsync or git wants of ssh is theirs: every word stays, and what the inventory's settings would take from them
+        // (questions, forwards, their own way around) is given back. Of two settings ssh takes the first, of two jumps none.
+        ssh.args(["-o", "BatchMode=no", "-o", "ClearAllForwardings=no"]);
+        let jumps = destination.options(&args.arguments).any(|word| word.starts_with("-J"));
+        let jump = arguments.iter().position(|word| word == "-J").filter(|_| jumps);
+        ssh.args(
+            arguments
+                .iter()
+                .enumerate()
+                .filter(|(at, _)| jump.is_none_or(|jump| *at != jump && *at != jump + 1))
+                .map(|(_, word)| word),
+        );
         return Err(replaced(ssh.args(&args.arguments)));
     };
+    ssh.args(arguments);
     ssh.arg("-T").arg("--").arg(&host.ssh.address);
     let framed =
         ForDocker::new(&words, &host.ssh).map_err(|error| Error::usage("the command cannot be sent").because(error))?;
@@ -164,6 +175,12 @@ impl Destination {
             host = rest.to_owned();
         }
         Some(Self { host, user, port, command: words.cloned().collect() })
+    }
+
+    /// The words before the destination.
+    fn options<'a>(&'a self, arguments: &'a [String]) -> impl Iterator<Item = &'a String> {
+        let ends = format!("@{}", self.host);
+        arguments.iter().take_while(move |word| **word != self.host && !word.ends_with(&ends))
     }
 
     fn find<'a>(&self, inventory: &'a Inventory) -> Option<&'a HostSpec> {

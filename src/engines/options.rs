@@ -58,11 +58,12 @@ pub fn history(facts: &Facts) -> History {
     };
     let written = unchanged().or_else(|| parse(&facts.daemon_json_written)).unwrap_or_default();
     // A record that does not tell the keys is of an earlier docker-cluster: only what nobody else sets is surely its own.
-    let told = || record.ours.clone().unwrap_or_else(daemon_json::store_claim);
-    History {
-        original: parse(&facts.daemon_json_origin).unwrap_or_default(),
-        written: daemon_json::claimed(&written, &told()),
-    }
+    let told = record.ours.clone().unwrap_or_else(daemon_json::store_claim);
+    let original = parse(&facts.daemon_json_origin).unwrap_or_default();
+    let is_taken = |key: &String| told.contains_key(key) && !written.contains_key(key);
+    let taken =
+        original.iter().filter(|(key, _)| is_taken(key)).map(|(key, value)| (key.clone(), value.clone())).collect();
+    History { written: daemon_json::claimed(&written, &told), original, taken }
 }
 
 fn merged(host: &HostWorld<'_>, wanted: &Options) -> Result<Option<String>, MergeError> {
@@ -200,7 +201,7 @@ fn hidden_data(host: &HostWorld<'_>, wanted: &Options, problems: &mut Vec<Proble
         let now = info.and_then(|key| engine.info_str(key));
         let will = then.unwrap_or(&default);
         let is_now = match path.last() {
-            Some(&"containerd-snapshotter") => will.as_bool() == Some(has_image_store(engine)),
+            Some(&"containerd-snapshotter") => engine.info.is_some() && will.as_bool() == Some(has_image_store(engine)),
             // An engine that may choose takes what it has.
             _ => now.is_some() && (will.as_str() == now || will.is_null()),
         };

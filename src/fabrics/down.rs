@@ -11,8 +11,8 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::{keeper, swarm};
-use crate::engines::UNIT;
 use crate::engines::options::{self, Shown, Turns};
+use crate::engines::{UNIT, unit};
 use crate::facts::{Container, Endpoint, Engine, Facts, Network, Origin};
 use crate::inventory::{FabricKind, HostName};
 use crate::plan::checks;
@@ -61,8 +61,9 @@ pub fn additions(world: &World<'_>, kind: FabricKind, steps: &Steps) -> Vec<(Hos
         }
         match kind {
             FabricKind::Swarm => {
-                // Also of a stopped engine: its certificate would tell.
-                if !swarm::is_member(host) {
+                // Also of a stopped engine: its certificate would tell, unless a flag may have moved its folder.
+                let tells = is_known || unit::flag(host.facts, "data-root").is_none();
+                if tells && !swarm::is_member(host) {
                     lines.push("swarm".to_owned());
                 }
                 lines.extend(swarm::nodes_to_remember(world, host));
@@ -412,14 +413,18 @@ fn unmerged(host: &HostWorld<'_>, notes: &mut Vec<String>) -> Option<(String, Ve
         notes.push(format!("{}: the daemon option `{key}` stays: what its engine has is kept with it", host.name()));
     }
     let (text, kept) = daemon_json::take_out(facts.daemon_json.as_deref().unwrap_or_default(), &history);
-    let all_ours = daemon_json::parse(&text).is_ok_and(|mut left| {
-        // What docker-cluster took out, in a migration, it puts back.
-        let taken = record.ours.clone().unwrap_or_else(daemon_json::store_claim);
-        for (key, value) in history.original.iter().filter(|(key, _)| taken.contains_key(*key)) {
-            left.entry(key.clone()).or_insert_with(|| value.clone());
-        }
-        left == history.original
-    });
+    let all_ours = daemon_json::parse(&text).is_ok_and(|left| left == history.original);
+    if record.ours.is_none() && !all_ours {
+        let left = daemon_json::parse(&text).unwrap_or_default();
+        let keys: Vec<&str> =
+            left.keys().filter(|key| !history.original.contains_key(*key)).map(String::as_str).collect();
+        notes.extend(counted("daemon option", keys).map(|keys| {
+            format!(
+                "{}: its record is of an older docker-cluster and does not tell whose the {keys} are; they stay",
+                host.name()
+            )
+        }));
+    }
     (file.sha256 != record.sha256 || !all_ours).then_some((text, kept))
 }
 
@@ -443,7 +448,7 @@ fn remove_store(host: &HostWorld<'_>, steps: &mut Steps, notes: &mut Vec<String>
         let changed = present.as_ref().is_some_and(|present| *present != record.sha256);
         let into = if changed { Restored::Aside } else { Restored::Original };
         if changed {
-            notes.push(format!("{name}: somebody changed {0}; it is kept as {0}.kept", record.path));
+            notes.push(format!("{name}: somebody changed {0}; it is kept beside it, as {0}.kept (or .kept.2 and so on, if that is there)", record.path));
         }
         let why = match facts.origins.get(&record::key(&record.path)) {
             Some(Origin::File) => format!("put {} back as it was", record.path),

@@ -220,8 +220,10 @@ pub(super) fn form(world: &World<'_>, steps: &mut Steps, notes: &mut Vec<String>
     let managers = wanted_managers(world);
     let Some(lead) = join(world, steps, notes, &managers) else { return Vec::new() };
     remove_gone(world, steps, notes, &lead);
+    // Before the roles: the manager that makes it may be demoted.
+    let known = network(world, steps, &lead);
     roles_and_labels(world, steps, &managers, &lead);
-    network(world, steps, &lead).into_iter().collect()
+    known.into_iter().collect()
 }
 
 /// Faults of the hosts' engines that matter to what is wanted of them, each once.

@@ -268,7 +268,8 @@ pub fn system_ssh() -> PathBuf {
         .filter(|folder| Some(folder) != own.as_ref() && shims.as_ref().is_none_or(|shims| !folder.starts_with(shims)))
         .map(|folder| folder.join("ssh"))
         .find(|program| program.is_file())
-        .unwrap_or_else(|| PathBuf::from("ssh"))
+        // Not its bare name, which would lead back here.
+        .unwrap_or_else(|| PathBuf::from("/usr/bin/ssh"))
 }
 
 /// Arguments for an `ssh` of a person or of Docker's client: the inventory's settings, over the connection that is there, if any.

@@ -37,6 +37,8 @@ pub struct History {
     pub original: Options,
     /// What docker-cluster has set in it, as it wrote it last; without what others have.
     pub written: Options,
+    /// Of what was before, what docker-cluster took out, as a migration does with a store.
+    pub taken: Options,
 }
 
 impl History {
@@ -48,7 +50,7 @@ impl History {
     /// The history of the object below a key.
     fn below(&self, key: &str) -> Self {
         let of = |options: &Options| options.get(key).and_then(Value::as_object).cloned().unwrap_or_default();
-        Self { original: of(&self.original), written: of(&self.written) }
+        Self { original: of(&self.original), written: of(&self.written), taken: Options::new() }
     }
 }
 
@@ -106,6 +108,10 @@ pub fn claim(before: &Options, wanted: &Options, history: &History) -> Options {
             Some(found) if history.is_ours(key, found) => drop(all.insert(key.clone(), keys_of(key, found))),
             _ => {}
         }
+    }
+    // What was taken out goes back with the last of what was put in, however many writes there are between.
+    for key in history.taken.keys().filter(|key| !before.contains_key(*key)) {
+        all.entry(key.clone()).or_insert(Value::Null);
     }
     all
 }
@@ -165,7 +171,9 @@ fn merge_into(options: &mut Options, wanted: &Options, history: &History, above:
         let Some(found) = options.get_mut(key) else { continue };
         let below = history.below(key);
         // What somebody took out of an object that was there before stays out of it.
-        let is_shared = found.is_object() && history.original.get(key).is_some_and(Value::is_object);
+        let is_shared = found.is_object()
+            && !STORE_KEYS.contains(&key.as_str())
+            && history.original.get(key).is_some_and(Value::is_object);
         if history.is_ours(key, found) && !is_shared {
             match history.original.get(key) {
                 Some(original) => *found = original.clone(),
@@ -202,6 +210,9 @@ pub fn take_out(current: &str, history: &History) -> (String, Vec<Conflict>) {
     let mut kept = Vec::new();
     changed(&options, history, "", &mut kept);
     merge_into(&mut options, &Options::new(), history, "", &mut Vec::new());
+    for (key, value) in &history.taken {
+        options.entry(key.clone()).or_insert_with(|| value.clone());
+    }
     // Nothing of ours is left in it: then it is not written in our way either.
     if options == before {
         return (current.to_owned(), kept);
@@ -448,7 +459,7 @@ mod tests {
     }
 
     fn history(original: Value, written: Value) -> History {
-        History { original: wanted(original), written: wanted(written) }
+        History { original: wanted(original), written: wanted(written), taken: Options::new() }
     }
 
     fn new() -> History {
@@ -570,7 +581,7 @@ mod tests {
         #[test]
         fn what_was_merged_is_taken_out_again(original in some_options(), first in some_options(), second in some_options()) {
             let text = json!(original).to_string();
-            let mut history = History { original: original.clone(), written: Options::new() };
+            let mut history = History { original: original.clone(), written: Options::new(), taken: Options::new() };
             let mut now = text.clone();
             for wanted in [&first, &second] {
                 if let Ok(Some(merged)) = merge(Some(&now), wanted, &history) {
@@ -591,11 +602,11 @@ mod tests {
 
         #[test]
         fn what_others_changed_since_is_never_lost(original in some_options(), wanted in some_options(), theirs in some_options()) {
-            let Ok(Some(merged)) = merge(Some(&json!(original).to_string()), &wanted, &History { original: original.clone(), written: Options::new() }) else {
+            let Ok(Some(merged)) = merge(Some(&json!(original).to_string()), &wanted, &History { original: original.clone(), written: Options::new(), taken: Options::new() }) else {
                 return Ok(());
             };
             let ours = claim(&original, &wanted, &History::default());
-            let history = History { original, written: claimed(&parse(&merged).unwrap(), &ours) };
+            let history = History { original, written: claimed(&parse(&merged).unwrap(), &ours), taken: Options::new() };
             let mut changed = parse(&merged).unwrap();
             for (key, value) in &theirs {
                 changed.insert(key.clone(), value.clone());
@@ -612,7 +623,7 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn what_others_add_between_two_writes_is_theirs(original in some_options(), first in some_options(), theirs in some_options(), second in some_options()) {
-            let mut history = History { original: original.clone(), written: Options::new() };
+            let mut history = History { original: original.clone(), written: Options::new(), taken: Options::new() };
             let mut now = original.clone();
             let mut write = |now: &mut Options, wanted: &Options| {
                 let Ok(Some(merged)) = merge(Some(&json!(now).to_string()), wanted, &history) else { return };

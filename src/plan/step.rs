@@ -203,7 +203,7 @@ pub enum Action {
 pub enum Restored {
     /// What was there before, byte for byte, or nothing.
     Original,
-    /// It has changes of others, and goes to a file beside it that is called like it with `.kept` at the end.
+    /// It has changes of others, and goes to a file beside it that is called like it with `.kept` at the end, or `.kept.2` and so on.
     Aside,
     /// This text: the changes of others without our own.
     Merged(String),

@@ -90,7 +90,7 @@ fn tasks_problem(host: &HostWorld<'_>) -> Option<Problem> {
     let names = counted("task", tasks)?;
     Some(Problem::on(
         host.name(),
-        format!("no manager of its swarm answers, and it runs services of somebody: {names}"),
+        format!("no manager of its swarm is here to ask, and it runs services of somebody: {names}"),
         "bring a manager back, or take the host out by hand (`docker swarm leave` there) if nobody needs them",
     ))
 }
