@@ -100,8 +100,9 @@ sub dial {
 my $engine_pid;
 sub is_engine {
     my ($pid) = @_;
-    # One in a container is another host's engine, and one of a user (rootless) has another socket.
-    return !((stat "/proc/$pid")[4] // 1) && (slurp("/proc/$pid/comm") // '') =~ /^dockerd/ && (readlink("/proc/$pid/ns/pid") // '') eq (readlink('/proc/self/ns/pid') // '');
+    # One in a container is another host's engine, one of a user (rootless) has another socket, and one that is asked for its version, as
+    # another look at this host does, is none.
+    return (slurp("/proc/$pid/cmdline") // '') !~ /\0(?:--version|-v|--validate|--help)\0/ && !((stat "/proc/$pid")[4] // 1) && (slurp("/proc/$pid/comm") // '') =~ /^dockerd/ && (readlink("/proc/$pid/ns/pid") // '') eq (readlink('/proc/self/ns/pid') // '');
 }
 sub engine_pid {
     return $engine_pid if defined $engine_pid;

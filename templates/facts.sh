@@ -153,8 +153,10 @@ engine_pid() {
     read -r pid < /var/run/docker.pid
     for candidate in "/proc/${pid:-none}" /proc/[0-9]*; do
         read -r name < "$candidate/comm" || continue
-        # One in a container is another host's engine, and one of a user (rootless) has another socket.
+        # One in a container is another host's engine, one of a user (rootless) has another socket, and one that is asked for its version,
+        # as another look at this host does, is none.
         case $name in dockerd*) [ "$(readlink "$candidate/ns/pid") $(stat -c %u "$candidate")" = "$own 0" ] || continue ;; *) continue ;; esac
+        ! tr '\0' '\n' < "$candidate/cmdline" | grep -qxE -e '--version|-v|--validate|--help' || continue
         echo "${candidate#/proc/}"
         return
     done
