@@ -201,6 +201,15 @@ fn servers_that_come_later_join_the_quorum_that_there_is() {
     let mut cut = grown(1, Some(1));
     cut[0].sections = cut[0].sections.replace("@store-ready\n|ready\n", "");
     assert_eq!(written(&plan_for(&cut, ""), "a", "bootstrap_expect"), Some(json!(1)));
+    // So does one whose only server went back to what it was, while the others keep what was written for them.
+    let mut back = grown(2, None);
+    for host in &mut back[..2] {
+        host.sections = host.sections.replace("@store-ready\n|ready\n", "");
+    }
+    back[0].sections = back[0].sections.replace("@store-config", "@nothing");
+    let plan = plan_for(&back, "store: {servers: 1}\n");
+    assert_eq!(problems(&plan), [""; 0]);
+    assert_eq!(written(&plan, "a", "bootstrap_expect"), Some(json!(1)));
 }
 
 fn limited(hosts: &[Fake], settings: &str, on: &[&str]) -> Plan {

@@ -165,7 +165,9 @@ impl Rotation<'_> {
     /// Writes those files of a host that secrets are in.
     fn put(&self, host: &HostWorld<'_>, why: &str, which: impl Fn(&str) -> bool, after: &[StepId], steps: &mut Steps) {
         let files = wanted_files(self.world, host, &self.servers).into_iter();
-        for file in files.filter(|file| file.content.plain().is_none() && which(&file.path)) {
+        for mut file in files.filter(|file| file.content.plain().is_none() && which(&file.path)) {
+            // What Consul reads only at its start is what it was; the rest it reads again when it is told to.
+            file.restarts = false;
             steps.add_after(host.name(), Stage::Store, why, file.put(), after.to_vec());
         }
     }

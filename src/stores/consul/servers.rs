@@ -101,7 +101,10 @@ impl Servers {
         }
         let hosts =
             world.hosts.iter().filter(|host| known.contains(&host.private)).map(|host| host.name().clone()).collect();
-        let expect = match exists {
+        // Agents alone are no store: the run that was to begin it was cut off, or its first server went back to what it was.
+        let is_server = |(_, config): &(IpAddr, Value)| config.get("server") == Some(&Value::Bool(true));
+        let has_server = configs.iter().any(is_server) || !world.unreached.is_empty();
+        let expect = match exists && has_server {
             // Alone it would be a quorum of its own; of several, each asks the others first whether there is one.
             true => (expect > 1).then_some(expect),
             false => Some(known.len()),
