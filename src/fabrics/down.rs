@@ -16,6 +16,7 @@ use crate::engines::{UNIT, unit};
 use crate::facts::{Container, Endpoint, Engine, Facts, Network, Origin};
 use crate::inventory::{FabricKind, HostName};
 use crate::plan::checks;
+use crate::plan::daemon_json::STORE_KEYS;
 use crate::plan::{
     Action, Conflict, HostWorld, Options, Plan, Problem, Recorded, Restored, Stage, StepId, Steps, World, daemon_json,
 };
@@ -409,6 +410,15 @@ fn unmerged(host: &HostWorld<'_>, notes: &mut Vec<String>) -> Option<(String, Ve
     let record = facts.record(daemon_json::PATH)?;
     let file = facts.files.get(daemon_json::PATH)?;
     let mut history = options::history(facts);
+    // Somebody has decided what their engine runs with since the store was taken out: with a store it would not start.
+    let refuses = host.engine.as_ref().is_some_and(|engine| engine.version.major >= super::WITHOUT_STORES);
+    if refuses && file.sha256 != record.sha256 {
+        for key in STORE_KEYS {
+            if let Some(value) = history.taken.shift_remove(*key) {
+                notes.push(format!("{}: the daemon option `{key}` was {value} before, and stays out: its engine does not start with it", host.name()));
+            }
+        }
+    }
     for key in options::keep_places(&options::present(host), &mut history) {
         notes.push(format!("{}: the daemon option `{key}` stays: what its engine has is kept with it", host.name()));
     }

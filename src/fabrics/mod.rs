@@ -172,11 +172,14 @@ fn host_by_host(world: &World<'_>, without: &[(&HostWorld<'_>, String)]) -> Stri
     parts.join("; ")
 }
 
+/// The first major version of the engine that refuses to start with the options of a store (`facts.md`).
+pub(super) const WITHOUT_STORES: u64 = 23;
+
 /// Why a host's engine cannot do the classic overlay over a store.
 pub(crate) fn no_classic_overlay(host: &HostWorld<'_>, backend: &str) -> Option<String> {
     let engine = host.engine.as_ref()?;
     let will = if engine.to_install { "will have" } else { "has" };
-    if engine.version.major >= 23 {
+    if engine.version.major >= WITHOUT_STORES {
         return Some(format!(
             "{will} the engine {}, and engines from 23 on have no overlay over a key-value store",
             engine.version

@@ -143,8 +143,10 @@ fn what_it_was_cannot_be_had_again(lab: &Lab) {
         assert_eq!(state, "active\ninactive\n{\"max-concurrent-downloads\":2}");
         lab.sh(host, "echo '{\"max-concurrent-downloads\": 3}' > /etc/docker/daemon.json");
     }
-    lab.run(&["down", "--yes"]).expect(0);
+    let ran = lab.run(&["down", "--yes"]).expect(0);
+    assert!(ran.out.contains("`cluster-store` was \"consul://127.0.0.1:8501\" before, and stays out"), "{}", ran.out);
     for host in 1..=2 {
+        lab.sh(host, "test ! -e /etc/docker/daemon.json.kept");
         let left = lab.sh(host, "cat /etc/docker/daemon.json; ls -d /var/lib/docker-cluster* 2>/dev/null || true");
         assert_eq!(left, "{\"max-concurrent-downloads\": 3}\n");
     }
