@@ -277,14 +277,7 @@ fn remove_networks(world: &World<'_>, steps: &mut Steps, let_go: &[StepId]) -> V
             }
             names.push(&network.name);
             // An engine that is still letting go says that the network has active endpoints.
-            let script = r#"docker network rm "$1" >&2 || ! docker network inspect "$1" >/dev/null 2>&1"#;
-            let action = Action::WaitFor {
-                what: "the engines let go of it".to_owned(),
-                argv: ["sh", "-c", script, "sh", &network.name].map(str::to_owned).to_vec(),
-                expect: Vec::new(),
-                peers: Vec::new(),
-                deadline: NETWORK_DEADLINE,
-            };
+            let action = remove_network(&network.name, "the engines let go of it");
             let why = format!("remove the network {}", network.name);
             let id = steps.add(host.name(), Stage::Network, why, action);
             steps.follow(id, let_go);
@@ -292,6 +285,18 @@ fn remove_networks(world: &World<'_>, steps: &mut Steps, let_go: &[StepId]) -> V
         }
     }
     removed
+}
+
+/// Removes a network as soon as the engine lets it; one that is gone is removed.
+fn remove_network(name: &str, what: &str) -> Action {
+    let script = r#"docker network rm "$1" >&2 || ! docker network inspect "$1" >/dev/null 2>&1"#;
+    Action::WaitFor {
+        what: what.to_owned(),
+        argv: ["sh", "-c", script, "sh", name].map(str::to_owned).to_vec(),
+        expect: Vec::new(),
+        peers: Vec::new(),
+        deadline: NETWORK_DEADLINE,
+    }
 }
 
 /// The bridge and the image, which came with the cluster.
@@ -310,14 +315,7 @@ fn leftovers(host: &HostWorld<'_>, steps: &mut Steps, notes: &mut Vec<String>, b
             continue;
         }
         // An engine that has just left its swarm still has its own end on it.
-        let script = r#"docker network rm "$1" >&2 || ! docker network inspect "$1" >/dev/null 2>&1"#;
-        let action = Action::WaitFor {
-            what: "nothing hangs on it".to_owned(),
-            argv: ["sh", "-c", script, "sh", network].map(str::to_owned).to_vec(),
-            expect: Vec::new(),
-            peers: Vec::new(),
-            deadline: NETWORK_DEADLINE,
-        };
+        let action = remove_network(network, "nothing hangs on it");
         let why = format!("remove the bridge {network}, which came with the cluster");
         let id = steps.add(name, Stage::Network, why, action);
         steps.follow(id, before);

@@ -713,6 +713,18 @@ fn recover(world: &World<'_>, steps: &mut Steps, notes: &mut Vec<String>) {
         .push("run `up` again afterwards: it removes the managers that are gone and brings the others back".to_owned());
 }
 
+/// Waits until a host's own engine says that it is no manager any more, at most `deadline` seconds.
+pub(super) fn wait_until_worker(host: &HostName, steps: &mut Steps, demoted: StepId, deadline: u64) {
+    let action = Action::WaitFor {
+        what: "it is a worker".to_owned(),
+        argv: ["docker", "info", "--format", "manager={{.Swarm.ControlAvailable}}"].map(str::to_owned).to_vec(),
+        expect: vec!["manager=false".to_owned()],
+        peers: Vec::new(),
+        deadline,
+    };
+    steps.add_after(host, Stage::Swarm, "wait until it is a worker", action, vec![demoted]);
+}
+
 /// The plan to take a host out of the swarm: its tasks move away, it leaves, its entry goes.
 pub fn removal(
     world: &World<'_>,
@@ -805,14 +817,7 @@ pub fn removal(
         deadline: LEAVE_DEADLINE,
     };
     let moved = steps.add(lead.name(), Stage::Swarm, format!("wait until the tasks of {target} have moved"), action);
-    let action = Action::WaitFor {
-        what: "it is a worker".to_owned(),
-        argv: ["docker", "info", "--format", "manager={{.Swarm.ControlAvailable}}"].map(str::to_owned).to_vec(),
-        expect: vec!["manager=false".to_owned()],
-        peers: Vec::new(),
-        deadline: LEAVE_DEADLINE,
-    };
-    steps.add_after(host.name(), Stage::Swarm, "wait until it is a worker", action, vec![moved]);
+    wait_until_worker(host.name(), steps, moved, LEAVE_DEADLINE);
     keeper::let_go(host, steps);
     let left = super::down::leave(host.name(), &[], steps);
     notes.push(format!(

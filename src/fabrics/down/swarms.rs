@@ -230,14 +230,7 @@ fn leave_to_others(lead: &HostWorld<'_>, leaving: &[&HostWorld<'_>], steps: &mut
             let why = format!("demote {} to a worker, so that the swarm keeps its quorum", host.name());
             let demoted = steps.add(lead.name(), Stage::Swarm, why, Action::Engine(EngineCall::UpdateNode(update)));
             steps.follow(demoted, removed);
-            let action = Action::WaitFor {
-                what: "it is a worker".to_owned(),
-                argv: ["docker", "info", "--format", "manager={{.Swarm.ControlAvailable}}"].map(str::to_owned).to_vec(),
-                expect: vec!["manager=false".to_owned()],
-                peers: Vec::new(),
-                deadline: NETWORK_DEADLINE,
-            };
-            steps.add_after(host.name(), Stage::Swarm, "wait until it is a worker", action, vec![demoted]);
+            swarm::wait_until_worker(host.name(), steps, demoted, NETWORK_DEADLINE);
         }
         let left = leave(host.name(), &[], steps);
         steps.follow(left, removed);
