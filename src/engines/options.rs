@@ -113,9 +113,7 @@ fn unread(host: &HostWorld<'_>, wanted: &Options, problems: &mut Vec<Problem>) {
     if !changes {
         return;
     }
-    if let Some(path) = unit::flag(host.facts, "config-file").and_then(|flag| flag.value)
-        && path != daemon_json::PATH
-    {
+    if let Some(path) = unit::options_elsewhere(host.facts) {
         problems.push(Problem::on(
             host.name(),
             format!("its engine reads its options from {path} (flag --config-file), not from {}", daemon_json::PATH),

@@ -67,6 +67,12 @@ pub fn flag(facts: &Facts, key: &str) -> Option<Flag> {
     flags(facts).into_iter().rev().find(|flag| flag.name == name)
 }
 
+/// The file that the engine reads its options from, if it is told to read another than [`daemon_json::PATH`].
+#[must_use]
+pub fn options_elsewhere(facts: &Facts) -> Option<String> {
+    flag(facts, "config-file").and_then(|flag| flag.value).filter(|path| path != daemon_json::PATH)
+}
+
 /// A word of a command line, with where it comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Word {

@@ -199,7 +199,7 @@ fn unit_of_engine(host: &super::HostWorld<'_>, problems: &mut Vec<Problem>) {
 /// What the engine would not read, or not start with.
 fn option_file(host: &super::HostWorld<'_>, problems: &mut Vec<Problem>) {
     let Some(text) = &host.facts.daemon_json else { return };
-    if unit::flag(host.facts, "config-file").and_then(|flag| flag.value).is_some_and(|path| path != daemon_json::PATH) {
+    if unit::options_elsewhere(host.facts).is_some() {
         return;
     }
     let is_old = host.engine.as_ref().is_some_and(|engine| engine.version.major < TAKES_BYTE_ORDER_MARK);
