@@ -8,17 +8,20 @@ use tokio::io::{AsyncBufRead, AsyncBufReadExt};
 use tokio::sync::{Mutex, MutexGuard, watch};
 use tracing::debug;
 
+use crate::checksum::sha256_hex;
+use crate::clients::consul;
 use crate::engine_api::{ApiError, EngineApi};
 use crate::event::{Event, Events};
 use crate::host::{Command, Connection, HostError, Hosts, Output};
 use crate::inventory::HostName;
 use crate::lock::{Lock, LostLock};
+use crate::paths::SECRETS_PATH;
 use crate::plan::{
     Action, Content, Options, Plan, PutFile, Recorded, Restored, SecretsFrom, Slot, Step, StepId, SwarmRole, Undo,
 };
-use crate::record::{self, Record, sha256_hex};
+use crate::programs;
+use crate::record::{self, Record};
 use crate::secrets::{Secret, SecretsError, Slots, StoreBundle};
-use crate::stores::consul;
 
 /// Puts a file in place; see the script.
 const PUT_FILE: &str = include_str!("../templates/put-file.sh");
@@ -43,9 +46,6 @@ const JOURNAL_LINES: &str = "12";
 
 /// Starts a unit; see the script.
 const SERVICE: &str = include_str!("../templates/service.sh");
-
-/// Where the store's secrets are kept on its servers.
-pub const SECRETS_PATH: &str = "/var/lib/docker-cluster/secrets/store.json";
 
 /// How often a condition is asked for at first. A question costs the host a process; four in a second feel immediate.
 const POLL: Duration = Duration::from_millis(250);
@@ -479,7 +479,7 @@ impl Run<'_> {
                 self.write(host, &file, cert.as_bytes()).await?;
             }
             Action::PushProgram { source, sha256, path, address } => {
-                let program = crate::stores::program::fetch(source, sha256);
+                let program = programs::fetch(source, sha256);
                 let parcel = host.parcels.get(source, program).await.map_err(StepError::Program)?;
                 let file = NewFile {
                     path,

@@ -23,11 +23,9 @@ use tokio::time::timeout;
 use tracing::debug;
 
 use crate::host::{Command, Connection, MAX_OUTPUT};
+use crate::labels::KEEPER_LABEL;
 use crate::plan::{EngineCall, NodeUpdate, SwarmRole};
 use crate::secrets::Secret;
-
-/// Label of the container that keeps a network's sandbox alive; its value is the cluster.
-pub const KEEPER_LABEL: &str = "docker-cluster.keeper";
 
 /// How long a call may take, with all that it asks the engine. A first attachment is tried again for [`FIRST_ATTACH_DEADLINE`], and an
 /// engine on a busy host takes some seconds for each container. The client's own timeout ends with the first byte of an answer.
@@ -83,13 +81,13 @@ impl From<bollard::errors::Error> for ApiError {
     fn from(error: bollard::errors::Error) -> Self {
         match error {
             bollard::errors::Error::DockerResponseServerError { message, .. } => {
-                Self::Engine(crate::host::printable(message.as_bytes()))
+                Self::Engine(crate::words::printable(message.as_bytes()))
             }
             // The client names only the outermost of what went wrong.
             other => {
                 let causes = std::iter::successors(Some(&other as &dyn std::error::Error), |error| error.source());
                 let words: Vec<String> = causes.map(ToString::to_string).collect();
-                Self::Engine(crate::host::printable(words.join(": ").as_bytes()))
+                Self::Engine(crate::words::printable(words.join(": ").as_bytes()))
             }
         }
     }

@@ -3,24 +3,24 @@
 
 pub mod apply;
 pub mod cli;
+pub mod clients;
 pub mod commands;
 pub mod engine_api;
-pub mod engines;
 pub mod error;
 pub mod event;
-pub mod fabrics;
-pub mod facts;
 pub mod host;
 pub mod images;
-pub mod inventory;
 pub mod lab;
 pub mod lock;
 pub mod logging;
-pub mod plan;
-pub mod platform;
-pub mod record;
+pub mod probe;
+pub mod programs;
 pub mod secrets;
-pub mod stores;
 pub mod ui;
 pub mod verify;
-pub mod words;
+
+// The half that decides, under the names that it has there.
+pub use docker_cluster_core::{
+    checksum, daemon_json, decide, engines, fabrics, facts, inventory, labels, names, paths, plan, platform, proof,
+    record, stores, versions, words,
+};

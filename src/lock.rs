@@ -255,12 +255,12 @@ async fn lock_host(name: &HostName, host: &Arc<Connection>, holder: &Holder) -> 
                 command: "?".to_owned(),
                 since: "a moment ago".to_owned(),
             };
-            let text = crate::host::printable(text.as_bytes());
+            let text = crate::words::printable(text.as_bytes());
             let holder_there = serde_json::from_str(&text).unwrap_or(unknown);
             Err(LockError::Held { cluster: holder.cluster.clone(), host: name.clone(), holder: holder_there })
         }
         Some(other) => {
-            let stderr = crate::host::printable(other.as_bytes());
+            let stderr = crate::words::printable(other.as_bytes());
             Err(wrong(HostError::Failed { command: "lock".to_owned(), status: 1, stderr }))
         }
         None => Err(wrong(lost())),

@@ -13,15 +13,9 @@ use rcgen::{
 use serde::{Deserialize, Serialize};
 use time::{Duration, OffsetDateTime};
 
+use crate::checksum::sha256_hex;
 use crate::plan::{Content, Piece, Slot};
-use crate::record::sha256_hex;
-
-/// Life of the store's CA, in days. It never leaves the servers and can be rotated; ten years outlive the hosts.
-pub const CA_DAYS: i64 = 3650;
-
-/// Life of a host's certificate, in days. `up` renews it when less than a third is left, so a cluster that somebody looks
-/// at twice a year never sees one expire.
-pub const CERTIFICATE_DAYS: i64 = 825;
+use crate::stores::consul::certificates::CA_DAYS;
 
 /// Length of a gossip key, in bytes: Consul takes 16, 24 or 32.
 const GOSSIP_BYTES: usize = 32;

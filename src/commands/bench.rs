@@ -11,8 +11,9 @@ use crate::cli::{Global, Output};
 use crate::error::{Error, Exit};
 use crate::inventory::{HostName, HostSpec};
 use crate::plan::World;
+use crate::proof::Direction;
 use crate::ui::{self, Progress, Ui};
-use crate::verify::{Direction, Look, PAIR_TIME, verify};
+use crate::verify::{Look, PAIR_TIME, verify};
 
 /// Arguments of `bench`.
 #[derive(Debug, Args)]

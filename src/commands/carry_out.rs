@@ -11,15 +11,16 @@ use tokio::sync::{Mutex, watch};
 use super::{Asked, stop_signal};
 use crate::apply::{self, Failed, Outcome, Pace};
 use crate::cli::{Global, Output};
+use crate::decide::down::loses_data;
 use crate::error::{Error, Exit};
 use crate::event::{Event, Events};
-use crate::fabrics::down::loses_data;
 use crate::host::Hosts;
 use crate::inventory::Inventory;
 use crate::lock::{self, Lock, LockError};
 use crate::plan::{Plan, World};
+use crate::proof::{Ill, Matrix, NotFinished};
 use crate::ui::{Progress, Ui};
-use crate::verify::{self, Ill, Look, Matrix, NotFinished};
+use crate::verify::{self, Look};
 use crate::words;
 
 /// How a run goes about it, whatever the command: the arguments that all of them share.

@@ -24,12 +24,13 @@ use tokio::sync::watch;
 use crate::cli::{Cli, Command, Global, SchemaOf};
 use crate::error::{Error, Exit};
 use crate::event::{Event, Events};
-use crate::facts::{self, Facts, FactsError, Scope};
+use crate::facts::{Facts, Scope};
 use crate::host::{Command as RemoteCommand, Connection, Connector, HostError, Hosts, Liveness, Output};
 use crate::inventory::{DEFAULT_FILE, Filter, HostName, HostSpec, Inventory, decode};
 use crate::plan::Unreached;
+use crate::probe::{self, FactsError};
+use crate::proof::{Ill, Matrix};
 use crate::ui::Ui;
-use crate::verify::{Ill, Matrix};
 
 /// Runs a command.
 pub async fn run(cli: Cli, ui: Ui) -> Result<Exit, Error> {
@@ -89,7 +90,12 @@ pub fn load(global: &Global) -> Result<Inventory, Error> {
         error.hint(hint)
     })?;
     let source = decode(&bytes).map_err(|error| unreadable(error.what.clone()).hint(error.hint(&file)))?;
-    Inventory::parse(source, &file).map_err(|error| Error::Inventory(Box::new(error)))
+    let inventory = Inventory::parse(source, &file).map_err(|error| Error::Inventory(Box::new(error)))?;
+    Ok(match etcetera::home_dir() {
+        Ok(home) => inventory.with_home(&home),
+        // Who has no home has no files in it.
+        Err(_) => inventory,
+    })
 }
 
 /// The hosts that `--on` selects.
@@ -172,7 +178,7 @@ fn absent(unreached: Unreached) -> (HostName, Ill) {
 pub async fn ask_again(inventory: &Inventory, asked: &Asked, events: &Events) -> Asked {
     let connected = inventory.hosts.iter().filter_map(|spec| Some((spec, asked.hosts.get(&spec.name)?)));
     let each = connected
-        .map(|(spec, connection)| async move { (spec, connection, facts::gather(connection, asked.scope).await) });
+        .map(|(spec, connection)| async move { (spec, connection, probe::gather(connection, asked.scope).await) });
     let mut again = Asked { scope: asked.scope, unreached: asked.unreached.clone(), ..Asked::default() };
     for (spec, connection, result) in futures_util::future::join_all(each).await {
         again.take(spec, result.map(|facts| (Arc::clone(connection), facts)), events);
@@ -248,13 +254,13 @@ fn give_up(spec: &HostSpec, error: &FactsError, events: &Events) -> Unreached {
 
 async fn ask_one(connector: &Connector, spec: &HostSpec, scope: Scope) -> Result<(Connection, Facts), FactsError> {
     let connection = connector.connect(spec).await?;
-    match facts::gather(&connection, scope).await {
+    match probe::gather(&connection, scope).await {
         // A connection that an earlier command left may be to a host that has rebooted since.
         Err(FactsError::Host(HostError::Disconnected { .. } | HostError::CommandTimedOut { .. }))
             if connection.liveness == Liveness::Reused =>
         {
             let connection = connector.reconnect(spec).await?;
-            let facts = facts::gather(&connection, scope).await?;
+            let facts = probe::gather(&connection, scope).await?;
             Ok((connection, facts))
         }
         Err(error) => Err(error),

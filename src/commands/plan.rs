@@ -4,9 +4,10 @@ use clap::Args;
 
 use super::{ask, load, select};
 use crate::cli::{Global, Output};
+use crate::decide;
 use crate::error::{Error, Exit};
 use crate::inventory::{HostName, HostSpec, Inventory};
-use crate::plan::{Plan, World, plan};
+use crate::plan::{Plan, World};
 use crate::ui::{Progress, Ui};
 
 /// Arguments of `plan`.
@@ -43,7 +44,7 @@ pub(super) fn make(
     selected: &[HostName],
 ) -> Plan {
     let world = World::new(inventory, facts, unreached);
-    let mut plan = plan(&world);
+    let mut plan = decide::up(&world);
     plan.limit_to(selected);
     plan
 }

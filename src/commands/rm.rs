@@ -5,9 +5,10 @@ use clap::Args;
 use super::carry_out::{Job, Manner, carry_out, check_consent};
 use super::{ask, host, load};
 use crate::cli::{Global, Output};
+use crate::decide;
 use crate::error::{Error, Exit};
 use crate::inventory::HostSpec;
-use crate::plan::{World, plan_removal};
+use crate::plan::World;
 use crate::ui::{Progress, Ui};
 
 /// Arguments of `rm`.
@@ -30,7 +31,7 @@ pub async fn run(args: &Rm, global: &Global, ui: Ui) -> Result<Exit, Error> {
     let asked = ask(&all, progress.events()).await;
     progress.finish().await;
     let asked = asked?;
-    let decide = |world: &World<'_>| plan_removal(world, &target);
+    let decide = |world: &World<'_>| decide::rm(world, &target);
     let job = Job {
         command: "rm",
         inventory: &inventory,

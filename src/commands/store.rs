@@ -9,8 +9,9 @@ use super::carry_out::{Job, Manner, carry_out, check_consent};
 use super::{Asked, ask_for, load};
 use crate::apply::{Pace, apply};
 use crate::cli::Global;
+use crate::decide::down::plan_prune;
+use crate::decide::rotation;
 use crate::error::{Error, Exit};
-use crate::fabrics::down::plan_prune;
 use crate::facts::Scope;
 use crate::inventory::{HostSpec, Inventory};
 use crate::plan::{Plan, World};
@@ -87,7 +88,7 @@ pub async fn run(args: &StoreArgs, global: &Global, ui: Ui) -> Result<Exit, Erro
         StoreCommand::RotateCa { manner } => {
             check_consent("store rotate-ca", manner.yes)?;
             let asked = ask_all(&inventory, Scope::Usual, ui).await?;
-            job("store rotate-ca", &inventory, &asked, &consul::rotation::plan_rotation, manner, global, ui).await
+            job("store rotate-ca", &inventory, &asked, &rotation::plan_rotation, manner, global, ui).await
         }
         StoreCommand::Prune { manner } => {
             check_consent("store prune", manner.yes)?;

@@ -5,9 +5,10 @@ use clap::Args;
 use super::carry_out::{Job, Manner, carry_out, check_consent};
 use super::{ask, load, select};
 use crate::cli::Global;
+use crate::decide;
 use crate::error::{Error, Exit};
 use crate::inventory::{HostName, HostSpec};
-use crate::plan::{World, plan};
+use crate::plan::World;
 use crate::ui::{Progress, Ui};
 
 /// Arguments of `up`.
@@ -32,7 +33,7 @@ pub async fn run(args: &Up, global: &Global, ui: Ui) -> Result<Exit, Error> {
     progress.finish().await;
     let asked = asked?;
     let decide = |world: &World<'_>| {
-        let mut plan = plan(&world.clone().recovering(args.recover_quorum));
+        let mut plan = decide::up(&world.clone().recovering(args.recover_quorum));
         plan.limit_to(&selected);
         plan
     };

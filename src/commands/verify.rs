@@ -11,8 +11,9 @@ use crate::cli::{Global, Output};
 use crate::error::{Error, Exit};
 use crate::event::Events;
 use crate::inventory::Inventory;
+use crate::proof::Matrix;
 use crate::ui::{self, Progress, Ui};
-use crate::verify::{Depth, Look, Matrix, Reports};
+use crate::verify::{Depth, Look, Reports};
 
 /// Arguments of `verify`.
 #[derive(Debug, Args)]

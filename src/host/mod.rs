@@ -26,6 +26,7 @@ pub(crate) use wire::for_a_person;
 pub use wire::{ForDocker, Login};
 
 use crate::inventory::HostName;
+use crate::words::printable;
 
 /// The connected hosts of a run.
 pub type Hosts = BTreeMap<HostName, Arc<Connection>>;
@@ -152,23 +153,6 @@ impl Output {
 
 fn first_line(word: &str) -> String {
     word.split_once('\n').map_or_else(|| word.to_owned(), |(first, _)| format!("{first} …"))
-}
-
-/// Bytes from a host as text that is safe to print: a host may be hostile, and a terminal obeys escape codes. Line feeds
-/// and tabs stay, every other control character becomes U+FFFD.
-#[must_use]
-pub fn printable(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes)
-        .chars()
-        .filter(|c| *c != '\r')
-        .map(|c| match c {
-            '\n' | '\t' => c,
-            // Bidirectional overrides reorder what a person reads.
-            '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => '\u{fffd}',
-            c if c.is_control() => '\u{fffd}',
-            c => c,
-        })
-        .collect()
 }
 
 #[cfg(test)]

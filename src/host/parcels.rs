@@ -16,7 +16,7 @@ use tokio::time::timeout;
 use tracing::debug;
 
 use super::{Command, Connection, HostError, LONGEST_RUN, Output, Stream};
-use crate::record::sha256_hex;
+use crate::checksum::sha256_hex;
 
 const KEEP: &str = include_str!("../../templates/host/parcel-keep.pl");
 const FETCH: &str = include_str!("../../templates/host/parcel-fetch.pl");

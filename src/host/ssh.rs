@@ -20,8 +20,9 @@ use tracing::debug;
 
 use super::connection::{CONNECTIONS_PER_HOST, Connection};
 use super::error::{Tried, classify, is_busy};
-use super::{HostError, Parcels, printable};
+use super::{HostError, Parcels};
 use crate::inventory::{HostKeyPolicy, HostSpec, SshSpec};
+use crate::words::printable;
 
 /// How many connections are opened at a time. sshd's `MaxStartups` is 10:30:100: with 10 connections that are not authenticated yet it
 /// begins to refuse further ones at random. Hosts of their own never see more than one of ours, but those behind one jump host all

@@ -5,8 +5,9 @@
 //! quotes. What it says is decoded and read by `/bin/sh` alone. And a mark that nobody can guess is printed before the command
 //! begins, and another one after it, so that what start files, a message of the day or a wrapper print is told from its output.
 
-use super::{Command, HostError, Output, Rights, printable};
+use super::{Command, HostError, Output, Rights};
 use crate::inventory::{Become, SshSpec};
+use crate::words::printable;
 
 /// Most bytes that are passed over while a mark is waited for. A message of the day has some kilobytes.
 pub(super) const MAX_NOISE: usize = 1 << 20;

@@ -14,9 +14,9 @@ use tokio_util::io::ReaderStream;
 
 use super::state::cache;
 use super::{LabError, Os, Wanted, lock};
+use crate::checksum::sha256_hex;
 use crate::event::{Event, Events};
-use crate::host::printable;
-use crate::record::sha256_hex;
+use crate::words::printable;
 
 const HOST_RECIPE: &[(&str, u32, &str)] = &[
     ("Dockerfile", 0o644, include_str!("../../templates/lab/host/Dockerfile")),

@@ -21,8 +21,8 @@ use bollard::query_parameters::{
 use serde::Serialize;
 
 use crate::event::Events;
-use crate::host::printable;
 use crate::inventory::ClusterName;
+use crate::words::printable;
 
 pub use hosts::MAX_HOSTS;
 pub use os::Os;

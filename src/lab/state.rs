@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use etcetera::BaseStrategy;
 
 use super::LabError;
+use crate::checksum::sha256_hex;
 use crate::host::forget;
 use crate::inventory::Inventory;
-use crate::record::sha256_hex;
 
 /// First line of an inventory that a lab wrote.
 pub(super) const MARK: &str = "# Written by `docker-cluster lab up`; `lab down` removes it unless you change it.";

@@ -6,7 +6,7 @@ use minijinja::{AutoEscape, Environment, UndefinedBehavior, context};
 use serde_json::Value;
 
 use crate::inventory::HostName;
-use crate::verify::{Matrix, Pair};
+use crate::proof::{Matrix, Pair};
 
 const PAGE: &str = include_str!("../../templates/verify/report.html");
 
@@ -71,7 +71,7 @@ pub fn html(matrix: &Matrix) -> String {
         .verdicts
         .iter()
         .map(|verdict| {
-            let failing = |pair: &crate::verify::Direction| pairs.get(&(&pair.from, &pair.to)).is_some_and(|p| !p.ok);
+            let failing = |pair: &crate::proof::Direction| pairs.get(&(&pair.from, &pair.to)).is_some_and(|p| !p.ok);
             context! {
                 sentence => verdict.sentence(),
                 fix => verdict.fix.clone(),
@@ -228,7 +228,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::verify::{Direction, Figures, Measurement, Verdict};
+    use crate::proof::{Direction, Figures, Measurement, Verdict};
 
     fn figures(factor: f64) -> Figures {
         let (p50_us, p99_us) = (61.0 * factor, 240.0 * factor);

@@ -2,12 +2,12 @@
 
 use std::fmt::Write as _;
 
-use crate::verify::Matrix;
+use crate::proof::Matrix;
 
 /// The report. The schema is the one that Jenkins and GitLab accept: `testsuite` with `testcase`, `failure`.
 #[must_use]
 pub fn junit(matrix: &Matrix) -> String {
-    let fails = |of: &crate::verify::Direction| matrix.pair(&of.from, &of.to).is_some_and(|pair| !pair.ok);
+    let fails = |of: &crate::proof::Direction| matrix.pair(&of.from, &of.to).is_some_and(|pair| !pair.ok);
     // What was found and no pair fails for is a case of its own: it makes the exit code what it is.
     let others: Vec<_> = matrix.verdicts.iter().filter(|verdict| !verdict.pairs.iter().any(fails)).collect();
     let failures = matrix.pairs.iter().filter(|pair| !pair.ok).count() + others.len();
@@ -29,7 +29,7 @@ pub fn junit(matrix: &Matrix) -> String {
             continue;
         };
         let of_this =
-            |of: &&crate::verify::Verdict| of.pairs.iter().any(|other| other.from == pair.from && other.to == pair.to);
+            |of: &&crate::proof::Verdict| of.pairs.iter().any(|other| other.from == pair.from && other.to == pair.to);
         let verdict = matrix.verdicts.iter().find(of_this);
         let kind = verdict.map_or("unexplained", |verdict| verdict.cause);
         let more = verdict.map_or_else(String::new, |of| format!("{}\n{}", of.fix, of.observed.join("\n")));

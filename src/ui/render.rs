@@ -9,7 +9,7 @@ use super::table::{Tone, table};
 use super::{Ui, indent};
 use crate::inventory::{FabricKind, HostName};
 use crate::plan::{Action, Plan, Step};
-use crate::verify::{Changes, Direction, Encryption, Figures, Matrix, Measurement, Pair, Verdict};
+use crate::proof::{Changes, Direction, Encryption, Figures, Matrix, Measurement, Pair, Verdict};
 
 /// Lines of unchanged text around a change in a diff.
 const DIFF_CONTEXT: usize = 2;

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use super::known::{HostView, Ill, Known, StoreView};
 use super::links;
 use crate::engines;
 use crate::fabrics;
@@ -11,6 +10,8 @@ use crate::facts::{self, Facts};
 use crate::host::{Command, Connection, Hosts};
 use crate::inventory::{HostName, Inventory};
 use crate::plan::{HostWorld, World};
+use crate::probe;
+use crate::proof::{HostView, Ill, Known, StoreView};
 use crate::stores::consul;
 
 const HOST_CHECKS: &str = concat!(
@@ -32,7 +33,7 @@ pub async fn examine(
     // The facts ask engines, and would start one that is stopped.
     let awake = hosts.iter().filter(|(name, _)| ill.get(*name) != Some(&Ill::Stopped));
     let gathered =
-        awake.map(|(name, host)| async move { (name.clone(), facts::gather(host, facts::Scope::Usual).await) });
+        awake.map(|(name, host)| async move { (name.clone(), probe::gather(host, facts::Scope::Usual).await) });
     let mut all: Vec<(HostName, Facts)> = Vec::new();
     let mut views: BTreeMap<HostName, HostView> = BTreeMap::new();
     for (name, result) in futures_util::future::join_all(gathered).await {

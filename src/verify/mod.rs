@@ -5,10 +5,7 @@
 
 mod autopsy;
 mod bench;
-mod causes;
-mod known;
 mod links;
-mod matrix;
 mod peers;
 mod runs;
 mod wire;
@@ -21,13 +18,8 @@ use futures_util::StreamExt as _;
 use tokio::sync::watch;
 
 pub use autopsy::Reports;
-pub use bench::{Figures, Measurement, PAIR_TIME};
-pub use causes::{CAUSES, Cause};
-pub use known::{Ill, Needs, NotFinished, SIGN_OF_LIFE};
-pub use matrix::{Changes, Direction, Matrix, Pair, Verdict};
-pub use wire::Encryption;
+pub use bench::PAIR_TIME;
 
-use matrix::Failure;
 use peers::Missing;
 use runs::Running;
 use wire::Watch;
@@ -37,10 +29,10 @@ use crate::event::{Event, Events};
 use crate::host::{Command, Connection, HostError, Hosts};
 use crate::images;
 use crate::inventory::{HostName, Inventory, container_name};
+use crate::labels::PROBE_PREFIX;
+use crate::proof::causes;
+use crate::proof::{Direction, Failure, Ill, Matrix, Pair, read};
 use crate::words::reason;
-
-/// Label of every probe container; its value is the cluster.
-pub const PROBE_LABEL: &str = "docker-cluster.probe";
 
 const START: &str = concat!(
     include_str!("../../templates/verify/engine.sh"),
@@ -97,9 +89,6 @@ const START_DEADLINE: Duration = Duration::from_secs(12);
 
 /// How often.
 const START_POLL: Duration = Duration::from_millis(700);
-
-/// How the names of probe containers begin.
-pub const PROBE_PREFIX: &str = "dc-probe-";
 
 /// Exit status of the start script for a missing image.
 const NO_IMAGE: i32 = 3;
@@ -299,7 +288,7 @@ async fn wait_for_news(below: &mut Below<'_>, pairs: &[Direction], matrix: &mut 
         let Ok(answers) = answers else { continue };
         for pair in matrix.pairs.iter_mut().filter(|pair| pair.from == *from) {
             if let Some(line) = probes.get(&pair.to).and_then(|probe| answers.get(&probe.container)) {
-                *pair = Pair::new(&pair.from, &pair.to, matrix::read(&pair.to, Some(line)));
+                *pair = Pair::new(&pair.from, &pair.to, read(&pair.to, Some(line)));
             }
         }
     }
@@ -444,9 +433,7 @@ async fn ask_all(
             };
             let result = match (ill(from).or_else(|| ill(to)), answers.get(*from), probes.get(*to)) {
                 (Some(failure), _, _) => Err(failure),
-                (None, Some(Ok(lines)), Some(target)) => {
-                    matrix::read(to, lines.get(&target.container).map(String::as_str))
-                }
+                (None, Some(Ok(lines)), Some(target)) => read(to, lines.get(&target.container).map(String::as_str)),
                 (None, Some(Err(error)), _) => Err(Failure::unasked(to, format!("{from}: {error}"))),
                 _ => Err(Failure::unasked(to, "it was not asked")),
             };

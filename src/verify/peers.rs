@@ -13,9 +13,9 @@ use std::time::{Duration, Instant};
 
 use super::on_each;
 use crate::event::{Event, Events};
-use crate::facts;
 use crate::host::{Command, Connection, Hosts};
 use crate::inventory::HostName;
+use crate::proof::causes;
 
 const PEERS: &str =
     concat!(include_str!("../../templates/verify/engine.sh"), include_str!("../../templates/verify/peers.sh"));
@@ -97,7 +97,8 @@ pub(super) async fn complete(question: &Question<'_>, hosts: &Hosts, events: &Ev
     for (name, text) in on_each(answers).await {
         let text = text.unwrap_or_default();
         all.sealed |= text.lines().any(|line| line == "sealed");
-        let version = text.lines().find_map(|line| facts::parse_engine_version(line.strip_prefix("version ")?));
+        let version =
+            text.lines().find_map(|line| crate::versions::parse_engine_version(line.strip_prefix("version ")?));
         all.versions.extend(version.map(|version| (name.clone(), version)));
         told.extend(Peers::parse(&text).map(|peers| (name.clone(), peers)));
     }
@@ -111,7 +112,7 @@ pub(super) async fn complete(question: &Question<'_>, hosts: &Hosts, events: &Ev
         }
         for (name, others) in all.missing.iter().filter(|(name, _)| said.insert((*name).clone())) {
             let limit = humantime::format_duration(PEERS_DEADLINE);
-            let why = format!("the engines still learn of each other, up to {limit}: {}", unknown(others));
+            let why = format!("the engines still learn of each other, up to {limit}: {}", causes::unknown(others));
             events.emit(Event::StepStarted { host: name.clone(), why });
         }
         tokio::time::sleep(PEERS_POLL).await;
@@ -125,12 +126,6 @@ pub(super) async fn complete(question: &Question<'_>, hosts: &Hosts, events: &Ev
             };
         }
     }
-}
-
-/// Whom an engine has not heard of, in words.
-pub(super) fn unknown(others: &[HostName]) -> String {
-    let names: Vec<&str> = others.iter().map(HostName::as_str).collect();
-    format!("it has not heard that {} {} on the network", names.join(", "), if names.len() == 1 { "is" } else { "are" })
 }
 
 #[cfg(test)]
@@ -175,7 +170,7 @@ mod tests {
 
     #[test]
     fn it_is_said_in_words() {
-        assert_eq!(unknown(&[host("a")]), "it has not heard that a is on the network");
-        assert_eq!(unknown(&[host("a"), host("b")]), "it has not heard that a, b are on the network");
+        assert_eq!(causes::unknown(&[host("a")]), "it has not heard that a is on the network");
+        assert_eq!(causes::unknown(&[host("a"), host("b")]), "it has not heard that a, b are on the network");
     }
 }

@@ -6,90 +6,45 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use openssh::ChildStdin;
-use serde::Serialize;
 use tokio::io::{AsyncReadExt, BufReader, Take};
 
-use super::causes::{About, Finding};
 use super::links::{read_until, tell};
-use super::matrix::Direction;
 use super::{Probe, Reports, on_each};
 use crate::host::{Command, Connection, Hosts, Stream, StreamOutput};
 use crate::inventory::HostName;
+use crate::proof::{Direction, Encryption};
 
 const AGENT: &str = include_str!("../../templates/verify/wire.pl");
 
 /// Most bytes that an agent says: a line for each of some hundred hosts.
 const MAX_REPORT: u64 = 1 << 16;
 
-/// What was seen of each direction between two probes.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct Encryption {
-    /// Left as ESP, and never in clear.
-    pub proved: Vec<Direction>,
-    /// Left in clear.
-    pub clear: Vec<Direction>,
-    /// Nothing of it was seen, or nobody could look.
-    pub unseen: Vec<Direction>,
-}
-
-impl Encryption {
-    /// Whether all of it was proved.
-    #[must_use]
-    pub fn is_whole(&self) -> bool {
-        self.clear.is_empty() && self.unseen.is_empty() && !self.proved.is_empty()
-    }
-
-    /// Joins what was seen. `addresses` are the hosts' own, `reports` what their agents said.
-    fn join(
-        probes: &BTreeMap<HostName, Probe>,
-        addresses: &BTreeMap<HostName, IpAddr>,
-        reports: &BTreeMap<HostName, String>,
-    ) -> Self {
-        let mut all = Self::default();
-        for from in probes.keys() {
-            for (to, probe) in probes.iter().filter(|(to, _)| *to != from) {
-                let direction = Direction { from: from.clone(), to: to.clone() };
-                let counted = |key: &str, address: &str| {
-                    let lines = reports.get(from).map(String::as_str).unwrap_or_default().lines();
-                    let mut words = lines.map(|line| line.split(' ').collect::<Vec<_>>());
-                    words.any(
-                        |words| matches!(words[..], [kind, of, count] if kind == key && of == address && count != "0"),
-                    )
-                };
-                let clear = counted("clear", &probe.address.to_string());
-                let sealed = addresses.get(to).is_some_and(|address| counted("esp", &address.to_string()));
-                match (clear, sealed) {
-                    (true, _) => all.clear.push(direction),
-                    (false, true) => all.proved.push(direction),
-                    (false, false) => all.unseen.push(direction),
-                }
+/// Joins what was seen. `addresses` are the hosts' own, `reports` what their agents said.
+fn join(
+    probes: &BTreeMap<HostName, Probe>,
+    addresses: &BTreeMap<HostName, IpAddr>,
+    reports: &BTreeMap<HostName, String>,
+) -> Encryption {
+    let mut all = Encryption::default();
+    for from in probes.keys() {
+        for (to, probe) in probes.iter().filter(|(to, _)| *to != from) {
+            let direction = Direction { from: from.clone(), to: to.clone() };
+            let counted = |key: &str, address: &str| {
+                let lines = reports.get(from).map(String::as_str).unwrap_or_default().lines();
+                let mut words = lines.map(|line| line.split(' ').collect::<Vec<_>>());
+                words
+                    .any(|words| matches!(words[..], [kind, of, count] if kind == key && of == address && count != "0"))
+            };
+            let clear = counted("clear", &probe.address.to_string());
+            let sealed = addresses.get(to).is_some_and(|address| counted("esp", &address.to_string()));
+            match (clear, sealed) {
+                (true, _) => all.clear.push(direction),
+                (false, true) => all.proved.push(direction),
+                (false, false) => all.unseen.push(direction),
             }
         }
-        all
     }
-
-    /// What is to be said of what left in clear. `made_plain`: the network itself was made without encryption.
-    pub(super) fn findings(&self, network: &str, made_plain: bool) -> Vec<Finding> {
-        let (what, fix) = match made_plain {
-            true => (
-                format!("traffic is not encrypted: the network {network} was made without it, and packets of its containers leave in clear"),
-                "it cannot be changed in place: `docker-cluster plan` says how the network is made anew; or remove `network.encrypted`".to_owned(),
-            ),
-            false => (
-                format!("traffic is not encrypted, although the network {network} was made for it: packets of its containers leave in clear"),
-                "see whether its engine is older than 20.10.24 or 23.0.3 (CVE-2023-28840), and upgrade it; `ip xfrm state` and `iptables -S OUTPUT` there show what encrypts".to_owned(),
-            ),
-        };
-        self.clear
-            .iter()
-            .map(|Direction { from, to }| Finding {
-                about: About::Link(from.clone(), to.clone()),
-                what: what.clone(),
-                fix: fix.clone(),
-                observed: vec![format!("{from} -> {to}: VXLAN in clear was seen on the wire, between the probes")],
-            })
-            .collect()
-    }
+    all
 }
 
 /// The agents at work.
@@ -151,7 +106,7 @@ impl Watch {
         });
         let reports: BTreeMap<HostName, String> = on_each(ends).await.into_iter().flatten().collect();
         kept.extend(reports.iter().map(|(name, report)| ((name.clone(), "wire.txt"), report.clone())));
-        Encryption::join(probes, addresses, &reports)
+        join(probes, addresses, &reports)
     }
 }
 
@@ -187,7 +142,7 @@ mod tests {
         let probes = names.iter().cloned().zip((1..).map(probe)).collect();
         let addresses = names.iter().cloned().zip((1..).map(|number| IpAddr::from([192, 0, 2, number]))).collect();
         let reports = names.into_iter().zip([a.to_owned(), b.to_owned()]).collect();
-        Encryption::join(&probes, &addresses, &reports)
+        join(&probes, &addresses, &reports)
     }
 
     #[test]
@@ -200,7 +155,7 @@ mod tests {
         assert_eq!((leaks.clear.len(), leaks.proved.len(), leaks.is_whole()), (1, 1, false));
         let findings = leaks.findings("net", true);
         assert_eq!(findings.len(), 1);
-        assert_eq!(findings[0].about, About::Link(host("a"), host("b")));
+        assert_eq!(findings[0].about, crate::proof::causes::About::Link(host("a"), host("b")));
         assert!(findings[0].what.contains("not encrypted") && findings[0].fix.contains("docker-cluster plan"));
         assert!(leaks.findings("net", false)[0].fix.contains("CVE-2023-28840"));
         // Who saw nothing has proved nothing, and ESP to somebody else is no proof either.

@@ -2,10 +2,11 @@
 
 use std::fmt::Write as _;
 
+use docker_cluster::daemon_json::{self, History};
+use docker_cluster::decide;
 use docker_cluster::facts::{self, Facts};
 use docker_cluster::inventory::{Colour, HostName, Inventory};
-use docker_cluster::plan::daemon_json::{self, History};
-use docker_cluster::plan::{Plan, Unreached, World, plan};
+use docker_cluster::plan::{Plan, Unreached, World};
 use docker_cluster::ui::{self, Ui};
 use serde_json::{Value, json};
 
@@ -231,10 +232,10 @@ pub fn plan_without(hosts: &[Fake], silent: &[&str], settings: &str) -> Plan {
             hint: String::new(),
         })
         .collect();
-    let first = plan(&World::new(&inventory, &facts, unreached));
+    let first = decide::up(&World::new(&inventory, &facts, unreached));
     assert_eq!(
         serde_json::to_value(&first).unwrap(),
-        serde_json::to_value(plan(&World::new(&inventory, &facts, first.unreached.clone()))).unwrap(),
+        serde_json::to_value(decide::up(&World::new(&inventory, &facts, first.unreached.clone()))).unwrap(),
         "a plan is a pure function"
     );
     first
@@ -242,7 +243,7 @@ pub fn plan_without(hosts: &[Fake], silent: &[&str], settings: &str) -> Plan {
 
 /// The plan for these hosts by an inventory of one's own.
 pub fn plan_with(inventory: &Inventory, hosts: &[Fake]) -> Plan {
-    decided(inventory, hosts, plan)
+    decided(inventory, hosts, decide::up)
 }
 
 /// What a command decides for these hosts.

@@ -1,10 +1,11 @@
 //! What `down` takes, what it leaves, and what it refuses to lose.
 
-use docker_cluster::fabrics::down::{Packages, loses_data, plan};
-use docker_cluster::fabrics::migrate::{self, Way};
+use docker_cluster::checksum;
+use docker_cluster::decide::down::{Packages, loses_data, plan};
+use docker_cluster::decide::migrate::{self, Way};
+use docker_cluster::decide::rm;
 use docker_cluster::inventory::Inventory;
-use docker_cluster::plan::{Action, Plan, Recorded, Restored, plan_removal};
-use docker_cluster::record;
+use docker_cluster::plan::{Action, Plan, Recorded, Restored};
 
 use super::fake::{Fake, debian, decided, inventory, ours, plan_for, problems, shown};
 
@@ -167,7 +168,7 @@ fn where_an_engine_keeps_what_it_has_stays() {
 
 /// The sections of a `daemon.json` that docker-cluster wrote, over what there was.
 fn written(text: &str, origin: Option<&str>) -> String {
-    let sum = record::sha256_hex(text.as_bytes());
+    let sum = checksum::sha256_hex(text.as_bytes());
     let ours = ours(origin.unwrap_or_default(), text);
     let json = serde_json::json!({"path": "/etc/docker/daemon.json", "sha256": sum, "source": "", "by": "x", "at": 1, "ours": ours});
     let origin = origin.map_or_else(String::new, |text| format!("@daemon-json-origin\n|{text}\n"));
@@ -456,7 +457,7 @@ fn who_leaves_a_swarm_is_out_of_it_in_the_record_too() {
         Inventory::parse("hosts:\n  - {name: a, address: 10.0.0.11}\n  - {name: b, address: 10.0.0.12}\n", "t")
             .unwrap();
     let target = docker_cluster::inventory::HostName::parse("b").unwrap();
-    let plan = decided(&inventory, &swarm(), |world| plan_removal(world, &target));
+    let plan = decided(&inventory, &swarm(), |world| rm(world, &target));
     let leave = plan.steps.iter().find(|step| step.why == "leave the swarm").unwrap();
     assert!(matches!(&leave.action, Action::Script { name: "swarm-leave", .. }), "{leave:?}");
 }

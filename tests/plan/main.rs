@@ -7,9 +7,10 @@ mod leaving;
 mod packages;
 mod untidy;
 
-use docker_cluster::fabrics::{down, migrate};
+use docker_cluster::decide::rm;
+use docker_cluster::decide::{down, migrate};
 use docker_cluster::inventory::{FabricKind, HostName, Inventory};
-use docker_cluster::plan::{Action, Plan, World, plan_removal};
+use docker_cluster::plan::{Action, Plan, World};
 
 use fake::{Fake, debian, decided, plan_for, plan_with, plan_without, problems, shown};
 
@@ -482,12 +483,12 @@ type Decide<'a> = &'a dyn Fn(&World<'_>) -> Plan;
 fn nothing_is_done_to_an_engine_that_did_not_tell_what_it_has() {
     let target = HostName::parse("b").unwrap();
     let commands: [(&str, Decide<'_>); 6] = [
-        ("up", &docker_cluster::plan::plan),
+        ("up", &docker_cluster::decide::up),
         ("down", &|world| down::plan(world, down::Packages::Keep)),
         ("store prune", &down::plan_prune),
         ("migrate", &|world| migrate::plan(world, migrate::Way::ToSwarm { upgrade: false })),
         ("migrate --rollback", &|world| migrate::plan(world, migrate::Way::Back)),
-        ("rm", &|world| plan_removal(world, &target)),
+        ("rm", &|world| rm(world, &target)),
     ];
     let members = || {
         [("a", 1, true), ("b", 2, false)].map(|(name, n, manager)| Fake {
@@ -499,7 +500,7 @@ fn nothing_is_done_to_an_engine_that_did_not_tell_what_it_has() {
         ..debian("13", name, n)
     })
     };
-    let whole = decided(&fake::inventory(&members(), ""), &members(), |world| plan_removal(world, &target));
+    let whole = decided(&fake::inventory(&members(), ""), &members(), |world| rm(world, &target));
     assert!(whole.problems.is_empty() && !whole.steps.is_empty(), "{whole:?}");
     for (list, words) in [
         ("networks", "b: its engine did not tell all of the containers, networks and images that it has"),

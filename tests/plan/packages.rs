@@ -1,6 +1,6 @@
 //! What packages would cost, and what they bring.
 
-use docker_cluster::fabrics::migrate::{self, Way};
+use docker_cluster::decide::migrate::{self, Way};
 use docker_cluster::plan::{Action, Plan};
 
 use super::fake::{Fake, debian, decided, inventory, plan_for, problems, shown};
@@ -155,7 +155,7 @@ fn an_engine_without_its_client_gets_one() {
     // Commands that install nothing say what is missing, and not that the engine does not answer.
     let hosts = [Fake { client: "", ..debian("13", "a", 11) }, debian("13", "b", 12)];
     let down = decided(&inventory(&hosts, ""), &hosts, |world| {
-        docker_cluster::fabrics::down::plan(world, docker_cluster::fabrics::down::Packages::Keep)
+        docker_cluster::decide::down::plan(world, docker_cluster::decide::down::Packages::Keep)
     });
     assert!(problems(&down)[0].contains(says), "{:?}", problems(&down));
 }

@@ -1,0 +1,286 @@
+//! Fabrics: how containers on different hosts reach each other. One file each; adding one is a file, a variant of
+//! [`FabricKind`] and an arm in [`fabric`].
+
+pub mod firewall;
+pub(crate) mod keeper;
+pub(crate) mod overlay;
+pub(crate) mod swarm;
+
+pub use swarm::removal;
+
+use crate::engines::options;
+use crate::facts::Network;
+use crate::inventory::FabricKind;
+use crate::plan::ETHERNET_MTU;
+use crate::plan::{HostWorld, Problem, Steps, World};
+use crate::proof::{Needs, SIGN_OF_LIFE};
+use crate::stores;
+
+/// TCP and UDP port of the gossip between engines. It cannot be changed.
+const GOSSIP_PORT: u16 = 7946;
+
+/// A way to connect hosts. Synchronous and pure: it looks at the world and returns data.
+pub trait Fabric {
+    /// What forbids it here, found before anything is touched.
+    fn problems(&self, world: &World<'_>) -> Vec<Problem>;
+    /// The steps that are missing for it, and what a person should know.
+    fn steps(&self, world: &World<'_>, steps: &mut Steps, notes: &mut Vec<String>);
+    /// What it needs of the way between hosts, for `verify` to look at when a pair fails.
+    fn needs(&self, world: &World<'_>) -> Needs;
+}
+
+/// Port of SSH on the underlay, asked only for a sign of life: a refusal is one as well.
+const SSH_PORT: u16 = 22;
+
+/// What every fabric over VXLAN needs. `ports` gives the TCP ports of a host beside the gossip's.
+fn vxlan_needs(
+    world: &World<'_>,
+    vxlan_port: u16,
+    ports: impl Fn(&HostWorld<'_>) -> Vec<(u16, &'static str)>,
+) -> Needs {
+    let each = world.hosts.iter().map(|host| {
+        let mut all = vec![(SSH_PORT, SIGN_OF_LIFE), (GOSSIP_PORT, "the gossip of the engines")];
+        all.extend(ports(host));
+        (host.name().clone(), all)
+    });
+    Needs {
+        network: world.inventory.network.name.to_string(),
+        vxlan_port,
+        encrypted: world.inventory.network.encrypted,
+        mtu: world.underlay_mtu(),
+        ports: each.collect(),
+    }
+}
+
+/// The fabric of a kind; none for `auto`, which [`choose`] resolves.
+#[must_use]
+pub fn fabric(kind: FabricKind) -> Option<&'static dyn Fabric> {
+    match kind {
+        FabricKind::Auto => None,
+        FabricKind::Overlay => Some(&overlay::Overlay),
+        FabricKind::Swarm => Some(&swarm::SwarmMode),
+    }
+}
+
+/// A fabric that was chosen, and why.
+#[derive(Debug)]
+pub struct Chosen {
+    /// The fabric; `auto` if none is possible.
+    pub kind: FabricKind,
+    /// Why, as a sentence.
+    pub reason: String,
+    /// Why none is possible.
+    pub problems: Vec<Problem>,
+}
+
+/// Resolves `auto` by what the engines can do.
+#[must_use]
+pub fn choose(world: &World<'_>) -> Chosen {
+    let wanted = world.inventory.network.fabric;
+    let backend = stores::backend(world);
+    let chosen = |kind, reason: String| Chosen { kind, reason, problems: Vec::new() };
+    match wanted {
+        FabricKind::Overlay => return chosen(wanted, "the inventory says so".to_owned()),
+        FabricKind::Swarm => return chosen(wanted, "the inventory says so".to_owned()),
+        FabricKind::Auto => {}
+    }
+    if world.hosts.is_empty() {
+        return Chosen {
+            kind: FabricKind::Auto,
+            reason: "no host can be asked what its engine can do".to_owned(),
+            problems: Vec::new(),
+        };
+    }
+    if world.hosts.iter().all(|host| host.engine.is_none()) {
+        return Chosen {
+            kind: FabricKind::Auto,
+            reason: "no host has an engine that is understood, or a way to get one".to_owned(),
+            problems: Vec::new(),
+        };
+    }
+    let members: Vec<&HostWorld<'_>> = world.hosts.iter().filter(|host| swarm::is_member(host)).collect();
+    if !members.is_empty() && !world.hosts.iter().any(options::uses_store) {
+        let are = if members.len() == 1 { "is" } else { "are" };
+        return chosen(FabricKind::Swarm, format!("{} {are} in swarm mode already", listed(&members)));
+    }
+    let without: Vec<(&HostWorld<'_>, String)> =
+        world.hosts.iter().filter_map(|host| Some((host, no_classic_overlay(host, backend)?))).collect();
+    if without.is_empty() && !world.inventory.network.encrypted {
+        return chosen(FabricKind::Overlay, format!("every engine has the {backend} backend of the classic overlay"));
+    }
+    let held: Vec<&HostWorld<'_>> = world.hosts.iter().filter(|host| options::uses_store(host)).collect();
+    if held.is_empty() {
+        if without.is_empty() {
+            return chosen(FabricKind::Swarm, "encrypted traffic needs swarm mode".to_owned());
+        }
+        return chosen(FabricKind::Swarm, host_by_host(world, &without));
+    }
+    // Some can only do one, some are set up for the other.
+    let names = |hosts: &mut dyn Iterator<Item = String>| hosts.collect::<Vec<_>>().join(", ");
+    let modern = names(&mut without.iter().map(|(host, why)| format!("{} ({why})", host.name())));
+    let classic = names(&mut held.iter().map(|host| host.name().to_string()));
+    let problem = Problem::of_all(
+        format!(
+            "these hosts cannot share one fabric: {classic} run a classic overlay over a store, which excludes swarm mode; {modern}"
+        ),
+        "move the old hosts with `docker-cluster migrate`, or take the new ones out of this inventory, or give them an engine 20.10 with the backend",
+    );
+    Chosen { kind: FabricKind::Auto, reason: "no fabric fits all hosts".to_owned(), problems: vec![problem] }
+}
+
+/// How many hosts of one kind a sentence names.
+const NAMED: usize = 12;
+
+fn listed(hosts: &[&HostWorld<'_>]) -> String {
+    let mut names: Vec<String> = hosts.iter().take(NAMED).map(|host| host.name().to_string()).collect();
+    if let Some(more) = hosts.len().checked_sub(NAMED).filter(|more| *more > 0) {
+        names.push(format!("{more} more"));
+    }
+    match names.split_last() {
+        Some((last, rest)) if !rest.is_empty() => format!("{} and {last}", rest.join(", ")),
+        _ => names.concat(),
+    }
+}
+
+/// Which hosts cannot do the classic overlay and why, and which could.
+fn host_by_host(world: &World<'_>, without: &[(&HostWorld<'_>, String)]) -> String {
+    let mut groups: Vec<(&str, Vec<&HostWorld<'_>>)> = Vec::new();
+    for (host, why) in without {
+        match groups.iter_mut().find(|(known, _)| known == why) {
+            Some((_, hosts)) => hosts.push(host),
+            None => groups.push((why, vec![host])),
+        }
+    }
+    let mut parts: Vec<String> = groups
+        .iter()
+        .map(|(why, hosts)| match hosts.len() {
+            1 => format!("{} {why}", listed(hosts)),
+            _ => format!("{} {}", listed(hosts), why.replacen("has ", "have ", 1)),
+        })
+        .collect();
+    let able: Vec<&HostWorld<'_>> = world
+        .hosts
+        .iter()
+        .filter(|host| host.engine.is_some() && !without.iter().any(|(other, _)| other.name() == host.name()))
+        .collect();
+    if !able.is_empty() {
+        parts.push(format!("{} could do the classic overlay, and swarm mode as well", listed(&able)));
+    }
+    parts.join("; ")
+}
+
+/// The first major version of the engine that refuses to start with the options of a store (`facts.md`).
+pub(crate) const WITHOUT_STORES: u64 = 23;
+
+/// Why a host's engine cannot do the classic overlay over a store.
+pub(crate) fn no_classic_overlay(host: &HostWorld<'_>, backend: &str) -> Option<String> {
+    let engine = host.engine.as_ref()?;
+    let will = if engine.to_install { "will have" } else { "has" };
+    if engine.version.major >= WITHOUT_STORES {
+        return Some(format!(
+            "{will} the engine {}, and engines from 23 on have no overlay over a key-value store",
+            engine.version
+        ));
+    }
+    if !engine.kv_backends.contains(backend) {
+        let others: Vec<&str> = engine.kv_backends.iter().map(String::as_str).collect();
+        let others = if others.is_empty() { "none".to_owned() } else { others.join(", ") };
+        return Some(format!(
+            "{will} the engine {} whose binary was built without the {backend} backend (it has: {others})",
+            engine.version
+        ));
+    }
+    None
+}
+
+/// Driver option for the MTU of the underlay, in bytes; the engine takes the overhead of VXLAN off it.
+pub(crate) const MTU_OPTION: &str = "com.docker.network.driver.mtu";
+
+/// What the inventory wants of a network that is there, and that can only be chosen when one is made.
+fn unchangeable(world: &World<'_>, host: &HostWorld<'_>, found: &Network, problems: &mut Vec<Problem>) {
+    let wanted = &world.inventory.network;
+    let mut differs = |what: String, say: &str| {
+        problems.push(Problem::on(
+            host.name(),
+            format!("the network {} {what}, which cannot be changed in place", wanted.name),
+            format!("say `{say}` in the inventory, or take everything off the network, remove it with `docker network rm {}`, and run `up`", wanted.name),
+        ));
+    };
+    // Made without the option, the engine takes the MTU of Ethernet.
+    let mtu = found.options.get(MTU_OPTION).and_then(|text| text.parse().ok()).unwrap_or(ETHERNET_MTU);
+    if let Some(wanted) = wanted.mtu.map(u32::from).filter(|wanted| *wanted != mtu) {
+        differs(
+            format!("was made for an underlay of {mtu} bytes, and the inventory wants {wanted}"),
+            &format!("network: {{mtu: {mtu}}}"),
+        );
+    }
+    let encrypted = found.options.get("encrypted").is_some_and(|value| value != "false");
+    match (encrypted, wanted.encrypted) {
+        (false, true) => {
+            differs("does not encrypt, and the inventory wants it".to_owned(), "network: {encrypted: false}");
+        }
+        (true, false) => {
+            differs("encrypts, and the inventory does not want it".to_owned(), "network: {encrypted: true}");
+        }
+        _ => {}
+    }
+    if found.scope == "swarm" && !found.attachable {
+        differs("was made for services only (not attachable)".to_owned(), "network: {name: ANOTHER}");
+    }
+}
+
+/// Hosts whose interface carries shorter packets than the network makes.
+pub(crate) fn too_long_for(world: &World<'_>, notes: &mut Vec<String>) {
+    let name = world.inventory.network.name.as_str();
+    let made = world.hosts.iter().find_map(|host| host.facts.engine.as_ref()?.network(name));
+    let Some(mtu) =
+        made.map(|found| found.options.get(MTU_OPTION).and_then(|text| text.parse().ok()).unwrap_or(ETHERNET_MTU))
+    else {
+        return;
+    };
+    for host in world.hosts.iter().filter(|host| host.mtu < mtu) {
+        notes.push(format!(
+            "{}: its interface carries {} bytes, and the network {name} was made for {mtu}: long packets may get lost; make the network anew with `network: {{mtu: {}}}`",
+            host.name(),
+            host.mtu,
+            host.mtu
+        ));
+    }
+}
+
+/// Networks of a host's engine that are in the way of the wanted one.
+pub(crate) fn network_problems(world: &World<'_>, host: &HostWorld<'_>, scope: &str, problems: &mut Vec<Problem>) {
+    let wanted = &world.inventory.network;
+    let Some(engine) = &host.facts.engine else { return };
+    if let Some(found) = engine.network(wanted.name.as_str()) {
+        if found.driver != "overlay" || found.scope != scope {
+            problems.push(Problem::on(
+                host.name(),
+                format!(
+                    "a network called {} is there already, with the driver {} and the scope {}",
+                    wanted.name, found.driver, found.scope
+                ),
+                "choose another `network.name`, or remove that network",
+            ));
+        } else {
+            unchangeable(world, host, found, problems);
+        }
+        if found.driver == "overlay" && found.scope == scope && !found.subnets.contains(&wanted.subnet) {
+            let subnets: Vec<String> = found.subnets.iter().map(ToString::to_string).collect();
+            problems.push(Problem::on(
+                host.name(),
+                format!("the network {} has the subnet {}, and the inventory wants {}", wanted.name, subnets.join(", "), wanted.subnet),
+                "a subnet cannot be changed in place: choose another `network.name`, or remove the network when nothing hangs on it",
+            ));
+        }
+    }
+    for other in engine.networks.iter().filter(|network| network.name != wanted.name.as_str()) {
+        if let Some(subnet) = other.subnets.iter().find(|subnet| crate::inventory::overlap(subnet, &wanted.subnet)) {
+            problems.push(Problem::on(
+                host.name(),
+                format!("the wanted subnet {} overlaps with {subnet} of its network {}", wanted.subnet, other.name),
+                "choose another `network.subnet`",
+            ));
+        }
+    }
+}

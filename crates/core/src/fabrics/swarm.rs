@@ -1,0 +1,844 @@
+//! Swarm mode: an attachable overlay whose control plane is in the engines themselves; any engine from 1.12 on, and the only
+//! overlay of engines from 23 on.
+
+use std::collections::BTreeMap;
+
+use ipnet::IpNet;
+use serde_json::Value;
+
+use super::{Fabric, GOSSIP_PORT, MTU_OPTION, firewall, keeper, network_problems, too_long_for, vxlan_needs};
+use crate::engines::known::{self, Fault};
+use crate::engines::{self, options, unit};
+use crate::facts::firewall::Traffic;
+use crate::facts::{Module, Node, Swarm};
+use crate::inventory::{HostName, Members, overlap, quorum_size};
+use crate::plan::{
+    Action, EngineCall, HostWorld, NodeUpdate, Options, Problem, Stage, StepId, Steps, SwarmRole, World,
+};
+use crate::proof::Needs;
+use crate::record::NODE_LINE;
+
+/// TCP port of the managers. It cannot be changed.
+const MANAGER_PORT: u16 = 2377;
+
+/// How long a node may take to join, in seconds. The engine's own limit is 20, after which it goes on in the background.
+const JOIN_DEADLINE: u64 = 120;
+
+/// How long tasks may take to move, a manager to be demoted, a node to leave, in seconds. Containers that ignore their signal take
+/// ten each, and a new manager quorum is found within a few.
+const LEAVE_DEADLINE: u64 = 120;
+
+/// Label of the containers of services.
+pub(crate) const TASK_LABEL: &str = "com.docker.swarm.task";
+
+/// How long a network may take to be known to every manager, in seconds.
+const NETWORK_DEADLINE: u64 = 60;
+
+/// Swarm mode.
+pub struct SwarmMode;
+
+/// Whether a host's engine is in a swarm.
+pub(crate) fn is_member(host: &HostWorld<'_>) -> bool {
+    swarm(host).is_member() || sleeps(host)
+}
+
+/// Whether a host's engine is stopped and is in a swarm, by the certificate that it keeps: what the swarm has is not known from it.
+fn sleeps(host: &HostWorld<'_>) -> bool {
+    let is_stopped = host.facts.engine.as_ref().is_some_and(|engine| !engine.is_up());
+    is_stopped && host.facts.swarm_cluster.is_some()
+}
+
+/// Whether a host's engine is a manager that can reach a quorum.
+pub(crate) fn is_manager(host: &HostWorld<'_>) -> bool {
+    swarm(host).is_manager
+}
+
+/// The manager that everything goes through: one that is, or the first that will be.
+pub(crate) fn lead(world: &World<'_>) -> Option<HostName> {
+    let present = world.hosts.iter().find(|host| swarm(host).is_manager);
+    let managers = wanted_managers(world);
+    present.or_else(|| world.hosts.iter().find(|host| managers.contains(host.name()))).map(|host| host.name().clone())
+}
+
+fn swarm(host: &HostWorld<'_>) -> Swarm {
+    host.facts.engine.as_ref().map(crate::facts::Engine::swarm).unwrap_or_default()
+}
+
+/// The swarm that the inventory's hosts form, if they do: that of its managers.
+fn cluster_id(world: &World<'_>) -> Option<String> {
+    world
+        .hosts
+        .iter()
+        .map(|host| swarm(host))
+        .find(|swarm| swarm.is_manager && !swarm.cluster_id.is_empty())
+        .map(|swarm| swarm.cluster_id)
+}
+
+/// The managers that there should be: those that are, then hosts spread over the tags, then the first of the inventory.
+fn wanted_managers(world: &World<'_>) -> Vec<HostName> {
+    let spec = &world.inventory.swarm;
+    let count = match &spec.managers {
+        Members::Named(names) => return names.clone(),
+        Members::Count(count) => *count,
+        Members::BySize => quorum_size(world.inventory.hosts.len()),
+    };
+    let mut chosen: Vec<HostName> =
+        world.hosts.iter().filter(|host| swarm(host).is_manager).map(|host| host.name().clone()).collect();
+    // A manager that cannot be asked right now may still be one; one that is gone for good is not.
+    let counted = world.hosts.iter().map(|host| swarm(host).managers).max().unwrap_or(0) as usize;
+    let lost = gone(world).iter().filter(|node| node.is_raft_member).count();
+    let elsewhere = counted.saturating_sub(lost);
+    let count = count.saturating_sub(elsewhere.saturating_sub(chosen.len())).max(chosen.len());
+    let tag_counts = |host: &HostWorld<'_>, chosen: &[HostName]| {
+        let shared = |tag| {
+            chosen.iter().filter(|name| world.host(name).is_some_and(|other| other.spec.tags.contains(tag))).count()
+        };
+        host.spec
+            .tags
+            .iter()
+            .filter(|tag| spec.spread.contains(tag))
+            .map(shared)
+            .max()
+            .unwrap_or(usize::from(!spec.spread.is_empty()) * count)
+    };
+    while chosen.len() < count {
+        let free = world.hosts.iter().enumerate().filter(|(_, host)| !chosen.contains(host.name()));
+        // The least represented tag first, then the order of the inventory.
+        let Some((_, next)) = free.min_by_key(|(at, host)| (tag_counts(host, &chosen), *at)) else {
+            break;
+        };
+        chosen.push(next.name().clone());
+    }
+    if chosen.len().is_multiple_of(2) && !world.hosts.iter().any(|host| swarm(host).is_manager) {
+        chosen.pop();
+    }
+    chosen
+}
+
+impl Fabric for SwarmMode {
+    fn problems(&self, world: &World<'_>) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        let ours = cluster_id(world);
+        for host in &world.hosts {
+            let swarm = swarm(host);
+            if options::uses_store(host) {
+                problems.push(Problem::on(
+                    host.name(),
+                    "its engine is set up for an overlay over a store (`cluster-store`), which excludes swarm mode",
+                    "move the cluster with `docker-cluster migrate`",
+                ));
+            }
+            problems.extend(excluded(host));
+            membership(host, &swarm, ours.as_deref(), &mut problems);
+            options::problems(host, &world.inventory.engine.options, &mut problems);
+            if !swarm.is_member() && !options::uses_store(host) {
+                ports(world, host, &mut problems);
+            }
+            if world.inventory.network.encrypted && host.facts.modules.get("esp4") == Some(&Module::Missing) {
+                problems.push(Problem::on(
+                    host.name(),
+                    format!("its kernel {} has no esp4 module, which encrypted traffic needs", host.facts.kernel_text),
+                    "use a kernel with IPsec (INET_ESP), or remove `network.encrypted`",
+                ));
+            }
+            network_problems(world, host, "swarm", &mut problems);
+        }
+        problems.extend(excluded_by_inventory(world));
+        problems.extend(fixed_at_the_start(world));
+        // With managers that are stopped nothing is known of a quorum; they are started first.
+        if world.hosts.iter().any(sleeps) {
+            return problems;
+        }
+        if ours.is_none() && !world.recover_quorum && world.hosts.iter().any(|host| swarm(host).is_member()) {
+            let members = world.hosts.iter().filter(|host| swarm(host).is_member());
+            let names: Vec<&str> = members.map(|host| host.name().as_str()).collect();
+            problems.push(Problem::of_all(
+                format!("{} are in a swarm, but no manager of it has a quorum", names.join(", ")),
+                "bring its managers back; if they are gone for good, `up --recover-quorum` goes on with what one of the present ones knows",
+            ));
+        }
+        let named = wanted_managers(world);
+        if ours.is_none() && !world.hosts.is_empty() && !named.iter().any(|name| world.host(name).is_some()) {
+            let names: Vec<&str> = named.iter().map(HostName::as_str).collect();
+            problems.push(Problem::of_all(
+                format!("no quorum is possible: no host answers that is to be a manager ({})", names.join(", ")),
+                "bring one back, or name others in `swarm.managers`",
+            ));
+        }
+        problems
+    }
+
+    fn steps(&self, world: &World<'_>, steps: &mut Steps, notes: &mut Vec<String>) {
+        known_faults(world, notes);
+        let asleep: Vec<&str> =
+            world.hosts.iter().filter(|host| sleeps(host)).map(|host| host.name().as_str()).collect();
+        if !asleep.is_empty() {
+            notes.push(format!(
+                "{}: stopped, and in a swarm. What else is to be done shows when they run: run `up` again",
+                asleep.join(", ")
+            ));
+            return;
+        }
+        too_long_for(world, notes);
+        if world.recover_quorum && cluster_id(world).is_none() {
+            recover(world, steps, notes);
+            return;
+        }
+        let known = form(world, steps, notes);
+        keeper::keep(world, steps, &known, |_| true);
+        // Where nothing is to be done the packets find their way already.
+        if steps.next_id() > 0 {
+            let managers = wanted_managers(world);
+            let more = |host: &HostWorld<'_>| match managers.contains(host.name()) {
+                true => vec![Traffic::Tcp(MANAGER_PORT)],
+                false => Vec::new(),
+            };
+            firewall::notes(world, &self.needs(world), more, notes);
+        }
+    }
+
+    fn needs(&self, world: &World<'_>) -> Needs {
+        let port = world.inventory.swarm.data_path_port;
+        vxlan_needs(world, port, |host| match swarm(host).is_manager {
+            true => vec![(MANAGER_PORT, "the swarm's managers")],
+            false => Vec::new(),
+        })
+    }
+}
+
+/// Gives engines the inventory's options, and makes them a swarm that has the network. Returns what shows that, if it is still to come.
+pub(crate) fn form(world: &World<'_>, steps: &mut Steps, notes: &mut Vec<String>) -> Vec<StepId> {
+    let wanted = |_: &HostWorld<'_>| -> Options { world.inventory.engine.options.clone() };
+    let target = options::Target {
+        wanted: &wanted,
+        runs_with: &|_| true,
+        format: "{{.ServerVersion}}",
+        shows: &|_| Vec::new(),
+        settled: None,
+    };
+    options::steps(world, steps, notes, &target);
+    let managers = wanted_managers(world);
+    let Some(lead) = join(world, steps, notes, &managers) else { return Vec::new() };
+    remove_gone(world, steps, notes, &lead);
+    // Before the roles: the manager that makes it may be demoted.
+    let known = network(world, steps, &lead);
+    roles_and_labels(world, steps, &managers, &lead);
+    known.into_iter().collect()
+}
+
+/// Faults of the hosts' engines that matter to what is wanted of them, each once.
+fn known_faults(world: &World<'_>, notes: &mut Vec<String>) {
+    let mut found: Vec<(Fault, Vec<String>)> = Vec::new();
+    for host in &world.hosts {
+        let Some(engine) = &host.engine else { continue };
+        for fault in known::faults(&engine.version, world.inventory.network.encrypted) {
+            let name = format!("{} ({})", host.name(), engine.version);
+            match found.iter_mut().find(|(other, _)| other.id == fault.id) {
+                Some((_, hosts)) => hosts.push(name),
+                None => found.push((fault, vec![name])),
+            }
+        }
+    }
+    notes
+        .extend(found.into_iter().map(|(fault, hosts)| format!("{}: {}; {}", hosts.join(", "), fault.what, fault.fix)));
+}
+
+/// Options of a host's engine that exclude swarm mode.
+pub(crate) fn excluded(host: &HostWorld<'_>) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    if let Some(source) = options::switched_on(host, "live-restore") {
+        problems.push(Problem::on(
+            host.name(),
+            format!("its engine has `live-restore` on ({source}), which excludes swarm mode"),
+            format!("remove `live-restore` from {source} there"),
+        ));
+    }
+    let backend = options::present(host).get("firewall-backend").and_then(Value::as_str).map(str::to_owned);
+    let by_flag = || unit::flag(host.facts, "firewall-backend").and_then(|flag| flag.value);
+    if backend.or_else(by_flag).as_deref() == Some("nftables") {
+        problems.push(Problem::on(
+            host.name(),
+            "its engine has `firewall-backend: nftables`, with which engine 29 refuses swarm mode",
+            "remove `firewall-backend` there: the engine then takes iptables",
+        ));
+    }
+    problems
+}
+
+/// The same in the inventory.
+fn excluded_by_inventory(world: &World<'_>) -> Vec<Problem> {
+    let options = &world.inventory.engine.options;
+    let excludes = |key: &str, value: &Value| options.get(key) == Some(value);
+    [("live-restore", Value::Bool(true)), ("firewall-backend", Value::from("nftables"))]
+        .into_iter()
+        .filter(|(key, value)| excludes(key, value))
+        .map(|(key, value)| {
+            Problem::of_all(
+                format!(
+                    "`engine.options` has `{key}: {}`, which excludes swarm mode",
+                    value.to_string().trim_matches('"')
+                ),
+                format!("remove `{key}` from the inventory"),
+            )
+        })
+        .collect()
+}
+
+/// What a swarm is given when it begins and keeps.
+fn fixed_at_the_start(world: &World<'_>) -> Vec<Problem> {
+    let spec = &world.inventory.swarm;
+    let managers = world.hosts.iter().filter(|host| swarm(host).is_manager);
+    let mut problems = Vec::new();
+    for host in managers {
+        let swarm = swarm(host);
+        // Engines before 19.03 have no choice and tell none.
+        if swarm.data_path_port != 0 && swarm.data_path_port != u64::from(spec.data_path_port) {
+            problems.push(Problem::on(
+                host.name(),
+                format!(
+                    "its swarm sends its data over UDP {}, and the inventory wants {}; a swarm keeps the port that it began with",
+                    swarm.data_path_port, spec.data_path_port
+                ),
+                format!("say `swarm: {{data_path_port: {}}}`, or take the cluster down and bring it up again", swarm.data_path_port),
+            ));
+        }
+        if let Some(wanted) = spec.address_pool
+            && !swarm.address_pools.is_empty()
+            && !swarm.address_pools.contains(&wanted)
+        {
+            let found: Vec<String> = swarm.address_pools.iter().map(ToString::to_string).collect();
+            problems.push(Problem::on(
+                host.name(),
+                format!(
+                    "its swarm takes networks out of {}, and the inventory wants {wanted}; a swarm keeps the pool that it began with",
+                    found.join(", ")
+                ),
+                format!("say `swarm: {{address_pool: {}}}`, or take the cluster down and bring it up again", found[0]),
+            ));
+        }
+    }
+    problems
+}
+
+/// The pool out of which swarm mode takes networks by itself, if nobody names one (swarmkit's `DefaultAddressPool`).
+const DEFAULT_POOL: &str = "10.0.0.0/8";
+
+/// Pools to take instead: rarely used, and large enough for 256 networks of 254 addresses.
+fn other_pools() -> impl Iterator<Item = IpNet> {
+    let each = |base: u8, from: u8, to: u8| (from..=to).map(move |second| format!("{base}.{second}.0.0/16"));
+    each(10, 200, 254).chain(each(172, 20, 31)).filter_map(|text| text.parse().ok())
+}
+
+/// The pool of a new swarm. Swarm mode does not look at the hosts' own networks: its first network, the ingress, is 10.0.0.0/24, and
+/// where hosts are in that themselves, published ports cannot be reached from there (moby/moby#50011).
+fn pool(world: &World<'_>, notes: &mut Vec<String>) -> Option<IpNet> {
+    if let Some(pool) = world.inventory.swarm.address_pool {
+        return Some(pool);
+    }
+    let default: IpNet = DEFAULT_POOL.parse().ok()?;
+    let reaches = |host: &HostWorld<'_>| -> Vec<IpNet> {
+        let routes = host.facts.routes.iter().map(|route| route.to).filter(|to| to.prefix_len() > 0);
+        let bridges = host.facts.engine.iter().flat_map(|engine| &engine.networks).flat_map(|network| &network.subnets);
+        routes.chain(host.facts.addresses.iter().map(|address| address.net.trunc())).chain(bridges.copied()).collect()
+    };
+    let taken: Vec<IpNet> = world.hosts.iter().flat_map(reaches).collect();
+    let first = taken.iter().find(|net| overlap(net, &default))?;
+    let is_free =
+        |pool: &IpNet| !overlap(pool, &world.inventory.network.subnet) && !taken.iter().any(|net| overlap(net, pool));
+    let pool = other_pools().find(is_free)?;
+    notes.push(format!(
+        "the swarm takes the networks that it makes by itself out of {pool}: hosts have {first}, which Docker's own choice, {DEFAULT_POOL}, would hide (`swarm.address_pool` chooses another)"
+    ));
+    Some(pool)
+}
+
+/// An ingress network that hides the hosts' own network: what is published there is not reached from it.
+fn hidden_hosts(world: &World<'_>, notes: &mut Vec<String>) {
+    let ingress = world.hosts.iter().find_map(|host| host.facts.engine.as_ref()?.network("ingress"));
+    let Some(subnet) = ingress.and_then(|ingress| ingress.subnets.first()) else { return };
+    if let Some(host) = world.hosts.iter().find(|host| subnet.contains(&host.private)) {
+        notes.push(format!(
+            "the swarm's ingress network has {subnet}, which holds {} of {} as well: ports of services are not reached from there; remove it (`docker network rm ingress`) and make it anew: `docker network create -d overlay --ingress --subnet ANOTHER ingress`",
+            host.private,
+            host.name()
+        ));
+    }
+}
+
+/// Lines of the record of a manager: the nodes that are hosts of the inventory. Only those may be removed when they are gone.
+pub(crate) fn nodes_to_remember(world: &World<'_>, host: &HostWorld<'_>) -> Vec<String> {
+    let keeps = swarm(host).is_manager || wanted_managers(world).contains(host.name());
+    let hosts = world.hosts.iter().filter(|_| keeps);
+    hosts.map(|host| format!("{NODE_LINE}{}", host.facts.hostname)).collect()
+}
+
+fn membership(host: &HostWorld<'_>, swarm: &Swarm, ours: Option<&str>, problems: &mut Vec<Problem>) {
+    let theirs = host.facts.swarm_cluster.as_deref().unwrap_or(&swarm.cluster_id);
+    if let Some(ours) = ours
+        && swarm.is_member()
+        && !theirs.is_empty()
+        && theirs != ours
+    {
+        problems.push(Problem::on(
+            host.name(),
+            format!("it is in another swarm: {theirs}, and the other hosts are in {ours}"),
+            "take it out with `docker swarm leave` there if that is wanted; docker-cluster never takes a node over",
+        ));
+    }
+    match swarm.state.as_str() {
+        "locked" => {
+            problems.push(Problem::on(host.name(), "its swarm is locked", "unlock it with `docker swarm unlock` there"))
+        }
+        "error" => problems.push(Problem::on(
+            host.name(),
+            format!("its engine cannot take part in its swarm: {}", swarm.error),
+            "look at `docker info` and `journalctl -u docker` there",
+        )),
+        _ => {}
+    }
+}
+
+fn ports(world: &World<'_>, host: &HostWorld<'_>, problems: &mut Vec<Problem>) {
+    let data_path_port = world.inventory.swarm.data_path_port;
+    let taken = |set: &std::collections::BTreeSet<(std::net::IpAddr, u16)>, wanted: u16| {
+        set.iter().any(|(_, port)| *port == wanted)
+    };
+    for (is_taken, protocol, port) in [
+        (taken(&host.facts.tcp, MANAGER_PORT), "TCP", MANAGER_PORT),
+        (taken(&host.facts.tcp, GOSSIP_PORT), "TCP", GOSSIP_PORT),
+        (taken(&host.facts.udp, GOSSIP_PORT), "UDP", GOSSIP_PORT),
+        (taken(&host.facts.udp, data_path_port), "UDP", data_path_port),
+    ] {
+        if is_taken {
+            problems.push(Problem::on(
+                host.name(),
+                format!("{protocol} port {port} is taken, and swarm mode needs it"),
+                format!("find the program with `ss -lnp 'sport = :{port}'` there and stop it; only the data path port can be another (`swarm.data_path_port`)"),
+            ));
+        }
+    }
+}
+
+/// Makes the hosts one swarm. Returns the manager that the rest goes through.
+fn join(world: &World<'_>, steps: &mut Steps, notes: &mut Vec<String>, managers: &[HostName]) -> Option<HostName> {
+    let present = world.hosts.iter().find(|host| swarm(host).is_manager);
+    let lead = present.or_else(|| world.hosts.iter().find(|host| managers.contains(host.name())))?;
+    if present.is_none() {
+        notes.push(match managers.len() {
+            1 => format!(
+                "the swarm has one manager, {}: without it running containers go on, and nothing can be changed",
+                managers[0]
+            ),
+            n => format!(
+                "the swarm has {n} managers ({}): it tolerates the loss of {}",
+                managers.iter().map(HostName::as_str).collect::<Vec<_>>().join(", "),
+                n / 2
+            ),
+        });
+        if let Some(silent) = world.silent() {
+            notes.push(format!("{silent}: if it is in a swarm of this cluster already, this begins a second one; bring it back first, or take it out of the inventory"));
+        }
+        let call = EngineCall::InitSwarm {
+            force_new_cluster: false,
+            address: lead.private,
+            address_pool: pool(world, notes).map(|pool| pool.to_string()),
+            data_path_port: world.inventory.swarm.data_path_port,
+        };
+        steps.add(
+            lead.name(),
+            Stage::Swarm,
+            format!("start a swarm with {} as its first manager, at {}", lead.name(), lead.private),
+            Action::Engine(call),
+        );
+    }
+    let joining: Vec<&HostWorld<'_>> =
+        world.hosts.iter().filter(|host| host.name() != lead.name() && !swarm(host).is_member()).collect();
+    if !joining.is_empty() {
+        let tokens = steps.add(
+            lead.name(),
+            Stage::Swarm,
+            "fetch the join tokens, which stay in memory",
+            Action::FetchJoinTokens,
+        );
+        let addresses: Vec<String> = std::iter::once(lead)
+            .chain(world.hosts.iter().filter(|host| swarm(host).is_manager && host.name() != lead.name()))
+            .map(|host| format!("{}:{MANAGER_PORT}", host.private))
+            .collect();
+        // Managers join one after the other: each changes the quorum.
+        let mut previous: Option<StepId> = None;
+        for host in joining {
+            let role = if managers.contains(host.name()) { SwarmRole::Manager } else { SwarmRole::Worker };
+            let role_name = match role {
+                SwarmRole::Manager => "manager",
+                SwarmRole::Worker => "worker",
+            };
+            let action = Action::JoinSwarm { role, managers: addresses.clone(), address: host.private };
+            let why = format!("join the swarm as a {role_name}, at {}", host.private);
+            let id = steps.add_after(host.name(), Stage::Swarm, why, action, vec![tokens]);
+            if let Some(previous) = previous.filter(|_| role == SwarmRole::Manager) {
+                steps.await_turn(id, &[previous]);
+            }
+            let action = Action::WaitFor {
+                what: "the node is active in the swarm".to_owned(),
+                argv: [
+                    "docker",
+                    "info",
+                    "--format",
+                    "state={{.Swarm.LocalNodeState}} manager={{.Swarm.ControlAvailable}} {{.Swarm.Error}}",
+                ]
+                .map(str::to_owned)
+                .to_vec(),
+                expect: vec![format!("state=active manager={}", role == SwarmRole::Manager)],
+                peers: Vec::new(),
+                deadline: JOIN_DEADLINE,
+            };
+            let id = steps.add(host.name(), Stage::Swarm, "wait until the swarm has taken it", action);
+            if role == SwarmRole::Manager {
+                previous = Some(id);
+            }
+        }
+    }
+    Some(lead.name().clone())
+}
+
+/// Roles and labels of nodes, set on a manager. Nobody is demoted unless the inventory names or counts the managers.
+fn roles_and_labels(world: &World<'_>, steps: &mut Steps, managers: &[HostName], lead: &HostName) {
+    let explicit = world.inventory.swarm.managers != Members::BySize;
+    let nodes = world.host(lead).map(|host| host.facts.nodes.clone()).unwrap_or_default();
+    let joined = steps.last_of_each();
+    let joined_managers: Vec<StepId> = managers.iter().filter_map(|host| steps.last_of(host)).collect();
+    // Promotions before demotions: the quorum grows before it shrinks. The manager through which all this goes is the last.
+    let mut hosts: Vec<&HostWorld<'_>> = world.hosts.iter().collect();
+    hosts.sort_by_key(|host| (!managers.contains(host.name()), host.name() == lead));
+    for host in hosts {
+        let node = node_of(host, &nodes);
+        let labels: BTreeMap<String, String> = host
+            .spec
+            .labels
+            .iter()
+            .filter(|(key, value)| node.and_then(|node| node.labels.get(*key)) != Some(value))
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect();
+        let should_manage = managers.contains(host.name());
+        let role = match node {
+            Some(node) if should_manage && !node.is_manager => Some(SwarmRole::Manager),
+            Some(node) if !should_manage && node.is_manager && explicit => Some(SwarmRole::Worker),
+            _ => None,
+        };
+        if labels.is_empty() && role.is_none() {
+            continue;
+        }
+        let what = match role {
+            Some(SwarmRole::Manager) => format!("promote {} to a manager", host.name()),
+            Some(SwarmRole::Worker) => format!("demote {} to a worker", host.name()),
+            None => format!(
+                "label the node {}: {}",
+                host.name(),
+                labels.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(", ")
+            ),
+        };
+        let call = EngineCall::UpdateNode(NodeUpdate { node: host.facts.hostname.clone(), labels, role, drain: false });
+        let id = steps.add(lead, Stage::Swarm, what, Action::Engine(call));
+        steps.about(id, host.name());
+        steps.follow(id, &joined);
+        if role == Some(SwarmRole::Worker) {
+            steps.require(id, &joined_managers);
+        }
+    }
+}
+
+/// The node that a host's engine is: by its id, which it keeps when it gets another name.
+fn node_of<'a>(host: &HostWorld<'_>, nodes: &'a [Node]) -> Option<&'a Node> {
+    let id = swarm(host).node_id;
+    let by_name = || nodes.iter().find(|node| node.hostname == host.facts.hostname && node.state != "down");
+    nodes.iter().find(|node| !id.is_empty() && node.id == id).or_else(by_name)
+}
+
+fn network(world: &World<'_>, steps: &mut Steps, lead: &HostName) -> Option<StepId> {
+    let wanted = &world.inventory.network;
+    let name = wanted.name.as_str();
+    // Workers only know a network while a container of theirs is on it: managers are asked.
+    let knows = |host: &HostWorld<'_>| host.facts.engine.as_ref().and_then(|engine| engine.network(name)).is_some();
+    if world.hosts.iter().any(|host| swarm(host).is_manager && knows(host)) {
+        return None;
+    }
+    let mtu = world.underlay_mtu();
+    let mut options = BTreeMap::from([(MTU_OPTION.to_owned(), mtu.to_string())]);
+    if wanted.encrypted {
+        options.insert("encrypted".to_owned(), String::new());
+    }
+    let call = EngineCall::CreateNetwork {
+        name: name.to_owned(),
+        subnet: wanted.subnet.to_string(),
+        options,
+        attachable: true,
+        labels: BTreeMap::from([("docker-cluster".to_owned(), world.inventory.cluster.to_string())]),
+    };
+    let encrypted = if wanted.encrypted { ", encrypted" } else { "" };
+    let why = format!(
+        "create the attachable overlay network {name} with the subnet {} for an underlay of {mtu} bytes{encrypted}",
+        wanted.subnet
+    );
+    steps.add(lead, Stage::Network, why, Action::Engine(call));
+    let action = Action::WaitFor {
+        what: format!("the managers know the network {name}"),
+        argv: ["docker", "network", "inspect", "--format", "{{.Scope}} {{range .IPAM.Config}}{{.Subnet}}{{end}}", name]
+            .map(str::to_owned)
+            .to_vec(),
+        expect: vec!["swarm".to_owned(), wanted.subnet.to_string()],
+        peers: Vec::new(),
+        deadline: NETWORK_DEADLINE,
+    };
+    Some(steps.add(lead, Stage::Network, format!("check that the swarm knows the network {name}"), action))
+}
+
+/// Nodes of the swarm that are down, were hosts of the inventory and are not any more, by the word of everyone who lists nodes: one host
+/// that lies removes nobody. With a host that does not answer nobody is: it may be its node. A node that was never a host of the
+/// inventory is somebody else's, whatever its state.
+fn gone(world: &World<'_>) -> Vec<Node> {
+    if !world.unreached.is_empty() {
+        return Vec::new();
+    }
+    let known = |node: &Node| {
+        let line = format!("{NODE_LINE}{}", node.hostname);
+        is_host(world, node) || !world.hosts.iter().any(|host| host.facts.made.contains(&line))
+    };
+    let lists: Vec<&Vec<Node>> =
+        world.hosts.iter().map(|host| &host.facts.nodes).filter(|nodes| !nodes.is_empty()).collect();
+    let is_down = |nodes: &Vec<Node>, id: &str| nodes.iter().any(|node| node.id == id && node.state == "down");
+    let by_all = |node: &Node| lists.iter().all(|nodes| is_down(nodes, &node.id));
+    lists
+        .first()
+        .into_iter()
+        .flat_map(|nodes| nodes.iter())
+        .filter(|node| by_all(node) && !known(node))
+        .cloned()
+        .collect()
+}
+
+/// Whether a node is a host of the inventory: by its name, or by its id, which it keeps when it gets another name.
+fn is_host(world: &World<'_>, node: &Node) -> bool {
+    let is_its = |host: &HostWorld<'_>| host.facts.hostname == node.hostname || swarm(host).node_id == node.id;
+    world.hosts.iter().any(is_its)
+}
+
+/// Takes nodes out of the swarm that left the inventory and are down.
+fn remove_gone(world: &World<'_>, steps: &mut Steps, notes: &mut Vec<String>, lead: &HostName) {
+    let gone = gone(world);
+    for node in &gone {
+        forget_node(steps, lead, node);
+    }
+    let nodes = world.host(lead).map(|host| host.facts.nodes.as_slice()).unwrap_or_default();
+    let is_left = |node: &&Node| !is_host(world, node) && !gone.iter().any(|other| other.id == node.id);
+    for node in nodes.iter().filter(is_left).filter(|_| world.unreached.is_empty()) {
+        let name = &node.hostname;
+        notes.push(match node.state.as_str() {
+            "down" => format!("{name} is in the swarm, down, and nothing says that it was in this inventory; it is left alone (`docker node rm --force {name}` on a manager, if it is gone for good)"),
+            _ => format!("{name} is in the swarm and not in the inventory; it is left alone"),
+        });
+    }
+    hidden_hosts(world, notes);
+}
+
+/// Removes the entry of a node that does not run any more. A member of the quorum is demoted first: the swarm refuses to
+/// remove one.
+fn forget_node(steps: &mut Steps, lead: &HostName, node: &Node) {
+    if node.is_raft_member {
+        let update =
+            NodeUpdate { node: node.id.clone(), labels: BTreeMap::new(), role: Some(SwarmRole::Worker), drain: true };
+        let why = format!("demote {}, which is gone", node.hostname);
+        steps.add(lead, Stage::Swarm, why, Action::Engine(EngineCall::UpdateNode(update)));
+        let action = Action::WaitFor {
+            what: "the managers agree".to_owned(),
+            argv: [
+                "docker",
+                "node",
+                "inspect",
+                "--format",
+                "role={{.Spec.Role}} manager={{with .ManagerStatus}}yes{{else}}no{{end}}",
+                &node.id,
+            ]
+            .map(str::to_owned)
+            .to_vec(),
+            expect: vec!["role=worker manager=no".to_owned()],
+            peers: Vec::new(),
+            deadline: LEAVE_DEADLINE,
+        };
+        steps.add(lead, Stage::Swarm, format!("wait until the managers have done without {}", node.hostname), action);
+    }
+    let call = EngineCall::RemoveNode { id: node.id.clone() };
+    steps.add(lead, Stage::Swarm, format!("remove {} from the swarm", node.hostname), Action::Engine(call));
+}
+
+/// Goes on with one manager's knowledge after the quorum is gone for good. The next plan does the rest.
+fn recover(world: &World<'_>, steps: &mut Steps, notes: &mut Vec<String>) {
+    let manager = |host: &&HostWorld<'_>| host.facts.swarm_manager;
+    let Some(lead) = world.hosts.iter().find(manager) else { return };
+    let call = EngineCall::InitSwarm {
+        force_new_cluster: true,
+        address: lead.private,
+        address_pool: None,
+        data_path_port: world.inventory.swarm.data_path_port,
+    };
+    steps.add(
+        lead.name(),
+        Stage::Swarm,
+        format!("make {} the only manager of its swarm, with all that it knows", lead.name()),
+        Action::Engine(call),
+    );
+    let action = Action::WaitFor {
+        what: "the swarm has a leader".to_owned(),
+        argv: ["docker", "node", "ls", "--format", "{{.ManagerStatus}}"].map(str::to_owned).to_vec(),
+        expect: vec!["Leader".to_owned()],
+        peers: Vec::new(),
+        deadline: JOIN_DEADLINE,
+    };
+    let leads = steps.add(lead.name(), Stage::Swarm, "wait until it leads", action);
+    // Other managers of old still believe in the quorum that is lost: they leave, and join again with the next `up`.
+    for host in world.hosts.iter().filter(|host| host.name() != lead.name() && host.facts.swarm_manager) {
+        keeper::let_go(host, steps);
+        let argv = ["docker", "swarm", "leave", "--force"].map(str::to_owned).to_vec();
+        let id = steps.add(
+            host.name(),
+            Stage::Swarm,
+            "leave the quorum that is lost, to join again",
+            Action::Run { argv, timeout: LEAVE_DEADLINE },
+        );
+        steps.follow(id, &[leads]);
+    }
+    notes
+        .push("run `up` again afterwards: it removes the managers that are gone and brings the others back".to_owned());
+}
+
+/// Waits until a host's own engine says that it is no manager any more, at most `deadline` seconds.
+pub(crate) fn wait_until_worker(host: &HostName, steps: &mut Steps, demoted: StepId, deadline: u64) {
+    let action = Action::WaitFor {
+        what: "it is a worker".to_owned(),
+        argv: ["docker", "info", "--format", "manager={{.Swarm.ControlAvailable}}"].map(str::to_owned).to_vec(),
+        expect: vec!["manager=false".to_owned()],
+        peers: Vec::new(),
+        deadline,
+    };
+    steps.add_after(host, Stage::Swarm, "wait until it is a worker", action, vec![demoted]);
+}
+
+/// The plan to take a host out of the swarm: its tasks move away, it leaves, its entry goes.
+pub fn removal(
+    world: &World<'_>,
+    target: &HostName,
+    steps: &mut Steps,
+    notes: &mut Vec<String>,
+    problems: &mut Vec<Problem>,
+) {
+    let lead = world.hosts.iter().find(|host| swarm(host).is_manager && host.name() != target);
+    let Some(lead) = lead else {
+        problems.push(Problem::on(
+            target,
+            "no other manager of its swarm answers: without one the swarm would be lost with it",
+            "add or promote another host first (`swarm.managers`)",
+        ));
+        return;
+    };
+    let host = world.host(target);
+    if let Some(problem) = host.and_then(engines::unheard) {
+        problems.push(problem);
+        return;
+    }
+    // A host that does not answer is told by its name in the inventory, which is its host name more often than not.
+    let hostname = host.map_or(target.as_str(), |host| host.facts.hostname.as_str());
+    let by_id = host.and_then(|host| node_of(host, &lead.facts.nodes));
+    if lead.facts.nodes.is_empty() {
+        problems.push(Problem::on(
+            lead.name(),
+            "it is a manager and does not list the nodes of its swarm",
+            "look at `docker node ls` there; nothing is known of who is in the swarm until it works",
+        ));
+        return;
+    }
+    let Some(node) = by_id.or_else(|| lead.facts.nodes.iter().find(|node| node.hostname == hostname)) else {
+        problems.push(Problem::on(
+            target,
+            "it is not in the swarm",
+            "nothing is to be done; take it out of the inventory",
+        ));
+        return;
+    };
+    if node.is_manager {
+        let managers = lead.facts.nodes.iter().filter(|other| other.is_raft_member && other.id != node.id);
+        let (all, reachable) =
+            managers.fold((0, 0), |(all, up), other| (all + 1, up + usize::from(other.is_reachable)));
+        // While it is demoted it still counts: the others alone must be a majority of what is left.
+        if reachable * 2 <= all {
+            problems.push(Problem::on(
+                target,
+                format!(
+                    "it is a manager, and of the {all} others only {reachable} answer: the swarm would lose its quorum"
+                ),
+                "bring the other managers back first",
+            ));
+            return;
+        }
+    }
+    let lost: Vec<&str> = host
+        .and_then(|host| host.facts.engine.as_ref())
+        .into_iter()
+        .flat_map(|engine| engine.running())
+        .filter(|c| !c.labels.contains_key(TASK_LABEL) && !c.is_own())
+        .map(|c| c.name.as_str())
+        .collect();
+    if !lost.is_empty() {
+        notes.push(format!(
+            "{target}: {} run there outside of services; they stay there and lose the network",
+            lost.join(", ")
+        ));
+    }
+    let Some(host) = host.filter(|host| swarm(host).is_member()) else {
+        forget_node(steps, lead.name(), node);
+        return;
+    };
+    let update = NodeUpdate {
+        node: node.id.clone(),
+        labels: BTreeMap::new(),
+        role: node.is_manager.then_some(SwarmRole::Worker),
+        drain: true,
+    };
+    let why =
+        if node.is_manager { format!("drain {target} and demote it to a worker") } else { format!("drain {target}") };
+    steps.add(lead.name(), Stage::Swarm, why, Action::Engine(EngineCall::UpdateNode(update)));
+    let script = r#"test -z "$(docker node ps -q --filter desired-state=running "$1")""#;
+    let action = Action::WaitFor {
+        what: "its tasks have moved".to_owned(),
+        argv: ["sh", "-c", script, "sh", &node.id].map(str::to_owned).to_vec(),
+        expect: Vec::new(),
+        peers: Vec::new(),
+        deadline: LEAVE_DEADLINE,
+    };
+    let moved = steps.add(lead.name(), Stage::Swarm, format!("wait until the tasks of {target} have moved"), action);
+    wait_until_worker(host.name(), steps, moved, LEAVE_DEADLINE);
+    keeper::let_go(host, steps);
+    let left = leave(host.name(), &[], steps);
+    notes.push(format!(
+        "{target}: what else `up` added there stays; `down` with an inventory of this host alone takes it away"
+    ));
+    let call = EngineCall::RemoveNode { id: node.id.clone() };
+    steps.add_after(
+        lead.name(),
+        Stage::Swarm,
+        format!("remove {target} from the swarm"),
+        Action::Engine(call),
+        vec![left],
+    );
+}
+
+/// Leaves a swarm; see the script.
+/// How long leaving a swarm may take, in seconds: the engine stops the tasks of its node first.
+const LEAVE_TIMEOUT: u64 = 120;
+
+const SWARM_LEAVE: &str = include_str!("../../../../templates/swarm-leave.sh");
+
+/// Leaves a swarm, and takes it out of the host's record.
+pub(crate) fn leave(host: &HostName, how: &[&str], steps: &mut Steps) -> StepId {
+    let args = how.iter().map(ToString::to_string).collect();
+    let action = Action::Script { name: "swarm-leave", text: SWARM_LEAVE, args, timeout: LEAVE_TIMEOUT };
+    steps.add(host, Stage::Swarm, "leave the swarm", action)
+}

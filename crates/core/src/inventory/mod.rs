@@ -1,0 +1,307 @@
+//! The inventory: YAML to types, with errors that point at the line.
+//!
+//! [`raw`] is what serde reads, [`check`] what makes it whole; everything else uses the typed [`Inventory`].
+
+mod check;
+mod encoding;
+mod error;
+mod filter;
+pub mod raw;
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+pub use crate::names::{ClusterName, HostName, NetworkName, Tag, container_name};
+pub use check::{VXLAN_OVERHEAD, overlap};
+pub use encoding::{NotText, decode};
+pub use error::{Colour, Flaw, InventoryError};
+pub use filter::Filter;
+pub use raw::{Become, FabricKind, HostKeyPolicy, InstallPolicy, StoreKind};
+
+/// The file a command reads when none is named.
+pub const DEFAULT_FILE: &str = "cluster.yaml";
+
+/// Default subnet of the overlay. Not from `10.0.0.0/16`, where most LANs and Docker's own swarm pool begin.
+pub const DEFAULT_SUBNET: &str = "10.90.0.0/16";
+
+/// Default smoke-test image: it holds nginx and wget both, and is in every mirror of Docker Hub.
+pub const DEFAULT_SMOKE_IMAGE: &str = "nginx:alpine";
+
+/// Oldest kernel by default: the first whose VXLAN and network namespaces overlay networks can rely on (Docker's
+/// documentation of multi-host networking asks for 3.16).
+pub const DEFAULT_KERNEL_MINIMUM: (u64, u64, u64) = (3, 16, 0);
+
+/// How long a connection may take by default, in seconds. A LAN answers in milliseconds and a far host in one or two
+/// seconds; what has not answered after ten is not going to.
+pub const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long an SSH connection outlives the command that made it, by default: long enough that the next command of a person
+/// at work finds it, short enough that a laptop left alone holds nothing open.
+pub const DEFAULT_PERSIST: Duration = Duration::from_secs(600);
+
+/// A checked inventory.
+#[derive(Debug, Clone)]
+pub struct Inventory {
+    /// Name of the cluster.
+    pub cluster: ClusterName,
+    /// The hosts, in the order of the file.
+    pub hosts: Vec<HostSpec>,
+    /// The engine.
+    pub engine: EngineSpec,
+    /// Oldest kernel accepted.
+    pub kernel_minimum: (u64, u64, u64),
+    /// The store.
+    pub store: StoreSpec,
+    /// The network.
+    pub network: NetworkSpec,
+    /// Swarm mode.
+    pub swarm: SwarmSpec,
+    /// The smoke test.
+    pub smoke: SmokeSpec,
+    /// How many engines may restart at a time while containers run.
+    pub restart_parallel: usize,
+}
+
+/// A host of the inventory.
+#[derive(Debug, Clone)]
+pub struct HostSpec {
+    /// Its name.
+    pub name: HostName,
+    /// How to reach it.
+    pub ssh: SshSpec,
+    /// Where the other hosts reach it.
+    pub private: PrivateAddress,
+    /// Its tags.
+    pub tags: Vec<Tag>,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// How ssh reaches a host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SshSpec {
+    /// Host name, IP address or alias of `~/.ssh/config`.
+    pub address: String,
+    /// Login user, if not left to ssh.
+    pub user: Option<String>,
+    /// Port, if not left to ssh.
+    pub port: Option<u16>,
+    /// Private key file.
+    pub identity: Option<PathBuf>,
+    /// Jump host.
+    pub jump: Option<String>,
+    /// How to become root.
+    pub become_root: Become,
+    /// Host keys; `None` is `accept-new` unless `~/.ssh/config` says something for this host.
+    pub host_key: Option<HostKeyPolicy>,
+    /// A `known_hosts` file of its own.
+    pub known_hosts: Option<PathBuf>,
+    /// How long to wait for a connection.
+    pub connect_timeout: Duration,
+    /// How long a connection outlives the command that made it.
+    pub persist: Duration,
+}
+
+impl SshSpec {
+    /// The destination as a person would type it, for messages and hints.
+    #[must_use]
+    pub fn destination(&self) -> String {
+        match &self.user {
+            Some(user) => format!("{user}@{}", self.address),
+            None => self.address.clone(),
+        }
+    }
+}
+
+/// Where the other hosts reach a host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PrivateAddress {
+    /// Found from its own routes: the address it uses towards the other hosts.
+    Auto,
+    /// This address.
+    Ip(IpAddr),
+    /// The first IPv4 address of this interface.
+    Interface(String),
+}
+
+/// The engine.
+#[derive(Debug, Clone)]
+pub struct EngineSpec {
+    /// Accepted versions.
+    pub version: Option<semver::VersionReq>,
+    /// Whether a missing engine is installed.
+    pub install: InstallPolicy,
+    /// More daemon options.
+    pub options: serde_json::Map<String, serde_json::Value>,
+}
+
+/// The store.
+#[derive(Debug, Clone)]
+pub struct StoreSpec {
+    /// Which kind is run.
+    pub kind: StoreKind,
+    /// Which hosts are servers.
+    pub servers: Members,
+    /// Where its program comes from.
+    pub source: ProgramSource,
+    /// An external store instead.
+    pub external: Option<ExternalStore>,
+}
+
+/// An external store.
+#[derive(Debug, Clone)]
+pub struct ExternalStore {
+    /// The URL as the engine wants it: `provider://addr[,addr...][/prefix]`.
+    pub url: String,
+    /// `cluster-store-opts`.
+    pub options: BTreeMap<String, String>,
+}
+
+/// Servers or managers: by number, by name, or by the size of the cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Members {
+    /// By the size of the cluster.
+    BySize,
+    /// So many.
+    Count(usize),
+    /// These.
+    Named(Vec<HostName>),
+}
+
+impl Members {
+    /// Chooses the members among `hosts`: the named ones, or the first so many.
+    #[must_use]
+    pub fn choose<'a>(&self, hosts: &'a [HostSpec]) -> Vec<&'a HostName> {
+        let count = match self {
+            Self::Named(names) => {
+                return hosts.iter().map(|host| &host.name).filter(|name| names.contains(name)).collect();
+            }
+            Self::Count(count) => *count,
+            Self::BySize => quorum_size(hosts.len()),
+        };
+        hosts.iter().map(|host| &host.name).take(count).collect()
+    }
+}
+
+/// How many servers a quorum system of `hosts` hosts gets: odd, so that no server is only there to be lost; 1 where two
+/// would tolerate no loss anyway; 5 from ten hosts, where two losses at a time become likely (the sizes that Consul's and
+/// Docker's documentation recommend).
+#[must_use]
+pub fn quorum_size(hosts: usize) -> usize {
+    match hosts {
+        0..=2 => 1,
+        3..=9 => 3,
+        _ => 5,
+    }
+}
+
+/// Where a program comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ProgramSource {
+    /// The distribution's package.
+    Package,
+    /// A file on this machine.
+    Path {
+        /// The file.
+        path: PathBuf,
+        /// Its SHA-256 in lower-case hexadecimal.
+        sha256: String,
+        /// Its version, by which its configuration is written.
+        version: semver::Version,
+    },
+    /// A download.
+    Url {
+        /// Where from.
+        url: String,
+        /// Its SHA-256 in lower-case hexadecimal.
+        sha256: String,
+        /// Its version, by which its configuration is written.
+        version: semver::Version,
+    },
+}
+
+/// The network.
+#[derive(Debug, Clone)]
+pub struct NetworkSpec {
+    /// Which fabric.
+    pub fabric: FabricKind,
+    /// Name of the Docker network.
+    pub name: NetworkName,
+    /// Its subnet.
+    pub subnet: IpNet,
+    /// MTU of the underlay, in bytes.
+    pub mtu: Option<u16>,
+    /// Whether the traffic between hosts is encrypted.
+    pub encrypted: bool,
+}
+
+/// Swarm mode.
+#[derive(Debug, Clone)]
+pub struct SwarmSpec {
+    /// Which hosts are managers.
+    pub managers: Members,
+    /// Tags to spread managers over.
+    pub spread: Vec<Tag>,
+    /// Pool for networks made without a subnet.
+    pub address_pool: Option<IpNet>,
+    /// UDP port of the VXLAN data path.
+    pub data_path_port: u16,
+}
+
+/// The smoke test.
+#[derive(Debug, Clone)]
+pub struct SmokeSpec {
+    /// The image.
+    pub image: String,
+    /// A tar of it on this machine.
+    pub tar: Option<PathBuf>,
+}
+
+impl Inventory {
+    /// Parses and checks an inventory. `file` is its name in errors, and its folder is where relative paths start.
+    pub fn parse(source: &str, file: &str) -> Result<Self, InventoryError> {
+        check::inventory(source, file)
+    }
+
+    /// The same, with paths that begin with `~/` in this folder.
+    #[must_use]
+    pub fn with_home(mut self, home: &Path) -> Self {
+        let of_hosts = self.hosts.iter_mut().flat_map(|host| [&mut host.ssh.identity, &mut host.ssh.known_hosts]);
+        let optional = of_hosts.chain([&mut self.smoke.tar]).flatten();
+        let program = match &mut self.store.source {
+            ProgramSource::Path { path, .. } => Some(path),
+            ProgramSource::Package | ProgramSource::Url { .. } => None,
+        };
+        for path in optional.chain(program) {
+            if let Ok(rest) = path.strip_prefix("~") {
+                *path = home.join(rest);
+            }
+        }
+        self
+    }
+
+    /// The host of that name.
+    #[must_use]
+    pub fn host(&self, name: &str) -> Option<&HostSpec> {
+        self.hosts.iter().find(|host| host.name.as_str() == name)
+    }
+
+    /// The JSON Schema of an inventory file.
+    #[must_use]
+    pub fn schema() -> serde_json::Value {
+        schemars::schema_for!(raw::RawInventory).to_value()
+    }
+}
+
+/// Makes a relative path relative to the folder of the inventory. One that begins with `~/` waits for [`Inventory::with_home`].
+fn resolve_path(text: &str, inventory_file: &str) -> PathBuf {
+    if text.starts_with("~/") {
+        return PathBuf::from(text);
+    }
+    let folder = Path::new(inventory_file).parent().unwrap_or(Path::new(""));
+    folder.join(text)
+}

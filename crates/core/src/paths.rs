@@ -1,0 +1,13 @@
+//! Where docker-cluster keeps things on a host.
+
+/// The folder of everything that it keeps there for itself.
+pub const HOME: &str = "/var/lib/docker-cluster";
+
+/// The record of what was written to the host.
+pub const RECORD: &str = "/var/lib/docker-cluster/record";
+
+/// The secrets of the store, on its servers.
+pub const SECRETS_PATH: &str = "/var/lib/docker-cluster/secrets/store.json";
+
+/// What hung on the host's networks, while a migration is under way and afterwards.
+pub const MIGRATION: &str = "/var/lib/docker-cluster/migration.json";

@@ -1,0 +1,15 @@
+//! What a verification finds, and why a pair fails: from what was observed to a verdict.
+
+pub mod causes;
+mod encryption;
+mod figures;
+mod known;
+mod link;
+mod matrix;
+
+pub use causes::{CAUSES, Cause};
+pub use encryption::Encryption;
+pub use figures::{Figures, Measurement};
+pub use known::{HostView, Ill, Known, Needs, NotFinished, SIGN_OF_LIFE, StoreView};
+pub use link::{Link, REPEATS, Tcp, Way};
+pub use matrix::{Changes, Direction, Failure, Layer, Matrix, Pair, Verdict, read};

@@ -1,0 +1,4 @@
+//! Clients of key-value stores.
+
+pub mod consul;
+pub mod http;
