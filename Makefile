@@ -17,12 +17,12 @@ demo: build
 
 test:
 	scripts/prepare
-	cargo test --locked
+	cargo test --locked --workspace
 	cargo test --locked --test lab -- --ignored --test-threads=$(LABS)
 
 # What needs no hosts.
 test-quick:
-	cargo test --locked
+	cargo test --locked --workspace
 
 bench: build
 	scripts/prepare

@@ -22,6 +22,7 @@ use crate::plan::{
 use crate::programs;
 use crate::record::{self, Record};
 use crate::secrets::{Secret, SecretsError, Slots, StoreBundle};
+use crate::whoami::whoami;
 
 /// Puts a file in place; see the script.
 const PUT_FILE: &str = include_str!("../templates/put-file.sh");
@@ -219,7 +220,7 @@ pub async fn apply(
         stop,
         pace,
         lock,
-        by: who(),
+        by: whoami(),
     };
     let each = plan.hosts.iter().map(|host| run.host(host, hosts.get(host)));
     let mut outcome = Outcome::default();
@@ -246,14 +247,6 @@ async fn managers_answer(host: &Connection, managers: &[String]) -> Result<(), S
         return Ok(());
     }
     Err(StepError::NoManager(said.trim().lines().collect::<Vec<_>>().join(", ")))
-}
-
-/// Who runs this, as `user@machine`.
-#[must_use]
-pub fn who() -> String {
-    let user = std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).unwrap_or_else(|_| "someone".to_owned());
-    let machine = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    format!("{user}@{}", if machine.trim().is_empty() { "somewhere" } else { machine.trim() })
 }
 
 /// What fails over a connection that is no more fails in as many words as there are ways over it: then it is the connection.

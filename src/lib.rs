@@ -5,9 +5,11 @@ pub mod apply;
 pub mod cli;
 pub mod clients;
 pub mod commands;
+pub mod dispatch;
 pub mod engine_api;
 pub mod error;
 pub mod event;
+pub mod global;
 pub mod host;
 pub mod images;
 pub mod lab;
@@ -18,9 +20,10 @@ pub mod programs;
 pub mod secrets;
 pub mod ui;
 pub mod verify;
+pub mod whoami;
 
 // The half that decides, under the names that it has there.
 pub use docker_cluster_core::{
     checksum, daemon_json, decide, engines, fabrics, facts, inventory, labels, names, paths, plan, platform, proof,
-    record, stores, versions, words,
+    record, stores, versions, words, x509,
 };

@@ -171,7 +171,7 @@ pub async fn lock(inventory: &Inventory, hosts: &Hosts, command: &str) -> Result
         time::OffsetDateTime::now_utc().format(&time::format_description::well_known::Rfc3339).unwrap_or_default();
     let cluster = inventory.cluster.to_string();
     let holder =
-        Holder { who: crate::apply::who(), cluster, pid: std::process::id(), command: command.to_owned(), since };
+        Holder { who: crate::whoami::whoami(), cluster, pid: std::process::id(), command: command.to_owned(), since };
     let mut ordered = inventory.hosts.iter().filter_map(|spec| Some((&spec.name, hosts.get(&spec.name)?)));
     let mut lock = Lock::default();
     if let Some((name, host)) = ordered.next() {

@@ -7,7 +7,7 @@ use clap::{CommandFactory, FromArgMatches};
 use docker_cluster::cli::Cli;
 use docker_cluster::error::{Error, Exit};
 use docker_cluster::ui::Ui;
-use docker_cluster::{commands, logging};
+use docker_cluster::{dispatch, logging};
 
 fn main() -> ExitCode {
     let (name, arguments) = arguments();
@@ -17,7 +17,7 @@ fn main() -> ExitCode {
     // What only reads and prints starts no threads, no TLS and no log: shells call `env` at every prompt.
     if cli.command.is_local() {
         let runtime = tokio::runtime::Builder::new_current_thread().build();
-        return match runtime.map(|runtime| runtime.block_on(commands::run(cli, ui))) {
+        return match runtime.map(|runtime| runtime.block_on(dispatch::run(cli, ui))) {
             Ok(result) => finish(result, None, ui),
             Err(error) => no_runtime(&error, ui),
         };
@@ -26,7 +26,7 @@ fn main() -> ExitCode {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let log = logging::start(cli.global.verbose);
     match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => finish(runtime.block_on(commands::run(cli, ui)), log, ui),
+        Ok(runtime) => finish(runtime.block_on(dispatch::run(cli, ui)), log, ui),
         Err(error) => no_runtime(&error, ui),
     }
 }

@@ -7,8 +7,8 @@ use clap::Args;
 
 use super::verify::{exit, save};
 use super::{ask, load, select, stop_signal};
-use crate::cli::{Global, Output};
 use crate::error::{Error, Exit};
+use crate::global::{Global, Output};
 use crate::inventory::{HostName, HostSpec};
 use crate::plan::World;
 use crate::proof::Direction;

@@ -10,10 +10,10 @@ use tokio::sync::{Mutex, watch};
 
 use super::{Asked, stop_signal};
 use crate::apply::{self, Failed, Outcome, Pace};
-use crate::cli::{Global, Output};
 use crate::decide::down::loses_data;
 use crate::error::{Error, Exit};
 use crate::event::{Event, Events};
+use crate::global::{Global, Output};
 use crate::host::Hosts;
 use crate::inventory::Inventory;
 use crate::lock::{self, Lock, LockError};

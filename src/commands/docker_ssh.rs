@@ -11,8 +11,8 @@ use std::process::{Command, Stdio};
 use clap::Args;
 
 use super::load;
-use crate::cli::Global;
 use crate::error::{Error, Exit};
+use crate::global::Global;
 use crate::host::{ForDocker, Retries, copy_framed, ssh_arguments};
 use crate::inventory::{HostSpec, Inventory};
 use crate::ui::Ui;

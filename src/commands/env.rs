@@ -14,9 +14,9 @@ use clap::Args;
 use serde_json::json;
 
 use super::{answer, host, load, select};
-use crate::cli::Global;
 use crate::error::{Error, Exit};
 use crate::facts::{Engine, Swarm};
+use crate::global::Global;
 use crate::host::{Command, Connector, HostError, Rights};
 use crate::inventory::{HostName, HostSpec, Inventory};
 use crate::ui::Ui;

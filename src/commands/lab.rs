@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use crate::cli::{Global, Output};
 use crate::error::{Error, Exit};
+use crate::global::{Global, Output};
 use crate::inventory::ClusterName;
 use crate::lab::{self, LabError, MAX_HOSTS, Os, Wanted};
 use crate::ui::{Progress, Tone, Ui, list_width, table};

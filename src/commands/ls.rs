@@ -3,10 +3,10 @@
 use serde_json::{Value, json};
 
 use super::{ask, load, select};
-use crate::cli::{Global, Output};
 use crate::engines;
 use crate::error::{Error, Exit};
 use crate::facts::Facts;
+use crate::global::{Global, Output};
 use crate::inventory::{HostSpec, Inventory};
 use crate::stores::consul;
 use crate::ui::{Progress, Tone, Ui, list_width, table};
@@ -96,7 +96,7 @@ fn describe(inventory: &Inventory, host: &HostSpec, facts: &Facts) -> Value {
         None => None,
     };
     // Of the agent in the store, or of the node in its swarm.
-    let expires = consul::expiry(&facts.store.agent_cert).filter(|_| consul::is_server(facts).is_some());
+    let expires = crate::x509::expiry(&facts.store.agent_cert).filter(|_| consul::is_server(facts).is_some());
     let expires = expires.or(facts.swarm_certificate_ends.filter(|_| swarm.is_member()));
     let certificate = expires.map(|at| match at - facts.clock {
         left if left < 0 => format!("expired {} days ago", -left / DAY),

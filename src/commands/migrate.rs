@@ -4,10 +4,10 @@ use clap::Args;
 
 use super::carry_out::{Job, Manner, carry_out, check_consent};
 use super::{ask_for, load};
-use crate::cli::Global;
 use crate::decide::migrate::{Way, plan};
 use crate::error::{Error, Exit};
 use crate::facts::Scope;
+use crate::global::Global;
 use crate::inventory::HostSpec;
 use crate::plan::World;
 use crate::ui::{Progress, Ui};

@@ -21,60 +21,15 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use crate::cli::{Cli, Command, Global, SchemaOf};
 use crate::error::{Error, Exit};
 use crate::event::{Event, Events};
 use crate::facts::{Facts, Scope};
+use crate::global::Global;
 use crate::host::{Command as RemoteCommand, Connection, Connector, HostError, Hosts, Liveness, Output};
 use crate::inventory::{DEFAULT_FILE, Filter, HostName, HostSpec, Inventory, decode};
 use crate::plan::Unreached;
 use crate::probe::{self, FactsError};
-use crate::proof::{Ill, Matrix};
-use crate::ui::Ui;
-
-/// Runs a command.
-pub async fn run(cli: Cli, ui: Ui) -> Result<Exit, Error> {
-    let global = &cli.global;
-    match cli.command {
-        Command::Init(args) => init::run(&args, ui),
-        Command::Plan(args) => plan::run(&args, global, ui).await,
-        Command::Up(args) => up::run(&args, global, ui).await,
-        Command::Verify(args) => verify::run(&args, global, ui).await,
-        Command::Bench(args) => bench::run(&args, global, ui).await,
-        Command::Env(args) => env::run(&args, global, ui).await,
-        Command::Ls => ls::run(global, ui).await,
-        Command::Ssh(args) => ssh::run(&args, global).await,
-        Command::Lab(args) => lab::run(&args, global, ui).await,
-        Command::DockerSsh(args) => docker_ssh::run(&args, global, ui),
-        Command::Down(args) => down::run(&args, global, ui).await,
-        Command::Store(args) => store::run(&args, global, ui).await,
-        Command::Rm(args) => rm::run(&args, global, ui).await,
-        Command::Migrate(args) => migrate::run(&args, global, ui).await,
-        Command::Disconnect => {
-            let count = crate::host::disconnect_all()
-                .await
-                .map_err(|error| Error::failed("cannot close the connections").because(error))?;
-            ui.note(&format!("Closed {count} connections."));
-            Ok(Exit::Done)
-        }
-        Command::Schema { of } => {
-            match of {
-                SchemaOf::Inventory => ui.json(&Inventory::schema()),
-                SchemaOf::Verify => ui.print(Matrix::SCHEMA),
-            }
-            Ok(Exit::Done)
-        }
-        Command::PluginMetadata => {
-            ui.json(&serde_json::json!({
-                "SchemaVersion": "0.1.0",
-                "Vendor": "docker-cluster",
-                "Version": env!("CARGO_PKG_VERSION"),
-                "ShortDescription": "Connect Docker hosts over SSH",
-            }));
-            Ok(Exit::Done)
-        }
-    }
-}
+use crate::proof::Ill;
 
 /// Reads the inventory.
 pub fn load(global: &Global) -> Result<Inventory, Error> {

@@ -3,9 +3,9 @@
 use clap::Args;
 
 use super::{ask, load, select};
-use crate::cli::{Global, Output};
 use crate::decide;
 use crate::error::{Error, Exit};
+use crate::global::{Global, Output};
 use crate::inventory::{HostName, HostSpec, Inventory};
 use crate::plan::{Plan, World};
 use crate::ui::{Progress, Ui};

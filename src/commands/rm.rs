@@ -4,9 +4,9 @@ use clap::Args;
 
 use super::carry_out::{Job, Manner, carry_out, check_consent};
 use super::{ask, host, load};
-use crate::cli::{Global, Output};
 use crate::decide;
 use crate::error::{Error, Exit};
+use crate::global::{Global, Output};
 use crate::inventory::HostSpec;
 use crate::plan::World;
 use crate::ui::{Progress, Ui};

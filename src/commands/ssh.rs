@@ -3,8 +3,8 @@
 use clap::Args;
 
 use super::{host, load};
-use crate::cli::Global;
 use crate::error::{Error, Exit};
+use crate::global::Global;
 use crate::host::{for_a_person, ssh_arguments};
 
 /// Arguments of `ssh`.

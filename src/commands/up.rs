@@ -4,9 +4,9 @@ use clap::Args;
 
 use super::carry_out::{Job, Manner, carry_out, check_consent};
 use super::{ask, load, select};
-use crate::cli::Global;
 use crate::decide;
 use crate::error::{Error, Exit};
+use crate::global::Global;
 use crate::inventory::{HostName, HostSpec};
 use crate::plan::World;
 use crate::ui::{Progress, Ui};

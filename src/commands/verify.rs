@@ -7,9 +7,9 @@ use clap::Args;
 use tokio::sync::watch;
 
 use super::{absent, load, reach, select, stop_signal};
-use crate::cli::{Global, Output};
 use crate::error::{Error, Exit};
 use crate::event::Events;
+use crate::global::{Global, Output};
 use crate::inventory::Inventory;
 use crate::proof::Matrix;
 use crate::ui::{self, Progress, Ui};

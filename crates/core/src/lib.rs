@@ -19,3 +19,4 @@ pub mod record;
 pub mod stores;
 pub mod versions;
 pub mod words;
+pub mod x509;

@@ -11,3 +11,6 @@ pub const SECRETS_PATH: &str = "/var/lib/docker-cluster/secrets/store.json";
 
 /// What hung on the host's networks, while a migration is under way and afterwards.
 pub const MIGRATION: &str = "/var/lib/docker-cluster/migration.json";
+
+/// The program of the store, where no package brings it.
+pub const PUSHED_STORE: &str = "/usr/local/lib/docker-cluster/consul";

@@ -209,6 +209,15 @@ pub const ENGINE_PACKAGE: &str = "docker.io";
 /// The package of its client, where that is one of its own.
 pub const CLIENT_PACKAGE: &str = "docker-cli";
 
+/// The client in Docker's own packages.
+pub const DOCKER_CE_CLIENT: &str = "docker-ce-cli";
+
+/// The package of Consul, where a distribution has one.
+pub const STORE_PACKAGE: &str = "consul";
+
+/// The packages that docker-cluster may have installed on a host.
+pub const INSTALLED_HERE: &[&str] = &[ENGINE_PACKAGE, CLIENT_PACKAGE, DOCKER_CE_CLIENT, STORE_PACKAGE];
+
 /// An engine that a host has, or will get from its packages.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Offer {

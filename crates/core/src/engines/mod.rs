@@ -7,8 +7,9 @@ pub mod unit;
 use crate::facts::{Engine, Facts};
 use crate::inventory::InstallPolicy;
 use crate::plan::{Action, HostWorld, Problem, Stage, StepId, Steps, Undo, World};
-use crate::platform::{self, CLIENT_PACKAGE, ENGINE_PACKAGE, Offer, PackageManager, Release};
-use crate::stores::consul;
+use crate::platform::{
+    self, CLIENT_PACKAGE, DOCKER_CE_CLIENT, ENGINE_PACKAGE, INSTALLED_HERE, Offer, PackageManager, Release,
+};
 
 /// How far clocks may be apart, in seconds. Certificates are backdated five minutes and Consul's and swarm mode's tokens
 /// and certificates live by the clock; half of that leaves room for drift until the next look.
@@ -68,7 +69,7 @@ pub fn client_package(world: &World<'_>, host: &HostWorld<'_>) -> Option<&'stati
         return None;
     }
     let package = match facts.packages.present.contains_key("docker-ce") {
-        true => "docker-ce-cli",
+        true => DOCKER_CE_CLIENT,
         false => CLIENT_PACKAGE,
     };
     let known = Release::of(facts).is_some_and(|release| release.engine_packages.contains(&package));
@@ -165,8 +166,7 @@ fn install(steps: &mut Steps, host: &HostWorld<'_>, manager: PackageManager, why
 
 /// Ends an installation of a run that was cut off: its program may be there, and not be set up.
 fn end_installation(host: &HostWorld<'_>, steps: &mut Steps) {
-    let asked = [ENGINE_PACKAGE, CLIENT_PACKAGE, "docker-ce-cli", consul::PACKAGE];
-    let is_asked = |package: &&String| asked.contains(&package.as_str());
+    let is_asked = |package: &&String| INSTALLED_HERE.contains(&package.as_str());
     let packages: Vec<String> = host.facts.installing.iter().filter(is_asked).cloned().collect();
     let begun = host.facts.engine.is_some() && !packages.is_empty();
     let Some(manager) = PackageManager::of(host.facts).filter(|_| begun) else { return };

@@ -110,7 +110,7 @@ pub fn parse(output: &[u8], sent: i64, received: i64) -> Option<Facts> {
         daemon_json_written: sections.optional("daemon-json-written"),
         swarm_cluster: swarm_certificate(&sections.text("swarm-cert")).map(|(cluster, _)| cluster),
         swarm_manager: swarm_certificate(&sections.text("swarm-cert")).is_some_and(|(_, role)| role == "swarm-manager"),
-        swarm_certificate_ends: crate::stores::consul::expiry(&sections.text("swarm-cert")),
+        swarm_certificate_ends: crate::x509::expiry(&sections.text("swarm-cert")),
         nodes,
         migration: migration.flatten(),
         store_user: sections.line("user-exists").contains("docker-cluster-store"),
@@ -545,7 +545,7 @@ fn store(sections: &Sections<'_>, files: &BTreeMap<String, FileFact>) -> StoreFa
     StoreFacts {
         path: clean(sections.line("consul-path").trim()),
         version,
-        sha256: files.get(crate::stores::consul::PUSHED).map(|file| file.sha256.clone()).unwrap_or_default(),
+        sha256: files.get(crate::paths::PUSHED_STORE).map(|file| file.sha256.clone()).unwrap_or_default(),
         ready: ready.last() == Some(&"ready"),
         // Before "ready" are the keys that were found, which are no error.
         error: match ready.last() {

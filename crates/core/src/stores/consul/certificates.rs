@@ -62,13 +62,6 @@ pub(crate) fn certificates(host: &HostWorld<'_>, servers: &Servers) -> [Certific
     ]
 }
 
-/// When a certificate in PEM ends, in seconds since 1970.
-#[must_use]
-pub fn expiry(pem: &str) -> Option<i64> {
-    let (_, pem) = x509_parser::pem::parse_x509_pem(pem.as_bytes()).ok()?;
-    Some(pem.parse_x509().ok()?.validity().not_after.timestamp())
-}
-
 impl Certificate {
     /// Whether it must be issued: there is none, it is of another CA or for other names, or less than a third of its life is left. The
     /// host's own clock decides, so that the plan needs none.

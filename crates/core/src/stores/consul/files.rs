@@ -5,13 +5,13 @@ use serde_json::{Value, json};
 
 use super::servers::Servers;
 use super::{
-    DATA, FOLDER, HTTPS_PORT, KEEP_SECRETS, PUSHED, RECONCILE, RECONCILE_UNIT, SERF_PORT, SERVER_PORT, STORE_COMMAND,
-    UNIT, USER,
+    DATA, FOLDER, HTTPS_PORT, KEEP_SECRETS, RECONCILE, RECONCILE_UNIT, SERF_PORT, SERVER_PORT, STORE_COMMAND, UNIT,
+    USER,
 };
 use crate::checksum::sha256_hex;
 use crate::facts::Facts;
 use crate::inventory::ProgramSource;
-use crate::paths::SECRETS_PATH;
+use crate::paths::{PUSHED_STORE, SECRETS_PATH};
 use crate::plan::{Action, Content, HostWorld, Piece, PutFile, Slot, World};
 
 /// The version from which the configuration has a `tls` section, other names for tokens and a port for gRPC over TLS.
@@ -274,6 +274,6 @@ fn program(world: &World<'_>, host: &HostWorld<'_>) -> &'static str {
     match (&world.inventory.store.source, host.facts.store.path.as_str()) {
         (ProgramSource::Package, "/usr/local/bin/consul") => "/usr/local/bin/consul",
         (ProgramSource::Package, _) => "/usr/bin/consul",
-        _ => PUSHED,
+        _ => PUSHED_STORE,
     }
 }

@@ -16,18 +16,17 @@ use crate::engines::{self, INSTALL_TIMEOUT};
 use crate::facts::Facts;
 use crate::facts::firewall::Traffic;
 use crate::inventory::{FabricKind, HostName, ProgramSource};
-use crate::paths::SECRETS_PATH;
+use crate::paths::{PUSHED_STORE, SECRETS_PATH};
 use crate::plan::{
     Action, ConsulCall, Content, HostWorld, Piece, Plan, Problem, PutFile, SecretsFrom, Slot, Stage, StepId, Steps,
     Undo, World,
 };
-use crate::platform::{PackageManager, Release};
+use crate::platform::{PackageManager, Release, STORE_PACKAGE};
 
 use certificates::{ENGINE_CERT, ENGINE_KEY, certificates};
 use files::wanted_files;
 use servers::{Servers, facts_bundle, holder, quorum};
 
-pub use certificates::expiry;
 pub use servers::is_server;
 
 /// The unit.
@@ -38,16 +37,12 @@ pub const RECONCILE_UNIT: &str = "docker-cluster-reconcile.service";
 
 /// Its script.
 const RECONCILE: &str = "/usr/local/lib/docker-cluster/reconcile";
-/// The package of the program, where a distribution has one.
-pub const PACKAGE: &str = "consul";
 /// The system user.
 pub const USER: &str = "docker-cluster-store";
 /// Its data.
 pub const DATA: &str = "/var/lib/docker-cluster-consul";
 /// Where its configuration is.
 const FOLDER: &str = "/etc/docker-cluster/consul";
-/// A pushed program.
-pub const PUSHED: &str = "/usr/local/lib/docker-cluster/consul";
 /// `consul` with the environment that reaches the local agent.
 pub const STORE_COMMAND: &str = "/usr/local/lib/docker-cluster/store";
 /// Port of the agents' HTTPS API, on loopback only. Consul's own choice for HTTPS.
@@ -178,7 +173,7 @@ pub fn problems(world: &World<'_>) -> Vec<Problem> {
             ));
         }
         if world.inventory.store.source == ProgramSource::Package && host.facts.store.path.is_empty() {
-            let found = crate::platform::in_the_way(host.facts, PACKAGE);
+            let found = crate::platform::in_the_way(host.facts, STORE_PACKAGE);
             problems.extend(found.into_iter().map(|(what, fix)| Problem::on(host.name(), what, fix)));
         }
     }
@@ -389,7 +384,7 @@ fn host_steps(world: &World<'_>, host: &HostWorld<'_>, given: &Given<'_>, steps:
         .find(|step| step.id >= first && matches!(step.action, Action::PushProgram { .. }))
         .map(|step| step.id);
     if let Some(pushed) = pushed {
-        written.push(PUSHED.to_owned());
+        written.push(PUSHED_STORE.to_owned());
         steps.await_turn(pushed, &turn());
     }
     for file in wanted_files(world, host, servers) {
@@ -487,7 +482,7 @@ fn install(world: &World<'_>, host: &HostWorld<'_>, steps: &mut Steps) -> bool {
                 let action = Action::Script {
                     name: manager.name,
                     text: manager.install,
-                    args: vec![PACKAGE.to_owned()],
+                    args: vec![STORE_PACKAGE.to_owned()],
                     timeout: INSTALL_TIMEOUT,
                 };
                 let why = format!("install Consul from the packages of {}", host.facts.os_pretty);
@@ -504,12 +499,12 @@ fn install(world: &World<'_>, host: &HostWorld<'_>, steps: &mut Steps) -> bool {
                 ProgramSource::Package => String::new(),
             };
             // The record holds the checksum of what was fetched; what was unpacked from it has another.
-            let record = host.facts.record(PUSHED);
+            let record = host.facts.record(PUSHED_STORE);
             let is_there =
                 record.is_some_and(|record| record.source == *sha256 && record.sha256 == host.facts.store.sha256);
             if !is_there {
                 let address = (world.hosts.len() > 1).then_some(host.private);
-                let (sha256, path) = (sha256.clone(), PUSHED.to_owned());
+                let (sha256, path) = (sha256.clone(), PUSHED_STORE.to_owned());
                 let action = Action::PushProgram { source: source.clone(), sha256, path, address };
                 steps.add(name, Stage::Store, format!("push Consul from {source}"), action);
                 changed = true;
