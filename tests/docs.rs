@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser};
@@ -25,8 +26,7 @@ const INVENTORY: &str = "docs/inventory.md";
 /// Options of other programs that the documents speak of by themselves, without the program's name in the same piece of code.
 const OF_OTHERS: &[&str] = &[
     // Of `docker run`.
-    "--ip",
-    // Of cargo's test programs.
+    "--ip", // Of cargo's test programs.
     "--exact",
 ];
 
@@ -73,11 +73,14 @@ fn documents() -> Vec<Document> {
     docs.retain(|path| path.ends_with(".md"));
     docs.sort();
     paths.extend(docs);
-    paths.into_iter().map(|path| Document { text: std::fs::read_to_string(root().join(&path)).unwrap(), path }).collect()
+    paths
+        .into_iter()
+        .map(|path| Document { text: std::fs::read_to_string(root().join(&path)).unwrap(), path })
+        .collect()
 }
 
 /// The commands that `--help` shows, with those of commands: `["lab", "up"]`, and for each the long options that `--help` shows.
-fn visible() -> BTreeMap<Vec<String>, BTreeSet<String>> {
+static VISIBLE: LazyLock<BTreeMap<Vec<String>, BTreeSet<String>>> = LazyLock::new(|| {
     fn walk(command: &clap::Command, path: &[String], all: &mut BTreeMap<Vec<String>, BTreeSet<String>>) {
         let options = command.get_arguments().filter(|argument| !argument.is_hide_set());
         all.insert(path.to_vec(), options.filter_map(|option| Some(format!("--{}", option.get_long()?))).collect());
@@ -90,11 +93,10 @@ fn visible() -> BTreeMap<Vec<String>, BTreeSet<String>> {
     let mut all = BTreeMap::new();
     walk(&program, &[], &mut all);
     all
-}
+});
 
 /// Code of a document: its fenced blocks and what stands between backticks.
 fn code(document: &Document) -> Vec<Code> {
-    let commands = visible();
     let mut section = if document.path == COMMANDS { Section::All } else { Section::Elsewhere };
     let mut all = Vec::new();
     let mut block: Option<(usize, String, String)> = None;
@@ -125,7 +127,7 @@ fn code(document: &Document) -> Vec<Code> {
             if document.path == COMMANDS && line.starts_with("##") {
                 let words: Vec<String> =
                     line.trim_start_matches('#').replace('`', "").split_whitespace().map(str::to_owned).collect();
-                section = if commands.contains_key(&words) { Section::Command(words) } else { Section::All };
+                section = if VISIBLE.contains_key(&words) { Section::Command(words) } else { Section::All };
             }
         } else {
             paragraph.1.push_str(line);
@@ -187,7 +189,7 @@ fn arguments(after: &str) -> String {
             Some(open) if c == open => quote = None,
             Some(_) => {}
             None if c == '\'' || c == '"' => quote = Some(c),
-            None if ";|&<>)".contains(c) || (c == '#' && previous == ' ') => return after[..at].trim().to_owned(),
+            None if ";|&<>)`".contains(c) || (c == '#' && previous == ' ') => return after[..at].trim().to_owned(),
             None => {}
         }
         previous = c;
@@ -218,12 +220,11 @@ fn refusal(words: &[String]) -> Option<String> {
 
 /// The command that words begin with, after options of every command: `-f demo.yaml lab up --bare` is `lab up`.
 fn command_of(words: &[String]) -> Vec<String> {
-    let commands = visible();
-    let begin = words.iter().position(|word| commands.contains_key(std::slice::from_ref(word))).unwrap_or(words.len());
+    let begin = words.iter().position(|word| VISIBLE.contains_key(std::slice::from_ref(word))).unwrap_or(words.len());
     let mut path = Vec::new();
     for word in &words[begin..] {
         let longer = [path.clone(), vec![word.clone()]].concat();
-        if !commands.contains_key(&longer) {
+        if !VISIBLE.contains_key(&longer) {
             break;
         }
         path = longer;
@@ -281,9 +282,8 @@ impl Mentions {
 
     /// Options of a command, or of a command of it.
     fn take(&mut self, place: &str, path: Vec<String>, words: &[String]) {
-        let commands = visible();
         for option in options(words) {
-            let below = commands.iter().filter(|(other, _)| other.starts_with(&path));
+            let below = VISIBLE.iter().filter(|(other, _)| other.starts_with(&path));
             let owners: Vec<_> = below.filter(|(_, has)| has.contains(&option)).map(|(path, _)| path.clone()).collect();
             if owners.is_empty() && !OF_OTHERS.contains(&option.as_str()) {
                 self.wrong.push(format!("{place}: `{PROGRAM} {}` has no option `{option}`", path.join(" ")));
@@ -296,9 +296,8 @@ impl Mentions {
 
     /// An option by itself, in a document that is about something else: some command has it.
     fn look_for(&mut self, place: &str, words: &[String]) {
-        let commands = visible();
         for option in options(words) {
-            if !commands.values().any(|has| has.contains(&option)) && !OF_OTHERS.contains(&option.as_str()) {
+            if !VISIBLE.values().any(|has| has.contains(&option)) && !OF_OTHERS.contains(&option.as_str()) {
                 self.wrong.push(format!(
                     "{place}: no command has the option `{option}`; if it is another program's, add it to OF_OTHERS in {}",
                     file!()
@@ -330,10 +329,11 @@ fn every_command_line_in_the_documents_is_one_that_the_program_takes() {
 fn every_command_and_every_option_is_in_a_document() {
     let said = mentions();
     let mut missing = Vec::new();
-    for (path, has) in visible() {
+    for (path, has) in VISIBLE.iter() {
         let name = path.join(" ");
-        let section = format!("in {COMMANDS}, section `## {}`", path.first().map_or("What every command takes", |name| name));
-        if !path.is_empty() && !said.commands.contains(&path) {
+        let section =
+            format!("in {COMMANDS}, section `## {}`", path.first().map_or("What every command takes", String::as_str));
+        if !path.is_empty() && !said.commands.contains(path) {
             missing.push(format!("`{PROGRAM} {name}` is in no document: say what it does {section}"));
         }
         let unsaid = has.iter().filter(|option| !said.options.contains(&(path.clone(), (*option).clone())));
@@ -347,7 +347,7 @@ fn every_command_and_every_option_is_in_a_document() {
 #[test]
 fn every_command_has_a_section() {
     let text = std::fs::read_to_string(root().join(COMMANDS)).unwrap();
-    let names: Vec<String> = visible().into_keys().filter_map(|path| path.first().cloned()).collect();
+    let names: Vec<String> = VISIBLE.keys().filter_map(|path| path.first().cloned()).collect();
     let missing = names.iter().filter(|name| !text.lines().any(|line| line == format!("## {name}")));
     nothing(&missing.map(|name| format!("{COMMANDS} has no section `## {name}`")).collect::<Vec<_>>());
 }
