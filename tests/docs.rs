@@ -26,8 +26,7 @@ const INVENTORY: &str = "docs/inventory.md";
 /// Options of other programs that the documents speak of by themselves, without the program's name in the same piece of code.
 const OF_OTHERS: &[&str] = &[
     // Of `docker run`.
-    "--ip", // Of cargo's test programs.
-    "--exact",
+    "--ip",
 ];
 
 /// A README is read to its end if it can be read in five minutes.
@@ -155,16 +154,22 @@ fn spans(text: &str) -> Vec<String> {
     all
 }
 
-/// The command lines of the program in a piece of code, each without its own name: what follows it up to what ends a command in a shell.
-fn command_lines(text: &str) -> Vec<String> {
-    let text = text.replace("\\\n", " ");
+/// The command lines of the program in a piece of code, with the line on which each begins, and without the program's own name: what
+/// follows it up to what ends a command in a shell.
+fn command_lines(text: &str) -> Vec<(usize, String)> {
     let mut all = Vec::new();
-    for line in text.lines() {
+    // A line that goes on in the next is one with it, and the lines keep their numbers.
+    let joined = text.replace("\\\n", "\u{0}");
+    let mut next = 0;
+    for line in joined.lines() {
+        let number = next;
+        next += 1 + line.matches('\u{0}').count();
+        let line = &line.replace('\u{0}', " ");
         for name in [PROGRAM, PLUGIN] {
             for (at, _) in line.match_indices(name) {
                 let after = &line[at + name.len()..];
                 if is_command_position(&line[..at]) && (after.is_empty() || after.starts_with([' ', ')', ';'])) {
-                    all.push(arguments(after));
+                    all.push((number, arguments(after)));
                 }
             }
         }
@@ -250,9 +255,9 @@ struct Mentions {
 impl Mentions {
     /// Takes in a piece of code.
     fn read(&mut self, code: &Code) {
-        let place = format!("{}:{}", code.document, code.line);
         let lines = command_lines(&code.text);
-        for line in &lines {
+        for (number, line) in &lines {
+            let place = format!("{}:{}", code.document, code.line + number);
             match shlex::split(line) {
                 None => self.wrong.push(format!("{place}: `{PROGRAM} {line}` has a quote that does not end")),
                 Some(words) => {
@@ -266,6 +271,7 @@ impl Mentions {
         if code.language.is_some() || !lines.is_empty() {
             return;
         }
+        let place = format!("{}:{}", code.document, code.line);
         // Within a sentence the name of the program is often left out: `up --yes`, `--deep`.
         let Some(words) = shlex::split(&code.text).filter(|words| !words.is_empty()) else { return };
         let named = command_of(&words[..1]);
@@ -504,6 +510,8 @@ fn what_is_wrong_is_found() {
     ] {
         assert_eq!(told("docs/x.md", good), Vec::<String>::new(), "{good}");
     }
+    let two = "make it\ndocker-cluster up \\\n  --yes\ndocker-cluster plan\n";
+    assert_eq!(command_lines(two), [(1, "up    --yes".to_owned()), (3, "plan".to_owned())]);
     assert_eq!(links("a [b](c.md#d) ![e](f.svg)"), ["c.md#d", "f.svg"]);
     assert_eq!(anchor(" `verify` and what it asks, again"), "verify-and-what-it-asks-again");
 }
