@@ -1,16 +1,20 @@
 # make demo     three throwaway hosts, made into a cluster for real
 # make test     all tests, the lab included
+# make story    one story of the lab by its name: `make story NAME=swarm::new_engines_become_a_swarm`
 # make bench    everything against what people use now, written to BENCHMARKS.md; about fifteen minutes
 # make build    the program, optimised
 # make install  the program as a plugin of Docker's client: `docker cluster`
 #
-# demo, test and bench install what they need on Debian and Ubuntu, and elsewhere say what is missing.
+# demo, test, story and bench install what they need on Debian and Ubuntu, and elsewhere say what is missing.
 PLUGINS ?= $(HOME)/.docker/cli-plugins
 
 # How many tests have their lab at the same time. Most of their time they wait for hosts: two cores carry two while they build as well.
 LABS ?= 2
 
-.PHONY: demo test test-quick bench build install
+# One story, which is a test on real hosts: MODULE::FUNCTION, by the files of tests/lab.
+NAME ?=
+
+.PHONY: demo test test-quick story bench build install
 
 demo: build
 	scripts/demo
@@ -23,6 +27,14 @@ test:
 # What needs no hosts.
 test-quick:
 	cargo test --locked --workspace
+
+# With --exact a name that no story has would be a success without a test; so its own list is asked first.
+story:
+	@[ -n "$(NAME)" ] || { echo "Say which: make story NAME=MODULE::FUNCTION" >&2; exit 2; }
+	scripts/prepare
+	@cargo test --locked --quiet --test lab -- --ignored --list | grep -qxF '$(NAME): test' \
+		|| { echo "There is no story $(NAME). There are:" >&2; cargo test --locked --quiet --test lab -- --ignored --list >&2; exit 2; }
+	cargo test --locked --test lab -- --ignored --exact --nocapture --test-threads=$(LABS) '$(NAME)'
 
 bench: build
 	scripts/prepare

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use crate::inventory::InventoryError;
 
-/// Exit codes; the README documents them.
+/// Exit codes; `docs/programs.md` documents them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Exit {

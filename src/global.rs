@@ -32,7 +32,7 @@ pub enum Output {
     /// For people.
     #[default]
     Text,
-    /// For programs; documented in the README.
+    /// For programs; docs/programs.md describes it.
     Json,
 }
 

@@ -1,7 +1,7 @@
 //! A thin typed client for the few calls of Consul's HTTP API that a plan makes, over SSH and mutual TLS.
 //!
 //! The crate that was asked for, `consulrs`, has had no commit since 2022 and brings TLS stacks with open advisories; see
-//! the README.
+//! `CONTRIBUTING.md`.
 
 use std::path::Path;
 use std::sync::Arc;
