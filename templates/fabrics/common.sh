@@ -236,7 +236,9 @@ is_up() { case $1 in *[\<,]UP[,\>]*) return 0 ;; *) return 1 ;; esac; }
 # A bridge $1 with MTU $2, ours from now on: an engine that starts without it makes an empty one.
 put_bridge() {
     [ -e "/sys/class/net/$1/bridge" ] || try ip link add dev "$1" type bridge
-    try ip link set dev "$1" mtu "$2" alias "$MARK" up
+    # A bridge that was never told its address takes the lowest of its ports', and changes it when containers come and go.
+    read -r mac < "/sys/class/net/$1/address"
+    try ip link set dev "$1" address "$mac" mtu "$2" alias "$MARK" up
 }
 
 check_bridge() {
@@ -245,6 +247,7 @@ check_bridge() {
         say "the bridge $1 is missing"
         return
     fi
+    says "$it" "alias $MARK" || say "the bridge $1 is not docker-cluster's: the engine made it, empty, when it found none"
     says "$it" "mtu $2" || say "the bridge $1 has another MTU than $2"
     is_up "$it" || say "the bridge $1 is down"
 }
@@ -287,6 +290,7 @@ read_peers() {
 add_peer() { try bridge fdb append 00:00:00:00:00:00 dev "$device" dst "$1"; }
 remove_peer() { try bridge fdb del 00:00:00:00:00:00 dev "$device" dst "$1"; }
 
+# On bridge $1, or on none.
 check_vxlan() {
     it=$(about "$device")
     if [ -z "$it" ]; then
@@ -296,6 +300,7 @@ check_vxlan() {
     vxlan_is_right "$it" || say "the VXLAN device $device has another id, address or port than $id, $address and $port"
     says "$it" "mtu $mtu" || say "the VXLAN device $device has another MTU than $mtu"
     is_up "$it" || say "the VXLAN device $device is down"
+    [ -z "$1" ] || says "$it" "master $1" || say "the VXLAN device $device is not on the bridge $1"
     read_peers
     each_not_in peer_missing "$peers" "$places"
     each_not_in peer_left "$places" "$peers"

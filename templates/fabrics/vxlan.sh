@@ -40,8 +40,7 @@ down() {
 
 check() {
     check_bridge "$bridge" "$mtu"
-    check_vxlan
-    says "$(about "$device")" "master $bridge" || say "the VXLAN device $device is not on the bridge $bridge"
+    check_vxlan "$bridge"
     want_rules
     check_rules
 }
