@@ -30,6 +30,12 @@ const SMOKE_RECIPE: &[(&str, u32, &str)] =
 /// How long a registry may take to answer. One that is there answers in a second; without one the lab goes on with debootstrap.
 const REGISTRY_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// Where debootstrap has its scripts.
+const DEBOOTSTRAP_SCRIPTS: &str = "/usr/share/debootstrap/scripts";
+
+/// The mirror where none is known: debootstrap takes a script only after a mirror.
+const PUBLIC_MIRROR: &str = "http://deb.debian.org";
+
 /// How much of a build's output is kept for an error, in lines.
 const KEPT_LINES: usize = 15;
 
@@ -171,10 +177,15 @@ async fn debootstrap(docker: &Docker, wanted: &Wanted) -> Result<(), LabError> {
     let root = folder.path().join("root");
     let mut command = as_root("debootstrap");
     command.args(["--variant=minbase", "--include=ca-certificates", wanted.os.suite()]).arg(&root);
-    let mirror = mirror(wanted);
+    let mut mirror = mirror(wanted);
+    let script = wanted.os.script();
+    if mirror.is_empty() && script.is_some() {
+        PUBLIC_MIRROR.clone_into(&mut mirror);
+    }
     if !mirror.is_empty() {
         command.arg(format!("{mirror}/debian"));
     }
+    command.args(script.map(|suite| format!("{DEBOOTSTRAP_SCRIPTS}/{suite}")));
     program(&mut command).await?;
     let mut tar = as_root("tar");
     tar.arg("-C")

@@ -12,6 +12,9 @@ pub enum Os {
     /// Debian 13 "trixie": engine 26.1.5, swarm mode only.
     #[value(name = "debian-13")]
     Debian13,
+    /// Debian 14 "forky": engine 28.5.2, swarm mode only, which closes containers to other hosts.
+    #[value(name = "debian-14")]
+    Debian14,
 }
 
 impl Os {
@@ -22,6 +25,7 @@ impl Os {
             Self::Debian11 => "debian-11",
             Self::Debian12 => "debian-12",
             Self::Debian13 => "debian-13",
+            Self::Debian14 => "debian-14",
         }
     }
 
@@ -31,6 +35,16 @@ impl Os {
             Self::Debian11 => "bullseye",
             Self::Debian12 => "bookworm",
             Self::Debian13 => "trixie",
+            Self::Debian14 => "forky",
+        }
+    }
+
+    /// The suite whose debootstrap script makes it, where that is another: a debootstrap older than the release has no
+    /// script of its name, and Debian's newer releases are all made alike.
+    pub(super) fn script(self) -> Option<&'static str> {
+        match self {
+            Self::Debian11 | Self::Debian12 | Self::Debian13 => None,
+            Self::Debian14 => Some("sid"),
         }
     }
 
@@ -40,7 +54,7 @@ impl Os {
         match self {
             Self::Debian11 => "docker.io consul",
             Self::Debian12 => "docker.io",
-            Self::Debian13 => "docker.io docker-cli",
+            Self::Debian13 | Self::Debian14 => "docker.io docker-cli",
         }
     }
 }
