@@ -8,7 +8,7 @@ use crate::error::{Error, Exit};
 use crate::facts::Facts;
 use crate::global::{Global, Output};
 use crate::inventory::{HostSpec, Inventory};
-use crate::stores::consul;
+use crate::stores;
 use crate::ui::{Progress, Tone, Ui, list_width, table};
 
 /// Runs it.
@@ -80,14 +80,11 @@ fn describe(inventory: &Inventory, host: &HostSpec, facts: &Facts) -> Value {
         Some(_) => "engine stopped",
     };
     let swarm = engine.map(crate::facts::Engine::swarm).unwrap_or_default();
-    let store = match (consul::is_server(facts), facts.store.ready) {
-        (Some(true), true) => Some("consul server".to_owned()),
-        (Some(false), true) => Some("consul client".to_owned()),
-        (Some(_), false) => Some("consul, no leader".to_owned()),
-        (None, _) if swarm.is_manager => Some("swarm manager".to_owned()),
-        (None, _) if swarm.is_member() => Some("swarm worker".to_owned()),
-        (None, _) => None,
-    };
+    let store = stores::part(facts).or_else(|| match (swarm.is_manager, swarm.is_member()) {
+        (true, _) => Some("swarm manager"),
+        (false, true) => Some("swarm worker"),
+        (false, false) => None,
+    });
     let name = inventory.network.name.as_str();
     let network = match engine.and_then(|engine| engine.network(name)) {
         Some(network) => Some(format!("{name} ({})", network.driver)),
@@ -96,7 +93,7 @@ fn describe(inventory: &Inventory, host: &HostSpec, facts: &Facts) -> Value {
         None => None,
     };
     // Of the agent in the store, or of the node in its swarm.
-    let expires = crate::x509::expiry(&facts.store.agent_cert).filter(|_| consul::is_server(facts).is_some());
+    let expires = crate::x509::expiry(&facts.store.agent_cert).filter(|_| stores::part(facts).is_some());
     let expires = expires.or(facts.swarm_certificate_ends.filter(|_| swarm.is_member()));
     let certificate = expires.map(|at| match at - facts.clock {
         left if left < 0 => format!("expired {} days ago", -left / DAY),

@@ -7,6 +7,7 @@ use similar::TextDiff;
 
 use super::table::{Tone, table};
 use super::{Ui, indent};
+use crate::fabrics;
 use crate::inventory::{FabricKind, HostName};
 use crate::plan::{Action, Plan, Step};
 use crate::proof::{Changes, Direction, Encryption, Figures, Matrix, Measurement, Pair, Verdict};
@@ -22,10 +23,9 @@ const MAX_MATRIX: usize = 50;
 pub fn plan(plan: &Plan, ui: Ui) -> String {
     let paint = |style: Style, text: &str| ui.paint(ui.out, style, text);
     let mut text = String::new();
-    let fabric = match plan.fabric {
-        FabricKind::Auto => "",
-        FabricKind::Overlay => "overlay over a key-value store, because ",
-        FabricKind::Swarm => "swarm-mode overlay, because ",
+    let fabric = match fabrics::fabric(plan.fabric) {
+        None => String::new(),
+        Some(fabric) => format!("{}, because ", fabric.about().title),
     };
     let _ = writeln!(text, "Cluster {}: {fabric}{}.", paint(Style::new().bold(), &plan.cluster), plan.reason);
     for unreached in &plan.unreached {

@@ -5,13 +5,14 @@ use std::net::IpAddr;
 
 use super::links;
 use crate::engines;
-use crate::fabrics;
+use crate::fabrics::{self, Fabric};
 use crate::facts::{self, Facts};
 use crate::host::{Command, Connection, Hosts};
 use crate::inventory::{HostName, Inventory};
 use crate::plan::{HostWorld, World};
 use crate::probe;
-use crate::proof::{HostView, Ill, Known, StoreView};
+use crate::proof::causes::{IN_A_SWARM, OVER_A_STORE, OVERLAYS, STANDING};
+use crate::proof::{Cause, HostView, Ill, Known, StoreView};
 use crate::stores::consul;
 
 const HOST_CHECKS: &str = concat!(
@@ -22,6 +23,20 @@ const HOST_CHECKS: &str = concat!(
 
 /// What a host said, by the name of the file that `--evidence` keeps it in.
 pub type Reports = BTreeMap<(HostName, &'static str), String>;
+
+/// Where the hosts reach each other, by their own word; those that cannot tell are missing.
+pub async fn private_addresses(inventory: &Inventory, hosts: &Hosts) -> BTreeMap<HostName, IpAddr> {
+    let asked =
+        hosts.iter().map(|(name, host)| async move { (name.clone(), probe::gather(host, facts::Scope::Usual).await) });
+    let told = futures_util::future::join_all(asked).await;
+    let facts: Vec<(HostName, Facts)> =
+        told.into_iter().filter_map(|(name, facts)| Some((name, facts.ok()?))).collect();
+    let world = World::new(inventory, &facts, Vec::new());
+    world.hosts.iter().map(|host| (host.name().clone(), host.private)).collect()
+}
+
+/// The rows for a cluster whose fabric cannot be told: those of all that `auto` may come to.
+const ANY_FABRIC: &[&[Cause]] = &[OVER_A_STORE, IN_A_SWARM, STANDING, OVERLAYS];
 
 /// Looks at these hosts. `ill` are those whose probe did not work.
 pub async fn examine(
@@ -48,7 +63,9 @@ pub async fn examine(
     }
     let world = World::new(inventory, &all, Vec::new());
     let chosen = fabrics::choose(&world);
-    let needs = fabrics::fabric(chosen.kind).map(|fabric| fabric.needs(&world)).unwrap_or_default();
+    let fabric = fabrics::fabric(chosen.kind);
+    let needs = fabric.map(|fabric| fabric.needs(&world)).unwrap_or_default();
+    let rows = fabric.map_or(ANY_FABRIC, Fabric::causes);
     for host in &world.hosts {
         views.insert(host.name().clone(), view(&world, host));
     }
@@ -80,11 +97,11 @@ pub async fn examine(
     for (name, error) in links.failed {
         views.entry(name).or_default().agent_failed = Some(error);
     }
-    Known { hosts: views, links: links.links, needs, ..Known::default() }
+    Known { hosts: views, links: links.links, needs, rows, ..Known::default() }
 }
 
 async fn checks_of(host: &Connection, address: IpAddr, inventory: &Inventory) -> String {
-    let args = [address.to_string(), inventory.network.name.to_string()];
+    let args = [address.to_string(), fabrics::probes(inventory).network];
     match host.run(&Command::script(HOST_CHECKS, args)).await {
         Ok(output) => output.stdout_text(),
         Err(error) => format!("error {error}\n"),
@@ -118,7 +135,7 @@ fn view(world: &World<'_>, host: &HostWorld<'_>) -> HostView {
         engine_missing: engine.is_none(),
         engine_up: Some(engine.is_some_and(facts::Engine::is_up)),
         advertised: advertised(facts, &swarm),
-        has_network: engine.is_some_and(|engine| engine.network(inventory.network.name.as_str()).is_some()),
+        has_network: engine.is_some_and(|engine| engine.network(&fabrics::probes(inventory).network).is_some()),
         // The engine lists no network while its store does not answer: that is the store's fault, which comes first.
         needs_network: !swarm.is_member() || swarm.is_manager,
         store,

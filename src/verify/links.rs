@@ -24,6 +24,9 @@ const STAGE_DEADLINE: Duration = Duration::from_secs(20);
 /// The agent ends by itself before this (`LIFETIME` in `links.pl`).
 const AGENT_TIMEOUT: Duration = Duration::from_secs(45);
 
+/// UDP port that the agents use for long datagrams where there are no tunnels: the one of VXLAN, which firewalls between hosts know.
+const USUAL_TUNNEL: u16 = 4789;
+
 /// Most bytes read from an agent: fifty peers take some twenty kilobytes.
 const MAX_REPORT: u64 = 1 << 20;
 
@@ -57,7 +60,7 @@ pub async fn examine(hosts: &Hosts, addresses: &BTreeMap<HostName, IpAddr>, need
                 })
                 .collect();
             let mut argv: Vec<String> = ["perl", "-e", AGENT].map(str::to_owned).to_vec();
-            argv.extend([mark.to_string(), index.to_string(), needs.vxlan_port.to_string()]);
+            argv.extend([mark.to_string(), index.to_string(), needs.tunnel.unwrap_or(USUAL_TUNNEL).to_string()]);
             argv.extend([u8::from(needs.encrypted).to_string(), needs.mtu.to_string()]);
             argv.extend(peers);
             let result = agent(&hosts[*name], &Command::new(argv).timeout(AGENT_TIMEOUT), barrier).await;

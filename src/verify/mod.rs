@@ -26,12 +26,13 @@ use wire::Watch;
 
 use crate::engine_api;
 use crate::event::{Event, Events};
+use crate::fabrics;
 use crate::host::{Command, Connection, HostError, Hosts};
 use crate::images;
 use crate::inventory::{HostName, Inventory, container_name};
 use crate::labels::PROBE_PREFIX;
 use crate::proof::causes;
-use crate::proof::{Direction, Failure, Ill, Matrix, Pair, read};
+use crate::proof::{Asked, Direction, Failure, Ill, Matrix, Pair, Probes, read};
 use crate::words::reason;
 
 const START: &str = concat!(
@@ -105,6 +106,8 @@ struct Probe {
     container: String,
     nonce: String,
     address: Ipv4Addr,
+    /// What the others ask: its name, its address, or an address and a port.
+    target: String,
     mac: String,
     /// How often its host had refused a neighbour when it started.
     refused: u64,
@@ -146,14 +149,20 @@ pub async fn verify(
     let lifetime = lifetime(hosts.len(), look.measure.len());
     let work = async {
         let encrypted = inventory.network.encrypted;
-        let question = peers::Question { network: inventory.network.name.as_str(), encrypted };
+        let way = fabrics::probes(inventory);
+        let published = match way.asked {
+            Asked::ByPublishedPort => autopsy::private_addresses(inventory, hosts).await,
+            Asked::ByName | Asked::ByAddress => BTreeMap::new(),
+        };
+        let question = peers::Question { network: &way.network, encrypted };
         let told = peers::complete(&question, hosts, events).await;
-        let (probes, mut broken) = start_all(inventory, hosts, &run, lifetime, events).await;
+        let start = Start { inventory, way: &way, published: &published, run: &run, lifetime };
+        let (probes, mut broken) = start_all(&start, hosts, events).await;
         let watch = match encrypted {
             true => Some(Watch::begin(hosts, &probes, inventory.swarm.data_path_port, lifetime).await),
             false => None,
         };
-        let mut matrix = ask_all(inventory, hosts, absent, &probes, &mut broken, events).await;
+        let mut matrix = ask_all(inventory, way.asked, hosts, absent, &probes, &mut broken, events).await;
         let encryption = match watch {
             Some(watch) => Some(watch.end(&probes, &told.addresses, &mut reports).await),
             None => None,
@@ -300,16 +309,24 @@ async fn on_each<T>(work: impl Iterator<Item = impl Future<Output = T>>) -> Vec<
     futures_util::stream::iter(work).buffer_unordered(HOSTS_AT_A_TIME).collect().await
 }
 
-async fn start_all(
-    inventory: &Inventory,
-    hosts: &Hosts,
-    run: &Running,
+/// What all probes of a run are started with.
+struct Start<'a> {
+    inventory: &'a Inventory,
+    way: &'a Probes,
+    /// The addresses on which hosts publish a port of their probe, where the others are to ask there.
+    published: &'a BTreeMap<HostName, IpAddr>,
+    run: &'a Running,
     lifetime: Duration,
+}
+
+async fn start_all(
+    with: &Start<'_>,
+    hosts: &Hosts,
     events: &Events,
 ) -> (BTreeMap<HostName, Probe>, BTreeMap<HostName, Ill>) {
     let starts = hosts.iter().map(|(name, host)| async move {
         events.emit(Event::StepStarted { host: name.clone(), why: "start a probe container".to_owned() });
-        (name.clone(), start(inventory, name, host, run, lifetime, events).await)
+        (name.clone(), start(with, name, host, events).await)
     });
     let (mut probes, mut broken) = (BTreeMap::new(), BTreeMap::new());
     for (name, result) in on_each(starts).await {
@@ -325,23 +342,18 @@ async fn start_all(
     (probes, broken)
 }
 
-async fn start(
-    inventory: &Inventory,
-    name: &HostName,
-    host: &Connection,
-    run: &Running,
-    lifetime: Duration,
-    events: &Events,
-) -> Result<Probe, Ill> {
+async fn start(with: &Start<'_>, name: &HostName, host: &Connection, events: &Events) -> Result<Probe, Ill> {
+    let Start { inventory, way, run, .. } = with;
     fn broken(error: impl std::fmt::Display) -> Ill {
         Ill::NoProbe(error.to_string())
     }
     let container = probe_name(&run.name, name);
     let nonce = uuid::Uuid::new_v4().simple().to_string();
     let image = &inventory.smoke.image;
-    let lifetime = lifetime.as_secs().to_string();
-    let mut args =
-        vec![inventory.cluster.as_str(), inventory.network.name.as_str(), image, &container, &lifetime, &nonce];
+    let lifetime = with.lifetime.as_secs().to_string();
+    // Nothing is published where nobody is to ask there.
+    let publish = with.published.get(name).map(|address| format!("{address}::80")).unwrap_or_default();
+    let mut args = vec![inventory.cluster.as_str(), &way.network, image, &container, &lifetime, &nonce, &publish];
     args.extend(run.dead.iter().map(String::as_str));
     let command = Command::script(START, args).timeout(START_TIMEOUT);
     let began = Instant::now();
@@ -350,13 +362,20 @@ async fn start(
         match output.status {
             0 => {
                 let text = output.stdout_text();
-                let (address, mac, refused) = where_it_is(&text).ok_or_else(|| {
+                let found = where_it_is(&text).ok_or_else(|| {
                     broken(format!(
                         "its engine does not tell the address of a container on the network: {}",
                         reason(&text)
                     ))
                 })?;
-                return Ok(Probe { container, nonce, address, mac, refused });
+                let Located { address, mac, refused, port } = found;
+                let target = match (way.asked, with.published.get(name), port) {
+                    (Asked::ByName, ..) => container.clone(),
+                    (Asked::ByAddress, ..) => address.to_string(),
+                    (Asked::ByPublishedPort, Some(host), Some(port)) => format!("{host}:{port}"),
+                    (Asked::ByPublishedPort, ..) => return Err(broken("its engine publishes no port for a container")),
+                };
+                return Ok(Probe { container, nonce, address, target, mac, refused });
             }
             NO_IMAGE => {
                 let what = format!("fetch the smoke-test image {image}");
@@ -377,16 +396,26 @@ async fn start(
     }
 }
 
-/// Address and MAC address of a probe, by the word of its host: nothing but these, since all other hosts ask there. And how many neighbours
-/// its host had refused.
-fn where_it_is(text: &str) -> Option<(Ipv4Addr, String, u64)> {
+/// Where a probe is, by the word of its host.
+struct Located {
+    address: Ipv4Addr,
+    mac: String,
+    /// How many neighbours its host had refused.
+    refused: u64,
+    /// The port that its host publishes for it, if it was asked to.
+    port: Option<u16>,
+}
+
+/// What a host says of its probe: nothing but this, since all other hosts ask there.
+fn where_it_is(text: &str) -> Option<Located> {
     let mut words = text.split_whitespace();
     let address = words.next()?.parse().ok()?;
-    let mac = words.next()?;
+    let mac = words.next()?.to_owned();
     let is_byte = |byte: &str| byte.len() == 2 && byte.bytes().all(|digit| digit.is_ascii_hexdigit());
     let is_mac = mac.split(':').count() == 6 && mac.split(':').all(is_byte);
     let refused = words.next().and_then(|count| count.parse().ok()).unwrap_or(0);
-    is_mac.then(|| (address, mac.to_owned(), refused))
+    let port = words.next().and_then(|port| port.parse().ok());
+    is_mac.then_some(Located { address, mac, refused, port })
 }
 
 fn patience(words: &str) -> Duration {
@@ -395,6 +424,7 @@ fn patience(words: &str) -> Duration {
 
 async fn ask_all(
     inventory: &Inventory,
+    asked: Asked,
     hosts: &Hosts,
     absent: &BTreeMap<HostName, Ill>,
     probes: &BTreeMap<HostName, Probe>,
@@ -405,7 +435,7 @@ async fn ask_all(
         |(name, host, probe)| async move {
             events.emit(Event::StepStarted {
                 host: name.clone(),
-                why: format!("wget from {name} to every other host, by name"),
+                why: format!("wget from {name} to every other host, {}", in_words(asked)),
             });
             let (before, after): (Vec<_>, Vec<_>) =
                 probes.iter().filter(|(other, _)| *other != name).partition(|(other, _)| *other < name);
@@ -448,6 +478,14 @@ async fn ask_all(
     matrix
 }
 
+fn in_words(asked: Asked) -> &'static str {
+    match asked {
+        Asked::ByName => "by name",
+        Asked::ByAddress => "by address",
+        Asked::ByPublishedPort => "by address and port",
+    }
+}
+
 /// How long pairs are tried, in seconds.
 struct Patience {
     /// From the first question of a host on.
@@ -473,7 +511,7 @@ async fn ask(
     let workers = u64::try_from(AT_A_TIME.min(targets.len())).unwrap_or(1);
     argv.extend([patience.answer, patience.learn, PAIR_LEAST, workers].map(|number| number.to_string()));
     for probe in targets {
-        argv.extend([probe.container.clone(), probe.nonce.clone(), probe.address.to_string()]);
+        argv.extend([probe.container.clone(), probe.nonce.clone(), probe.target.clone(), probe.address.to_string()]);
     }
     let limit = ask_limit(targets.len()) + Duration::from_secs(patience.learn.saturating_sub(LEARN_DEADLINE));
     let text = host.check(&Command::new(argv).stdin(PROBE).timeout(limit)).await?;
@@ -514,11 +552,13 @@ mod tests {
 
     #[test]
     fn a_host_says_where_its_probe_is_and_nothing_else() {
-        let (address, mac, refused) = where_it_is("10.90.0.4 02:42:0a:5a:00:04 7\n").unwrap();
-        assert_eq!((address, &*mac, refused), (Ipv4Addr::new(10, 90, 0, 4), "02:42:0a:5a:00:04", 7));
+        let found = where_it_is("10.90.0.4 02:42:0a:5a:00:04 7\n").unwrap();
+        assert_eq!((found.address, &*found.mac, found.refused), (Ipv4Addr::new(10, 90, 0, 4), "02:42:0a:5a:00:04", 7));
+        assert_eq!(found.port, None);
+        assert_eq!(where_it_is("10.90.0.4 02:42:0a:5a:00:04 7 32768\n").unwrap().port, Some(32768));
         let long = "x".repeat(1 << 20);
         for strange in ["", "10.90.0.4", "169.254.169.254/x? 02:42:0a:5a:00:04", "10.90.0.4 .*", &long] {
-            assert_eq!(where_it_is(strange), None);
+            assert!(where_it_is(strange).is_none());
         }
     }
 

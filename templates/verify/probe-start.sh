@@ -1,10 +1,11 @@
 # Starts the probe of this host: a container with nginx on the network under test. Removes leftovers of killed runs first.
-# Arguments: CLUSTER NETWORK IMAGE NAME LIFETIME NONCE [RUN...], the names of runs that were killed
+# Arguments: CLUSTER NETWORK IMAGE NAME LIFETIME NONCE PUBLISH [RUN...]. PUBLISH is ADDRESS::80 where others ask this host for it, else empty;
+# the runs are those that were killed.
 # Exit status 3: the image is not here. 4: the engine or its store's agent is down, and nobody is starting it.
 # 5: the engine is stopped.
 set -eu
-cluster=$1 network=$2 image=$3 name=$4 lifetime=$5 nonce=$6
-shift 6
+cluster=$1 network=$2 image=$3 name=$4 lifetime=$5 nonce=$6 publish=$7
+shift 7
 now=$(date +%s)
 label=docker-cluster.probe
 if engine_is_stopped; then case $state in *ActiveState=failed*) echo "it has failed" >&2; exit 4 ;; *) exit 5 ;; esac; fi
@@ -22,7 +23,7 @@ done
 docker image inspect "$image" >/dev/null 2>&1 || exit 3
 # The configuration is made inside, from arguments, so that any image with sh, nginx and wget will do. The large body is
 # longer than any Ethernet frame, jumbo frames included: it only arrives if full packets do.
-words=$(docker run -d --rm --name "$name" --hostname "$name" --network "$network" \
+words=$(docker run -d --rm --name "$name" --hostname "$name" --network "$network" ${publish:+-p "$publish"} \
     --label "$label=$cluster" --label "docker-cluster.expires=$((now + lifetime))" \
     --entrypoint sh "$image" -c '
         nonce=$1
@@ -42,6 +43,7 @@ words=$(docker run -d --rm --name "$name" --hostname "$name" --network "$network
     case $words in *"not found"*) if stays_down docker-cluster-consul.service; then exit 4; fi ;; esac
     exit 1
 }
-# Its address, for the probes that go without a name, its MAC address, by which the other hosts look for it, and what is counted until
-# the end.
-docker inspect --format "{{with index .NetworkSettings.Networks \"$network\"}}{{.IPAddress}} {{.MacAddress}}{{end}} $(neighbours_refused)" "$name"
+# Its address, for the probes that go without a name, its MAC address, by which the other hosts look for it, what is counted until the end,
+# and the port that is published.
+docker inspect --format "{{with index .NetworkSettings.Networks \"$network\"}}{{.IPAddress}} {{.MacAddress}}{{end}} $(neighbours_refused)\
+{{range index .NetworkSettings.Ports \"80/tcp\"}} {{.HostPort}}{{end}}" "$name"

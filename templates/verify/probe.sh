@@ -1,6 +1,7 @@
 # Asks the probes of all other hosts from the probe of this one. Runs inside the probe container, under any POSIX sh.
 # Arguments: SECONDS from now that a pair may take, SECONDS from now while the engine has not learned of the target, SECONDS that a pair
-# is tried at least, HOW MANY pairs at a time, then for each target NAME NONCE ADDRESS. One line per target on standard output:
+# is tried at least, HOW MANY pairs at a time, then for each probe NAME NONCE TARGET ADDRESS: what is asked, which may be its name, its address, or
+# an address and a port, and the address behind a name. One line per target on standard output:
 #   NAME ok MICROSECONDS | NAME failed name|http|large|upload address=ok|no WORDS
 uptime() { cut -d. -f1 /proc/uptime; }
 begun=$(uptime)
@@ -16,23 +17,23 @@ get() { wget $how -T 3 -O - "http://$1/$2" 2>"/tmp/probe.$3"; }
 # A body larger than any Ethernet frame, jumbo frames included. The target answers when it has all of it. As an argument: busybox's wget
 # had no --post-file before 1.32.
 body=$(head -c 20000 /dev/zero | tr '\0' x)
-put() { wget $how -T 3 -O - --post-data="$body" "http://$1/upload" 2>"/tmp/probe.$1"; }
+put() { wget $how -T 3 -O - --post-data="$body" "http://$1/upload" 2>"/tmp/probe.$2"; }
 probe() {
-    name=$1 nonce=$2 address=$3
+    name=$1 nonce=$2 target=$3 address=$4
     at_least=$(( $(uptime) + least ))
     while :; do
         deadline=$common
-        answer=$(get "$name" nonce "$name")
+        answer=$(get "$target" nonce "$name")
         if [ "$answer" = "$nonce" ]; then
             # Twice the same way costs a millisecond: the first one also paid for the name and the neighbour table.
-            begin=$(now); again=$(get "$name" nonce "$name"); end=$(now)
-            large=$(get "$name" large "$name")
+            begin=$(now); again=$(get "$target" nonce "$name"); end=$(now)
+            large=$(get "$target" large "$name")
             case "$again $large" in
             "$nonce $nonce "*) [ ${#large} -gt 12000 ] && down=ok || down=no ;;
             *) down=no ;;
             esac
             if [ $down = ok ]; then
-                [ "$(put "$name")" = "$nonce" ] && { echo "$name ok $(( end - begin ))"; return; }
+                [ "$(put "$target" "$name")" = "$nonce" ] && { echo "$name ok $(( end - begin ))"; return; }
                 layer=upload answer="the long body got no answer: $(cat "/tmp/probe.$name")"
             else
                 layer=large answer="the short answer arrived, the long one did not: $(echo "$large" | head -c 100)"
@@ -41,9 +42,13 @@ probe() {
         else
             layer=http answer=$(cat "/tmp/probe.$name")
             case $answer in *"bad address"*|*"unable to resolve"*|*"Name or service"*|*"Temporary failure"*|*"Name does not resolve"*) layer=name ;; esac
-            if [ "$(get "$address" nonce "$name.address")" = "$nonce" ]; then by=ok; else by=no; fi
-            # The engine itself answers ARP for the containers that it knows of: without an answer it does not know this one yet.
-            if [ $layer = name ] || ! grep -q "^$address .* 0x2 " /proc/net/arp; then deadline=$late; fi
+            by=no
+            # Only names are behind the engines' news of each other.
+            if [ "$target" = "$name" ]; then
+                if [ "$(get "$address" nonce "$name.address")" = "$nonce" ]; then by=ok; fi
+                # The engine itself answers ARP for the containers that it knows of: without an answer it does not know this one yet.
+                if [ $layer = name ] || ! grep -q "^$address .* 0x2 " /proc/net/arp; then deadline=$late; fi
+            fi
         fi
         [ $at_least -le $deadline ] || deadline=$at_least
         if [ "$(uptime)" -ge "$deadline" ]; then
@@ -55,9 +60,9 @@ probe() {
 # Each worker takes every so many-th target: one that is dead holds up those behind it, and nobody else.
 work() {
     turn=$1; shift
-    while [ $# -ge 3 ]; do
-        if [ $turn -eq 0 ]; then probe "$1" "$2" "$3"; turn=$workers; fi
-        turn=$(( turn - 1 )); shift 3
+    while [ $# -ge 4 ]; do
+        if [ $turn -eq 0 ]; then probe "$1" "$2" "$3" "$4"; turn=$workers; fi
+        turn=$(( turn - 1 )); shift 4
     done
 }
 worker=0

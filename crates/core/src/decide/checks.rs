@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use crate::daemon_json;
 use crate::engines::unit::{self, Flag};
 use crate::engines::{self, MAX_CLOCK_OFFSET, unheard};
+use crate::fabrics::overlay::Overlay;
+use crate::fabrics::{Asks, Fabric, SubnetOf};
 use crate::facts::{Init, Module};
 use crate::inventory::{HostName, InstallPolicy};
 use crate::plan::{HostWorld, Problem, World};
@@ -12,10 +14,12 @@ use crate::platform::{Offer, PackageManager};
 
 /// All of them.
 #[must_use]
-pub fn problems(world: &World<'_>) -> Vec<Problem> {
+pub fn problems(world: &World<'_>, fabric: Option<&dyn Fabric>) -> Vec<Problem> {
+    // Where no fabric is possible, what overlays ask is the most that `auto` would.
+    let asks = fabric.unwrap_or(&Overlay).asks();
     let mut problems = Vec::new();
     for host in &world.hosts {
-        kernel(world, host, &mut problems);
+        kernel(world, host, asks, &mut problems);
         engine(world, host, &mut problems);
         if host.facts.init != Init::Systemd {
             let Init::Other(name) = &host.facts.init else { continue };
@@ -36,7 +40,7 @@ pub fn problems(world: &World<'_>) -> Vec<Problem> {
                 "set the clocks (`timedatectl set-ntp true`); certificates depend on them",
             ));
         }
-        if let Some(network) = routes_that_collide(world, host) {
+        if let Some(network) = routes_that_collide(world, host).filter(|_| asks.subnet == SubnetOf::Cluster) {
             problems.push(network);
         }
     }
@@ -44,7 +48,7 @@ pub fn problems(world: &World<'_>) -> Vec<Problem> {
     problems
 }
 
-fn kernel(world: &World<'_>, host: &HostWorld<'_>, problems: &mut Vec<Problem>) {
+fn kernel(world: &World<'_>, host: &HostWorld<'_>, asks: Asks, problems: &mut Vec<Problem>) {
     let wanted = world.inventory.kernel_minimum;
     if host.facts.kernel.is_some_and(|kernel| kernel < wanted) {
         problems.push(Problem::on(
@@ -53,11 +57,11 @@ fn kernel(world: &World<'_>, host: &HostWorld<'_>, problems: &mut Vec<Problem>) 
             "boot a newer kernel, or lower `kernel.minimum` in the inventory",
         ));
     }
-    for module in ["vxlan", "bridge", "veth", "br_netfilter"] {
+    for module in asks.modules.iter().copied() {
         if host.facts.modules.get(module) == Some(&Module::Missing) {
             problems.push(Problem::on(
                 host.name(),
-                format!("its kernel {} has no {module} module, which overlay networks need", host.facts.kernel_text),
+                format!("its kernel {} has no {module} module, which the network needs", host.facts.kernel_text),
                 "install the kernel package that holds it (on cloud images often `linux-modules-extra-...`)",
             ));
         }

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::daemon_json::{self, STORE_KEYS};
 use crate::engines::{self, RESTART_TIMEOUT, options};
-use crate::fabrics::{self, keeper, overlay, swarm};
+use crate::fabrics::{self, Fabric, keeper, overlay, swarm};
 use crate::facts::{Attachment, Container, ContainerRecord, MigrationRecord, NetworkRecord};
 use crate::inventory::{FabricKind, HostName};
 use crate::paths::{MIGRATION, SECRETS_PATH};
@@ -64,8 +64,8 @@ pub fn plan(world: &World<'_>, way: Way) -> Plan {
             }
         }
     }
-    let kind = if way == Way::Back { FabricKind::Overlay } else { FabricKind::Swarm };
-    for (host, lines) in super::down::additions(world, kind, &steps) {
+    let fabric: &dyn Fabric = if way == Way::Back { &overlay::Overlay } else { &swarm::SwarmMode };
+    for (host, lines) in super::down::additions(world, fabric, &steps) {
         let why = "write down what is added here, so that `down` can take it away";
         steps.prepend(&host, Stage::Record, why, Action::Note { lines });
     }

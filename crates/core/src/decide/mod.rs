@@ -19,18 +19,19 @@ use crate::plan::{Action, Plan, Stage, Steps, World};
 #[must_use]
 pub fn up(world: &World<'_>) -> Plan {
     let mut problems = world.problems.clone();
-    problems.extend(checks::problems(world));
+
     let mut steps = Steps::default();
     let mut notes = Vec::new();
     let Chosen { kind, reason, problems: choice_problems } = fabrics::choose(world);
     problems.extend(choice_problems);
+    problems.extend(checks::problems(world, fabrics::fabric(kind)));
     if let Some(fabric) = fabrics::fabric(kind) {
         problems.extend(fabric.problems(world));
         // Steps are only planned where nothing forbids them: a plan with problems is shown, never run.
         if problems.is_empty() && !world.hosts.is_empty() {
             engines::install_steps(world, &mut steps);
             fabric.steps(world, &mut steps, &mut notes);
-            for (host, lines) in down::additions(world, kind, &steps) {
+            for (host, lines) in down::additions(world, fabric, &steps) {
                 let why = "write down what is added here, so that `down` can take it away";
                 steps.prepend(&host, Stage::Record, why, Action::Note { lines });
             }

@@ -467,3 +467,16 @@ pub fn restart(
     let well = steps.add(name, Stage::Options, format!("wait until {} run again", back.join(", ")), action);
     Restarted { settled, well }
 }
+
+/// The options that the inventory wants of every engine, for fabrics that need none of their own.
+pub fn of_inventory(world: &World<'_>, steps: &mut Steps, notes: &mut Vec<String>) {
+    let wanted = |_: &HostWorld<'_>| -> Options { world.inventory.engine.options.clone() };
+    let target = Target {
+        wanted: &wanted,
+        runs_with: &|_| true,
+        format: "{{.ServerVersion}}",
+        shows: &|_| Vec::new(),
+        settled: None,
+    };
+    self::steps(world, steps, notes, &target);
+}

@@ -5,7 +5,6 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::GOSSIP_PORT;
 use crate::facts::firewall::Traffic;
 use crate::plan::{HostWorld, World};
 use crate::proof::{Needs, SIGN_OF_LIFE};
@@ -15,8 +14,7 @@ fn wanted(needs: &Needs, host: &HostWorld<'_>, more: &[Traffic]) -> BTreeSet<Tra
     let listens = needs.ports.get(host.name()).into_iter().flatten();
     let tcp = listens.filter(|(_, role)| *role != SIGN_OF_LIFE).map(|(port, _)| Traffic::Tcp(*port));
     let mut all: BTreeSet<Traffic> = tcp.chain(more.iter().copied()).collect();
-    all.extend([Traffic::Udp(GOSSIP_PORT), Traffic::Udp(needs.vxlan_port)]);
-    all.extend(needs.encrypted.then_some(Traffic::Esp));
+    all.extend(needs.datagrams());
     all
 }
 

@@ -3,30 +3,106 @@
 
 pub mod firewall;
 pub(crate) mod keeper;
+mod nat;
 pub(crate) mod overlay;
 pub(crate) mod swarm;
 
 pub use swarm::removal;
 
 use crate::engines::options;
-use crate::facts::Network;
-use crate::inventory::FabricKind;
+use crate::facts::{Engine, Network};
+use crate::inventory::{FabricKind, Inventory};
 use crate::plan::ETHERNET_MTU;
 use crate::plan::{HostWorld, Problem, Steps, World};
-use crate::proof::{Needs, SIGN_OF_LIFE};
+use crate::proof::causes;
+use crate::proof::{Asked, Cause, Needs, Probes, SIGN_OF_LIFE};
 use crate::stores;
 
 /// TCP and UDP port of the gossip between engines. It cannot be changed.
 const GOSSIP_PORT: u16 = 7946;
 
-/// A way to connect hosts. Synchronous and pure: it looks at the world and returns data.
-pub trait Fabric {
+/// What a fabric is, for people who choose one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct About {
+    /// What a plan calls it.
+    pub title: &'static str,
+    /// What its containers share.
+    pub layer: Layer,
+    /// Whether containers find each other by name.
+    pub names: Names,
+    /// Whether it can encrypt what goes between hosts.
+    pub encryption: Encryption,
+    /// What it restarts or moves on a host that has an engine.
+    pub disturbs: &'static str,
+}
+
+/// What containers on different hosts share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Layer {
+    /// One Ethernet segment.
+    Two,
+    /// Routes between addresses.
+    Three,
+    /// Nothing: each host publishes ports.
+    Ports,
+}
+
+/// Where a container's name is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Names {
+    /// On every host.
+    Everywhere,
+    /// On its own host: others ask by address.
+    OnItsHost,
+}
+
+/// Whether a fabric can encrypt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Encryption {
+    /// If the inventory says so.
+    OnDemand,
+    /// Never.
+    None,
+}
+
+/// What a fabric asks of every host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Asks {
+    /// Modules of the kernel.
+    pub modules: &'static [&'static str],
+    /// Whose the network's subnet is.
+    pub subnet: SubnetOf,
+}
+
+/// Whose a network's subnet is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SubnetOf {
+    /// The cluster's own: a host must have no other route to it.
+    Cluster,
+    /// The network that the hosts are on.
+    Lan,
+    /// There is none.
+    Nobody,
+}
+
+/// A way to connect hosts, and all that anybody needs to know of it. Synchronous and pure: it looks at the world and returns data.
+pub trait Fabric: Sync {
+    /// What it is and gives.
+    fn about(&self) -> About;
+    /// What it asks of every host.
+    fn asks(&self) -> Asks;
     /// What forbids it here, found before anything is touched.
     fn problems(&self, world: &World<'_>) -> Vec<Problem>;
     /// The steps that are missing for it, and what a person should know.
     fn steps(&self, world: &World<'_>, steps: &mut Steps, notes: &mut Vec<String>);
+    /// Lines of the record of what it adds to a host beside files, for `down` to take away.
+    fn leaves(&self, world: &World<'_>, host: &HostWorld<'_>) -> Vec<String>;
     /// What it needs of the way between hosts, for `verify` to look at when a pair fails.
     fn needs(&self, world: &World<'_>) -> Needs;
+    /// Who asks whom in a verification, and how.
+    fn probes(&self, inventory: &Inventory) -> Probes;
+    /// Its rows of the table of causes, in their order.
+    fn causes(&self) -> &'static [&'static [Cause]];
 }
 
 /// Port of SSH on the underlay, asked only for a sign of life: a refusal is one as well.
@@ -45,7 +121,8 @@ fn vxlan_needs(
     });
     Needs {
         network: world.inventory.network.name.to_string(),
-        vxlan_port,
+        tunnel: Some(vxlan_port),
+        gossip: Some(GOSSIP_PORT),
         encrypted: world.inventory.network.encrypted,
         mtu: world.underlay_mtu(),
         ports: each.collect(),
@@ -59,8 +136,46 @@ pub fn fabric(kind: FabricKind) -> Option<&'static dyn Fabric> {
         FabricKind::Auto => None,
         FabricKind::Overlay => Some(&overlay::Overlay),
         FabricKind::Swarm => Some(&swarm::SwarmMode),
+        FabricKind::Nat => Some(&nat::Nat),
     }
 }
+
+/// All that can be named in an inventory.
+pub const ALL: &[FabricKind] = &[FabricKind::Overlay, FabricKind::Swarm, FabricKind::Nat];
+
+/// How a cluster is proved. Which overlay `auto` comes to makes no difference to that, so that no host need be asked first.
+#[must_use]
+pub fn probes(inventory: &Inventory) -> Probes {
+    let kind = inventory.network.fabric;
+    let by_name = || Probes { network: inventory.network.name.to_string(), asked: Asked::ByName };
+    fabric(kind).map_or_else(by_name, |fabric| fabric.probes(inventory))
+}
+
+/// Every row of the tables of causes of all fabrics, each once.
+#[must_use]
+pub fn all_causes() -> Vec<&'static Cause> {
+    let mut all: Vec<&'static Cause> = Vec::new();
+    for cause in ALL.iter().filter_map(|kind| fabric(*kind)).flat_map(|fabric| causes::table(fabric.causes())) {
+        if !all.iter().any(|known| known.id == cause.id) {
+            all.push(cause);
+        }
+    }
+    all
+}
+
+/// The bridge that engines make for containers of an overlay, beside it.
+pub(crate) const GATEWAY_BRIDGE: &str = "docker_gwbridge";
+
+/// What overlays add to an engine beside their network. What a stopped engine has is not known, and so not claimed: `down` would take it away.
+pub(crate) fn gateway_bridge(host: &HostWorld<'_>) -> Option<String> {
+    let engine = host.facts.engine.as_ref();
+    let is_known = engine.is_none_or(Engine::is_up);
+    let is_there = engine.and_then(|engine| engine.network(GATEWAY_BRIDGE)).is_some();
+    (is_known && !is_there).then(|| format!("network {GATEWAY_BRIDGE}"))
+}
+
+/// Modules that overlays need of a kernel.
+const OVERLAY_MODULES: &[&str] = &["vxlan", "bridge", "veth", "br_netfilter"];
 
 /// A fabric that was chosen, and why.
 #[derive(Debug)]
@@ -80,9 +195,8 @@ pub fn choose(world: &World<'_>) -> Chosen {
     let backend = stores::backend(world);
     let chosen = |kind, reason: String| Chosen { kind, reason, problems: Vec::new() };
     match wanted {
-        FabricKind::Overlay => return chosen(wanted, "the inventory says so".to_owned()),
-        FabricKind::Swarm => return chosen(wanted, "the inventory says so".to_owned()),
         FabricKind::Auto => {}
+        _ => return chosen(wanted, "the inventory says so".to_owned()),
     }
     if world.hosts.is_empty() {
         return Chosen {

@@ -6,12 +6,14 @@ use std::net::IpAddr;
 use serde_json::json;
 
 use super::{
-    Fabric, GOSSIP_PORT, MTU_OPTION, firewall, keeper, network_problems, no_classic_overlay, swarm, too_long_for,
-    vxlan_needs,
+    About, Asks, Encryption, Fabric, GOSSIP_PORT, Layer, MTU_OPTION, Names, OVERLAY_MODULES, SubnetOf, firewall,
+    gateway_bridge, keeper, network_problems, no_classic_overlay, swarm, too_long_for, vxlan_needs,
 };
 use crate::engines::options;
+use crate::inventory::Inventory;
 use crate::plan::{Action, EngineCall, HostWorld, Options, Problem, Stage, StepId, Steps, World};
-use crate::proof::Needs;
+use crate::proof::causes;
+use crate::proof::{Asked, Cause, Needs, Probes};
 use crate::stores::{self, consul};
 
 /// Port in `cluster-advertise`. The engine wants one and announces it, but nothing of docker-cluster listens there: it is the
@@ -63,6 +65,32 @@ fn wanted(world: &World<'_>, host: &HostWorld<'_>) -> Options {
 }
 
 impl Fabric for Overlay {
+    fn about(&self) -> About {
+        About {
+            title: "overlay over a key-value store",
+            layer: Layer::Two,
+            names: Names::Everywhere,
+            encryption: Encryption::None,
+            disturbs: "each engine restarts once, one after the other",
+        }
+    }
+
+    fn asks(&self) -> Asks {
+        Asks { modules: OVERLAY_MODULES, subnet: SubnetOf::Cluster }
+    }
+
+    fn leaves(&self, world: &World<'_>, host: &HostWorld<'_>) -> Vec<String> {
+        gateway_bridge(host).into_iter().chain(stores::leaves(world, host)).collect()
+    }
+
+    fn probes(&self, inventory: &Inventory) -> Probes {
+        Probes { network: inventory.network.name.to_string(), asked: Asked::ByName }
+    }
+
+    fn causes(&self) -> &'static [&'static [Cause]] {
+        &[causes::OVER_A_STORE, causes::STANDING, causes::OVERLAYS]
+    }
+
     fn problems(&self, world: &World<'_>) -> Vec<Problem> {
         let mut problems = stores::problems(world);
         for host in &world.hosts {

@@ -6,16 +6,19 @@ use std::collections::BTreeMap;
 use ipnet::IpNet;
 use serde_json::Value;
 
-use super::{Fabric, GOSSIP_PORT, MTU_OPTION, firewall, keeper, network_problems, too_long_for, vxlan_needs};
+use super::{
+    About, Asks, Encryption, Fabric, GOSSIP_PORT, Layer, MTU_OPTION, Names, OVERLAY_MODULES, SubnetOf, firewall,
+    gateway_bridge, keeper, network_problems, too_long_for, vxlan_needs,
+};
 use crate::engines::known::{self, Fault};
 use crate::engines::{self, options, unit};
 use crate::facts::firewall::Traffic;
 use crate::facts::{Module, Node, Swarm};
+use crate::inventory::Inventory;
 use crate::inventory::{HostName, Members, overlap, quorum_size};
-use crate::plan::{
-    Action, EngineCall, HostWorld, NodeUpdate, Options, Problem, Stage, StepId, Steps, SwarmRole, World,
-};
-use crate::proof::Needs;
+use crate::plan::{Action, EngineCall, HostWorld, NodeUpdate, Problem, Stage, StepId, Steps, SwarmRole, World};
+use crate::proof::causes;
+use crate::proof::{Asked, Cause, Needs, Probes};
 use crate::record::NODE_LINE;
 
 /// TCP port of the managers. It cannot be changed.
@@ -116,6 +119,39 @@ fn wanted_managers(world: &World<'_>) -> Vec<HostName> {
 }
 
 impl Fabric for SwarmMode {
+    fn about(&self) -> About {
+        About {
+            title: "swarm-mode overlay",
+            layer: Layer::Two,
+            names: Names::Everywhere,
+            encryption: Encryption::OnDemand,
+            disturbs: "nothing",
+        }
+    }
+
+    fn asks(&self) -> Asks {
+        Asks { modules: OVERLAY_MODULES, subnet: SubnetOf::Cluster }
+    }
+
+    fn leaves(&self, world: &World<'_>, host: &HostWorld<'_>) -> Vec<String> {
+        let mut lines: Vec<String> = gateway_bridge(host).into_iter().collect();
+        // Also of a stopped engine: its certificate would tell, unless a flag may have moved its folder.
+        let is_known = host.facts.engine.as_ref().is_none_or(crate::facts::Engine::is_up);
+        if (is_known || unit::flag(host.facts, "data-root").is_none()) && !is_member(host) {
+            lines.push("swarm".to_owned());
+        }
+        lines.extend(nodes_to_remember(world, host));
+        lines
+    }
+
+    fn probes(&self, inventory: &Inventory) -> Probes {
+        Probes { network: inventory.network.name.to_string(), asked: Asked::ByName }
+    }
+
+    fn causes(&self) -> &'static [&'static [Cause]] {
+        &[causes::IN_A_SWARM, causes::STANDING, causes::OVERLAYS]
+    }
+
     fn problems(&self, world: &World<'_>) -> Vec<Problem> {
         let mut problems = Vec::new();
         let ours = cluster_id(world);
@@ -208,15 +244,7 @@ impl Fabric for SwarmMode {
 
 /// Gives engines the inventory's options, and makes them a swarm that has the network. Returns what shows that, if it is still to come.
 pub(crate) fn form(world: &World<'_>, steps: &mut Steps, notes: &mut Vec<String>) -> Vec<StepId> {
-    let wanted = |_: &HostWorld<'_>| -> Options { world.inventory.engine.options.clone() };
-    let target = options::Target {
-        wanted: &wanted,
-        runs_with: &|_| true,
-        format: "{{.ServerVersion}}",
-        shows: &|_| Vec::new(),
-        settled: None,
-    };
-    options::steps(world, steps, notes, &target);
+    options::of_inventory(world, steps, notes);
     let managers = wanted_managers(world);
     let Some(lead) = join(world, steps, notes, &managers) else { return Vec::new() };
     remove_gone(world, steps, notes, &lead);

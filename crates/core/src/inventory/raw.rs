@@ -341,6 +341,8 @@ pub enum FabricKind {
     Overlay,
     /// An attachable overlay in swarm mode.
     Swarm,
+    /// No network of its own: ports that each host publishes on its private address.
+    Nat,
 }
 
 /// Swarm mode.

@@ -56,63 +56,106 @@ pub struct Cause {
     look: fn(&Case<'_>) -> Option<Finding>,
 }
 
+impl Cause {
+    /// A row about pairs that fail now.
+    #[must_use]
+    pub const fn of_now(id: &'static str, look: fn(&Case<'_>) -> Option<Finding>) -> Self {
+        Self { id, latent: false, look }
+    }
+
+    /// A row that also looks at pairs that still work: their next change will need what it is about.
+    #[must_use]
+    pub const fn latent(id: &'static str, look: fn(&Case<'_>) -> Option<Finding>) -> Self {
+        Self { id, latent: true, look }
+    }
+}
+
 impl std::fmt::Debug for Cause {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.id)
     }
 }
 
-/// The table. Its order matters: the first that speaks is the verdict.
-pub const CAUSES: &[Cause] = &[
-    Cause { id: "host-unreachable", latent: false, look: host_unreachable },
-    Cause { id: "not-finished", latent: false, look: not_finished },
-    Cause { id: "engine-down", latent: false, look: engine_down },
-    Cause { id: "duplicate-hostname", latent: true, look: duplicate_hostname },
-    Cause { id: "wrong-advertise", latent: true, look: wrong_advertise },
-    Cause { id: "store-agent-down", latent: true, look: store_agent_down },
-    Cause { id: "store-no-leader", latent: true, look: store_no_leader },
-    Cause { id: "swarm", latent: true, look: swarm },
-    Cause { id: "network-missing", latent: false, look: network_missing },
-    Cause { id: "no-probe", latent: false, look: no_probe },
-    Cause { id: "underlay-down", latent: true, look: underlay_down },
-    Cause { id: "esp-blocked", latent: true, look: esp_blocked },
-    Cause { id: "vxlan-blocked", latent: true, look: vxlan_blocked },
-    Cause { id: "gossip-udp-blocked", latent: true, look: gossip_udp_blocked },
-    Cause { id: "tcp-port-blocked", latent: true, look: tcp_port_blocked },
-    Cause { id: "mtu", latent: true, look: mtu },
-    Cause { id: "forward-drop", latent: false, look: forward_drop },
-    Cause { id: "name-unknown", latent: false, look: name_unknown },
-    Cause { id: "name", latent: false, look: name },
-    Cause { id: "neighbours-full", latent: false, look: neighbours_full },
-    Cause { id: "packets-lost", latent: true, look: packets_lost },
-    Cause { id: "clock", latent: true, look: clock },
-    Cause { id: "checksum-offload", latent: false, look: checksum_offload },
-    Cause { id: "neighbours", latent: false, look: neighbours },
-    Cause { id: "unexplained", latent: false, look: unexplained },
+/// What the order of the table begins with, whatever the fabric: hosts that can have no part in anything.
+const FIRST: &[Cause] = &[
+    Cause::of_now("host-unreachable", host_unreachable),
+    Cause::of_now("not-finished", not_finished),
+    Cause::of_now("engine-down", engine_down),
+    Cause::latent("duplicate-hostname", duplicate_hostname),
 ];
+
+/// Rows of fabrics over a key-value store.
+pub const OVER_A_STORE: &[Cause] = &[
+    Cause::latent("wrong-advertise", wrong_advertise),
+    Cause::latent("store-agent-down", store_agent_down),
+    Cause::latent("store-no-leader", store_no_leader),
+];
+
+/// Rows of fabrics over a swarm.
+pub const IN_A_SWARM: &[Cause] = &[Cause::latent("wrong-advertise", wrong_advertise), Cause::latent("swarm", swarm)];
+
+/// What every fabric with a network of its own stands on.
+pub const STANDING: &[Cause] = &[
+    Cause::of_now("network-missing", network_missing),
+    Cause::of_now("no-probe", no_probe),
+    Cause::latent("underlay-down", underlay_down),
+];
+
+/// Rows of the engines' own overlays: datagrams of VXLAN, gossip, and what engines have heard of each other.
+pub const OVERLAYS: &[Cause] = &[
+    Cause::latent("esp-blocked", esp_blocked),
+    Cause::latent("vxlan-blocked", vxlan_blocked),
+    Cause::latent("gossip-udp-blocked", gossip_udp_blocked),
+    Cause::latent("tcp-port-blocked", tcp_port_blocked),
+    Cause::latent("mtu", mtu),
+    Cause::of_now("forward-drop", forward_drop),
+    Cause::of_now("name-unknown", name_unknown),
+    Cause::of_now("name", name),
+    Cause::of_now("neighbours-full", neighbours_full),
+    Cause::latent("packets-lost", packets_lost),
+    Cause::latent("clock", clock),
+    Cause::of_now("checksum-offload", checksum_offload),
+    Cause::of_now("neighbours", neighbours),
+];
+
+/// What can be wrong with the way between hosts under any other fabric.
+pub const UNDER_ALL: &[Cause] = &[
+    Cause::latent("tcp-port-blocked", tcp_port_blocked),
+    Cause::latent("mtu", mtu),
+    Cause::of_now("neighbours-full", neighbours_full),
+];
+
+/// What is left when no row speaks.
+const LAST: &[Cause] = &[Cause::of_now("unexplained", unexplained)];
+
+/// The table of a fabric whose own rows these are. Its order matters: the first that speaks is the verdict.
+pub fn table(own: &'static [&'static [Cause]]) -> impl Iterator<Item = &'static Cause> {
+    FIRST.iter().chain(own.iter().copied().flatten()).chain(LAST)
+}
 
 /// The verdict on a pair. One that fails always has one; one that works may have one about a layer that its next change will need.
 #[must_use]
 pub fn explain(case: &Case<'_>) -> Option<(&'static Cause, Finding)> {
-    CAUSES
-        .iter()
+    table(case.known.rows)
         .filter(|cause| cause.latent || case.failure.is_some())
         .find_map(|cause| (cause.look)(case).map(|finding| (cause, finding)))
 }
 
 impl<'a> Case<'a> {
-    fn host(&self, name: &HostName) -> Option<&'a HostView> {
+    /// What is known of a host.
+    #[must_use]
+    pub fn host(&self, name: &HostName) -> Option<&'a HostView> {
         self.known.hosts.get(name)
     }
 
     /// The two hosts, the asked one first: it is the one that fails to answer.
-    fn hosts(&self) -> impl Iterator<Item = (&'a HostName, &'a HostView)> + use<'a> {
+    pub fn hosts(&self) -> impl Iterator<Item = (&'a HostName, &'a HostView)> + use<'a> {
         let known = self.known;
         [self.to, self.from].into_iter().filter_map(move |name| Some((name, known.hosts.get(name)?)))
     }
 
     /// Both directions: an answer needs the way back.
-    fn directions(&self) -> impl Iterator<Item = (&'a HostName, &'a HostName, &'a Link)> + use<'a> {
+    pub fn directions(&self) -> impl Iterator<Item = (&'a HostName, &'a HostName, &'a Link)> + use<'a> {
         let (known, pairs) = (self.known, [(self.from, self.to), (self.to, self.from)]);
         pairs.into_iter().filter_map(move |(from, to)| Some((from, to, known.links.get(&(from.clone(), to.clone()))?)))
     }
@@ -129,7 +172,8 @@ pub fn unknown(others: &[HostName]) -> String {
 }
 
 /// A command as root on a host, to be pasted.
-fn on(known: &Known, host: &HostName, command: &str) -> String {
+#[must_use]
+pub fn on(known: &Known, host: &HostName, command: &str) -> String {
     let sudo = if known.hosts.get(host).is_some_and(|view| view.through_sudo) { "sudo " } else { "" };
     format!("docker-cluster ssh {host} -- {sudo}{command}")
 }
@@ -139,7 +183,8 @@ fn restart_engine(known: &Known, host: &HostName) -> String {
     format!("{} (containers without a restart policy stop)", on(known, host, "systemctl restart docker"))
 }
 
-fn about_host(
+/// A finding about one host.
+pub fn about_host(
     host: &HostName,
     what: impl Into<String>,
     fix: impl Into<String>,
@@ -363,7 +408,8 @@ fn is_alone(case: &Case<'_>, name: &HostName) -> bool {
         && links.all(|(_, link)| link.tcp.values().all(|tcp| *tcp == Tcp::Open))
 }
 
-fn link(
+/// A finding about one direction, with the layers that were seen there.
+pub fn link(
     case: &Case<'_>,
     (from, to, link): (&HostName, &HostName, &Link),
     what: String,
@@ -371,7 +417,7 @@ fn link(
     more: Vec<String>,
 ) -> Option<Finding> {
     let mut observed: Vec<String> =
-        link.layers(case.known.needs.vxlan_port).into_iter().map(|line| format!("{from} -> {to}, {line}")).collect();
+        link.layers(case.known.needs.tunnel).into_iter().map(|line| format!("{from} -> {to}, {line}")).collect();
     observed.extend(more);
     Some(Finding { about: About::Link(from.clone(), to.clone()), what, fix, observed })
 }
@@ -399,8 +445,8 @@ fn default_deny(case: &Case<'_>, host: &HostName, from: &HostName, traffic: Traf
     let needs = &case.known.needs;
     let tcp = needs.ports.get(host).into_iter().flatten().filter(|(_, role)| *role != SIGN_OF_LIFE);
     let mut all: Vec<Traffic> = tcp.map(|(port, _)| Traffic::Tcp(*port)).collect();
-    all.extend([Traffic::Udp(GOSSIP_PORT), Traffic::Udp(needs.vxlan_port), traffic]);
-    all.extend(needs.encrypted.then_some(Traffic::Esp));
+    all.extend(needs.datagrams());
+    all.push(traffic);
     all.retain(|traffic| view.keeps_out(*traffic, peer));
     let fix = format!("{host}: {}; there, as root: {}", firewall.sentence(), firewall.remedy(&all, &view.sources));
     Some((format!("{host}: {}", firewall.sentence()), fix))
@@ -459,7 +505,7 @@ fn esp_blocked(case: &Case<'_>) -> Option<Finding> {
 }
 
 fn vxlan_blocked(case: &Case<'_>) -> Option<Finding> {
-    let port = case.known.needs.vxlan_port;
+    let port = case.known.needs.tunnel?;
     let words = port.to_string();
     datagram(case, &format!("UDP {port}"), Traffic::Udp(port), &[&words, "-p udp -j"], &format!("UDP {port}"), |link| {
         Some(link.vxlan)
@@ -751,7 +797,7 @@ fn unexplained(case: &Case<'_>) -> Option<Finding> {
     let mut observed: Vec<String> = case
         .directions()
         .flat_map(|(from, to, link)| {
-            link.layers(case.known.needs.vxlan_port).into_iter().map(move |line| format!("{from} -> {to}, {line}"))
+            link.layers(case.known.needs.tunnel).into_iter().map(move |line| format!("{from} -> {to}, {line}"))
         })
         .collect();
     let blind = case.hosts().filter_map(|(name, view)| Some(format!("{name}: {}", view.agent_failed.as_ref()?)));

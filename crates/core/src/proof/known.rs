@@ -7,6 +7,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use serde_json::{Value, json};
 
+use super::causes::Cause;
 use super::link::Link;
 use crate::facts::firewall::{Firewall, Traffic};
 use crate::inventory::HostName;
@@ -16,8 +17,10 @@ use crate::inventory::HostName;
 pub struct Needs {
     /// Name of the network.
     pub network: String,
-    /// UDP port of VXLAN.
-    pub vxlan_port: u16,
+    /// UDP port of the tunnels between hosts, if there are tunnels.
+    pub tunnel: Option<u16>,
+    /// UDP port of the gossip between engines, if they gossip.
+    pub gossip: Option<u16>,
     /// Whether IP protocol 50 must pass.
     pub encrypted: bool,
     /// The longest packet that the network makes between hosts, in bytes.
@@ -30,6 +33,13 @@ pub struct Needs {
 pub const SIGN_OF_LIFE: &str = "";
 
 impl Needs {
+    /// What must arrive beside TCP.
+    #[must_use]
+    pub fn datagrams(&self) -> Vec<Traffic> {
+        let udp = self.gossip.into_iter().chain(self.tunnel).map(Traffic::Udp);
+        udp.chain(self.encrypted.then_some(Traffic::Esp)).collect()
+    }
+
     /// The TCP ports to try on a host.
     #[must_use]
     pub fn tcp_ports(&self, host: &HostName) -> Vec<u16> {
@@ -254,6 +264,8 @@ pub struct Known {
     pub links: BTreeMap<(HostName, HostName), Link>,
     /// What the fabric needs.
     pub needs: Needs,
+    /// The fabric's own rows of the table of causes.
+    pub rows: &'static [&'static [Cause]],
     /// The hosts whose containers resolve at least one of the others' names.
     pub resolving: BTreeSet<HostName>,
     /// How long the engines were given to learn of each other, beyond what every pair is given.

@@ -120,7 +120,7 @@ impl Link {
 
     /// The layers, a line each, as evidence.
     #[must_use]
-    pub fn layers(&self, vxlan_port: u16) -> Vec<String> {
+    pub fn layers(&self, tunnel: Option<u16>) -> Vec<String> {
         let way = |way: Way| match way {
             Way::Passed { lost: 0 } => "arrives".to_owned(),
             Way::Passed { lost } => format!("arrives, {lost} of {REPEATS} lost"),
@@ -138,8 +138,10 @@ impl Link {
             };
             format!("TCP {port}: {said}")
         }));
-        lines.push(format!("UDP 7946: {}", way(self.gossip)));
-        lines.push(format!("UDP {vxlan_port}: {}", way(self.vxlan)));
+        if let Some(port) = tunnel {
+            lines.push(format!("UDP 7946: {}", way(self.gossip)));
+            lines.push(format!("UDP {port}: {}", way(self.vxlan)));
+        }
         lines.extend(self.esp.map(|esp| format!("IP protocol 50: {}", way(esp))));
         lines.push(format!("longest packet that arrives whole: {} bytes", self.path_mtu.0));
         lines

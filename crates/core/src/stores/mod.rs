@@ -4,6 +4,7 @@ pub mod consul;
 
 use std::collections::BTreeMap;
 
+use crate::facts::Facts;
 use crate::facts::firewall::Traffic;
 use crate::inventory::StoreKind;
 use crate::plan::{HostWorld, Problem, Steps, World};
@@ -63,4 +64,23 @@ pub fn ports(world: &World<'_>, host: &HostWorld<'_>) -> Vec<(u16, &'static str)
 #[must_use]
 pub fn traffic(world: &World<'_>, host: &HostWorld<'_>) -> Vec<Traffic> {
     if world.inventory.store.external.is_some() { Vec::new() } else { consul::traffic(world, host) }
+}
+
+/// Lines of the record of what the store adds to a host beside files.
+#[must_use]
+pub fn leaves(world: &World<'_>, host: &HostWorld<'_>) -> Option<String> {
+    match (&world.inventory.store.external, world.inventory.store.kind) {
+        (Some(_), _) => None,
+        (None, StoreKind::Consul) => (!host.facts.store_user).then(|| format!("user {}", consul::USER)),
+    }
+}
+
+/// The part that a host has in the store, for a person.
+#[must_use]
+pub fn part(facts: &Facts) -> Option<&'static str> {
+    match (consul::is_server(facts)?, facts.store.ready) {
+        (true, true) => Some("consul server"),
+        (false, true) => Some("consul client"),
+        (_, false) => Some("consul, no leader"),
+    }
 }

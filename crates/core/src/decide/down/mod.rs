@@ -12,8 +12,8 @@ use serde_json::Value;
 
 use crate::daemon_json::{self, STORE_KEYS};
 use crate::engines::options::{self, Shown, Turns};
-use crate::engines::{self, UNIT, unit};
-use crate::fabrics::{self, keeper, swarm};
+use crate::engines::{self, UNIT};
+use crate::fabrics::{self, Fabric, keeper, swarm};
 use crate::facts::{Container, Endpoint, Engine, Facts, Network, Origin};
 use crate::inventory::{FabricKind, HostName};
 use crate::plan::{
@@ -31,9 +31,6 @@ use swarms::{is_ours, leave_swarms};
 /// Label of the networks that docker-cluster makes; its value is the cluster.
 pub const NETWORK_LABEL: &str = "docker-cluster";
 
-/// The bridge that engines make for containers of an overlay, beside it.
-const GATEWAY_BRIDGE: &str = "docker_gwbridge";
-
 /// How long engines may take to let go of a network that nothing hangs on any more, in seconds: gossip tells them in a second or two,
 /// a swarm's manager within some more.
 const NETWORK_DEADLINE: u64 = 60;
@@ -45,7 +42,7 @@ const ENGINE_TIMEOUT: u64 = 120;
 const NAMED: usize = 20;
 
 /// Lines of the record of what a run adds to hosts beside files, for those hosts that it touches. `steps` are the steps so far.
-pub fn additions(world: &World<'_>, kind: FabricKind, steps: &Steps) -> Vec<(HostName, Vec<String>)> {
+pub fn additions(world: &World<'_>, fabric: &dyn Fabric, steps: &Steps) -> Vec<(HostName, Vec<String>)> {
     let image = &world.inventory.smoke.image;
     let mut all = Vec::new();
     for host in world.hosts.iter().filter(|host| steps.last_of(host.name()).is_some()) {
@@ -53,26 +50,10 @@ pub fn additions(world: &World<'_>, kind: FabricKind, steps: &Steps) -> Vec<(Hos
         let mut lines = Vec::new();
         // What a stopped engine has is not known, and so not claimed: `down` would take it away.
         let is_known = engine.is_none_or(Engine::is_up);
-        if is_known && engine.and_then(|engine| engine.network(GATEWAY_BRIDGE)).is_none() {
-            lines.push(format!("network {GATEWAY_BRIDGE}"));
-        }
         if is_known && !engine.is_some_and(|engine| engine.images.contains(image)) {
             lines.push(format!("image {image}"));
         }
-        match kind {
-            FabricKind::Swarm => {
-                // Also of a stopped engine: its certificate would tell, unless a flag may have moved its folder.
-                let tells = is_known || unit::flag(host.facts, "data-root").is_none();
-                if tells && !swarm::is_member(host) {
-                    lines.push("swarm".to_owned());
-                }
-                lines.extend(swarm::nodes_to_remember(world, host));
-            }
-            FabricKind::Overlay if world.inventory.store.external.is_none() && !host.facts.store_user => {
-                lines.push(format!("user {}", consul::USER));
-            }
-            _ => {}
-        }
+        lines.extend(fabric.leaves(world, host));
         if engine.is_some() && host.facts.unit(UNIT).is_some_and(|unit| unit.file_state == "disabled") {
             lines.push(format!("enabled {UNIT}"));
         }
@@ -271,7 +252,8 @@ fn remove_networks(world: &World<'_>, steps: &mut Steps, let_go: &[StepId]) -> V
     for host in &world.hosts {
         for network in networks(world, host) {
             let here = network.scope != "swarm" || swarm::is_manager(host);
-            if !here || names.contains(&network.name.as_str()) {
+            // One of the host's own is on each of them.
+            if !here || network.scope != "local" && names.contains(&network.name.as_str()) {
                 continue;
             }
             names.push(&network.name);

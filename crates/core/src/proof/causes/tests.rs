@@ -39,7 +39,15 @@ fn all_well() -> Known {
     Known {
         hosts: hosts.collect(),
         links: pairs.filter(|(from, to)| from != to).map(|pair| (pair, good_link())).collect(),
-        needs: Needs { network: "net".into(), vxlan_port: 4789, encrypted: false, mtu: 1500, ports: ports.collect() },
+        needs: Needs {
+            network: "net".into(),
+            tunnel: Some(4789),
+            gossip: Some(7946),
+            encrypted: false,
+            mtu: 1500,
+            ports: ports.collect(),
+        },
+        rows: &[OVER_A_STORE, IN_A_SWARM, STANDING, OVERLAYS],
         ..Known::default()
     }
 }
@@ -341,7 +349,12 @@ fn every_row_of_the_table_has_its_signature() {
     let rows = rows();
     let mut tested: Vec<&str> = rows.iter().map(|row| row.id).collect();
     tested.dedup();
-    let table: Vec<&str> = CAUSES.iter().map(|cause| cause.id).collect();
+    let mut table: Vec<&str> = Vec::new();
+    for cause in super::table(all_well().rows) {
+        if !table.contains(&cause.id) {
+            table.push(cause.id);
+        }
+    }
     assert_eq!(tested, table, "a row of the table without a test, or the other way round");
     for row in rows {
         let mut known = all_well();
@@ -354,7 +367,7 @@ fn every_row_of_the_table_has_its_signature() {
         }
         assert!(!finding.fix.is_empty(), "{} says what to do", row.id);
         // A pair that works is judged by what may break it next, and by nothing else.
-        let latent = CAUSES.iter().any(|cause| cause.id == row.id && cause.latent);
+        let latent = super::table(known.rows).any(|cause| cause.id == row.id && cause.latent);
         assert_eq!(verdict(&known, None).map(|(id, _)| id), latent.then_some(row.id));
     }
     assert!(verdict(&all_well(), None).is_none(), "of a cluster that is well nothing is said");
