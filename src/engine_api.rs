@@ -147,17 +147,22 @@ impl EngineApi {
 
     async fn obey(&self, call: &EngineCall) -> Result<(), ApiError> {
         match call {
-            EngineCall::CreateNetwork { name, subnet, options, attachable, labels } => {
+            EngineCall::CreateNetwork(wanted) => {
+                let text = |address: std::net::IpAddr| address.to_string();
+                let config = IpamConfig {
+                    subnet: Some(wanted.subnet.clone()),
+                    ip_range: wanted.range.map(|range| range.to_string()),
+                    gateway: wanted.gateway.map(text),
+                    auxiliary_addresses: (!wanted.reserved.is_empty())
+                        .then(|| wanted.reserved.iter().map(|(name, ip)| (name.clone(), ip.to_string())).collect()),
+                };
                 let request = NetworkCreateRequest {
-                    name: name.clone(),
-                    driver: Some("overlay".to_owned()),
-                    attachable: attachable.then_some(true),
-                    ipam: Some(Ipam {
-                        config: Some(vec![IpamConfig { subnet: Some(subnet.clone()), ..Default::default() }]),
-                        ..Default::default()
-                    }),
-                    options: Some(to_hash(options)),
-                    labels: Some(to_hash(labels)),
+                    name: wanted.name.clone(),
+                    driver: Some(wanted.driver.as_str().to_owned()),
+                    attachable: wanted.attachable.then_some(true),
+                    ipam: Some(Ipam { config: Some(vec![config]), ..Default::default() }),
+                    options: Some(to_hash(&wanted.options)),
+                    labels: Some(to_hash(&wanted.labels)),
                     ..Default::default()
                 };
                 match self.docker.create_network(request).await.map(|_| ()).map_err(ApiError::from) {

@@ -184,6 +184,7 @@ node_certificate() {
     done
 }
 swarm_cert() { path=$(node_certificate); [ -z "$path" ] || cat "$path"; }
+fabric_wrong() { t /usr/local/lib/docker-cluster/fabric check; [ $? -le 1 ] || echo 'the links of this host could not be looked at'; }
 engine_key() { sed -n 's/.*"kid" *: *"\([A-Z0-9:]*\)".*/\1/p' /etc/docker/key.json; }
 # A list of the engine's. One that did not come in time, or that the engine refused, is not a list without members. An engine that
 # hangs is asked once, one that is stopped never: a question would start it.
@@ -390,7 +391,7 @@ f daemon-json /etc/docker/daemon.json
 n daemon-json-mode
 if [ -d /run/systemd/system ]; then
     s units systemctl show -p Id -p LoadState -p ActiveState -p SubState -p UnitFileState -p FragmentPath -p DropInPaths -p NeedDaemonReload -p MainPID -p InvocationID \
-        docker.service docker.socket docker-cluster-consul.service docker-cluster-reconcile.service containerd.service $firewalls
+        docker.service docker.socket docker-cluster-consul.service docker-cluster-reconcile.service docker-cluster-fabric.service containerd.service $firewalls
     n unit-lines
     n environment-files
 fi
@@ -448,6 +449,9 @@ n files
 n sums
 f migration $state/migration.json
 f store-config $etc/consul/agent.json
+# What connects this host's containers with others', where that is docker-cluster's own: what was chosen, and what is not as it should be.
+f fabric-config $etc/fabric/config
+if [ -x /usr/local/lib/docker-cluster/fabric ]; then s fabric-wrong fabric_wrong; fi
 f agent-cert $etc/consul/agent.pem
 f engine-cert $etc/consul/engine.pem
 f ca-cert $etc/consul/ca.pem

@@ -152,6 +152,7 @@ fn view(world: &World<'_>, host: &HostWorld<'_>) -> HostView {
         sources: fabrics::firewall::sources(host, &peers),
         listens: facts.tcp.iter().map(|(_, port)| *port).collect(),
         neighbours_refused: 0,
+        links_wrong: facts.links.iter().flat_map(|links| links.wrong.iter().cloned()).collect(),
         checks: BTreeMap::new(),
         agent_failed: None,
     }

@@ -133,7 +133,8 @@ mod tests {
     fn seen(a: &str, b: &str) -> Encryption {
         let names = [host("a"), host("b")];
         let probe = |number: u8| Probe {
-            target: String::new(), container: format!("dc-probe-{number}"),
+            target: String::new(),
+            container: format!("dc-probe-{number}"),
             nonce: String::new(),
             address: Ipv4Addr::new(10, 90, 0, number),
             mac: String::new(),

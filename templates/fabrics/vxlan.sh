@@ -2,9 +2,11 @@
 
 bridge= device= id= port= address= mtu= peers=$NL
 
-# bridge NAME, device NAME, id NUMBER, port NUMBER, address ADDRESS (this host's), mtu BYTES, peer ADDRESS
+# bridge NAME, device NAME, id NUMBER, port NUMBER, address ADDRESS (this host's), mtu BYTES, peer ADDRESS RANGE; own RANGE and the ranges of
+# the others are for who divides the subnet.
 word() {
     case $1 in
+        own) ;;
         bridge) bridge=$2 ;;
         device) device=$2 ;;
         id) id=$2 ;;

@@ -15,7 +15,8 @@ use crate::facts::{Attachment, Container, ContainerRecord, MigrationRecord, Netw
 use crate::inventory::{FabricKind, HostName};
 use crate::paths::{MIGRATION, SECRETS_PATH};
 use crate::plan::{
-    Action, Content, EngineCall, HostWorld, KEEP_MODE, Options, Plan, Problem, PutFile, Stage, StepId, Steps, World,
+    Action, Content, EngineCall, HostWorld, KEEP_MODE, NewNetwork, Options, Plan, Problem, PutFile, Stage, StepId,
+    Steps, World,
 };
 use crate::platform::{self, PackageManager};
 use crate::stores::consul;
@@ -403,13 +404,11 @@ fn other_networks(world: &World<'_>, steps: &mut Steps, lead: &HostName) {
         if there {
             continue;
         }
-        let call = EngineCall::CreateNetwork {
-            name: name.clone(),
-            subnet: network.subnet.clone(),
-            options: network.options,
+        let call = EngineCall::CreateNetwork(NewNetwork {
             attachable: true,
             labels: network.labels,
-        };
+            ..NewNetwork::overlay(&name, &network.subnet, network.options)
+        });
         steps.add(
             lead,
             Stage::Network,

@@ -157,7 +157,7 @@ impl Rotation<'_> {
         let files = wanted_files(self.world, host, &self.servers).into_iter();
         for mut file in files.filter(|file| file.content.plain().is_none() && which(&file.path)) {
             // What Consul reads only at its start is what it was; the rest it reads again when it is told to.
-            file.restarts = false;
+            file.read_by = None;
             steps.add_after(host.name(), Stage::Store, why, file.put(), after.to_vec());
         }
     }

@@ -3,9 +3,13 @@
 
 pub mod firewall;
 pub(crate) mod keeper;
+pub(crate) mod links;
 mod nat;
 pub(crate) mod overlay;
+mod routed;
+mod shares;
 pub(crate) mod swarm;
+mod vxlan;
 
 pub use swarm::removal;
 
@@ -137,11 +141,14 @@ pub fn fabric(kind: FabricKind) -> Option<&'static dyn Fabric> {
         FabricKind::Overlay => Some(&overlay::Overlay),
         FabricKind::Swarm => Some(&swarm::SwarmMode),
         FabricKind::Nat => Some(&nat::Nat),
+        FabricKind::Routed => Some(&routed::Routed),
+        FabricKind::Vxlan => Some(&vxlan::Vxlan),
     }
 }
 
 /// All that can be named in an inventory.
-pub const ALL: &[FabricKind] = &[FabricKind::Overlay, FabricKind::Swarm, FabricKind::Nat];
+pub const ALL: &[FabricKind] =
+    &[FabricKind::Overlay, FabricKind::Swarm, FabricKind::Nat, FabricKind::Routed, FabricKind::Vxlan];
 
 /// How a cluster is proved. Which overlay `auto` comes to makes no difference to that, so that no host need be asked first.
 #[must_use]

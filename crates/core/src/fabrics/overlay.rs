@@ -11,7 +11,7 @@ use super::{
 };
 use crate::engines::options;
 use crate::inventory::Inventory;
-use crate::plan::{Action, EngineCall, HostWorld, Options, Problem, Stage, StepId, Steps, World};
+use crate::plan::{Action, EngineCall, HostWorld, NewNetwork, Options, Problem, Stage, StepId, Steps, World};
 use crate::proof::causes;
 use crate::proof::{Asked, Cause, Needs, Probes};
 use crate::stores::{self, consul};
@@ -279,13 +279,11 @@ fn network(world: &World<'_>, steps: &mut Steps) {
     let mut created = Vec::new();
     if lacking.len() == world.hosts.len() {
         let mtu = world.underlay_mtu();
-        let call = EngineCall::CreateNetwork {
-            name: name.to_owned(),
-            subnet: wanted.subnet.to_string(),
-            options: BTreeMap::from([(MTU_OPTION.to_owned(), mtu.to_string())]),
+        let call = EngineCall::CreateNetwork(NewNetwork {
             attachable: false,
             labels: BTreeMap::from([("docker-cluster".to_owned(), world.inventory.cluster.to_string())]),
-        };
+            ..NewNetwork::overlay(name, wanted.subnet, BTreeMap::from([(MTU_OPTION.to_owned(), mtu.to_string())]))
+        });
         let why = format!(
             "create the overlay network {name} with the subnet {} for an underlay of {mtu} bytes",
             wanted.subnet

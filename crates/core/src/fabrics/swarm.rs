@@ -16,7 +16,9 @@ use crate::facts::firewall::Traffic;
 use crate::facts::{Module, Node, Swarm};
 use crate::inventory::Inventory;
 use crate::inventory::{HostName, Members, overlap, quorum_size};
-use crate::plan::{Action, EngineCall, HostWorld, NodeUpdate, Problem, Stage, StepId, Steps, SwarmRole, World};
+use crate::plan::{
+    Action, EngineCall, HostWorld, NewNetwork, NodeUpdate, Problem, Stage, StepId, Steps, SwarmRole, World,
+};
 use crate::proof::causes;
 use crate::proof::{Asked, Cause, Needs, Probes};
 use crate::record::NODE_LINE;
@@ -595,13 +597,11 @@ fn network(world: &World<'_>, steps: &mut Steps, lead: &HostName) -> Option<Step
     if wanted.encrypted {
         options.insert("encrypted".to_owned(), String::new());
     }
-    let call = EngineCall::CreateNetwork {
-        name: name.to_owned(),
-        subnet: wanted.subnet.to_string(),
-        options,
+    let call = EngineCall::CreateNetwork(NewNetwork {
         attachable: true,
         labels: BTreeMap::from([("docker-cluster".to_owned(), world.inventory.cluster.to_string())]),
-    };
+        ..NewNetwork::overlay(name, wanted.subnet, options)
+    });
     let encrypted = if wanted.encrypted { ", encrypted" } else { "" };
     let why = format!(
         "create the attachable overlay network {name} with the subnet {} for an underlay of {mtu} bytes{encrypted}",

@@ -383,6 +383,24 @@ pub struct InSwarm {
     pub stack: Option<String>,
 }
 
+/// Links to other hosts that docker-cluster itself has made on a host.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LinkFacts {
+    /// Their configuration, each line in words.
+    pub config: Vec<Vec<String>>,
+    /// What is not as the configuration says, a sentence each.
+    pub wrong: Vec<String>,
+}
+
+impl LinkFacts {
+    /// The words after the first, of the lines that begin with it.
+    pub fn lines<'a>(&'a self, word: &'a str) -> impl Iterator<Item = &'a [String]> + 'a {
+        self.config
+            .iter()
+            .filter_map(move |line| line.split_first().filter(|(first, _)| *first == word).map(|(_, rest)| rest))
+    }
+}
+
 /// What the engine of a host has written beside its options.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DataFacts {
@@ -463,6 +481,8 @@ pub struct Facts {
     pub engine: Option<Engine>,
     /// What apt and dpkg say of them.
     pub packages: PackageFacts,
+    /// The links to other hosts that are docker-cluster's own, if there are any.
+    pub links: Option<LinkFacts>,
     /// What an installation was about that was cut off.
     pub installing: Vec<String>,
     /// Who else uses containerd, in words: `kubelet (active)`, `12 in containerd's namespace k8s.io`.

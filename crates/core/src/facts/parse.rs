@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::{
     Address, Container, DataFacts, Endpoint, Engine, EngineProcess, Facts, FileFact, FileLine, InSwarm, Init,
-    Interface, Module, Network, Node, Origin, PackageFacts, Route, StoreFacts, Unit,
+    Interface, LinkFacts, Module, Network, Node, Origin, PackageFacts, Route, StoreFacts, Unit,
 };
 use crate::versions::{parse_engine_version, parse_kernel_version};
 use crate::words::printable;
@@ -85,6 +85,7 @@ pub fn parse(output: &[u8], sent: i64, received: i64) -> Option<Facts> {
         engine_versions: versions(&sections, "docker.io"),
         client_versions: versions(&sections, "docker-cli"),
         packages: packages(&sections),
+        links: link_facts(&sections),
         installing: sections.lines("installing").map(clean).filter(|line| !line.is_empty()).collect(),
         on_containerd: sections.lines("on-containerd").map(clean).filter(|line| !line.is_empty()).collect(),
         data: data(&sections),
@@ -195,6 +196,13 @@ fn key_values(text: &str) -> BTreeMap<String, String> {
         .filter_map(|line| line.split_once('='))
         .map(|(key, value)| (key.to_owned(), value.trim_matches(['"', '\'']).to_owned()))
         .collect()
+}
+
+fn link_facts(sections: &Sections<'_>) -> Option<LinkFacts> {
+    let words = |line: &str| line.split_whitespace().map(clean).collect::<Vec<_>>();
+    let config = sections.optional("fabric-config")?.lines().map(words).filter(|line| !line.is_empty()).collect();
+    let wrong = sections.lines("fabric-wrong").map(clean).filter(|line| !line.is_empty()).collect();
+    Some(LinkFacts { config, wrong })
 }
 
 fn links(sections: &Sections<'_>) -> Vec<Interface> {
@@ -417,6 +425,8 @@ const WHOLE_OR_UNKNOWN: &[&str] = &[
     "swarm-content",
     "volumes",
     "installing",
+    "fabric-config",
+    "fabric-wrong",
     "on-containerd",
     "packages",
     "simulation",

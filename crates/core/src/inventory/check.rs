@@ -11,13 +11,14 @@ use serde_saphyr::{Location, Spanned};
 use super::error::{Flaw, InventoryError, range_of};
 use super::raw::{
     Become, FabricKind, InstallPolicy, RawHost, RawHostMap, RawInventory, RawServers, RawSource, RawSsh, RawValue,
-    StoreKind,
+    RawVxlan, StoreKind,
 };
 use super::{
     ClusterName, DEFAULT_CONNECT_TIMEOUT, DEFAULT_KERNEL_MINIMUM, DEFAULT_PERSIST, DEFAULT_SMOKE_IMAGE, DEFAULT_SUBNET,
     EngineSpec, ExternalStore, HostName, HostSpec, Inventory, Members, NetworkName, NetworkSpec, PrivateAddress,
     ProgramSource, SmokeSpec, SshSpec, StoreSpec, SwarmSpec, Tag, resolve_path,
 };
+use super::{DEFAULT_HOST_PREFIX, DEFAULT_VXLAN, VxlanSpec};
 use crate::daemon_json::{self, OptionKind};
 
 /// Largest inventory read, in bytes. A thousand hosts with every setting take less than half of it; beyond is a mistake
@@ -26,6 +27,12 @@ const MAX_SOURCE: usize = 1 << 20;
 
 /// The VXLAN header and what carries it, in bytes: the engine takes it off the underlay's MTU.
 pub const VXLAN_OVERHEAD: u16 = 50;
+
+/// Longest prefix of a host's part: it leaves 13 addresses for containers beside the bridge's own.
+const MAX_HOST_PREFIX: u8 = 28;
+
+/// UDP port of the VXLAN of engines (RFC 7348).
+const OVERLAY_PORT: u16 = DEFAULT_DATA_PATH_PORT;
 
 /// Smallest MTU that IPv4 containers can live with over VXLAN: 576 bytes, which every IPv4 host must accept (RFC 791),
 /// and the overhead.
@@ -273,7 +280,11 @@ impl Checker<'_> {
             .filter_map(|tag| self.parse(tag, "write tags in letters, digits, `-`, `_`, `.`", Tag::parse))
             .collect();
         let private_at = map.private.as_ref().map(|private| private.referenced);
-        Some((HostSpec { name, ssh, private, tags, labels: map.labels.clone() }, name_at, private_at))
+        let subnet = match &map.subnet {
+            Some(text) => Some(self.parse(text, "write a part of `network.subnet`, such as `10.90.7.0/24`", subnet)?),
+            None => None,
+        };
+        Some((HostSpec { name, ssh, private, tags, labels: map.labels.clone(), subnet }, name_at, private_at))
     }
 
     fn ssh(&mut self, address: String, own: &RawSsh, defaults: &RawSsh) -> Option<SshSpec> {
@@ -388,7 +399,50 @@ impl Checker<'_> {
             );
         }
         let encrypted = raw.network.encrypted.as_ref().is_some_and(|encrypted| encrypted.value);
-        Some(NetworkSpec { fabric, name: name?, subnet: subnet?, mtu, encrypted })
+        let subnet = subnet?;
+        let host_prefix = self.host_prefix(raw, subnet)?;
+        let vxlan = self.vxlan(&raw.network.vxlan)?;
+        Some(NetworkSpec { fabric, name: name?, subnet, mtu, encrypted, host_prefix, vxlan })
+    }
+
+    /// How long the prefix of each host's part is, which must leave a part for each host and addresses in each part.
+    fn host_prefix(&mut self, raw: &RawInventory, subnet: IpNet) -> Option<u8> {
+        let Some(prefix) = &raw.network.host_prefix else { return Some(DEFAULT_HOST_PREFIX.max(subnet.prefix_len())) };
+        let hosts = raw.hosts.value.len();
+        let parts = 1_usize.checked_shl(u32::from(prefix.value.saturating_sub(subnet.prefix_len())));
+        let fits = prefix.value >= subnet.prefix_len() && prefix.value <= MAX_HOST_PREFIX;
+        if !fits || parts.is_some_and(|parts| parts < hosts) {
+            self.wrong(
+                prefix,
+                format!("parts of /{} of {subnet} are not enough, or too small, for {hosts} hosts", prefix.value),
+                format!(
+                    "write a number from {} to {MAX_HOST_PREFIX} that leaves a part for each host",
+                    subnet.prefix_len()
+                ),
+            );
+            return None;
+        }
+        Some(prefix.value)
+    }
+
+    fn vxlan(&mut self, raw: &RawVxlan) -> Option<VxlanSpec> {
+        if let Some(id) = raw.id.as_ref().filter(|id| id.value == 0 || id.value >= 1 << 24) {
+            self.wrong(id, format!("{} is no number of a VXLAN", id.value), "write a number from 1 to 16777215");
+            return None;
+        }
+        if let Some(port) = raw.port.as_ref().filter(|port| port.value < 1024 || port.value == OVERLAY_PORT) {
+            self.wrong(
+                port,
+                format!("port {} is not free for it", port.value),
+                "write a port from 1024 on that is not 4789",
+            );
+            return None;
+        }
+        let of = |id: Option<&Spanned<u32>>| id.map_or(DEFAULT_VXLAN.id, |id| id.value);
+        Some(VxlanSpec {
+            id: of(raw.id.as_ref()),
+            port: raw.port.as_ref().map_or(DEFAULT_VXLAN.port, |port| port.value),
+        })
     }
 
     fn members(&mut self, value: Option<&Spanned<RawServers>>, what: &str, names: &[HostName]) -> Option<Members> {

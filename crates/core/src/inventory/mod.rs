@@ -28,6 +28,12 @@ pub const DEFAULT_FILE: &str = "cluster.yaml";
 /// Default subnet of the overlay. Not from `10.0.0.0/16`, where most LANs and Docker's own swarm pool begin.
 pub const DEFAULT_SUBNET: &str = "10.90.0.0/16";
 
+/// Default prefix length of a host's part of the subnet: 254 containers on each of 256 hosts of the default subnet.
+pub const DEFAULT_HOST_PREFIX: u8 = 24;
+
+/// Default VXLAN. Not port 4789, which engines in swarm mode and overlays take.
+pub const DEFAULT_VXLAN: VxlanSpec = VxlanSpec { id: 42, port: 4790 };
+
 /// Default smoke-test image: it holds nginx and wget both, and is in every mirror of Docker Hub.
 pub const DEFAULT_SMOKE_IMAGE: &str = "nginx:alpine";
 
@@ -79,6 +85,8 @@ pub struct HostSpec {
     pub tags: Vec<Tag>,
     /// Its labels.
     pub labels: BTreeMap<String, String>,
+    /// Its part of the network's subnet, if the inventory names it.
+    pub subnet: Option<IpNet>,
 }
 
 /// How ssh reaches a host.
@@ -237,6 +245,19 @@ pub struct NetworkSpec {
     pub mtu: Option<u16>,
     /// Whether the traffic between hosts is encrypted.
     pub encrypted: bool,
+    /// Prefix length of each host's part of the subnet.
+    pub host_prefix: u8,
+    /// The VXLAN of the fabric of that name.
+    pub vxlan: VxlanSpec,
+}
+
+/// A VXLAN of docker-cluster's own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct VxlanSpec {
+    /// Its number, 24 bits.
+    pub id: u32,
+    /// Its UDP port.
+    pub port: u16,
 }
 
 /// Swarm mode.

@@ -329,6 +329,24 @@ pub struct RawNetwork {
     /// Encrypt the traffic between hosts (swarm mode only). Default: false.
     #[schemars(with = "Option<bool>")]
     pub encrypted: Option<Spanned<bool>>,
+    /// Prefix length of each host's part of the subnet, for fabrics that give each host one. Default: 24.
+    #[schemars(with = "Option<u8>")]
+    pub host_prefix: Option<Spanned<u8>>,
+    /// The VXLAN of the fabric `vxlan`.
+    #[serde(default)]
+    pub vxlan: RawVxlan,
+}
+
+/// The VXLAN of the fabric `vxlan`.
+#[derive(Debug, Default, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawVxlan {
+    /// Its number, which must be the cluster's own on this network. Default: 42.
+    #[schemars(with = "Option<u32>")]
+    pub id: Option<Spanned<u32>>,
+    /// Its UDP port. Default: 4790, which no engine uses.
+    #[schemars(with = "Option<u16>")]
+    pub port: Option<Spanned<u16>>,
 }
 
 /// How containers on different hosts reach each other.
@@ -343,6 +361,10 @@ pub enum FabricKind {
     Swarm,
     /// No network of its own: ports that each host publishes on its private address.
     Nat,
+    /// A subnet for each host, and a route to each other host's.
+    Routed,
+    /// One layer 2 over all hosts by VXLAN, without a store or a swarm.
+    Vxlan,
 }
 
 /// Swarm mode.
@@ -420,6 +442,9 @@ pub struct RawHostMap {
     /// Labels, put on the engine's node in swarm mode.
     #[serde(default)]
     pub labels: BTreeMap<String, String>,
+    /// This host's part of the network's subnet, for fabrics that give each host one. Default: chosen once, and kept.
+    #[schemars(with = "Option<String>")]
+    pub subnet: Option<Spanned<String>>,
     /// SSH settings of this host alone.
     #[serde(default)]
     pub ssh: RawSsh,

@@ -1,5 +1,6 @@
 //! What a plan is made of: the world that it is decided from, its steps, and what forbids it. [`crate::decide`] makes plans.
 
+mod file;
 mod step;
 mod world;
 
@@ -8,9 +9,10 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 
 pub use crate::daemon_json::{Conflict, Options};
+pub use file::WantedFile;
 pub use step::{
-    Action, ConsulCall, Content, EngineCall, KEEP_MODE, NodeUpdate, Piece, PutFile, Recorded, Restored, SecretsFrom,
-    Slot, Stage, Step, StepId, SwarmRole, Undo,
+    Action, ConsulCall, Content, EngineCall, KEEP_MODE, NetworkDriver, NewNetwork, NodeUpdate, Piece, PutFile,
+    Recorded, Restored, SecretsFrom, Slot, Stage, Step, StepId, SwarmRole, Undo,
 };
 pub use world::{ETHERNET_MTU, HostWorld, Unreached, World};
 

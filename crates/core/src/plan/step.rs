@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+use ipnet::IpNet;
 use serde::Serialize;
 
 use crate::checksum::sha256_hex;
@@ -325,18 +326,7 @@ pub enum SecretsFrom {
 #[serde(rename_all = "kebab-case", tag = "call")]
 pub enum EngineCall {
     /// Creates a network.
-    CreateNetwork {
-        /// Its name.
-        name: String,
-        /// Its subnet.
-        subnet: String,
-        /// Driver options.
-        options: BTreeMap<String, String>,
-        /// Whether plain containers can join it in swarm mode.
-        attachable: bool,
-        /// Labels.
-        labels: BTreeMap<String, String>,
-    },
+    CreateNetwork(NewNetwork),
     /// Runs the container that keeps a network's sandbox on a host alive; one that is there and stopped is replaced.
     RunKeeper {
         /// Its name.
@@ -377,6 +367,74 @@ pub enum EngineCall {
         /// Its id.
         id: String,
     },
+}
+
+/// A network to create.
+#[derive(Debug, Clone, Serialize)]
+pub struct NewNetwork {
+    /// Its name.
+    pub name: String,
+    /// What carries it.
+    pub driver: NetworkDriver,
+    /// Its subnet, in CIDR notation.
+    pub subnet: String,
+    /// The part of the subnet that this host gives out, if it is not all of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub range: Option<IpNet>,
+    /// The address that containers send to what is elsewhere, if it is not the engine's to choose.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gateway: Option<IpAddr>,
+    /// Addresses that no container gets, by a name for each; the engine gives some names a meaning.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub reserved: BTreeMap<String, IpAddr>,
+    /// Driver options.
+    pub options: BTreeMap<String, String>,
+    /// Whether plain containers can join it in swarm mode.
+    pub attachable: bool,
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// What carries a network of the engine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NetworkDriver {
+    /// The engine's own overlay, over a store or in a swarm.
+    Overlay,
+    /// A bridge on this host.
+    Bridge,
+    /// Devices of their own on an interface of this host.
+    Macvlan,
+}
+
+impl NetworkDriver {
+    /// As the engine calls it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Overlay => "overlay",
+            Self::Bridge => "bridge",
+            Self::Macvlan => "macvlan",
+        }
+    }
+}
+
+impl NewNetwork {
+    /// An overlay of a cluster.
+    #[must_use]
+    pub fn overlay(name: &str, subnet: impl ToString, options: BTreeMap<String, String>) -> Self {
+        Self {
+            name: name.to_owned(),
+            driver: NetworkDriver::Overlay,
+            subnet: subnet.to_string(),
+            range: None,
+            gateway: None,
+            reserved: BTreeMap::new(),
+            options,
+            attachable: false,
+            labels: BTreeMap::new(),
+        }
+    }
 }
 
 /// A change of a node.
@@ -431,7 +489,7 @@ impl Action {
     #[must_use]
     pub fn makes_for_others(&self) -> bool {
         match self {
-            Self::Engine(call) => matches!(call, EngineCall::InitSwarm { .. } | EngineCall::CreateNetwork { .. }),
+            Self::Engine(call) => matches!(call, EngineCall::InitSwarm { .. } | EngineCall::CreateNetwork(_)),
             Self::Secrets(_) | Self::FetchJoinTokens => true,
             _ => false,
         }

@@ -118,6 +118,9 @@ pub const OVERLAYS: &[Cause] = &[
     Cause::of_now("neighbours", neighbours),
 ];
 
+/// Rows of fabrics with a tunnel of docker-cluster's own.
+pub const TUNNEL: &[Cause] = &[Cause::latent("tunnel-blocked", vxlan_blocked)];
+
 /// What can be wrong with the way between hosts under any other fabric.
 pub const UNDER_ALL: &[Cause] = &[
     Cause::latent("tcp-port-blocked", tcp_port_blocked),

@@ -167,6 +167,8 @@ pub struct HostView {
     pub socket_gone: bool,
     /// How often its kernel refused a neighbour while the verification ran, its table being full.
     pub neighbours_refused: u64,
+    /// What is not as it should be of the links that docker-cluster itself has made, a sentence each.
+    pub links_wrong: Vec<String>,
     /// What `templates/verify/host.sh` says.
     pub checks: BTreeMap<String, Vec<String>>,
     /// Why its ways could not be looked at.

@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::daemon_json::{self, STORE_KEYS};
 use crate::engines::options::{self, Shown, Turns};
 use crate::engines::{self, UNIT};
-use crate::fabrics::{self, Fabric, keeper, swarm};
+use crate::fabrics::{self, Fabric, keeper, links, swarm};
 use crate::facts::{Container, Endpoint, Engine, Facts, Network, Origin};
 use crate::inventory::{FabricKind, HostName};
 use crate::plan::{
@@ -227,6 +227,7 @@ fn take_down(world: &World<'_>, packages: Packages, steps: &mut Steps, notes: &m
     let mut turns = Turns::default();
     for host in &world.hosts {
         let left = steps.last_of_each();
+        remove_links(host, steps);
         leftovers(host, steps, notes, &left);
         restore_options(world, host, packages, steps, notes, &mut turns);
     }
@@ -278,6 +279,19 @@ fn remove_network(name: &str, what: &str) -> Action {
         peers: Vec::new(),
         deadline: NETWORK_DEADLINE,
     }
+}
+
+/// Takes the links to other hosts away, which are docker-cluster's own. Their files go with all others.
+fn remove_links(host: &HostWorld<'_>, steps: &mut Steps) {
+    if host.facts.links.is_none() && host.facts.unit(links::UNIT).is_none() {
+        return;
+    }
+    let name = host.name();
+    if host.facts.unit(links::UNIT).is_some() {
+        let argv = ["systemctl", "disable", "--now", links::UNIT];
+        run(steps, name, Stage::Network, "do not make its links at boot any more", &argv);
+    }
+    steps.add(name, Stage::Network, "take its links to the other hosts away", links::down());
 }
 
 /// The bridge and the image, which came with the cluster.

@@ -8,11 +8,9 @@ use super::{
     DATA, FOLDER, HTTPS_PORT, KEEP_SECRETS, RECONCILE, RECONCILE_UNIT, SERF_PORT, SERVER_PORT, STORE_COMMAND, UNIT,
     USER,
 };
-use crate::checksum::sha256_hex;
-use crate::facts::Facts;
 use crate::inventory::ProgramSource;
 use crate::paths::{PUSHED_STORE, SECRETS_PATH};
-use crate::plan::{Action, Content, HostWorld, Piece, PutFile, Slot, World};
+use crate::plan::{Content, HostWorld, Piece, Slot, WantedFile, World};
 
 /// The version from which the configuration has a `tls` section, other names for tokens and a port for gRPC over TLS.
 const MODERN: semver::Version = semver::Version::new(1, 14, 0);
@@ -121,64 +119,19 @@ fn render(template: &str, program: &str, network: &str, server: bool) -> String 
     environment.render_str(template, values).unwrap_or_default() + "\n"
 }
 
-/// A file of the plan: whether it is needed, and its step.
-pub(crate) struct Wanted {
-    pub(crate) path: String,
-    mode: &'static str,
-    owner: String,
-    pub(crate) content: Content,
-    pub(crate) why: String,
-    /// Whether the store's service must be restarted to see it.
-    pub(crate) restarts: bool,
-}
-
-impl Wanted {
-    pub(crate) fn put(self) -> Action {
-        let Self { path, mode, owner, content, restarts, .. } = self;
-        Action::PutFile(PutFile {
-            path,
-            mode,
-            owner,
-            content,
-            before: None,
-            read_by: restarts.then_some(UNIT),
-            ours: None,
-        })
-    }
-
-    /// `bundle` is the checksum of the store's present secrets.
-    pub(crate) fn is_there(&self, facts: &Facts, bundle: Option<&str>) -> bool {
-        let Some(file) = facts.files.get(&self.path) else {
-            return false;
-        };
-        if file.mode != self.mode.trim_start_matches('0') || file.owner != self.owner {
-            return false;
-        }
-        match self.content.plain() {
-            Some(text) => file.sha256 == sha256_hex(text.as_bytes()),
-            // What filled the slots is only known by its checksum: of the file, and of the secrets at that time.
-            None => facts.record(&self.path).is_some_and(|record| {
-                record.source == self.content.fingerprint()
-                    && record.sha256 == file.sha256
-                    && Some(record.secrets.as_str()) == bundle
-            }),
-        }
-    }
-}
-
 /// All of them, for one host.
-pub(crate) fn wanted_files(world: &World<'_>, host: &HostWorld<'_>, servers: &Servers) -> Vec<Wanted> {
+pub(crate) fn wanted_files(world: &World<'_>, host: &HostWorld<'_>, servers: &Servers) -> Vec<WantedFile> {
     let program = program(world, host);
     let group = format!("root:{USER}");
     let root = "root:root".to_owned();
     let network = world.inventory.network.name.as_str();
-    let file = |path: &str, mode, owner: &String, content, why: &str, restarts| Wanted {
+    let file = |path: &str, mode, owner: &String, content, why: &str, restarts: bool| WantedFile {
         path: path.to_owned(),
         mode,
         owner: owner.clone(),
         content,
         why: why.to_owned(),
-        restarts,
+        read_by: restarts.then_some(UNIT),
     };
     let config = serde_json::to_string_pretty(&agent_config(world, host, servers)).unwrap_or_default() + "\n";
     let server = servers.hosts.contains(host.name());

@@ -388,12 +388,12 @@ fn host_steps(world: &World<'_>, host: &HostWorld<'_>, given: &Given<'_>, steps:
         steps.await_turn(pushed, &turn());
     }
     for file in wanted_files(world, host, servers) {
-        restart |= file.restarts && host.facts.has_not_read(UNIT, &file.path);
+        restart |= file.read_by.is_some() && host.facts.has_not_read(UNIT, &file.path);
         let is_kept = file.path == SECRETS_PATH && bundle.is_none() && name == given.leader;
         if is_kept || file.is_there(host.facts, bundle) {
             continue;
         }
-        restart |= file.restarts;
+        restart |= file.read_by.is_some();
         reload_units |= file.path.starts_with("/etc/systemd/");
         let after = if file.content.plain().is_none() { secrets.into_iter().collect() } else { Vec::new() };
         written.push(file.path.clone());

@@ -1,0 +1,231 @@
+//! What fabrics share whose links are docker-cluster's own: a script, a configuration and a unit on each host.
+//!
+//! The unit makes the links before the engine starts, at every boot. The script does the same at any time, and says what is not as it
+//! should be; that is a fact of the host (`templates/fabrics/`).
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use super::shares::Shares;
+use super::{MTU_OPTION, SIGN_OF_LIFE, SSH_PORT};
+use crate::facts::Network;
+use crate::plan::{
+    Action, EngineCall, HostWorld, NetworkDriver, NewNetwork, Problem, Stage, StepId, Steps, Undo, WantedFile, World,
+};
+use crate::proof::causes::{self, Case, Finding};
+use crate::proof::{Cause, HostView, Needs};
+
+/// What makes and checks the links.
+pub(crate) const SCRIPT: &str = "/usr/local/lib/docker-cluster/fabric";
+
+/// What they are to be.
+const CONFIG: &str = "/etc/docker-cluster/fabric/config";
+
+/// What makes them before the engine starts.
+pub(crate) const UNIT: &str = "docker-cluster-fabric.service";
+
+const UNIT_PATH: &str = "/etc/systemd/system/docker-cluster-fabric.service";
+
+/// How long making or taking away the links of a host may take, in seconds: some dozen commands of the kernel, on a busy host.
+pub(crate) const LINKS_TIMEOUT: u64 = 60;
+
+/// Longest name of an interface, in bytes (`IFNAMSIZ` of Linux, without the end).
+const MAX_INTERFACE: usize = 15;
+
+/// The name of the cluster's bridge on each host: one that rules can name, whatever the network's own name is.
+pub(super) fn bridge(world: &World<'_>) -> String {
+    let name = format!("br-{}", world.inventory.network.name.as_str());
+    if name.len() <= MAX_INTERFACE {
+        return name;
+    }
+    let sum = crate::checksum::sha256_hex(world.inventory.network.name.as_str().as_bytes());
+    format!("br-dc{}", &sum[..MAX_INTERFACE - "br-dc".len()])
+}
+
+/// Brings a host's links to what the configuration says, a line each. `text` is the script of the fabric.
+pub(super) fn put(host: &HostWorld<'_>, text: String, config: &[String], steps: &mut Steps) -> Option<StepId> {
+    let (name, facts) = (host.name(), host.facts);
+    let unit_text = include_str!("../../../../templates/fabrics/docker-cluster-fabric.service");
+    let config = config.join("\n") + "\n";
+    let files = [
+        WantedFile::of_root(SCRIPT, "0755", text, "put the script in place that makes its links to the other hosts"),
+        WantedFile::of_root(CONFIG, "0644", config, "write down which links it has"),
+        WantedFile::of_root(
+            UNIT_PATH,
+            "0644",
+            unit_text,
+            "put the unit in place that makes them before the engine starts",
+        ),
+    ];
+    let missing: Vec<WantedFile> = files.into_iter().filter(|file| !file.is_there(facts, None)).collect();
+    let written: Vec<String> = missing.iter().map(|file| file.path.clone()).collect();
+    let unit = facts.unit(UNIT);
+    let new_unit = written.iter().any(|path| path == UNIT_PATH);
+    for file in missing {
+        steps.add(name, Stage::Network, file.why.clone(), file.put());
+    }
+    let run = |steps: &mut Steps, why: &str, argv: &[&str]| {
+        let argv = argv.iter().map(ToString::to_string).collect();
+        steps.add(name, Stage::Network, why, Action::Run { argv, timeout: LINKS_TIMEOUT });
+    };
+    if new_unit || unit.is_some_and(|unit| unit.needs_reload) {
+        run(steps, "let systemd read the unit", &["systemctl", "daemon-reload"]);
+    }
+    if unit.is_none_or(|unit| unit.file_state != "enabled") {
+        run(steps, "make the links at every boot", &["systemctl", "enable", UNIT]);
+    }
+    let wrong = facts.links.as_ref().map(|links| links.wrong.as_slice()).unwrap_or_default();
+    let works = unit.is_some_and(|unit| unit.active == "active");
+    let why = match (wrong, written.is_empty() && works) {
+        ([], true) => return None,
+        ([one], true) => format!("mend its links: {one}"),
+        ([one, rest @ ..], true) => format!("mend its links: {one}, and {} more", rest.len()),
+        _ => "make its links to the other hosts".to_owned(),
+    };
+    let restart = Action::Service { verb: "restart", unit: UNIT, timeout: LINKS_TIMEOUT };
+    let id = steps.add(name, Stage::Network, why, restart.clone());
+    let argv = ["systemctl", "daemon-reload"].map(str::to_owned).to_vec();
+    let back = match works {
+        true => vec![Action::PutBack { paths: written }, Action::Run { argv, timeout: LINKS_TIMEOUT }, restart],
+        // Nothing was there before: what was made goes.
+        false => vec![down()],
+    };
+    steps.undo(id, Undo { unit: UNIT, actions: back });
+    Some(id)
+}
+
+/// Takes the links away.
+pub(crate) fn down() -> Action {
+    let script = r#"[ ! -x "$1" ] || "$1" down"#;
+    let argv = ["sh", "-c", script, "sh", SCRIPT].map(str::to_owned).to_vec();
+    Action::Run { argv, timeout: LINKS_TIMEOUT }
+}
+
+/// A bridge network of the cluster on one host.
+pub(super) fn network(world: &World<'_>, subnet: IpNet, mtu: u32, more: &[(&str, &str)]) -> NewNetwork {
+    let mut options = BTreeMap::from([
+        ("com.docker.network.bridge.name".to_owned(), bridge(world)),
+        (MTU_OPTION.to_owned(), mtu.to_string()),
+    ]);
+    options.extend(more.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
+    let name = world.inventory.network.name.as_str();
+    NewNetwork {
+        driver: NetworkDriver::Bridge,
+        labels: BTreeMap::from([("docker-cluster".to_owned(), world.inventory.cluster.to_string())]),
+        ..NewNetwork::overlay(name, subnet, options)
+    }
+}
+
+/// Creates the network on a host that has none of that name.
+pub(super) fn create(host: &HostWorld<'_>, network: NewNetwork, steps: &mut Steps) {
+    if host.facts.engine.as_ref().and_then(|engine| engine.network(&network.name)).is_some() {
+        return;
+    }
+    let (name, part) = (&network.name, network.range.map_or_else(|| network.subnet.clone(), |range| range.to_string()));
+    let why = format!("create the {} network {name} with the addresses {part} of this host", network.driver.as_str());
+    steps.add(host.name(), Stage::Network, why, Action::Engine(EngineCall::CreateNetwork(network)));
+}
+
+/// Networks of a host's engine that are in the way of its own: one of the same name that is another, and any with the same addresses.
+pub(super) fn network_problems(world: &World<'_>, host: &HostWorld<'_>, wanted: &NewNetwork) -> Vec<Problem> {
+    let Some(engine) = &host.facts.engine else { return Vec::new() };
+    let subnet: Option<IpNet> = wanted.subnet.parse().ok();
+    let mut problems = Vec::new();
+    for found in &engine.networks {
+        let subnets: Vec<String> = found.subnets.iter().map(ToString::to_string).collect();
+        if found.name == wanted.name {
+            let is_it = found.driver == wanted.driver.as_str() && subnets.contains(&wanted.subnet);
+            if !is_it {
+                problems.push(another(world, host, found, &subnets));
+            }
+        } else if let Some(subnet) =
+            found.subnets.iter().find(|one| subnet.is_some_and(|wanted| crate::inventory::overlap(one, &wanted)))
+        {
+            problems.push(Problem::on(
+                host.name(),
+                format!("the wanted subnet {} overlaps with {subnet} of its network {}", wanted.subnet, found.name),
+                "choose another `network.subnet`",
+            ));
+        }
+    }
+    problems
+}
+
+fn another(world: &World<'_>, host: &HostWorld<'_>, found: &Network, subnets: &[String]) -> Problem {
+    let cluster = world.inventory.cluster.as_str();
+    let is_ours = found.labels.get("docker-cluster").is_some_and(|of| of == cluster);
+    let fix = match is_ours {
+        true => {
+            "it is of another fabric or subnet of this cluster: take the cluster down (`docker-cluster down`) and bring it up anew"
+        }
+        false => "choose another `network.name`, or remove that network",
+    };
+    Problem::on(
+        host.name(),
+        format!(
+            "a network called {} is there already, with the driver {}, the scope {} and the subnet {}",
+            found.name,
+            found.driver,
+            found.scope,
+            subnets.join(", ")
+        ),
+        fix,
+    )
+}
+
+/// The lines about the other hosts, in the words that `line` gives each, and those about hosts that do not answer.
+pub(super) fn peer_lines(
+    world: &World<'_>,
+    host: &HostWorld<'_>,
+    shares: &Shares,
+    line: impl Fn(&IpNet, &IpAddr) -> String,
+) -> Vec<String> {
+    let others = world.hosts.iter().filter(|other| other.name() != host.name());
+    let answering = others.filter_map(|other| Some((shares.of.get(other.name())?, &other.private)));
+    let silent = shares.silent.iter().map(|peer| (&peer.part, &peer.address));
+    let mut lines: Vec<String> = answering.chain(silent).map(|(part, address)| line(part, address)).collect();
+    lines.sort();
+    lines
+}
+
+/// What the links need of the way between hosts.
+pub(super) fn needs(world: &World<'_>, tunnel: Option<u16>, mtu: u32) -> Needs {
+    let ports = world.hosts.iter().map(|host| (host.name().clone(), vec![(SSH_PORT, SIGN_OF_LIFE)]));
+    let network = world.inventory.network.name.to_string();
+    Needs { network, tunnel, gossip: None, encrypted: false, mtu, ports: ports.collect() }
+}
+
+/// That names are known on their own host only, for a plan that does something.
+pub(super) fn say_names(world: &World<'_>, steps: &Steps, notes: &mut Vec<String>) {
+    if steps.next_id() > 0 {
+        let name = world.inventory.network.name.as_str();
+        notes.push(format!(
+            "containers on {name} reach those of other hosts by address; names are known on their own host only"
+        ));
+    }
+}
+
+/// Rows about links, by what the script on the host says of them.
+pub(crate) const LINKS: &[Cause] = &[
+    Cause::latent("forwarding-off", |case| wrong(case, &["does not forward"])),
+    Cause::latent("route-missing", |case| wrong(case, &["route"])),
+    Cause::latent("raw-table", |case| wrong(case, &["the engine drops what comes"])),
+    Cause::latent("masquerade", |case| wrong(case, &["hides the senders"])),
+    Cause::latent("rule-missing", |case| wrong(case, &["rule", "chain"])),
+    Cause::latent("link-down", |case| wrong(case, &["bridge", "device", "links", "port"])),
+];
+
+/// The first sentence about one of the two hosts that holds one of these words.
+fn wrong(case: &Case<'_>, words: &[&str]) -> Option<Finding> {
+    let said =
+        |view: &HostView| view.links_wrong.iter().find(|line| words.iter().any(|word| line.contains(word))).cloned();
+    let (name, sentence, all) = case.hosts().find_map(|(name, view)| Some((name, said(view)?, &view.links_wrong)))?;
+    causes::about_host(
+        name,
+        sentence,
+        "`docker-cluster up` mends it",
+        all.iter().map(|line| format!("{name}: {line}")).collect(),
+    )
+}

@@ -1,0 +1,143 @@
+//! One layer 2 over all hosts without a store or a swarm: a bridge on each host, and a VXLAN device on it that knows the other hosts.
+//!
+//! Any engine can do it, without a restart. Frames to who is not known yet go to all hosts; the devices learn from what comes back.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use super::links::{self, LINKS};
+use super::shares::{self, OWN, PEER, Shares};
+use super::{About, Asks, Encryption, Fabric, Layer, Names, SubnetOf, keeper};
+use crate::engines::options;
+use crate::inventory::{Inventory, VXLAN_OVERHEAD};
+use crate::plan::{HostWorld, NewNetwork, Problem, Steps, World};
+use crate::proof::causes;
+use crate::proof::{Asked, Cause, Needs, Probes};
+
+const SCRIPT: &str = concat!(
+    include_str!("../../../../templates/fabrics/common.sh"),
+    include_str!("../../../../templates/fabrics/vxlan.sh")
+);
+
+/// VXLAN between all hosts.
+pub struct Vxlan;
+
+impl Fabric for Vxlan {
+    fn about(&self) -> About {
+        About {
+            title: "one layer 2 by VXLAN between the hosts",
+            layer: Layer::Two,
+            names: Names::OnItsHost,
+            encryption: Encryption::None,
+            disturbs: "nothing",
+        }
+    }
+
+    fn asks(&self) -> Asks {
+        Asks { modules: &["vxlan", "bridge", "veth"], subnet: SubnetOf::Nobody }
+    }
+
+    fn problems(&self, world: &World<'_>) -> Vec<Problem> {
+        let shares = shares::divide(world);
+        let mut problems = Vec::new();
+        for host in &world.hosts {
+            problems.extend(
+                shares
+                    .of
+                    .get(host.name())
+                    .into_iter()
+                    .flat_map(|part| links::network_problems(world, host, &network(world, *part))),
+            );
+            problems.extend(port_taken(world, host));
+        }
+        problems.extend(shares.problems);
+        problems
+    }
+
+    fn steps(&self, world: &World<'_>, steps: &mut Steps, notes: &mut Vec<String>) {
+        options::of_inventory(world, steps, notes);
+        let shares = shares::divide(world);
+        for host in &world.hosts {
+            let Some(part) = shares.of.get(host.name()) else { continue };
+            // The bridge first: an engine that finds none makes an empty one.
+            links::put(host, SCRIPT.to_owned(), &config(world, host, *part, &shares), steps);
+            links::create(host, network(world, *part), steps);
+            keeper::get_image(world, host, steps);
+        }
+        links::say_names(world, steps, notes);
+    }
+
+    fn leaves(&self, _: &World<'_>, _: &HostWorld<'_>) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn needs(&self, world: &World<'_>) -> Needs {
+        links::needs(world, Some(world.inventory.network.vxlan.port), world.underlay_mtu())
+    }
+
+    fn probes(&self, inventory: &Inventory) -> Probes {
+        Probes { network: inventory.network.name.to_string(), asked: Asked::ByAddress }
+    }
+
+    fn causes(&self) -> &'static [&'static [Cause]] {
+        &[causes::STANDING, LINKS, causes::TUNNEL, causes::UNDER_ALL]
+    }
+}
+
+/// The longest packet of a container, in bytes.
+fn mtu(world: &World<'_>) -> u32 {
+    world.underlay_mtu().saturating_sub(u32::from(VXLAN_OVERHEAD))
+}
+
+/// The name of the device. It has the number, which tells two clusters on one host apart.
+fn device(world: &World<'_>) -> String {
+    format!("dcvx{}", world.inventory.network.vxlan.id)
+}
+
+/// The host's links. The order of words is that of `templates/fabrics/vxlan.sh`.
+fn config(world: &World<'_>, host: &HostWorld<'_>, part: IpNet, shares: &Shares) -> Vec<String> {
+    let vxlan = world.inventory.network.vxlan;
+    let mut lines = vec![
+        format!("{OWN} {part}"),
+        format!("bridge {}", links::bridge(world)),
+        format!("device {}", device(world)),
+        format!("id {}", vxlan.id),
+        format!("port {}", vxlan.port),
+        format!("address {}", host.private),
+        format!("mtu {}", mtu(world)),
+    ];
+    lines.extend(links::peer_lines(world, host, shares, |part, address| format!("{PEER} {address} {part}")));
+    lines
+}
+
+/// One subnet for all, and a range for each host, so that no two hosts give out one address. Each bridge has an address of its own, the
+/// last of its range: they share one layer 2.
+fn network(world: &World<'_>, part: IpNet) -> NewNetwork {
+    let mut network = links::network(world, world.inventory.network.subnet, mtu(world), &[]);
+    network.range = Some(part);
+    network.gateway = last_host(part);
+    // The range begins with an address that looks like that of a network, and is one that people filter.
+    network.reserved.insert("first".to_owned(), part.network());
+    network
+}
+
+/// The last address of a part before its broadcast address.
+fn last_host(part: IpNet) -> Option<IpAddr> {
+    match part {
+        IpNet::V4(part) => Some(IpAddr::V4(u32::from(part.broadcast()).saturating_sub(1).into())),
+        IpNet::V6(_) => None,
+    }
+}
+
+fn port_taken(world: &World<'_>, host: &HostWorld<'_>) -> Option<Problem> {
+    let port = world.inventory.network.vxlan.port;
+    let taken = host.facts.links.is_none() && host.facts.udp.iter().any(|(_, bound)| *bound == port);
+    taken.then(|| {
+        Problem::on(
+            host.name(),
+            format!("UDP port {port} is taken, and the VXLAN needs it"),
+            format!("choose another `network.vxlan.port`, or find who has it with `ss -lnup 'sport = :{port}'` there"),
+        )
+    })
+}
