@@ -150,7 +150,12 @@ pub fn matrix(matrix: &Matrix, ui: Ui, width: usize) -> String {
             Style::new().green().bold(),
             &format!("All {} reach each other", count(matrix.pairs.len(), "pair")),
         );
-        let _ = writeln!(text, "\n{all} by name on {} ({took:.1} s, {rate:.0} pairs a second).", matrix.network);
+        let _ = writeln!(
+            text,
+            "\n{all} {} on {} ({took:.1} s, {rate:.0} pairs a second).",
+            matrix.asked.in_words(),
+            matrix.network
+        );
     } else {
         let some = ui.paint(
             ui.out,

@@ -147,9 +147,9 @@ pub async fn verify(
     let mut reports = Reports::new();
     let run = Running::begin();
     let lifetime = lifetime(hosts.len(), look.measure.len());
+    let way = fabrics::probes(inventory);
     let work = async {
         let encrypted = inventory.network.encrypted;
-        let way = fabrics::probes(inventory);
         let published = match way.asked {
             Asked::ByPublishedPort => autopsy::private_addresses(inventory, hosts).await,
             Asked::ByName | Asked::ByAddress => BTreeMap::new(),
@@ -162,7 +162,7 @@ pub async fn verify(
             true => Some(Watch::begin(hosts, &probes, inventory.swarm.data_path_port, lifetime).await),
             false => None,
         };
-        let mut matrix = ask_all(inventory, way.asked, hosts, absent, &probes, &mut broken, events).await;
+        let mut matrix = ask_all(inventory, &way, hosts, absent, &probes, &mut broken, events).await;
         let encryption = match watch {
             Some(watch) => Some(watch.end(&probes, &told.addresses, &mut reports).await),
             None => None,
@@ -200,7 +200,7 @@ pub async fn verify(
     };
     let mut matrix = tokio::select! {
         matrix = work => matrix,
-        () = stopped => Matrix::interrupted(inventory),
+        () = stopped => Matrix::interrupted(inventory, &way),
     };
     remove_all(hosts, &run.name, events).await;
     run.end();
@@ -424,7 +424,7 @@ fn patience(words: &str) -> Duration {
 
 async fn ask_all(
     inventory: &Inventory,
-    asked: Asked,
+    way: &Probes,
     hosts: &Hosts,
     absent: &BTreeMap<HostName, Ill>,
     probes: &BTreeMap<HostName, Probe>,
@@ -435,7 +435,7 @@ async fn ask_all(
         |(name, host, probe)| async move {
             events.emit(Event::StepStarted {
                 host: name.clone(),
-                why: format!("wget from {name} to every other host, {}", in_words(asked)),
+                why: format!("wget from {name} to every other host, {}", way.asked.in_words()),
             });
             let (before, after): (Vec<_>, Vec<_>) =
                 probes.iter().filter(|(other, _)| *other != name).partition(|(other, _)| *other < name);
@@ -454,7 +454,7 @@ async fn ask_all(
         .map(|host| &host.name)
         .filter(|name| hosts.contains_key(*name) || absent.contains_key(*name))
         .collect();
-    let mut matrix = Matrix::new(inventory, members.iter().map(|name| (*name).clone()).collect());
+    let mut matrix = Matrix::new(inventory, way, members.iter().map(|name| (*name).clone()).collect());
     for from in &members {
         for to in members.iter().filter(|to| *to != from) {
             let ill = |host: &HostName| {
@@ -476,14 +476,6 @@ async fn ask_all(
         mute.map(|(name, error)| (name.clone(), Ill::NoProbe(format!("its probe could not be asked: {error}")))),
     );
     matrix
-}
-
-fn in_words(asked: Asked) -> &'static str {
-    match asked {
-        Asked::ByName => "by name",
-        Asked::ByAddress => "by address",
-        Asked::ByPublishedPort => "by address and port",
-    }
 }
 
 /// How long pairs are tried, in seconds.

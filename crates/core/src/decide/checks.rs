@@ -6,21 +6,23 @@ use crate::daemon_json;
 use crate::engines::unit::{self, Flag};
 use crate::engines::{self, MAX_CLOCK_OFFSET, unheard};
 use crate::fabrics::overlay::Overlay;
-use crate::fabrics::{Asks, Fabric, SubnetOf};
+use crate::fabrics::{self, Asks, SubnetOf, links};
 use crate::facts::{Init, Module};
-use crate::inventory::{HostName, InstallPolicy};
+use crate::inventory::{FabricKind, HostName, InstallPolicy};
 use crate::plan::{HostWorld, Problem, World};
 use crate::platform::{Offer, PackageManager};
 
 /// All of them.
 #[must_use]
-pub fn problems(world: &World<'_>, fabric: Option<&dyn Fabric>) -> Vec<Problem> {
+pub fn problems(world: &World<'_>, kind: FabricKind) -> Vec<Problem> {
+    let fabric = fabrics::fabric(kind);
     // Where no fabric is possible, what overlays ask is the most that `auto` would.
     let asks = fabric.unwrap_or(&Overlay).asks();
     let mut problems = Vec::new();
     for host in &world.hosts {
         kernel(world, host, asks, &mut problems);
         engine(world, host, &mut problems);
+        problems.extend(links::of_another(host, kind));
         if host.facts.init != Init::Systemd {
             let Init::Other(name) = &host.facts.init else { continue };
             problems.push(Problem::on(

@@ -24,7 +24,7 @@ pub fn up(world: &World<'_>) -> Plan {
     let mut notes = Vec::new();
     let Chosen { kind, reason, problems: choice_problems } = fabrics::choose(world);
     problems.extend(choice_problems);
-    problems.extend(checks::problems(world, fabrics::fabric(kind)));
+    problems.extend(checks::problems(world, kind));
     if let Some(fabric) = fabrics::fabric(kind) {
         problems.extend(fabric.problems(world));
         // Steps are only planned where nothing forbids them: a plan with problems is shown, never run.

@@ -11,6 +11,7 @@ use ipnet::IpNet;
 use super::shares::Shares;
 use super::{MTU_OPTION, SIGN_OF_LIFE, SSH_PORT};
 use crate::facts::Network;
+use crate::inventory::FabricKind;
 use crate::plan::{
     Action, EngineCall, HostWorld, NetworkDriver, NewNetwork, Problem, Stage, StepId, Steps, Undo, WantedFile, World,
 };
@@ -31,6 +32,25 @@ const UNIT_PATH: &str = "/etc/systemd/system/docker-cluster-fabric.service";
 /// How long making or taking away the links of a host may take, in seconds: some dozen commands of the kernel, on a busy host.
 pub(crate) const LINKS_TIMEOUT: u64 = 60;
 
+/// How the line of the configuration begins that says which fabric the links are of: the script passes over it.
+const OF: &str = "# fabric";
+
+/// Links that are there for another fabric: two at the same time would be in each other's way.
+pub(crate) fn of_another(host: &HostWorld<'_>, wanted: FabricKind) -> Option<Problem> {
+    let links = host.facts.links.as_ref()?;
+    let of = links.lines("#").find_map(|words| match words {
+        [fabric, kind] if fabric == "fabric" => Some(kind.as_str()),
+        _ => None,
+    })?;
+    (of != wanted.to_string()).then(|| {
+        Problem::on(
+            host.name(),
+            format!("its links to the other hosts are those of the fabric {of}, and the inventory wants {wanted}"),
+            "take the cluster down first (`docker-cluster down`), then bring it up with the other fabric; containers are named before anything goes",
+        )
+    })
+}
+
 /// Longest name of an interface, in bytes (`IFNAMSIZ` of Linux, without the end).
 const MAX_INTERFACE: usize = 15;
 
@@ -45,10 +65,16 @@ pub(super) fn bridge(world: &World<'_>) -> String {
 }
 
 /// Brings a host's links to what the configuration says, a line each. `text` is the script of the fabric.
-pub(super) fn put(host: &HostWorld<'_>, text: String, config: &[String], steps: &mut Steps) -> Option<StepId> {
+pub(super) fn put(
+    kind: FabricKind,
+    host: &HostWorld<'_>,
+    text: String,
+    config: &[String],
+    steps: &mut Steps,
+) -> Option<StepId> {
     let (name, facts) = (host.name(), host.facts);
     let unit_text = include_str!("../../../../templates/fabrics/docker-cluster-fabric.service");
-    let config = config.join("\n") + "\n";
+    let config = format!("{OF} {kind}\n{}\n", config.join("\n"));
     let files = [
         WantedFile::of_root(SCRIPT, "0755", text, "put the script in place that makes its links to the other hosts"),
         WantedFile::of_root(CONFIG, "0644", config, "write down which links it has"),

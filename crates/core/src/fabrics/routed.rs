@@ -9,7 +9,7 @@ use super::links::{self, LINKS};
 use super::shares::{self, OWN, PEER, Shares};
 use super::{About, Asks, Encryption, Fabric, Layer, Names, SubnetOf, keeper};
 use crate::engines::options;
-use crate::inventory::Inventory;
+use crate::inventory::{FabricKind, Inventory};
 use crate::plan::{HostWorld, NewNetwork, Problem, Steps, World};
 use crate::proof::causes;
 use crate::proof::{Asked, Cause, Needs, Probes};
@@ -60,7 +60,7 @@ impl Fabric for Routed {
         let shares = shares::divide(world);
         for host in &world.hosts {
             let Some(part) = shares.of.get(host.name()) else { continue };
-            links::put(host, SCRIPT.to_owned(), &config(world, host, *part, &shares), steps);
+            links::put(FabricKind::Routed, host, SCRIPT.to_owned(), &config(world, host, *part, &shares), steps);
             links::create(host, network(world, host, *part), steps);
             keeper::get_image(world, host, steps);
         }

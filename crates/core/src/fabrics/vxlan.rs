@@ -10,7 +10,7 @@ use super::links::{self, LINKS};
 use super::shares::{self, OWN, PEER, Shares};
 use super::{About, Asks, Encryption, Fabric, Layer, Names, SubnetOf, keeper};
 use crate::engines::options;
-use crate::inventory::{Inventory, VXLAN_OVERHEAD};
+use crate::inventory::{FabricKind, Inventory, VXLAN_OVERHEAD};
 use crate::plan::{HostWorld, NewNetwork, Problem, Steps, World};
 use crate::proof::causes;
 use crate::proof::{Asked, Cause, Needs, Probes};
@@ -61,7 +61,7 @@ impl Fabric for Vxlan {
         for host in &world.hosts {
             let Some(part) = shares.of.get(host.name()) else { continue };
             // The bridge first: an engine that finds none makes an empty one.
-            links::put(host, SCRIPT.to_owned(), &config(world, host, *part, &shares), steps);
+            links::put(FabricKind::Vxlan, host, SCRIPT.to_owned(), &config(world, host, *part, &shares), steps);
             links::create(host, network(world, *part), steps);
             keeper::get_image(world, host, steps);
         }
@@ -117,8 +117,11 @@ fn network(world: &World<'_>, part: IpNet) -> NewNetwork {
     let mut network = links::network(world, world.inventory.network.subnet, mtu(world), &[]);
     network.range = Some(part);
     network.gateway = last_host(part);
-    // The range begins with an address that looks like that of a network, and is one that people filter.
-    network.reserved.insert("first".to_owned(), part.network());
+    // The range begins with an address that looks like that of a network, and is one that people filter. The engine itself has the very
+    // first of the subnet.
+    if part.network() != world.inventory.network.subnet.network() {
+        network.reserved.insert("first".to_owned(), part.network());
+    }
     network
 }
 

@@ -8,6 +8,7 @@ use std::fmt;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
+use serde::Serialize as _;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::Spanned;
@@ -365,6 +366,13 @@ pub enum FabricKind {
     Routed,
     /// One layer 2 over all hosts by VXLAN, without a store or a swarm.
     Vxlan,
+}
+
+impl std::fmt::Display for FabricKind {
+    /// As it is written in an inventory.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.serialize(f)
+    }
 }
 
 /// Swarm mode.

@@ -10,6 +10,7 @@ use super::causes::{About, Case, Finding, explain};
 use super::encryption::Encryption;
 use super::figures::Measurement;
 use super::known::Known;
+use super::probes::{Asked, Probes};
 use crate::inventory::{HostName, Inventory};
 
 /// At which layer a pair failed.
@@ -210,6 +211,8 @@ pub struct Matrix {
     pub cluster: String,
     /// The network that was verified.
     pub network: String,
+    /// What containers were asked by.
+    pub asked: Asked,
     /// The hosts, in the inventory's order.
     pub hosts: Vec<HostName>,
     /// The pairs.
@@ -234,10 +237,11 @@ pub struct Matrix {
 
 impl Matrix {
     /// A matrix of these hosts without pairs yet.
-    pub fn new(inventory: &Inventory, hosts: Vec<HostName>) -> Self {
+    pub fn new(inventory: &Inventory, way: &Probes, hosts: Vec<HostName>) -> Self {
         Self {
             cluster: inventory.cluster.to_string(),
-            network: inventory.network.name.to_string(),
+            network: way.network.clone(),
+            asked: way.asked,
             hosts,
             pairs: Vec::new(),
             verdicts: Vec::new(),
@@ -252,8 +256,8 @@ impl Matrix {
     }
 
     /// The matrix of a run that was interrupted: nothing is known.
-    pub fn interrupted(inventory: &Inventory) -> Self {
-        Self { interrupted: true, ..Self::new(inventory, Vec::new()) }
+    pub fn interrupted(inventory: &Inventory, way: &Probes) -> Self {
+        Self { interrupted: true, ..Self::new(inventory, way, Vec::new()) }
     }
 
     /// Whether every pair reaches, and nothing else was found.
@@ -435,6 +439,7 @@ mod tests {
         let failed =
             |from: &HostName, to: &HostName, words: &str| Pair::new(from, to, Err(Failure::unasked(to, words)));
         let mut matrix = Matrix {
+            asked: Asked::ByName,
             cluster: "c".into(),
             network: "n".into(),
             hosts: vec![a.clone(), b.clone(), c.clone()],
@@ -462,6 +467,7 @@ mod tests {
         let matrix = |failed: &[(&HostName, &HostName, &str)]| {
             let pairs = failed.iter().map(|(from, to, words)| Pair::new(from, to, Err(Failure::unasked(to, *words))));
             let mut matrix = Matrix {
+                asked: Asked::ByName,
                 cluster: "c".into(),
                 network: "n".into(),
                 hosts: vec![a.clone(), b.clone(), c.clone()],

@@ -11,6 +11,18 @@ pub enum Asked {
     ByPublishedPort,
 }
 
+impl Asked {
+    /// In words: `by name`.
+    #[must_use]
+    pub fn in_words(self) -> &'static str {
+        match self {
+            Self::ByName => "by name",
+            Self::ByAddress => "by address",
+            Self::ByPublishedPort => "by address and port",
+        }
+    }
+}
+
 /// How a fabric is proved.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Probes {
