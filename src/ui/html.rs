@@ -286,6 +286,7 @@ mod tests {
             "tunnel_checksum_offload": "on",
         });
         Matrix {
+            asked: crate::proof::Asked::ByName,
             cluster: "shop & <co>".into(),
             network: "demo".into(),
             pairs,
