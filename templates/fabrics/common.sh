@@ -244,8 +244,8 @@ drop_devices() {
 # One that went with another, such as the other end of a pair, is gone already.
 drop_device() { [ ! -e "/sys/class/net/$1" ] || try ip link del dev "$1"; }
 
-# Whether words $1 hold the words $2 one after the other.
-says() { case " $1 " in *" $2 "*) return 0 ;; *) return 1 ;; esac; }
+# Whether text $1 has the words $2 one after the other.
+says() { case " $1 " in *[[:space:]]"$2"[[:space:]]*) return 0 ;; *) return 1 ;; esac; }
 
 # Everything about device $1 in one line, or nothing.
 about() { ip -d -o link show dev "$1" 2>/dev/null; }
