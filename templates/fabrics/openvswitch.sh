@@ -137,6 +137,9 @@ check_switch() {
     pid=
     [ ! -r /run/openvswitch/ovs-vswitchd.pid ] || read -r pid < /run/openvswitch/ovs-vswitchd.pid
     [ -n "$pid" ] && [ -e "/proc/$pid" ] || say "Open vSwitch does not run (ovs-vswitchd)"
+    for name in $(ovs --bare --columns=name find interface error!=[]); do
+        say "Open vSwitch cannot set up its port $name: $(ovs get interface "$name" error)"
+    done
     read_ports
     want_ports
     each_not_in port_missing "$wanted" "$present"
