@@ -1,20 +1,23 @@
-# The interface of the LAN becomes a port of a bridge, and what it had (MAC, addresses, routes) moves to the bridge. This is for interfaces
-# that nobody else configures: where ifupdown, systemd-networkd, netplan or NetworkManager does, its own files must say it.
+# The interface of the LAN becomes a port of a bridge, and what it had (MAC, addresses, routes) moves to the bridge. Where nobody configures
+# the interface, this script moves it, at each boot as well. Where systemd-networkd does, its own files say it, and it moves; this script
+# only tells it to look at them, and takes them away again.
 #
 # Beside the usual verbs: `manager INTERFACE` says who configures it, `move SECONDS` does what `up` does and has it taken back (`revert`)
 # after that time, unless `keep` comes first, over a connection that the bridge carries.
 
-bridge= out=
+bridge= out= manager=nobody files=$NL
 
 # What the interface had, for the way back. It need not outlive a boot, which begins without the bridge.
 SAVED=/run/docker-cluster/bridged
 BACK=docker-cluster-fabric-back
 
-# bridge NAME, interface NAME
+# bridge NAME, interface NAME, manager nobody|systemd-networkd, file PATH (of the manager's, ours)
 word() {
     case $1 in
         bridge) bridge=$2 ;;
         interface) out=$2 ;;
+        manager) manager=$2 ;;
+        file) files="$files$2$NL" ;;
         *) unknown_word "$1" ;;
     esac
 }
@@ -60,7 +63,9 @@ is_lent() { case $(ip -o -4 addr show dev "$out") in *" dynamic "*) return 0 ;; 
 
 up() {
     ! is_port || return 0
-    if [ ! -e "/sys/class/net/$out" ]; then
+    if [ "$manager" = systemd-networkd ]; then
+        try networkctl reload
+    elif [ ! -e "/sys/class/net/$out" ]; then
         say "there is no interface $out"
     elif is_lent; then
         say "the address of $out is lent (DHCP), and would go back to it"
@@ -85,6 +90,11 @@ move_to_bridge() {
 
 # Takes back what the bridge has now; `revert` takes back what the interface had, whatever the bridge has.
 down() {
+    [ ! -r "$CONFIG" ] || read_config
+    if [ "$manager" = systemd-networkd ]; then
+        hand_back
+        return
+    fi
     read_devices
     for bridge in $devices; do
         ! has_address "$bridge" || save "$bridge"
@@ -93,9 +103,20 @@ down() {
 }
 
 revert() {
-    read_devices
-    for bridge in $devices; do take_back; done
+    read_config
+    if [ "$manager" = systemd-networkd ]; then
+        hand_back
+    else
+        take_back
+    fi
     exit "$failed"
+}
+
+# Without our files, its own say again what the interface has.
+hand_back() {
+    for file in $files; do rm -f "$file"; done
+    [ ! -e "/sys/class/net/$bridge" ] || try ip link del dev "$bridge"
+    try networkctl reload
 }
 
 # The bridge has one port that is no container's: the one whose MAC it has.
@@ -145,7 +166,7 @@ check_restored() {
 
 # Who configures interface $1: a name, or `nobody`.
 manager() {
-    index=$(cat "/sys/class/net/$1/ifindex")
+    read -r index < "/sys/class/net/$1/ifindex"
     if [ -e "/run/systemd/network/10-netplan-$1.network" ] || grep -qs -r -F "$1" /etc/netplan /run/netplan; then
         echo netplan
     elif grep -qs '^ADMIN_STATE=\(configured\|configuring\)$' "/run/systemd/netif/links/$index"; then

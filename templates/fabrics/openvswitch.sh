@@ -85,6 +85,17 @@ put_switch() {
         system) each_not_in add_tunnel "$peers" "$NL" ;;
         *) try ovs --may-exist add-port "$switch" "$device" ;;
     esac
+    check_made
+}
+
+# What the database holds need not be there: the daemon may have failed at it, which ovs-vsctl does not count as an error.
+check_made() {
+    if [ -z "$(ovs --bare --columns=datapath_id find bridge name="$switch")" ]; then
+        say "Open vSwitch could not make the switch $switch (datapath $datapath): see /var/log/openvswitch/ovs-vswitchd.log"
+    fi
+    for name in $(ovs --bare --columns=name find interface ofport=-1); do
+        say "Open vSwitch could not set up the port $name: $(ovs get interface "$name" error)"
+    done
 }
 
 # Reads the ports of the switch into `present`.
@@ -137,9 +148,7 @@ check_switch() {
     pid=
     [ ! -r /run/openvswitch/ovs-vswitchd.pid ] || read -r pid < /run/openvswitch/ovs-vswitchd.pid
     [ -n "$pid" ] && [ -e "/proc/$pid" ] || say "Open vSwitch does not run (ovs-vswitchd)"
-    for name in $(ovs --bare --columns=name find interface error!=[]); do
-        say "Open vSwitch cannot set up its port $name: $(ovs get interface "$name" error)"
-    done
+    check_made
     read_ports
     want_ports
     each_not_in port_missing "$wanted" "$present"
