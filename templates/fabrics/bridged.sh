@@ -1,17 +1,22 @@
 # The interface of the LAN becomes a port of a bridge, and what it had (MAC, addresses, routes) moves to the bridge. Where nobody configures
-# the interface, this script moves it, at each boot as well. Where systemd-networkd does, its own files say it, and it moves; this script
-# only tells it to look at them, and takes them away again.
+# the interface, this script moves it, at each boot as well. Where systemd-networkd or ifupdown does, its own files say it, and it moves;
+# this script only tells it to look at them, and takes them away again.
 #
 # Beside the usual verbs: `manager INTERFACE` says who configures it, `move SECONDS` does what `up` does and has it taken back (`revert`)
 # after that time, unless `keep` comes first, over a connection that the bridge carries.
 
 bridge= out= manager=nobody files=$NL
 
+# ifupdown has one file for all; the one that is to be is prepared, and the one that was is kept for the way back.
+INTERFACES=/etc/network/interfaces
+PREPARED=/etc/docker-cluster/fabric/interfaces
+BEFORE=/etc/docker-cluster/fabric/interfaces.before
+
 # What the interface had, for the way back. It need not outlive a boot, which begins without the bridge.
 SAVED=/run/docker-cluster/bridged
 BACK=docker-cluster-fabric-back
 
-# bridge NAME, interface NAME, manager nobody|systemd-networkd, file PATH (of the manager's, ours)
+# bridge NAME, interface NAME, manager nobody|systemd-networkd|ifupdown, file PATH (networkd's, ours)
 word() {
     case $1 in
         bridge) bridge=$2 ;;
@@ -65,6 +70,8 @@ up() {
     ! is_port || return 0
     if [ "$manager" = systemd-networkd ]; then
         try networkctl reload
+    elif [ "$manager" = ifupdown ]; then
+        hand_to_ifupdown
     elif [ ! -e "/sys/class/net/$out" ]; then
         say "there is no interface $out"
     elif is_lent; then
@@ -91,10 +98,14 @@ move_to_bridge() {
 # Takes back what the bridge has now; `revert` takes back what the interface had, whatever the bridge has.
 down() {
     [ ! -r "$CONFIG" ] || read_config
-    if [ "$manager" = systemd-networkd ]; then
-        hand_back
-        return
-    fi
+    case $manager in
+        systemd-networkd) hand_back ;;
+        ifupdown) take_from_ifupdown ;;
+        *) take_all_back ;;
+    esac
+}
+
+take_all_back() {
     read_devices
     for bridge in $devices; do
         ! has_address "$bridge" || save "$bridge"
@@ -104,12 +115,29 @@ down() {
 
 revert() {
     read_config
-    if [ "$manager" = systemd-networkd ]; then
-        hand_back
-    else
-        take_back
-    fi
+    case $manager in
+        systemd-networkd) hand_back ;;
+        ifupdown) take_from_ifupdown ;;
+        *) take_back ;;
+    esac
     exit "$failed"
+}
+
+# Each is taken down by the file that brought it up.
+hand_to_ifupdown() {
+    cp -p "$INTERFACES" "$BEFORE" || exit 1
+    ifdown --force "$out" 2>/dev/null
+    try cp "$PREPARED" "$INTERFACES"
+    try ifup "$out"
+    try ifup "$bridge"
+}
+
+take_from_ifupdown() {
+    [ -r "$BEFORE" ] || return 0
+    ifdown --force "$bridge" "$out" 2>/dev/null
+    try mv "$BEFORE" "$INTERFACES"
+    [ ! -e "/sys/class/net/$bridge" ] || try ip link del dev "$bridge"
+    try ifup "$out"
 }
 
 # Without our files, its own say again what the interface has.
