@@ -5,7 +5,7 @@
 # Beside the usual verbs: `manager INTERFACE` says who configures it, `move SECONDS` does what `up` does and has it taken back (`revert`)
 # after that time, unless `keep` comes first, over a connection that the bridge carries.
 
-bridge= out= manager=nobody files=$NL
+bridge="" out="" manager=nobody files=$NL
 
 # ifupdown has one file for all; the one that is to be is prepared, and the one that was is kept for the way back.
 INTERFACES=/etc/network/interfaces
@@ -151,10 +151,12 @@ hand_back() {
 take_back() {
     read -r mac < "/sys/class/net/$bridge/address"
     out=
-    for name in $(ls "/sys/class/net/$bridge/brif"); do
-        read -r its < "/sys/class/net/$name/address"
-        [ "$its" != "$mac" ] || out=$name
+    set +f
+    for name in "/sys/class/net/$bridge/brif"/*; do
+        read -r its < "$name/../address"
+        [ "$its" != "$mac" ] || out=${name##*/}
     done
+    set -f
     [ -z "$out" ] || try ip link set dev "$out" nomaster
     try ip link del dev "$bridge"
     [ -z "$out" ] || [ ! -r "$SAVED" ] || restore "$out"

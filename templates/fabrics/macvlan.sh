@@ -1,7 +1,7 @@
 # Containers are hosts of the LAN, and the engine makes all of it. What it cannot: a host does not reach its own containers through the
 # interface that carries them. Where that is wanted, a device of the same kind leads to them.
 
-device= out= address= range=
+device="" out="" address="" range=""
 
 # shim DEVICE INTERFACE ADDRESS RANGE: an address that is free in the LAN, and what this host's containers get
 word() {
