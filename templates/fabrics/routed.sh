@@ -1,9 +1,9 @@
 # Each host has a subnet of its own, and a route to each other host's. The bridge is the engine's.
 
-subnet= own= bridge= out= to_others=$NL learned=$NL
+subnet="" own="" bridge="" out="" to_others=$NL learned=$NL ports=$NL peers=$NL
 
-# cluster-subnet SUBNET, own SUBNET, bridge NAME, out INTERFACE (towards the other hosts), peer SUBNET ADDRESS; learned SUBNET where a
-# routing daemon brings the route.
+# cluster-subnet SUBNET, own SUBNET, bridge NAME, out INTERFACE (towards the other hosts), peer SUBNET ADDRESS.
+# Where a routing daemon brings the routes: learned SUBNET instead of peer, port PROTOCOL NUMBER, neighbour ADDRESS (who may use it).
 word() {
     case $1 in
         cluster-subnet) subnet=$2 ;;
@@ -12,6 +12,8 @@ word() {
         out) out=$2 ;;
         peer) to_others="$to_others$2 via $3$NL" ;;
         learned) learned="$learned$2$NL" ;;
+        port) ports="$ports$2 $3$NL" ;;
+        neighbour) peers="$peers$2$NL" ;;
         *) unknown_word "$1" ;;
     esac
 }
@@ -24,6 +26,7 @@ want_rules() {
     wanted=$NL
     rule filter "DOCKER-USER -s $subnet -d $own -o $bridge" ACCEPT
     rule nat "POSTROUTING -s $own ! -d $subnet ! -o $bridge" MASQUERADE
+    guard_ports
 }
 
 up() {
@@ -49,11 +52,14 @@ check() {
     check_engine
 }
 
+# The number that BIRD gives to the routes it puts into the kernel.
+BIRD=12
+
 check_learned() {
     [ "$learned" != "$NL" ] || return 0
     by_daemon=$NL
     IFS=$NL
-    for line in $(ip -o -4 route show proto bird); do
+    for line in $(ip -o -4 route show proto "$BIRD"); do
         case $line in
             # BIRD puts a route whose next hop it cannot resolve into the kernel as one that leads nowhere.
             unreachable*) ;;

@@ -1,6 +1,6 @@
 # One layer 2 over all hosts: a bridge, and a VXLAN device on it that knows the other hosts. No store, no swarm.
 
-bridge= device= id= port= address= mtu= peers=$NL
+bridge="" device="" id="" port="" address="" mtu="" peers=$NL
 
 # bridge NAME, device NAME, id NUMBER, port NUMBER, address ADDRESS (this host's), mtu BYTES, peer ADDRESS RANGE; own RANGE and the ranges of
 # the others are for who divides the subnet.
@@ -20,7 +20,8 @@ word() {
 
 want_rules() {
     wanted=$NL
-    guard udp "$port" "$peers"
+    ports="${NL}udp $port$NL"
+    guard_ports
 }
 
 # The port is closed before the device opens it.
