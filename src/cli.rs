@@ -26,6 +26,8 @@ pub enum Command {
     Init(crate::commands::init::Init),
     /// Show what `up` would change on each host and why; touches nothing
     Plan(crate::commands::plan::PlanArgs),
+    /// Say which way to connect these hosts fits, and why others do not; touches nothing
+    Advise,
     /// Plan, ask, apply, verify
     Up(crate::commands::up::Up),
     /// Prove that every host reaches every other by name, and say why where not

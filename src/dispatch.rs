@@ -1,7 +1,7 @@
 //! From what was typed to the command that does it.
 
 use crate::cli::{Cli, Command};
-use crate::commands::{bench, docker_ssh, down, env, init, lab, ls, migrate, plan, rm, ssh, store, up, verify};
+use crate::commands::{advise, bench, docker_ssh, down, env, init, lab, ls, migrate, plan, rm, ssh, store, up, verify};
 use crate::error::{Error, Exit};
 use crate::global::SchemaOf;
 use crate::inventory::Inventory;
@@ -14,6 +14,7 @@ pub async fn run(cli: Cli, ui: Ui) -> Result<Exit, Error> {
     match cli.command {
         Command::Init(args) => init::run(&args, ui),
         Command::Plan(args) => plan::run(&args, global, ui).await,
+        Command::Advise => advise::run(global, ui).await,
         Command::Up(args) => up::run(&args, global, ui).await,
         Command::Verify(args) => verify::run(&args, global, ui).await,
         Command::Bench(args) => bench::run(&args, global, ui).await,

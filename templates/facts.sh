@@ -227,14 +227,14 @@ files() {
     for folder in $etc $state/secrets /usr/local/lib/docker-cluster; do
         [ -d $folder ] && find $folder -type f -exec stat -c '%a %U:%G %n' {} +
     done
-    for unit in /etc/systemd/system/docker-cluster-*; do [ -f "$unit" ] && stat -c '%a %U:%G %n' "$unit"; done
+    for unit in /etc/systemd/system/docker-cluster-* /etc/systemd/networkd.conf.d/docker-cluster.conf; do [ -f "$unit" ] && stat -c '%a %U:%G %n' "$unit"; done
     true
 }
 sums() {
     for folder in $etc $state/secrets /usr/local/lib/docker-cluster; do
         [ -d $folder ] && find $folder -type f -exec sha256sum {} +
     done
-    for unit in /etc/systemd/system/docker-cluster-*; do [ -f "$unit" ] && sha256sum "$unit"; done
+    for unit in /etc/systemd/system/docker-cluster-* /etc/systemd/networkd.conf.d/docker-cluster.conf; do [ -f "$unit" ] && sha256sum "$unit"; done
     [ -f /etc/docker/daemon.json ] && sha256sum /etc/docker/daemon.json
     true
 }
@@ -391,7 +391,7 @@ f daemon-json /etc/docker/daemon.json
 n daemon-json-mode
 if [ -d /run/systemd/system ]; then
     s units systemctl show -p Id -p LoadState -p ActiveState -p SubState -p UnitFileState -p FragmentPath -p DropInPaths -p NeedDaemonReload -p MainPID -p InvocationID \
-        docker.service docker.socket docker-cluster-consul.service docker-cluster-reconcile.service docker-cluster-fabric.service containerd.service $firewalls
+        docker.service docker.socket docker-cluster-consul.service docker-cluster-reconcile.service docker-cluster-fabric.service systemd-networkd.service containerd.service $firewalls
     n unit-lines
     n environment-files
 fi

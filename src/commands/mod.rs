@@ -1,5 +1,6 @@
 //! The commands: one verb, one file.
 
+pub mod advise;
 pub mod bench;
 pub mod carry_out;
 pub mod docker_ssh;

@@ -55,6 +55,9 @@ pub fn plan(plan: &Plan, ui: Ui) -> String {
                 problem.fix
             );
         }
+        for note in &plan.notes {
+            let _ = writeln!(text, "\n{} {note}", paint(Style::new().yellow(), "Note:"));
+        }
         return text;
     }
     for (hosts, steps) in alike(plan) {

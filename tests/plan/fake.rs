@@ -189,7 +189,7 @@ impl Fake {
         text
     }
 
-    fn facts(&self) -> (HostName, Facts) {
+    pub fn facts(&self) -> (HostName, Facts) {
         let facts = facts::parse(self.probe().as_bytes(), NOW, NOW).expect("the fake probe is whole");
         (HostName::parse(self.name).unwrap(), facts)
     }

@@ -2,6 +2,7 @@
 
 mod between;
 mod engines;
+mod fabrics;
 mod fake;
 mod leaving;
 mod packages;

@@ -3,6 +3,7 @@
 //! Each is a pure function of the inventory and the facts: no I/O, no clock, no network. What it returns is what `plan` prints, what
 //! `--output json` writes, what the golden tests hold and what is executed.
 
+pub mod advise;
 pub mod checks;
 pub mod down;
 pub mod migrate;
@@ -26,7 +27,11 @@ pub fn up(world: &World<'_>) -> Plan {
     problems.extend(choice_problems);
     problems.extend(checks::problems(world, kind));
     if let Some(fabric) = fabrics::fabric(kind) {
-        problems.extend(fabric.problems(world));
+        let refused = fabric.problems(world);
+        if !refused.is_empty() {
+            notes.push("`docker-cluster advise` says which way to connect these hosts would work".to_owned());
+        }
+        problems.extend(refused);
         // Steps are only planned where nothing forbids them: a plan with problems is shown, never run.
         if problems.is_empty() && !world.hosts.is_empty() {
             engines::install_steps(world, &mut steps);

@@ -29,6 +29,11 @@ pub(crate) const UNIT: &str = "docker-cluster-fabric.service";
 
 const UNIT_PATH: &str = "/etc/systemd/system/docker-cluster-fabric.service";
 
+/// What may manage the host's own interfaces.
+const NETWORKD: &str = "systemd-networkd.service";
+
+const NETWORKD_PATH: &str = "/etc/systemd/networkd.conf.d/docker-cluster.conf";
+
 /// How long making or taking away the links of a host may take, in seconds: some dozen commands of the kernel, on a busy host.
 pub(crate) const LINKS_TIMEOUT: u64 = 60;
 
@@ -85,7 +90,13 @@ pub(super) fn put(
             "put the unit in place that makes them before the engine starts",
         ),
     ];
-    let missing: Vec<WantedFile> = files.into_iter().filter(|file| !file.is_there(facts, None)).collect();
+    // It takes away every route that it did not set itself. What it has not read yet it reads when it starts, before it would.
+    let networkd = facts.is_active(NETWORKD).then(|| {
+        let text = include_str!("../../../../templates/fabrics/networkd.conf");
+        WantedFile::of_root(NETWORKD_PATH, "0644", text, "let systemd-networkd keep routes that are not its own")
+    });
+    let missing: Vec<WantedFile> =
+        files.into_iter().chain(networkd).filter(|file| !file.is_there(facts, None)).collect();
     let written: Vec<String> = missing.iter().map(|file| file.path.clone()).collect();
     let unit = facts.unit(UNIT);
     let new_unit = written.iter().any(|path| path == UNIT_PATH);
@@ -104,7 +115,8 @@ pub(super) fn put(
     }
     let wrong = facts.links.as_ref().map(|links| links.wrong.as_slice()).unwrap_or_default();
     let works = unit.is_some_and(|unit| unit.active == "active");
-    let why = match (wrong, written.is_empty() && works) {
+    let same = written.iter().all(|path| path == NETWORKD_PATH);
+    let why = match (wrong, same && works) {
         ([], true) => return None,
         ([one], true) => format!("mend its links: {one}"),
         ([one, rest @ ..], true) => format!("mend its links: {one}, and {} more", rest.len()),

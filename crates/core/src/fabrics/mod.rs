@@ -13,9 +13,11 @@ mod vxlan;
 
 pub use swarm::removal;
 
+use serde::Serialize;
+
 use crate::engines::options;
 use crate::facts::{Engine, Network};
-use crate::inventory::{FabricKind, Inventory};
+use crate::inventory::{FabricKind, Inventory, VXLAN_OVERHEAD};
 use crate::plan::ETHERNET_MTU;
 use crate::plan::{HostWorld, Problem, Steps, World};
 use crate::proof::causes;
@@ -26,7 +28,7 @@ use crate::stores;
 const GOSSIP_PORT: u16 = 7946;
 
 /// What a fabric is, for people who choose one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct About {
     /// What a plan calls it.
     pub title: &'static str,
@@ -38,10 +40,13 @@ pub struct About {
     pub encryption: Encryption,
     /// What it restarts or moves on a host that has an engine.
     pub disturbs: &'static str,
+    /// What it takes off each packet between hosts, in bytes.
+    pub overhead: u32,
 }
 
 /// What containers on different hosts share.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Layer {
     /// One Ethernet segment.
     Two,
@@ -51,8 +56,21 @@ pub enum Layer {
     Ports,
 }
 
+impl Layer {
+    /// In words.
+    #[must_use]
+    pub fn in_words(self) -> &'static str {
+        match self {
+            Self::Two => "one layer 2",
+            Self::Three => "routes",
+            Self::Ports => "ports",
+        }
+    }
+}
+
 /// Where a container's name is known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Names {
     /// On every host.
     Everywhere,
@@ -60,13 +78,36 @@ pub enum Names {
     OnItsHost,
 }
 
+impl Names {
+    /// In words.
+    #[must_use]
+    pub fn in_words(self) -> &'static str {
+        match self {
+            Self::Everywhere => "everywhere",
+            Self::OnItsHost => "on their host",
+        }
+    }
+}
+
 /// Whether a fabric can encrypt.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Encryption {
     /// If the inventory says so.
     OnDemand,
     /// Never.
     None,
+}
+
+impl Encryption {
+    /// In words.
+    #[must_use]
+    pub fn in_words(self) -> &'static str {
+        match self {
+            Self::OnDemand => "on demand",
+            Self::None => "none",
+        }
+    }
 }
 
 /// What a fabric asks of every host.
@@ -313,6 +354,9 @@ pub(crate) fn no_classic_overlay(host: &HostWorld<'_>, backend: &str) -> Option<
     }
     None
 }
+
+/// What VXLAN takes off each packet, in bytes.
+const VXLAN_TAKES: u32 = VXLAN_OVERHEAD as u32;
 
 /// Driver option for the MTU of the underlay, in bytes; the engine takes the overhead of VXLAN off it.
 pub(crate) const MTU_OPTION: &str = "com.docker.network.driver.mtu";

@@ -23,6 +23,7 @@ impl Fabric for Nat {
             names: Names::OnItsHost,
             encryption: Encryption::None,
             disturbs: "nothing",
+            overhead: 0,
         }
     }
 
@@ -33,7 +34,7 @@ impl Fabric for Nat {
     fn problems(&self, world: &World<'_>) -> Vec<Problem> {
         let no_bridge = |host: &&HostWorld<'_>| {
             let engine = host.facts.engine.as_ref().filter(|engine| engine.is_up());
-            engine.is_some_and(|engine| engine.network(BRIDGE).is_none())
+            engine.is_some_and(|engine| !engine.networks.is_empty() && engine.network(BRIDGE).is_none())
         };
         let without = world.hosts.iter().filter(no_bridge).map(|host| {
             let what = "its engine has no network `bridge` (`--bridge=none`), over which ports are published";

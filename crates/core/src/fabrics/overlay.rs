@@ -6,8 +6,8 @@ use std::net::IpAddr;
 use serde_json::json;
 
 use super::{
-    About, Asks, Encryption, Fabric, GOSSIP_PORT, Layer, MTU_OPTION, Names, OVERLAY_MODULES, SubnetOf, firewall,
-    gateway_bridge, keeper, network_problems, no_classic_overlay, swarm, too_long_for, vxlan_needs,
+    About, Asks, Encryption, Fabric, GOSSIP_PORT, Layer, MTU_OPTION, Names, OVERLAY_MODULES, SubnetOf, VXLAN_TAKES,
+    firewall, gateway_bridge, keeper, network_problems, no_classic_overlay, swarm, too_long_for, vxlan_needs,
 };
 use crate::engines::options;
 use crate::inventory::Inventory;
@@ -72,6 +72,7 @@ impl Fabric for Overlay {
             names: Names::Everywhere,
             encryption: Encryption::None,
             disturbs: "each engine restarts once, one after the other",
+            overhead: VXLAN_TAKES,
         }
     }
 

@@ -30,6 +30,7 @@ impl Fabric for Routed {
             names: Names::OnItsHost,
             encryption: Encryption::None,
             disturbs: "nothing",
+            overhead: 0,
         }
     }
 

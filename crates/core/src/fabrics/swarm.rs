@@ -7,8 +7,8 @@ use ipnet::IpNet;
 use serde_json::Value;
 
 use super::{
-    About, Asks, Encryption, Fabric, GOSSIP_PORT, Layer, MTU_OPTION, Names, OVERLAY_MODULES, SubnetOf, firewall,
-    gateway_bridge, keeper, network_problems, too_long_for, vxlan_needs,
+    About, Asks, Encryption, Fabric, GOSSIP_PORT, Layer, MTU_OPTION, Names, OVERLAY_MODULES, SubnetOf, VXLAN_TAKES,
+    firewall, gateway_bridge, keeper, network_problems, too_long_for, vxlan_needs,
 };
 use crate::engines::known::{self, Fault};
 use crate::engines::{self, options, unit};
@@ -128,6 +128,7 @@ impl Fabric for SwarmMode {
             names: Names::Everywhere,
             encryption: Encryption::OnDemand,
             disturbs: "nothing",
+            overhead: VXLAN_TAKES,
         }
     }
 

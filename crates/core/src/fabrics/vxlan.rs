@@ -8,9 +8,9 @@ use ipnet::IpNet;
 
 use super::links::{self, LINKS};
 use super::shares::{self, OWN, PEER, Shares};
-use super::{About, Asks, Encryption, Fabric, Layer, Names, SubnetOf, keeper};
+use super::{About, Asks, Encryption, Fabric, Layer, Names, SubnetOf, VXLAN_TAKES, keeper};
 use crate::engines::options;
-use crate::inventory::{FabricKind, Inventory, VXLAN_OVERHEAD};
+use crate::inventory::{FabricKind, Inventory};
 use crate::plan::{HostWorld, NewNetwork, Problem, Steps, World};
 use crate::proof::causes;
 use crate::proof::{Asked, Cause, Needs, Probes};
@@ -31,6 +31,7 @@ impl Fabric for Vxlan {
             names: Names::OnItsHost,
             encryption: Encryption::None,
             disturbs: "nothing",
+            overhead: VXLAN_TAKES,
         }
     }
 
@@ -87,7 +88,7 @@ impl Fabric for Vxlan {
 
 /// The longest packet of a container, in bytes.
 fn mtu(world: &World<'_>) -> u32 {
-    world.underlay_mtu().saturating_sub(u32::from(VXLAN_OVERHEAD))
+    world.underlay_mtu().saturating_sub(VXLAN_TAKES)
 }
 
 /// The name of the device. It has the number, which tells two clusters on one host apart.
