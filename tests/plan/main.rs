@@ -522,3 +522,15 @@ fn nothing_is_done_to_an_engine_that_did_not_tell_what_it_has() {
         }
     }
 }
+
+/// Found by the model: a run about the first manager alone labelled nodes that were not there yet.
+#[test]
+fn what_a_manager_does_to_a_node_is_left_out_with_the_node() {
+    let text = "hosts:\n  - {name: a, address: 10.0.0.11, labels: {x: '1'}}\n  - {name: b, address: 10.0.0.12, labels: {x: '2'}}\n";
+    let inventory = Inventory::parse(text, "t").unwrap();
+    let mut plan = plan_with(&inventory, &[debian("13", "a", 11), debian("13", "b", 12)]);
+    plan.limit_to(&[HostName::parse("a").unwrap()]);
+    let labels: Vec<&str> =
+        plan.steps.iter().map(|step| step.why.as_str()).filter(|why| why.starts_with("label")).collect();
+    assert_eq!(labels, ["label the node a: x=1"], "{}", shown(&plan));
+}
