@@ -523,6 +523,29 @@ fn nothing_is_done_to_an_engine_that_did_not_tell_what_it_has() {
     }
 }
 
+/// Found by the model: two of three managers at once are the quorum, whatever runs on them.
+#[test]
+fn managers_of_a_swarm_restart_one_after_the_other() {
+    let mut hosts = three("13");
+    for (host, node) in hosts.iter_mut().zip(["node1", "node2", "node3"]) {
+        host.swarm = Some(("swarm1", node, true));
+    }
+    for settings in ["", "restart: {parallel: 2}\n"] {
+        let plan = plan_for(&hosts, &format!("{settings}engine: {{options: {{debug: true}}}}\n"));
+        let write = |host: &str| {
+            plan.steps.iter().find(|step| step.host.as_str() == host && step.why.starts_with("set debug")).unwrap()
+        };
+        for (before, host) in [("a", "b"), ("b", "c")] {
+            let is_well = |id: &usize| {
+                plan.steps.iter().any(|step| {
+                    step.id == *id && step.host.as_str() == before && step.why.contains("the engine answers with them")
+                })
+            };
+            assert!(write(host).after.iter().any(is_well), "{}", shown(&plan));
+        }
+    }
+}
+
 /// Found by the model: a run about the first manager alone labelled nodes that were not there yet.
 #[test]
 fn what_a_manager_does_to_a_node_is_left_out_with_the_node() {
