@@ -1,6 +1,7 @@
 # make demo     three throwaway hosts, made into a cluster for real
 # make test     all tests, the lab included
 # make story    one story of the lab by its name: `make story NAME=swarm::new_engines_become_a_swarm`
+# make mutants  which small changes of what decides no test without hosts notices; MUTANTS="--file GLOB --shard N/M" takes fewer
 # make bench    everything against what people use now, written to BENCHMARKS.md; about fifteen minutes
 # make build    the program, optimised
 # make install  the program as a plugin of Docker's client: `docker cluster`
@@ -14,7 +15,7 @@ LABS ?= 2
 # One story, which is a test on real hosts: MODULE::FUNCTION, by the files of tests/lab.
 NAME ?=
 
-.PHONY: demo test test-quick story bench build install
+.PHONY: demo test test-quick story mutants bench build install
 
 demo: build
 	scripts/demo
@@ -35,6 +36,12 @@ story:
 	@cargo test --locked --quiet --test lab -- --ignored --list | grep -qxF '$(NAME): test' \
 		|| { echo "There is no story $(NAME). There are:" >&2; cargo test --locked --quiet --test lab -- --ignored --list >&2; exit 2; }
 	cargo test --locked --test lab -- --ignored --exact --nocapture --test-threads=$(LABS) '$(NAME)'
+
+# Words for cargo-mutants.
+MUTANTS ?=
+
+mutants:
+	scripts/mutants $(MUTANTS)
 
 bench: build
 	scripts/prepare

@@ -8,3 +8,5 @@ state=$(docker info --format '{{.Swarm.LocalNodeState}}')
 umask 077
 grep -v '^swarm' "$made" > "$made.tmp" || true
 mv -f "$made.tmp" "$made"
+# A record in which nothing is left goes as well: no `down` would come for it.
+[ -s "$made" ] || { rm -f "$made"; rmdir "${made%/*}" /var/lib/docker-cluster 2>/dev/null || true; }

@@ -245,7 +245,7 @@ fn a_swarm_with_nothing_of_others_ends() {
         plan.steps.iter().find(|step| step.host.as_str() == host && step.why == "leave the swarm").unwrap()
     };
     // The manager knows that it may before anybody leaves, and leaves last.
-    assert!(leave("b").follows.contains(&noted) && leave("a").id > noted, "{}", shown(&plan));
+    assert!(leave("b").after.contains(&noted) && leave("a").id > noted, "{}", shown(&plan));
     assert!(leave("a").follows.contains(&leave("b").id), "{}", shown(&plan));
 }
 
@@ -476,5 +476,20 @@ fn every_addition_has_its_leftover() {
                 assert!(known.contains(&kind.as_str()), "{line}");
             }
         }
+    }
+}
+
+/// Found by the model: a manager that failed to write it down, after the others had left, was in the way of every later `down`.
+#[test]
+fn nobody_leaves_a_swarm_before_every_manager_has_written_down_that_it_may_end() {
+    let mut hosts = swarm();
+    hosts[1].swarm = Some(("s", "b", true));
+    let plan = down(&hosts, Packages::Keep);
+    let of = |host: &str, words: &str| {
+        plan.steps.iter().find(|step| step.host.as_str() == host && step.why.contains(words)).unwrap()
+    };
+    for (host, other) in [("a", "b"), ("b", "a")] {
+        let written = of(other, "nothing of others is in the swarm").id;
+        assert!(of(host, "leave the swarm").after.contains(&written), "{}", shown(&plan));
     }
 }

@@ -523,3 +523,38 @@ fn nothing_is_done_to_an_engine_that_did_not_tell_what_it_has() {
         }
     }
 }
+
+/// Found by the model: two of three managers at once are the quorum, whatever runs on them.
+#[test]
+fn managers_of_a_swarm_restart_one_after_the_other() {
+    let mut hosts = three("13");
+    for (host, node) in hosts.iter_mut().zip(["node1", "node2", "node3"]) {
+        host.swarm = Some(("swarm1", node, true));
+    }
+    for settings in ["", "restart: {parallel: 2}\n"] {
+        let plan = plan_for(&hosts, &format!("{settings}engine: {{options: {{debug: true}}}}\n"));
+        let write = |host: &str| {
+            plan.steps.iter().find(|step| step.host.as_str() == host && step.why.starts_with("set debug")).unwrap()
+        };
+        for (before, host) in [("a", "b"), ("b", "c")] {
+            let is_well = |id: &usize| {
+                plan.steps.iter().any(|step| {
+                    step.id == *id && step.host.as_str() == before && step.why.contains("the engine answers with them")
+                })
+            };
+            assert!(write(host).after.iter().any(is_well), "{}", shown(&plan));
+        }
+    }
+}
+
+/// Found by the model: a run about the first manager alone labelled nodes that were not there yet.
+#[test]
+fn what_a_manager_does_to_a_node_is_left_out_with_the_node() {
+    let text = "hosts:\n  - {name: a, address: 10.0.0.11, labels: {x: '1'}}\n  - {name: b, address: 10.0.0.12, labels: {x: '2'}}\n";
+    let inventory = Inventory::parse(text, "t").unwrap();
+    let mut plan = plan_with(&inventory, &[debian("13", "a", 11), debian("13", "b", 12)]);
+    plan.limit_to(&[HostName::parse("a").unwrap()]);
+    let labels: Vec<&str> =
+        plan.steps.iter().map(|step| step.why.as_str()).filter(|why| why.starts_with("label")).collect();
+    assert_eq!(labels, ["label the node a: x=1"], "{}", shown(&plan));
+}

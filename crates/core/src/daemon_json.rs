@@ -647,6 +647,98 @@ mod tests {
     }
 
     #[test]
+    fn a_claim_tells_keys_and_no_values() {
+        let empty = Options::new();
+        let wanted_now =
+            wanted(json!({"mtu": 1400, "log-opts": {"max-size": "1m"}, "cluster-store-opts": {"kv.path": "x"}}));
+        assert_eq!(
+            json!(claim(&empty, &wanted_now, &new())),
+            json!({"mtu": null, "log-opts": {"max-size": null}, "cluster-store-opts": null}),
+            "a store's options are one"
+        );
+        // Of somebody's object our keys alone are ours; a store's options that somebody set are not.
+        let theirs =
+            wanted(json!({"mtu": 1400, "log-opts": {"max-file": "3"}, "cluster-store-opts": {"kv.path": "x"}}));
+        assert_eq!(json!(claim(&theirs, &wanted_now, &new())), json!({"log-opts": {"max-size": null}}));
+        // What goes with this very write is claimed until it is gone, for a run that is cut off before.
+        let known = history(json!({}), json!(wanted_now));
+        let claimed = json!({"mtu": null, "log-opts": {"max-size": null}, "cluster-store-opts": null});
+        assert_eq!(json!(claim(&wanted_now, &empty, &known)), claimed);
+        assert_eq!(json!(claim(&wanted_now, &wanted_now, &known)), claimed, "and so is what stays");
+        let shared = wanted(json!({"log-opts": {"max-size": "1m", "max-file": "3"}}));
+        assert_eq!(json!(claim(&shared, &empty, &known)), json!({"log-opts": {"max-size": null}}));
+        // What was taken out stays ours to put back, unless somebody has done so.
+        let known = History { taken: wanted(json!({"a": 1, "b": 2})), ..new() };
+        assert_eq!(json!(claim(&wanted(json!({"b": 3})), &empty, &known)), json!({"a": null}));
+        let keys: Vec<String> = store_claim().keys().cloned().collect();
+        assert_eq!(keys, STORE_KEYS);
+    }
+
+    #[test]
+    fn what_others_did_to_an_object_of_both_stays_done() {
+        // They took `max-file` out of what was there before; a store's options come back as a whole.
+        let known = history(
+            json!({"log-opts": {"max-file": "3"}, "cluster-store-opts": {"kv.path": "x"}}),
+            json!({"log-opts": {"max-size": "1m"}, "cluster-store-opts": {"kv.path": "y"}}),
+        );
+        let current = r#"{"log-opts": {"max-size": "1m"}, "cluster-store-opts": {"kv.path": "y"}}"#;
+        assert_eq!(merged(current, json!({}), &known), json!({"log-opts": {}, "cluster-store-opts": {"kv.path": "x"}}));
+        let changed = r#"{"log-opts": {"max-size": "2m"}, "cluster-store-opts": {"kv.path": "z"}}"#;
+        let told: Vec<String> = take_out(changed, &known).1.into_iter().map(|conflict| conflict.key).collect();
+        assert_eq!(told, ["log-opts.max-size", "cluster-store-opts"]);
+    }
+
+    #[test]
+    fn the_indent_is_that_of_a_key() {
+        // A first line that is not indented, or is no key, tells nothing.
+        for text in ["{\"a\": 1,\n\t\"b\": 2\n}", "{\n      // no key\n\t\"a\": 1}", "\"x\"\n\t\"a\": 1"] {
+            assert_eq!(indent_of(text), "\t", "{text}");
+        }
+        assert_eq!(indent_of("{}"), "  ");
+    }
+
+    #[test]
+    fn a_value_fits_its_kind_alone() {
+        let values = [
+            json!(true),
+            json!(-1),
+            json!(1),
+            json!("a"),
+            json!(["a"]),
+            json!({"a": "b"}),
+            json!([1]),
+            json!({"a": 1}),
+        ];
+        let fits = |kind: OptionKind| values.iter().map(|value| kind.fits(value)).collect::<Vec<_>>();
+        let at = |places: &[usize]| (0..values.len()).map(|place| places.contains(&place)).collect::<Vec<_>>();
+        assert_eq!(fits(OptionKind::Switch), at(&[0]));
+        assert_eq!(fits(OptionKind::Number), at(&[1, 2]));
+        assert_eq!(fits(OptionKind::Text), at(&[3]));
+        assert_eq!(fits(OptionKind::List), at(&[4]));
+        assert_eq!(fits(OptionKind::Texts), at(&[5]));
+        assert_eq!(
+            (kind("debug"), kind("mtu"), kind("nobody-knows")),
+            (Some(OptionKind::Switch), Some(OptionKind::Number), None)
+        );
+    }
+
+    #[test]
+    fn the_name_of_a_flag_leads_to_its_key() {
+        for (flag, key) in [
+            ("insecure-registry", Some("insecure-registries")),
+            ("default-ulimit", Some("default-ulimits")),
+            // Keys themselves, one that was called otherwise once, and what nobody knows.
+            ("mtu", None),
+            ("data-root", None),
+            ("nobody-knows", None),
+        ] {
+            assert_eq!(key_of_flag(flag), key, "{flag}");
+        }
+        let said = format!("{}: {}", OptionKind::Number, OptionKind::Number.example("mtu"));
+        assert_eq!(said, "a whole number: write a number without quotes, such as `mtu: 10`");
+    }
+
+    #[test]
     fn flags_and_keys_that_clash() {
         assert_eq!(flag_for("cluster-store-opts"), "cluster-store-opt");
         assert_eq!(flag_for("mtu"), "mtu");

@@ -314,6 +314,8 @@ fn changes(present: &Options, wanted: &Options) -> String {
 pub struct Turns {
     first: Option<StepId>,
     rolling: Vec<StepId>,
+    /// The last manager of a swarm: whatever runs on them, and however many may restart at a time, two of three are its quorum.
+    manager: Option<StepId>,
     settled: Option<StepId>,
 }
 
@@ -329,6 +331,9 @@ impl Turns {
             // This one waits for the one that is `parallel` before it.
             let earlier = self.rolling.len().checked_sub(world.inventory.restart_parallel);
             after.extend(earlier.and_then(|at| self.rolling.get(at)).copied());
+        }
+        if is_manager(host) {
+            after.extend(self.manager);
         }
         after.dedup();
         after
@@ -348,6 +353,9 @@ impl Turns {
         if has_running(host) {
             self.rolling.push(restarted.well);
         }
+        if is_manager(host) {
+            self.manager = Some(restarted.well);
+        }
         self.settled = restarted.settled.or(self.settled);
     }
 }
@@ -359,6 +367,10 @@ pub(crate) fn is_new(host: &HostWorld<'_>) -> bool {
 
 fn has_running(host: &HostWorld<'_>) -> bool {
     host.facts.engine.iter().flat_map(|engine| engine.running()).next().is_some()
+}
+
+fn is_manager(host: &HostWorld<'_>) -> bool {
+    host.facts.engine.as_ref().is_some_and(|engine| engine.swarm().is_manager)
 }
 
 /// What a restarted engine must show.

@@ -77,9 +77,8 @@ impl Plan {
     /// Leaves out the steps of hosts that are not selected, except for what the others need of them and what changes nothing there: a
     /// token is fetched, a secret read. Where they need more, that is a problem, and nothing is done.
     pub fn limit_to(&mut self, selected: &[HostName]) {
-        let is_selected = |step: &Step| {
-            selected.contains(&step.host) || step.about.as_ref().is_some_and(|host| selected.contains(host))
-        };
+        // A step about another host than its own is that one's: without it there may be nothing yet to do it to.
+        let is_selected = |step: &Step| selected.contains(step.about.as_ref().unwrap_or(&step.host));
         let mut kept: BTreeSet<StepId> =
             self.steps.iter().filter(|step| is_selected(step)).map(|step| step.id).collect();
         let mut pending: Vec<StepId> = kept.iter().copied().collect();

@@ -187,19 +187,22 @@ pub(super) fn leave_swarms(world: &World<'_>, steps: &mut Steps, notes: &mut Vec
 }
 
 fn end_swarm(id: &str, workers: &[&HostWorld<'_>], managers: &[&HostWorld<'_>], steps: &mut Steps, removed: &[StepId]) {
-    let mut before = removed.to_vec();
-    // Once the first manager has left, the others cannot tell any more what was in the swarm.
+    // Once the first manager has left, the others cannot tell any more what was in the swarm: nobody leaves before all of them have it
+    // in writing. One that could not write it down would be in the way of the next `down` for good.
+    let mut written = Vec::new();
     for host in managers.iter().filter(|host| !host.facts.made.contains(&ends(id))) {
         let why = "write down that nothing of others is in the swarm, which ends";
         let id = steps.add(host.name(), Stage::Swarm, why, Action::Note { lines: vec![ends(id)] });
         steps.follow(id, removed);
-        before.push(id);
+        written.push(id);
     }
+    let mut before = removed.to_vec();
     for group in [workers, managers] {
         let left: Vec<StepId> = group
             .iter()
             .map(|host| {
                 let id = swarm::leave(host.name(), &["--force"], steps);
+                steps.require(id, &written);
                 steps.follow(id, &before);
                 id
             })
