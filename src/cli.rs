@@ -74,8 +74,12 @@ pub enum Command {
     Verify(crate::commands::verify::Verify),
     /// Measure what the network costs: latency, requests and throughput, against the bare underlay
     Bench(crate::commands::bench::Bench),
-    /// Print the exports that point Docker's client at a host
+    /// Print what points Docker's client at a host, for the shell that you use
     Env(crate::commands::env::Env),
+    /// Keep a context of Docker's client for each host
+    Context(crate::commands::context::ContextArgs),
+    /// Print the hosts for ~/.ssh/config, so that every program that uses ssh knows them
+    SshConfig,
     /// Take a host out of its swarm: drain, demote, leave, remove
     Rm(crate::commands::rm::Rm),
     /// Take the cluster off its hosts: they become what they were before `up`
@@ -111,7 +115,12 @@ impl Command {
     #[must_use]
     pub fn is_local(&self) -> bool {
         match self {
-            Self::Init(_) | Self::Schema { .. } | Self::DockerSsh(_) | Self::PluginMetadata => true,
+            Self::Init(_)
+            | Self::Schema { .. }
+            | Self::Context(_)
+            | Self::SshConfig
+            | Self::DockerSsh(_)
+            | Self::PluginMetadata => true,
             Self::Env(args) => !args.swarm,
             _ => false,
         }

@@ -2,8 +2,10 @@
 
 pub mod bench;
 pub mod carry_out;
+pub mod context;
 pub mod docker_ssh;
 pub mod down;
+pub mod endpoint;
 pub mod env;
 pub mod init;
 pub mod lab;
@@ -11,7 +13,9 @@ pub mod ls;
 pub mod migrate;
 pub mod plan;
 pub mod rm;
+pub mod shells;
 pub mod ssh;
+pub mod ssh_config;
 pub mod store;
 pub mod up;
 pub mod verify;
@@ -43,6 +47,8 @@ pub async fn run(cli: Cli, ui: Ui) -> Result<Exit, Error> {
         Command::Env(args) => env::run(&args, global, ui).await,
         Command::Ls => ls::run(global, ui).await,
         Command::Ssh(args) => ssh::run(&args, global).await,
+        Command::SshConfig => ssh_config::run(global, ui),
+        Command::Context(args) => context::run(&args, global, ui),
         Command::Lab(args) => lab::run(&args, global, ui).await,
         Command::DockerSsh(args) => docker_ssh::run(&args, global, ui),
         Command::Down(args) => down::run(&args, global, ui).await,
