@@ -89,9 +89,33 @@ pub enum Command {
     /// Move from an overlay over a store to swarm mode, or back
     Migrate(crate::commands::migrate::Migrate),
     /// List the hosts and their state
-    Ls,
+    Ls(crate::commands::ls::Ls),
+    /// List the containers of all hosts
+    Ps(crate::commands::ps::Ps),
+    /// Run a command in a container, wherever it runs
+    Exec(crate::commands::exec::Exec),
+    /// Show what a container, or the units of a host, have written
+    Logs(crate::commands::logs::Logs),
+    /// Run a command on many hosts at once
+    RunOn(crate::commands::run_on::RunOn),
     /// Run a command, or a shell, on a host
     Ssh(crate::commands::ssh::Ssh),
+    /// Copy files to, from and between hosts
+    Scp(crate::commands::scp::Scp),
+    /// Restart engines, one after the other, each waited for
+    Restart(crate::commands::restart::Restart),
+    /// Print which host Docker's client of this shell talks to
+    Active,
+    /// Print the state of a host
+    Status(crate::commands::status::Status),
+    /// Print the addresses of hosts
+    Ip(crate::commands::ip::Ip),
+    /// Print where the engine of a host is reached
+    Url(crate::commands::url::Url),
+    /// Print the arguments that point Docker's client at a host, for one call
+    Config(crate::commands::config::Config),
+    /// Print what the inventory says of hosts
+    Inspect(crate::commands::inspect::Inspect),
     /// Throwaway hosts on this machine's Docker engine
     Lab(crate::commands::lab::LabArgs),
     /// Close the SSH connections that earlier commands left open
@@ -119,9 +143,16 @@ impl Command {
             | Self::Schema { .. }
             | Self::Context(_)
             | Self::SshConfig
+            | Self::Active
+            | Self::Url(_)
+            | Self::Config(_)
+            | Self::Inspect(_)
+            | Self::Scp(_)
             | Self::DockerSsh(_)
             | Self::PluginMetadata => true,
             Self::Env(args) => !args.swarm,
+            Self::Ip(args) => !args.private,
+            Self::Ls(args) => args.asks_nobody(),
             _ => false,
         }
     }

@@ -15,7 +15,7 @@ use super::endpoint::Endpoint;
 use super::{host, load, select};
 use crate::cli::{Global, Output};
 use crate::error::{Error, Exit};
-use crate::inventory::{ClusterName, HostName, HostSpec, Inventory};
+use crate::inventory::{Become, ClusterName, HostName, HostSpec, Inventory};
 use crate::ui::{Tone, Ui, list_width, table};
 
 /// Under which key of a context's metadata it says whose it is.
@@ -87,6 +87,14 @@ fn create(store: &Store, inventory: &Inventory, hosts: &[&HostSpec], ui: Ui) -> 
             "Docker's client takes keys, jump hosts and known hosts from your ssh configuration: \
              `docker-cluster ssh-config` prints what belongs there.",
         );
+    }
+    let sudo: Vec<&str> =
+        hosts.iter().filter(|host| host.ssh.become_root == Become::Sudo).map(|host| host.name.as_str()).collect();
+    if !sudo.is_empty() {
+        ui.note(&format!(
+            "The login on {} needs sudo, which Docker's client knows nothing of: use `docker-cluster env` there.",
+            sudo.join(", ")
+        ));
     }
     Ok(Exit::Done)
 }

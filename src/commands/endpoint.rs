@@ -19,4 +19,10 @@ impl Endpoint {
         let address = if ssh.address.contains(':') { format!("[{}]", ssh.address) } else { ssh.address.clone() };
         Self { url: format!("ssh://{user}{address}{port}") }
     }
+
+    /// As arguments of Docker's client. Each survives a shell that breaks its words at blanks.
+    #[must_use]
+    pub fn arguments(&self) -> Vec<String> {
+        vec![format!("-H={}", self.url)]
+    }
 }

@@ -1,23 +1,37 @@
 //! The commands: one verb, one file.
 
+pub mod active;
 pub mod bench;
+pub mod beside;
 pub mod carry_out;
+pub mod config;
+pub mod containers;
 pub mod context;
 pub mod docker_ssh;
 pub mod down;
 pub mod endpoint;
 pub mod env;
+pub mod exec;
 pub mod init;
+pub mod inspect;
+pub mod ip;
 pub mod lab;
+pub mod logs;
 pub mod ls;
 pub mod migrate;
 pub mod plan;
+pub mod ps;
+pub mod restart;
 pub mod rm;
+pub mod run_on;
+pub mod scp;
 pub mod shells;
 pub mod ssh;
 pub mod ssh_config;
+pub mod status;
 pub mod store;
 pub mod up;
+pub mod url;
 pub mod verify;
 
 use std::collections::BTreeMap;
@@ -45,7 +59,19 @@ pub async fn run(cli: Cli, ui: Ui) -> Result<Exit, Error> {
         Command::Verify(args) => verify::run(&args, global, ui).await,
         Command::Bench(args) => bench::run(&args, global, ui).await,
         Command::Env(args) => env::run(&args, global, ui).await,
-        Command::Ls => ls::run(global, ui).await,
+        Command::Active => active::run(global, ui),
+        Command::Ip(args) => ip::run(&args, global, ui).await,
+        Command::Url(args) => url::run(&args, global, ui),
+        Command::Config(args) => config::run(&args, global, ui),
+        Command::Inspect(args) => inspect::run(&args, global, ui),
+        Command::Status(args) => status::run(&args, global, ui).await,
+        Command::Scp(args) => scp::run(&args, global),
+        Command::Restart(args) => restart::run(&args, global, ui).await,
+        Command::Ps(args) => ps::run(&args, global, ui).await,
+        Command::Exec(args) => exec::run(&args, global, ui).await,
+        Command::Logs(args) => logs::run(&args, global, ui).await,
+        Command::RunOn(args) => run_on::run(&args, global, ui).await,
+        Command::Ls(args) => ls::run(&args, global, ui).await,
         Command::Ssh(args) => ssh::run(&args, global).await,
         Command::SshConfig => ssh_config::run(global, ui),
         Command::Context(args) => context::run(&args, global, ui),

@@ -140,8 +140,8 @@ impl Shell {
                 )
             }
             Self::Nushell => format!(
-                "# {words} | save --force ($nu.temp-dir | path join docker-cluster.nu)\n\
-                 # source ($nu.temp-dir | path join docker-cluster.nu)\n"
+                "# {words} | save --force ~/.docker-cluster.nu\n\
+                 # source ~/.docker-cluster.nu\n"
             ),
         })
     }

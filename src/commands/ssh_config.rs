@@ -13,7 +13,7 @@ use super::{load, select};
 use crate::cli::Global;
 use crate::error::{Error, Exit};
 use crate::host::{ssh_arguments, system_ssh};
-use crate::inventory::{HostSpec, Inventory, SshSpec};
+use crate::inventory::{Become, HostSpec, Inventory, SshSpec};
 use crate::ui::Ui;
 
 /// Longest path of a socket that every system takes, in bytes (macOS: 104 with the byte that ends it), less the 17 that ssh puts at the
@@ -54,7 +54,13 @@ pub fn fragment(inventory: &Inventory, hosts: &[&HostSpec], sharing: Sharing) ->
         let settings = Settings::ask(&host.ssh)?;
         let body = body(&host.ssh, &settings, sharing)?;
         let (others, by_port) = addresses(inventory, host);
-        let _ = write!(text, "\nHost {}{others}\n{body}", host.name);
+        text.push('\n');
+        if host.ssh.become_root == Become::Sudo {
+            text.push_str(
+                "# Its login needs sudo, which Docker's client knows nothing of: `docker-cluster env` does.\n",
+            );
+        }
+        let _ = write!(text, "Host {}{others}\n{body}", host.name);
         if let Some(port) = by_port {
             // Docker's client is told the address and the port: the address alone is that of several hosts.
             let _ = write!(text, "Match originalhost {} exec \"test %p = {port}\"\n{body}", host.ssh.address);
@@ -86,10 +92,10 @@ fn addresses(inventory: &Inventory, host: &HostSpec) -> (String, Option<u16>) {
 const SSH_PORT: u16 = 22;
 
 /// What ssh makes of a way into a host.
-struct Settings(BTreeMap<String, Vec<String>>);
+pub(super) struct Settings(BTreeMap<String, Vec<String>>);
 
 impl Settings {
-    fn ask(spec: &SshSpec) -> Result<Self, Error> {
+    pub(super) fn ask(spec: &SshSpec) -> Result<Self, Error> {
         let failed = |why: String| {
             Error::failed(format!("ssh cannot say how it reaches {}", spec.address))
                 .because(why)
@@ -119,7 +125,7 @@ impl Settings {
         self.0.get(key).map_or(&[], Vec::as_slice)
     }
 
-    fn one(&self, key: &str) -> Option<&str> {
+    pub(super) fn one(&self, key: &str) -> Option<&str> {
         self.all(key).first().map(String::as_str).filter(|value| *value != "none")
     }
 }

@@ -5,6 +5,7 @@ mod engines;
 mod fake;
 mod leaving;
 mod packages;
+mod restart;
 mod untidy;
 
 use docker_cluster::fabrics::{down, migrate};
