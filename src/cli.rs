@@ -6,9 +6,12 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::ui::ColourChoice;
 
+/// The version, and the commit that it is made of.
+const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("BUILD_COMMIT"), ")");
+
 /// Connect the Docker hosts you already have: one inventory, plain SSH, an overlay network, and proof that it works.
 #[derive(Debug, Parser)]
-#[command(name = "docker-cluster", version, propagate_version = true, max_term_width = 100)]
+#[command(name = "docker-cluster", version = VERSION, propagate_version = true, max_term_width = 100)]
 #[command(
     after_help = "Exit codes: 0 done, 1 failed, 2 usage or inventory, 3 changes pending (plan --exit-code), 4 some pair does not reach, 5 another run holds the cluster."
 )]
@@ -126,6 +129,11 @@ pub enum Command {
         #[arg(value_enum, default_value_t)]
         of: SchemaOf,
     },
+    /// Print the completions of a shell
+    Completions(crate::commands::completions::Completions),
+    /// Write the manual pages into a folder
+    #[command(hide = true)]
+    Manual(crate::commands::completions::Manual),
     /// What the ssh that `env` makes runs
     #[command(hide = true, name = "docker-ssh")]
     DockerSsh(crate::commands::docker_ssh::DockerSsh),
@@ -148,6 +156,8 @@ impl Command {
             | Self::Config(_)
             | Self::Inspect(_)
             | Self::Scp(_)
+            | Self::Completions(_)
+            | Self::Manual(_)
             | Self::DockerSsh(_)
             | Self::PluginMetadata => true,
             Self::Env(args) => !args.swarm,

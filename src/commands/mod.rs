@@ -4,6 +4,7 @@ pub mod active;
 pub mod bench;
 pub mod beside;
 pub mod carry_out;
+pub mod completions;
 pub mod config;
 pub mod containers;
 pub mod context;
@@ -71,6 +72,8 @@ pub async fn run(cli: Cli, ui: Ui) -> Result<Exit, Error> {
         Command::Exec(args) => exec::run(&args, global, ui).await,
         Command::Logs(args) => logs::run(&args, global, ui).await,
         Command::RunOn(args) => run_on::run(&args, global, ui).await,
+        Command::Completions(args) => completions::run(&args, ui),
+        Command::Manual(args) => completions::manual(&args),
         Command::Ls(args) => ls::run(&args, global, ui).await,
         Command::Ssh(args) => ssh::run(&args, global).await,
         Command::SshConfig => ssh_config::run(global, ui),
