@@ -12,13 +12,19 @@ const PACKED: &str = ".cargo_vcs_info.json";
 /// Says so where there is no repository, as in an unpacked archive of the source.
 const UNKNOWN: &str = "unknown";
 
+/// Says so of a program for developers: it would be built anew after each commit, and is often made of what is in none.
+const DEBUG: &str = "debug build";
+
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
     // For whoever builds from an archive and knows what it is of.
     println!("cargo:rerun-if-env-changed=DOCKER_CLUSTER_COMMIT");
     let told = std::env::var("DOCKER_CLUSTER_COMMIT").ok().filter(|commit| !commit.is_empty());
-    let commit = told.or_else(packed).or_else(checked_out).unwrap_or_else(|| UNKNOWN.to_owned());
-    let commit: String = commit.chars().take(DIGITS).collect();
+    let found = told.or_else(|| match std::env::var("PROFILE").as_deref() {
+        Ok("debug") => Some(DEBUG.to_owned()),
+        _ => packed().or_else(checked_out),
+    });
+    let commit: String = found.unwrap_or_else(|| UNKNOWN.to_owned()).chars().take(DIGITS).collect();
     // Not in the manner of Docker's own variables: cargo hands it to tests as well, which look at those.
     println!("cargo:rustc-env=BUILD_COMMIT={commit}");
 }

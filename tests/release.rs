@@ -36,12 +36,52 @@ fn script(name: &str, folder: &Path) -> Command {
 }
 
 #[test]
-fn the_version_says_its_commit() {
+fn the_version_says_what_it_is_made_of() {
     let version = quiet(Command::new(PROGRAM).arg("--version"));
     let rest = version.strip_prefix(concat!("docker-cluster ", env!("CARGO_PKG_VERSION"), " (")).unwrap();
-    let commit = rest.strip_suffix(")\n").unwrap();
-    let is_commit = commit.len() == 12 && commit.bytes().all(|byte| byte.is_ascii_hexdigit());
-    assert!(is_commit || commit == "unknown", "{version}");
+    let of = rest.strip_suffix(")\n").unwrap();
+    let is_commit = of.len() == 12 && of.bytes().all(|byte| byte.is_ascii_hexdigit());
+    assert!(is_commit || ["debug build", "unknown"].contains(&of), "{version}");
+}
+
+/// The build script in a checkout, in an archive that lies in somebody else's checkout, and in a crate as cargo packs it.
+#[test]
+fn a_release_says_its_commit_and_an_archive_nobody_elses() {
+    let work = tempfile::tempdir().unwrap();
+    let program = work.path().join("build-script");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("build.rs");
+    let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    quiet(Command::new(rustc).args(["--edition", "2024", "-o"]).arg(&program).arg(source));
+    let git = |arguments: &[&str]| {
+        let name = ["-c", "user.name=x", "-c", "user.email=x@localhost"];
+        quiet(Command::new("git").args(name).args(arguments).current_dir(work.path()))
+    };
+    git(&["init", "-q"]);
+    std::fs::write(work.path().join("Cargo.toml"), "").unwrap();
+    git(&["add", "Cargo.toml"]);
+    git(&["commit", "-q", "-m", "x"]);
+    let commit = |folder: &Path, variables: &[(&str, &str)]| {
+        let mut command = Command::new(&program);
+        command.current_dir(folder).env_remove("DOCKER_CLUSTER_COMMIT").env("PROFILE", "release");
+        let out = quiet(command.envs(variables.iter().copied()));
+        let commit =
+            out.lines().find_map(|line| line.strip_prefix("cargo:rustc-env=BUILD_COMMIT=")).unwrap().to_owned();
+        (commit, out)
+    };
+    let head = git(&["rev-parse", "HEAD"]);
+    let (here, out) = commit(work.path(), &[]);
+    assert_eq!(here, head[..12]);
+    assert!(out.contains("cargo:rerun-if-changed=.git/logs/HEAD"), "a new commit is seen: {out}");
+    assert_eq!(commit(work.path(), &[("PROFILE", "debug")]).0, "debug build");
+    let archive = work.path().join("unpacked");
+    std::fs::create_dir(&archive).unwrap();
+    std::fs::write(archive.join("Cargo.toml"), "").unwrap();
+    assert_eq!(commit(&archive, &[]).0, "unknown");
+    assert_eq!(commit(&archive, &[("DOCKER_CLUSTER_COMMIT", "0123456789abcdef")]).0, "0123456789ab");
+    assert_eq!(commit(&archive, &[("PATH", "/nowhere")]).0, "unknown", "without git");
+    let packed = r#"{"git": {"sha1": "fedcba9876543210"}, "path_in_vcs": ""}"#;
+    std::fs::write(archive.join(".cargo_vcs_info.json"), packed).unwrap();
+    assert_eq!(commit(&archive, &[]).0, "fedcba987654");
 }
 
 /// Into a folder of its own, as a package is made; then by its defaults, into a home.
