@@ -21,6 +21,8 @@ pub enum Input {
     Passed,
     /// Nothing does: a script that runs this in a loop keeps its own input.
     None,
+    /// Nothing does, and it ends when this program ends.
+    Held,
 }
 
 /// Runs a command on a host, over the connection that is there, and ends as it ends.
@@ -28,8 +30,10 @@ pub fn speak(spec: &SshSpec, spoken: &Spoken, terminal: Terminal, input: Input) 
     let arguments = ssh_arguments(spec).map_err(|error| Error::failed("cannot prepare ssh").because(error))?;
     let mut ssh = Command::new(system_ssh());
     ssh.args(arguments).arg(if terminal == Terminal::Yes { "-t" } else { "-T" });
-    if input == Input::None {
-        ssh.stdin(Stdio::null());
+    match input {
+        Input::Passed => {}
+        Input::None => drop(ssh.stdin(Stdio::null())),
+        Input::Held => drop(ssh.stdin(Stdio::piped())),
     }
     beside(
         ssh.arg("--").arg(&spec.address).arg(spoken.line()),

@@ -7,7 +7,7 @@ use super::containers::find;
 use super::load;
 use crate::cli::Global;
 use crate::error::{Error, Exit};
-use crate::host::{Command, Connector, LONGEST_RUN, Spoken, Terminal};
+use crate::host::{Command, Connector, LONGEST_RUN, Rights, Spoken, Terminal};
 use crate::inventory::{HostSpec, Inventory};
 use crate::ui::Ui;
 
@@ -16,6 +16,9 @@ const UNITS: [&str; 4] = ["docker.service", "docker.socket", "containerd.service
 
 /// Lines of a host's units that are shown unless more are asked for: a few screens.
 const USUAL_LINES: &str = "200";
+
+/// Ends what follows when nobody listens any more.
+const FOLLOW: &str = include_str!("../../templates/follow.sh");
 
 /// Arguments of `logs`.
 #[derive(Debug, Args)]
@@ -48,7 +51,7 @@ pub async fn run(args: &Logs, global: &Global, ui: Ui) -> Result<Exit, Error> {
 }
 
 async fn of_units(args: &Logs, host: &HostSpec) -> Result<Exit, Error> {
-    let mut argv = ["journalctl", "--no-pager", "--quiet"].map(str::to_owned).to_vec();
+    let mut argv = ["journalctl", "--no-pager"].map(str::to_owned).to_vec();
     match &args.unit {
         Some(unit) => argv.extend(["--unit".to_owned(), unit.clone()]),
         None => argv.extend(UNITS.iter().flat_map(|unit| ["--unit".to_owned(), (*unit).to_owned()])),
@@ -62,15 +65,26 @@ async fn of_units(args: &Logs, host: &HostSpec) -> Result<Exit, Error> {
         argv.push("--follow".to_owned());
     }
     argv.extend(["--output".to_owned(), if args.timestamps { "short-iso" } else { "short" }.to_owned()]);
-    let command = Command::new(argv).timeout(LONGEST_RUN);
     // What is wrong with the way in is told as everywhere, and the connection stays for the next command.
     let connector = Connector::new().map_err(|error| Error::failed("cannot prepare SSH").because(error))?;
     connector
         .connect(host)
         .await
         .map_err(|error| Error::failed(format!("{} cannot be asked", host.name)).because(&error).hint(error.hint()))?;
-    let spoken = Spoken::of(&command, &host.ssh).map_err(unsendable)?;
-    speak(&host.ssh, &spoken, Terminal::No, Input::None)
+    listen(args, host, argv, Rights::Root)
+}
+
+/// Shows what a command says, to its end or to Ctrl-C.
+fn listen(args: &Logs, host: &HostSpec, argv: Vec<String>, rights: Rights) -> Result<Exit, Error> {
+    let (argv, input) = match args.follow {
+        // The end of what is typed here, which nobody does, is the end of this program.
+        true => (["sh", "-c", FOLLOW, "sh"].map(str::to_owned).into_iter().chain(argv).collect(), Input::Held),
+        false => (argv, Input::None),
+    };
+    let command = Command::new(argv).rights(rights).timeout(LONGEST_RUN);
+    let spoken =
+        Spoken::of(&command, &host.ssh).map_err(|error| Error::usage("the command cannot be sent").because(error))?;
+    speak(&host.ssh, &spoken, Terminal::No, input)
 }
 
 /// `10m` as systemd takes it, which Docker's client takes as it is: ten minutes ago.
@@ -97,10 +111,5 @@ async fn of_container(args: &Logs, inventory: &Inventory, global: &Global, ui: U
         argv.extend(value.iter().flat_map(|value| [flag.to_owned(), value.clone()]));
     }
     argv.push(container.field("ID").to_owned());
-    let spoken = Spoken::docker(&argv, &host.ssh, Terminal::No).map_err(unsendable)?;
-    speak(&host.ssh, &spoken, Terminal::No, Input::None)
-}
-
-fn unsendable(error: crate::host::HostError) -> Error {
-    Error::usage("the command cannot be sent").because(error)
+    listen(args, host, argv, Rights::Engine)
 }

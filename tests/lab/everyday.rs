@@ -113,10 +113,33 @@ fn containers_are_used_by_name(lab: &Lab, a: &str, b: &str) {
     let ran = lab.run(&["logs", "two"]).expect(0);
     assert_eq!((ran.out.as_str(), ran.err.as_str()), ("started\n", "to-err\n"));
     assert_eq!(lab.run(&["logs", "-n", "0", "two"]).expect(0).out, "");
+    a_log_is_followed(lab);
     let out = lab.run(&["logs", b]).expect(0).out;
     assert!(out.contains("dockerd"), "{out}");
     let out = lab.run(&["logs", b, "docker", "-n", "1"]).expect(0).out;
     assert!(out.contains("docker") && out.lines().count() == 1, "{out}");
+}
+
+/// What is followed ends on its host when nobody listens any more, also where it has nothing to say.
+fn a_log_is_followed(lab: &Lab) {
+    let mut child = lab
+        .command()
+        .args(["-f", lab.file().to_str().unwrap(), "logs", "--follow", "two"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut heard = [0; 8];
+    std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut heard).unwrap();
+    assert_eq!(&heard, b"started\n");
+    let of_it = "pgrep -fc '[d]ocker logs --follow'";
+    assert!(lab.ask(2, of_it).is_ok());
+    assert!(Command::new("kill").args(["-KILL", &child.id().to_string()]).status().unwrap().success());
+    child.wait().unwrap();
+    lab.eventually("nothing follows any more", || match lab.ask(2, of_it) {
+        Ok(count) => Err(format!("{count} processes still do")),
+        Err(_) => Ok(()),
+    });
 }
 
 /// With `script`, which lends a terminal to what it runs.
