@@ -200,6 +200,12 @@ fn a_command_runs_on_many_hosts() {
         document["hosts"][0],
         serde_json::json!({"host": "b", "status": 3, "error": null, "stdout": "out\n", "stderr": "err\n"})
     );
+    // As people type it, with and without the two dashes.
+    for dashes in [&["--"][..], &[]] {
+        let on = |verb: &'static str| [&[verb, "a"], dashes, &["printf", "%s-", "-l", "x"]].concat();
+        assert_eq!(two.run(&on("ssh")).1, "Welcome-l-x-", "{dashes:?}");
+        assert_eq!(two.run(&on("run-on")).1, "a | -l-x-\n", "{dashes:?}");
+    }
     let (code, _, err) = two.run(&["run-on", "c", "--", "true"]);
     assert!(code == Some(2) && err.contains("no host is called `c`; there are a, b"), "{err}");
 }

@@ -28,7 +28,7 @@ pub struct RunOn {
     #[arg(long)]
     pub root: bool,
     /// The command
-    #[arg(last = true, required = true)]
+    #[arg(trailing_var_arg = true, required = true)]
     pub command: Vec<String>,
 }
 
