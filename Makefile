@@ -4,10 +4,14 @@
 # make mutants  which small changes of what decides no test without hosts notices; MUTANTS="--file GLOB --shard N/M" takes fewer
 # make bench    everything against what people use now, written to BENCHMARKS.md; about fifteen minutes
 # make build    the program, optimised
-# make install  the program as a plugin of Docker's client: `docker cluster`
+# make install  the program, its completions and manual pages, and a plugin of Docker's client: `docker cluster`
+# make dist     a tarball and a Debian package with their checksums, in target/dist
 #
 # demo, test, story and bench install what they need on Debian and Ubuntu, and elsewhere say what is missing.
+# Where `make install` puts things: the program under PREFIX/bin, the rest where shells and man look for it. DESTDIR is for packages.
+PREFIX ?= $(HOME)/.local
 PLUGINS ?= $(HOME)/.docker/cli-plugins
+DESTDIR ?=
 
 # How many tests have their lab at the same time. Most of their time they wait for hosts: two cores carry two while they build as well.
 LABS ?= 2
@@ -15,7 +19,7 @@ LABS ?= 2
 # One story, which is a test on real hosts: MODULE::FUNCTION, by the files of tests/lab.
 NAME ?=
 
-.PHONY: demo test test-quick story mutants bench build install
+.PHONY: demo test test-quick story mutants bench build install dist
 
 demo: build
 	scripts/demo
@@ -51,5 +55,7 @@ build:
 	cargo build --release --locked
 
 install: build
-	mkdir -p "$(PLUGINS)"
-	install -m 0755 target/release/docker-cluster "$(PLUGINS)/docker-cluster"
+	BINARY=target/release/docker-cluster DESTDIR="$(DESTDIR)" PREFIX="$(PREFIX)" PLUGINS="$(PLUGINS)" scripts/install
+
+dist:
+	scripts/dist

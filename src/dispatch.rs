@@ -1,7 +1,12 @@
 //! From what was typed to the command that does it.
 
+use clap::CommandFactory as _;
+
 use crate::cli::{Cli, Command};
-use crate::commands::{advise, bench, docker_ssh, down, env, init, lab, ls, migrate, plan, rm, ssh, store, up, verify};
+use crate::commands::{
+    active, advise, bench, completions, config, context, docker_ssh, down, env, exec, init, inspect, ip, lab, logs, ls,
+    migrate, plan, ps, restart, rm, run_on, scp, ssh, ssh_config, status, store, up, url, verify,
+};
 use crate::error::{Error, Exit};
 use crate::global::SchemaOf;
 use crate::inventory::Inventory;
@@ -19,8 +24,24 @@ pub async fn run(cli: Cli, ui: Ui) -> Result<Exit, Error> {
         Command::Verify(args) => verify::run(&args, global, ui).await,
         Command::Bench(args) => bench::run(&args, global, ui).await,
         Command::Env(args) => env::run(&args, global, ui).await,
-        Command::Ls => ls::run(global, ui).await,
+        Command::Active => active::run(global, ui),
+        Command::Ip(args) => ip::run(&args, global, ui).await,
+        Command::Url(args) => url::run(&args, global, ui),
+        Command::Config(args) => config::run(&args, global, ui),
+        Command::Inspect(args) => inspect::run(&args, global, ui),
+        Command::Status(args) => status::run(&args, global, ui).await,
+        Command::Scp(args) => scp::run(&args, global),
+        Command::Restart(args) => restart::run(&args, global, ui).await,
+        Command::Ps(args) => ps::run(&args, global, ui).await,
+        Command::Exec(args) => exec::run(&args, global, ui).await,
+        Command::Logs(args) => logs::run(&args, global, ui).await,
+        Command::RunOn(args) => run_on::run(&args, global, ui).await,
+        Command::Completions(args) => completions::run(&args, Cli::command(), ui),
+        Command::Manual(args) => completions::manual(&args, Cli::command()),
+        Command::Ls(args) => ls::run(&args, global, ui).await,
         Command::Ssh(args) => ssh::run(&args, global).await,
+        Command::SshConfig => ssh_config::run(global, ui),
+        Command::Context(args) => context::run(&args, global, ui),
         Command::Lab(args) => lab::run(&args, global, ui).await,
         Command::DockerSsh(args) => docker_ssh::run(&args, global, ui),
         Command::Down(args) => down::run(&args, global, ui).await,

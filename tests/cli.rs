@@ -8,7 +8,7 @@ use assert_cmd::assert::OutputAssertExt;
 fn program(home: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_docker-cluster"));
     // A home of its own, no colours, and nothing of the caller's: the same everywhere.
-    command.env("HOME", home).current_dir(home).env("NO_COLOR", "1");
+    command.env("HOME", home).current_dir(home).env("NO_COLOR", "1").env_remove("SHELL");
     for (variable, _) in std::env::vars_os() {
         let name = variable.to_string_lossy();
         if ["DOCKER_", "XDG_", "CLICOLOR"].iter().any(|prefix| name.starts_with(prefix)) {
@@ -133,7 +133,8 @@ fn env_prints_exports_and_nothing_else() {
     assert_eq!(
         String::from_utf8(output.stdout).unwrap(),
         format!(
-            "export DOCKER_HOST=ssh://db-1\nexport DOCKER_CLUSTER_HOST=ssh://db-1\nexport PATH={}:/usr/bin:/bin\n\
+            "export DOCKER_HOST=ssh://db-1\nexport DOCKER_MACHINE_NAME=a\nexport DOCKER_CLUSTER_HOST=ssh://db-1\n\
+             export DOCKER_CLUSTER_NAME=a\nexport PATH={}:/usr/bin:/bin\n\
              # eval \"$(docker-cluster env a)\"\n",
             shim.display()
         )
@@ -160,7 +161,9 @@ fn what_other_tools_left_for_dockers_client_is_out_of_its_way_and_comes_back() {
     for calls in ["eval \"$(dc env a)\"", "eval \"$(dc env a)\"; eval \"$(dc env b)\"; eval \"$(dc env a)\""] {
         let during = shell.run(&left, &format!("{calls}; seen | grep -v _SAVED_"));
         assert_eq!(
-            during, "DOCKER_CLUSTER_HOST=ssh://db-1\nDOCKER_CONFIG=/home/me/docker\nDOCKER_HOST=ssh://db-1\n",
+            during,
+            "DOCKER_CLUSTER_HOST=ssh://db-1\nDOCKER_CLUSTER_NAME=a\nDOCKER_CONFIG=/home/me/docker\n\
+             DOCKER_HOST=ssh://db-1\nDOCKER_MACHINE_NAME=a\n",
             "{calls}"
         );
         let after = shell.run(&left, &format!("{calls}; eval \"$(dc env --unset)\"; seen; {path}"));

@@ -2,26 +2,21 @@
 //! destination is one of its hosts, and becomes the system's ssh, or, for Docker's own command, stands beside it: over that stream the
 //! engine speaks HTTP, and what a login prints before it begins is not let through.
 
-use std::fs::File;
-use std::io::Write;
-use std::os::fd::AsFd;
-use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::process::{Command, Stdio};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 
 use clap::Args;
 
+use super::beside::beside;
 use super::load;
 use crate::error::{Error, Exit};
 use crate::global::Global;
-use crate::host::{ForDocker, Retries, copy_framed, ssh_arguments};
+use crate::host::{Spoken, Terminal, ssh_arguments};
 use crate::inventory::{HostSpec, Inventory};
 use crate::ui::Ui;
 
 /// Options of ssh that take a value (`ssh(1)`, OpenSSH 9).
 const WITH_VALUE: &str = "BbcDEeFIiJLlmOopQRSWw";
-
-/// Exit status of ssh where it is ssh that failed.
-const SSH_FAILED: i32 = 255;
 
 /// Arguments of `docker-ssh`.
 #[derive(Debug, Args)]
@@ -66,72 +61,14 @@ pub fn run(args: &DockerSsh, global: &Global, ui: Ui) -> Result<Exit, Error> {
     };
     ssh.args(arguments);
     ssh.arg("-T").arg("--").arg(&host.ssh.address);
-    let framed =
-        ForDocker::new(&words, &host.ssh).map_err(|error| Error::usage("the command cannot be sent").because(error))?;
-    beside(ssh.arg(framed.line()), &framed)
+    let spoken = Spoken::docker(&words, &host.ssh, Terminal::No)
+        .map_err(|error| Error::usage("the command cannot be sent").because(error))?;
+    beside(ssh.arg(spoken.line()), &spoken, "no way to the engine")
 }
 
 /// Becomes that program; only returns if it fails.
 fn replaced(program: &mut Command) -> Error {
     Error::failed("cannot run ssh").because(program.exec())
-}
-
-/// Runs ssh for Docker's client, and lets through what is the engine's. Ends as ssh ends.
-fn beside(ssh: &mut Command, framed: &ForDocker) -> Result<Exit, Error> {
-    let mut retries = Retries::default();
-    loop {
-        let failed = |error| Error::failed("cannot run ssh").because(error);
-        let Heard { code, instead, words } = hear(ssh, framed).map_err(failed)?;
-        match instead {
-            None => std::process::exit(code),
-            // ssh failed, and has said why. What is for the engine is still unread: ssh reads nothing before it has logged in.
-            Some(said) if code == SSH_FAILED && said.is_empty() => {
-                match retries.pause_after(&String::from_utf8_lossy(&words)) {
-                    Some(pause) => std::thread::sleep(pause),
-                    None => {
-                        let _ = std::io::stderr().write_all(&words);
-                        std::process::exit(code)
-                    }
-                }
-            }
-            Some(said) => {
-                let error = framed.refusal(&said, &words);
-                return Err(Error::failed("no way to the engine").because(&error).hint(error.hint()));
-            }
-        }
-    }
-}
-
-/// How an ssh ended.
-struct Heard {
-    code: i32,
-    /// What came on standard output, if the command did not begin.
-    instead: Option<Vec<u8>>,
-    /// What came on standard error in that case.
-    words: Vec<u8>,
-}
-
-fn hear(ssh: &mut Command, framed: &ForDocker) -> std::io::Result<Heard> {
-    let mut child = ssh.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
-    let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
-        return Err(std::io::Error::other("its output cannot be heard"));
-    };
-    // Files, not Rust's own handles, which keep back what does not end in a line feed; and between pipes the kernel moves the bytes.
-    let out = File::from(std::io::stdout().as_fd().try_clone_to_owned()?);
-    let err = File::from(std::io::stderr().as_fd().try_clone_to_owned()?);
-    let (heard, words) = std::thread::scope(|scope| {
-        // What ssh itself says is kept back as well: that a session was refused, and that it therefore makes a connection of its own.
-        let errors = scope.spawn(move || copy_framed(stderr, err, |bytes| framed.begins(bytes)));
-        let heard = copy_framed(stdout, out, |bytes| framed.begins(bytes));
-        (heard, errors.join())
-    });
-    let status = child.wait()?;
-    Ok(Heard {
-        code: status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or_default()),
-        // A client that has hung up is not an error of ours.
-        instead: heard.ok().and_then(Result::err),
-        words: words.ok().and_then(Result::ok).and_then(Result::err).unwrap_or_default(),
-    })
 }
 
 /// Where an ssh command line goes.

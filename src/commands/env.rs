@@ -1,5 +1,5 @@
-//! `env`: the exports that point Docker's client at a host. It needs no connection, but for `--swarm`, which asks the hosts who of
-//! them is a manager.
+//! `env`: what points Docker's client at a host, in the words of a person's shell. It needs no connection, but for `--swarm`, which asks
+//! the hosts who of them is a manager.
 //!
 //! Docker's client runs plain `ssh`. It cannot be told of keys, jump hosts or sudo, takes what a login prints for the engine's answer,
 //! and asks whatever engine a login's own `DOCKER_HOST` names. So a folder with an `ssh` of our own goes to the front of the PATH: it
@@ -11,31 +11,35 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use serde_json::json;
+use serde_json::{Map, json};
 
+use super::endpoint::Endpoint;
+use super::shells::{Change, Shell};
 use super::{answer, host, load, select};
 use crate::error::{Error, Exit};
 use crate::facts::{Engine, Swarm};
-use crate::global::Global;
+use crate::global::{Global, Output};
 use crate::host::{Command, Connector, HostError, Rights};
-use crate::inventory::{HostName, HostSpec, Inventory};
+use crate::inventory::{DEFAULT_FILE, HostName, HostSpec, Inventory};
 use crate::ui::Ui;
 
 /// What Docker's client takes from its environment instead of, or together with, `DOCKER_HOST`. `DOCKER_CONFIG` stays, where a
 /// person's credentials and plugins are.
-const OTHERS: [&str; 6] = [
-    "DOCKER_CONTEXT",
-    "DOCKER_TLS",
-    "DOCKER_TLS_VERIFY",
-    "DOCKER_CERT_PATH",
-    "DOCKER_MACHINE_NAME",
-    "DOCKER_API_VERSION",
-];
+const OTHERS: [&str; 5] =
+    ["DOCKER_CONTEXT", "DOCKER_TLS", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH", "DOCKER_API_VERSION"];
 
 const DOCKER_HOST: &str = "DOCKER_HOST";
 
-/// What `env` set `DOCKER_HOST` to: where the two differ, somebody else has set it since.
-const OURS: &str = "DOCKER_CLUSTER_HOST";
+/// The name of the host, which prompts show.
+const NAME: &str = "DOCKER_MACHINE_NAME";
+
+/// What `env` sets, and for each where it keeps what it has set it to: where the two differ, somebody else has set it since.
+const OURS: [(&str, &str); 4] = [
+    (DOCKER_HOST, "DOCKER_CLUSTER_HOST"),
+    (NAME, "DOCKER_CLUSTER_NAME"),
+    ("NO_PROXY", "DOCKER_CLUSTER_NO_PROXY"),
+    ("no_proxy", "DOCKER_CLUSTER_no_proxy"),
+];
 
 /// Before the name of a variable: what it was.
 const SAVED: &str = "DOCKER_CLUSTER_SAVED_";
@@ -46,85 +50,160 @@ pub struct Env {
     /// The host
     #[arg(required_unless_present_any = ["unset", "swarm"])]
     pub host: Option<String>,
+    /// The shell that is to read it [default: by $SHELL]
+    #[arg(long, value_enum)]
+    pub shell: Option<Shell>,
     /// Point at a manager of the swarm; asks the hosts who is one
     #[arg(long, conflicts_with = "host")]
     pub swarm: bool,
+    /// Let programs reach the host without a proxy: adds its address to NO_PROXY
+    #[arg(long)]
+    pub no_proxy: bool,
     /// Print what takes the exports back, and brings back what was there before them
-    #[arg(long, conflicts_with_all = ["host", "swarm"])]
+    #[arg(short, long, conflicts_with_all = ["host", "swarm"])]
     pub unset: bool,
 }
+
+/// A variable of the environment.
+type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 /// Runs it.
 pub async fn run(args: &Env, global: &Global, ui: Ui) -> Result<Exit, Error> {
     let lookup = |name: &str| std::env::var(name).ok();
+    let shell = args.shell.unwrap_or_else(|| Shell::of_login(lookup("SHELL").as_deref()));
     if args.unset {
-        ui.print(&format!("{}{}", taken_back(&lookup)?, path_export(None)?));
-        return Ok(Exit::Done);
+        let mut changes = taken_back(&lookup);
+        changes.extend(path_change(None)?);
+        return say(&changes, shell, None, global, ui);
     }
     let inventory = load(global)?;
     let host = match &args.host {
         Some(name) => host(&inventory, name)?,
         None => a_manager(&inventory, global).await?,
     };
-    let shim = write_shim(global, &inventory)?;
-    let eval = match &args.host {
-        Some(name) => name.as_str(),
-        None => "--swarm",
-    };
-    let (exports, path) = (exported(&url(host), &lookup)?, path_export(Some(&shim))?);
-    ui.print(&format!("{exports}{path}# eval \"$(docker-cluster env {eval})\"\n"));
+    let mut wanted = vec![(DOCKER_HOST, Endpoint::of(host).url), (NAME, host.name.to_string())];
+    if args.no_proxy {
+        wanted.push(without_proxy(&host.ssh.address, &lookup));
+    }
+    let mut changes = exported(&wanted, &lookup);
+    if shell.runs_scripts() {
+        let shim = write_shim(global, &inventory)?;
+        changes.extend(path_change(Some(&shim))?);
+    }
+    say(&changes, shell, Some(args), global, ui)
+}
+
+/// Prints the changes for a shell, with how it is made to take them, or for programs.
+fn say(changes: &[Change], shell: Shell, args: Option<&Env>, global: &Global, ui: Ui) -> Result<Exit, Error> {
+    match global.output {
+        Output::Json => {
+            let (mut set, mut unset) = (Map::new(), Vec::new());
+            for change in changes {
+                match change {
+                    Change::Set(name, value) | Change::SetPath(name, value) => {
+                        set.insert(name.clone(), value.clone().into());
+                    }
+                    Change::Unset(name) => unset.push(name.clone()),
+                }
+            }
+            ui.json(&json!({"set": set, "unset": unset}));
+        }
+        Output::Text => {
+            let hint = args.map(|args| shell.hint(&again(args, global))).transpose()?.unwrap_or_default();
+            ui.print(&format!("{}{hint}", shell.lines(changes)?));
+        }
+    }
     Ok(Exit::Done)
 }
 
-/// Points at a host, and keeps aside what somebody else has set. Twice is as once.
-fn exported(url: &str, lookup: &dyn Fn(&str) -> Option<String>) -> Result<String, Error> {
-    let mut text = format!("export {DOCKER_HOST}={url}\n", url = quote(url)?);
-    let own = lookup(OURS);
-    if own.as_deref() != Some(url) {
-        text.push_str(&format!("export {OURS}={}\n", quote(url)?));
+/// The command line of this call, for the hint.
+fn again(args: &Env, global: &Global) -> Vec<String> {
+    let mut words = vec!["docker-cluster".to_owned()];
+    if global.file != Path::new(DEFAULT_FILE) {
+        words.extend(["-f".to_owned(), global.file.display().to_string()]);
     }
-    if let Some(old) = lookup(DOCKER_HOST).filter(|old| own.as_ref() != Some(old)) {
-        text.push_str(&format!("export {SAVED}{DOCKER_HOST}={}\n", quote(&old)?));
+    words.push("env".to_owned());
+    if let Some(shell) = args.shell {
+        words.extend(["--shell".to_owned(), shell.name()]);
+    }
+    if args.no_proxy {
+        words.push("--no-proxy".to_owned());
+    }
+    words.push(args.host.clone().unwrap_or_else(|| "--swarm".to_owned()));
+    words
+}
+
+/// The list of who is reached without a proxy, with one more address: under the name that is in use.
+fn without_proxy(address: &str, lookup: Lookup<'_>) -> (&'static str, String) {
+    let (name, marker) = if lookup("no_proxy").is_some() { OURS[3] } else { OURS[2] };
+    let now = lookup(name);
+    // What an earlier call has added is not added to.
+    let own = now.is_some() && now == lookup(marker);
+    let before = if own { lookup(&format!("{SAVED}{name}")) } else { now }.filter(|list| !list.is_empty());
+    match before {
+        Some(list) if list.split(',').any(|part| part.trim() == address) => (name, list),
+        Some(list) => (name, format!("{list},{address}")),
+        None => (name, address.to_owned()),
+    }
+}
+
+/// Sets these variables, and keeps aside what somebody else has set. Twice is as once.
+fn exported(wanted: &[(&str, String)], lookup: Lookup<'_>) -> Vec<Change> {
+    let mut changes: Vec<Change> =
+        wanted.iter().map(|(name, value)| Change::Set((*name).to_owned(), value.clone())).collect();
+    for (name, marker) in OURS {
+        let Some((_, value)) = wanted.iter().find(|(wanted, _)| *wanted == name) else { continue };
+        let own = lookup(marker);
+        if own.as_ref() != Some(value) {
+            changes.push(Change::Set(marker.to_owned(), value.clone()));
+        }
+        if let Some(old) = lookup(name).filter(|old| own.as_ref() != Some(old)) {
+            changes.push(Change::Set(format!("{SAVED}{name}"), old));
+        }
     }
     for name in OTHERS {
         if let Some(old) = lookup(name) {
-            text.push_str(&format!("export {SAVED}{name}={}\nunset {name}\n", quote(&old)?));
+            changes.push(Change::Set(format!("{SAVED}{name}"), old));
+            changes.push(Change::Unset(name.to_owned()));
         }
     }
-    Ok(text)
+    changes
 }
 
 /// Takes back what [`exported`] has set, and nothing that somebody has set since.
-fn taken_back(lookup: &dyn Fn(&str) -> Option<String>) -> Result<String, Error> {
-    let (now, own) = (lookup(DOCKER_HOST), lookup(OURS));
-    let is_ours = match (&now, &own) {
-        (None, _) => true,
-        (Some(now), Some(own)) => now == own,
-        // Version 0.1 did not say what it had set; it set nothing but this.
-        (Some(now), None) => now.starts_with("ssh://"),
-    };
-    let mut text = String::new();
-    let mut bring_back = |name: &str, is_free: bool| -> Result<bool, Error> {
-        let saved = lookup(&format!("{SAVED}{name}"));
-        if let Some(old) = &saved {
-            if is_free {
-                text.push_str(&format!("export {name}={}\n", quote(old)?));
-            }
-            text.push_str(&format!("unset {SAVED}{name}\n"));
+fn taken_back(lookup: Lookup<'_>) -> Vec<Change> {
+    let mut changes = Vec::new();
+    for (name, marker) in OURS {
+        let (now, own) = (lookup(name), lookup(marker));
+        let is_ours = match (&now, &own) {
+            (None, _) => own.is_some() || name == DOCKER_HOST,
+            (Some(now), Some(own)) => now == own,
+            // Version 0.1 did not say what it had set; it set nothing but this.
+            (Some(now), None) => name == DOCKER_HOST && now.starts_with("ssh://"),
+        };
+        let brought_back = bring_back(name, is_ours, lookup, &mut changes);
+        if is_ours && !brought_back {
+            changes.insert(0, Change::Unset(name.to_owned()));
         }
-        Ok(saved.is_some() && is_free)
-    };
-    let brought_back = bring_back(DOCKER_HOST, is_ours)?;
+        if own.is_some() {
+            changes.push(Change::Unset(marker.to_owned()));
+        }
+    }
     for name in OTHERS {
-        bring_back(name, lookup(name).is_none())?;
+        bring_back(name, lookup(name).is_none(), lookup, &mut changes);
     }
-    if is_ours && !brought_back {
-        text.insert_str(0, &format!("unset {DOCKER_HOST}\n"));
+    changes
+}
+
+/// Sets a variable to what it was, if nobody else has set it. Returns whether it did.
+fn bring_back(name: &str, is_free: bool, lookup: Lookup<'_>, changes: &mut Vec<Change>) -> bool {
+    let saved = format!("{SAVED}{name}");
+    let Some(old) = lookup(&saved) else { return false };
+    if is_free {
+        changes.push(Change::Set(name.to_owned(), old));
     }
-    if own.is_some() {
-        text.push_str(&format!("unset {OURS}\n"));
-    }
-    Ok(text)
+    changes.push(Change::Unset(saved));
+    is_free
 }
 
 /// A host whose engine is a manager, by its own word.
@@ -194,14 +273,6 @@ fn manager_of<'a>(
     Err(error.hint("`docker-cluster plan` says what the swarm lacks; `docker-cluster env HOST` points at one host"))
 }
 
-fn url(host: &HostSpec) -> String {
-    let ssh = &host.ssh;
-    let user = ssh.user.as_ref().map(|user| format!("{user}@")).unwrap_or_default();
-    let port = ssh.port.map(|port| format!(":{port}")).unwrap_or_default();
-    let address = if ssh.address.contains(':') { format!("[{}]", ssh.address) } else { ssh.address.clone() };
-    format!("ssh://{user}{address}{port}")
-}
-
 fn quote(text: &str) -> Result<String, Error> {
     shlex::try_quote(text).map(Into::into).map_err(|_| Error::failed("a path or address holds a NUL byte"))
 }
@@ -237,18 +308,18 @@ fn write_shim(global: &Global, inventory: &Inventory) -> Result<PathBuf, Error> 
 }
 
 /// The PATH with this shim in front and no other; nothing if that is what it is already.
-fn path_export(shim: Option<&Path>) -> Result<String, Error> {
+fn path_change(shim: Option<&Path>) -> Result<Option<Change>, Error> {
     let all = shims()?;
     let path = std::env::var_os("PATH").unwrap_or_default();
     let old: Vec<PathBuf> = std::env::split_paths(&path).collect();
     let others = old.iter().filter(|folder| !folder.starts_with(&all)).cloned();
     let new: Vec<PathBuf> = shim.map(Path::to_path_buf).into_iter().chain(others).collect();
     if new == old {
-        return Ok(String::new());
+        return Ok(None);
     }
     let joined =
         std::env::join_paths(new).map_err(|error| Error::failed("the PATH cannot be changed").because(error))?;
-    Ok(format!("export PATH={}\n", quote(&joined.to_string_lossy())?))
+    Ok(Some(Change::SetPath("PATH".to_owned(), joined.to_string_lossy().into_owned())))
 }
 
 #[cfg(test)]
@@ -270,32 +341,39 @@ mod tests {
             |name| self.0.get(name).cloned()
         }
 
-        fn eval(mut self, text: &str) -> Self {
-            for line in text.lines() {
-                let words = shlex::split(line).unwrap();
-                match (words[0].as_str(), words[1].split_once('=')) {
-                    ("export", Some((name, value))) => drop(self.0.insert(name.to_owned(), value.to_owned())),
-                    ("unset", None) => drop(self.0.remove(&words[1])),
-                    _ => panic!("{line}"),
+        fn apply(mut self, changes: Vec<Change>) -> Self {
+            for change in changes {
+                match change {
+                    Change::Set(name, value) | Change::SetPath(name, value) => drop(self.0.insert(name, value)),
+                    Change::Unset(name) => drop(self.0.remove(&name)),
                 }
             }
             self
         }
 
-        fn env(self, url: &str) -> Self {
-            let text = exported(url, &self.lookup()).unwrap();
-            self.eval(&text)
+        fn set(self, variables: &[(&str, &str)]) -> Self {
+            self.apply(variables.iter().map(|(name, value)| Change::Set((*name).into(), (*value).into())).collect())
+        }
+
+        fn env(self, address: &str) -> Self {
+            let wanted = [
+                (DOCKER_HOST, format!("ssh://{address}")),
+                (NAME, address.to_owned()),
+                without_proxy(address, &self.lookup()),
+            ];
+            let changes = exported(&wanted, &self.lookup());
+            self.apply(changes)
         }
 
         fn unset(self) -> Self {
-            let text = taken_back(&self.lookup()).unwrap();
-            self.eval(&text)
+            let changes = taken_back(&self.lookup());
+            self.apply(changes)
         }
     }
 
     #[test]
     fn what_was_there_comes_back_however_often_env_was_called() {
-        let worlds: [&[(&str, &str)]; 4] = [
+        let worlds: [&[(&str, &str)]; 6] = [
             &[],
             &[
                 ("DOCKER_HOST", "tcp://192.168.99.100:2376"),
@@ -304,18 +382,22 @@ mod tests {
             ],
             &[("DOCKER_CONTEXT", "other"), ("DOCKER_MACHINE_NAME", "default"), ("DOCKER_TLS", "")],
             &[("DOCKER_HOST", "ssh://db-2"), ("DOCKER_API_VERSION", "1.41"), ("DOCKER_CONFIG", "/c")],
+            &[("NO_PROXY", "localhost,.example.org"), ("DOCKER_MACHINE_NAME", "db-1")],
+            &[("no_proxy", "db-1"), ("NO_PROXY", "")],
         ];
         for world in worlds {
             let before = Shell::with(world);
-            for urls in
-                [&["ssh://db-1"][..], &["ssh://db-1", "ssh://db-1"], &["ssh://db-1", "ssh://db-2", "ssh://db-1"]]
-            {
-                let during = urls.iter().fold(before.clone(), |shell, url| shell.env(url));
-                assert_eq!(during.0.get("DOCKER_HOST").map(String::as_str), urls.last().copied());
+            for hosts in [&["db-1"][..], &["db-1", "db-1"], &["db-1", "db-2", "db-1"]] {
+                let during = hosts.iter().fold(before.clone(), |shell, host| shell.env(host));
+                let last = *hosts.last().unwrap();
+                assert_eq!(during.0["DOCKER_HOST"], format!("ssh://{last}"));
+                assert_eq!(during.0["DOCKER_MACHINE_NAME"], last);
+                let (name, _) = without_proxy("x", &before.lookup());
+                assert!(during.0[name].ends_with(last) && !during.0[name].contains("db-2"), "{during:?}");
                 assert!(OTHERS.iter().all(|name| !during.0.contains_key(*name)), "{during:?}");
                 assert_eq!(during.0.get("DOCKER_CONFIG"), before.0.get("DOCKER_CONFIG"));
                 let after = during.unset();
-                assert_eq!(after, before, "{urls:?}");
+                assert_eq!(after, before, "{hosts:?}");
                 assert_eq!(
                     after.clone().unset().0.get("DOCKER_TLS_VERIFY"),
                     before.0.get("DOCKER_TLS_VERIFY"),
@@ -327,14 +409,23 @@ mod tests {
 
     #[test]
     fn what_somebody_has_set_since_is_theirs() {
-        let shell = Shell::with(&[("DOCKER_TLS_VERIFY", "1")]).env("ssh://db-1");
-        let mut shell = shell.eval("export DOCKER_HOST=tcp://theirs:2376\nexport DOCKER_TLS_VERIFY=0\n");
-        shell = shell.unset();
-        assert_eq!(shell, Shell::with(&[("DOCKER_HOST", "tcp://theirs:2376"), ("DOCKER_TLS_VERIFY", "0")]));
+        let theirs = [("DOCKER_HOST", "tcp://theirs:2376"), ("DOCKER_TLS_VERIFY", "0"), ("NO_PROXY", "theirs")];
+        let shell = Shell::with(&[("DOCKER_TLS_VERIFY", "1"), ("DOCKER_MACHINE_NAME", "m")]).env("db-1");
+        let shell = shell.set(&theirs).unset();
+        assert_eq!(shell, Shell::with(&theirs).set(&[("DOCKER_MACHINE_NAME", "m")]));
         // And what they have set between two calls is what comes back.
-        let shell =
-            Shell::default().env("ssh://db-1").eval("export DOCKER_HOST=tcp://theirs:2376\n").env("ssh://db-2").unset();
-        assert_eq!(shell, Shell::with(&[("DOCKER_HOST", "tcp://theirs:2376")]));
+        let shell = Shell::default().env("db-1").set(&theirs[..1]).env("db-2").unset();
+        assert_eq!(shell, Shell::with(&theirs[..1]));
+    }
+
+    #[test]
+    fn an_address_is_in_the_list_once() {
+        let list = |variables: &[(&str, &str)]| without_proxy("10.0.0.1", &Shell::with(variables).lookup());
+        assert_eq!(list(&[]), ("NO_PROXY", "10.0.0.1".to_owned()));
+        assert_eq!(list(&[("NO_PROXY", "a")]), ("NO_PROXY", "a,10.0.0.1".to_owned()));
+        assert_eq!(list(&[("no_proxy", ""), ("NO_PROXY", "a")]), ("no_proxy", "10.0.0.1".to_owned()));
+        assert_eq!(list(&[("NO_PROXY", "10.0.0.1, b")]), ("NO_PROXY", "10.0.0.1, b".to_owned()));
+        assert_eq!(list(&[("NO_PROXY", "10.0.0.11")]), ("NO_PROXY", "10.0.0.11,10.0.0.1".to_owned()));
     }
 
     #[test]

@@ -1,20 +1,39 @@
 //! The commands: one verb, one file.
 
+pub mod active;
 pub mod advise;
 pub mod bench;
+pub mod beside;
 pub mod carry_out;
+pub mod completions;
+pub mod config;
+pub mod containers;
+pub mod context;
 pub mod docker_ssh;
 pub mod down;
+pub mod endpoint;
 pub mod env;
+pub mod exec;
 pub mod init;
+pub mod inspect;
+pub mod ip;
 pub mod lab;
+pub mod logs;
 pub mod ls;
 pub mod migrate;
 pub mod plan;
+pub mod ps;
+pub mod restart;
 pub mod rm;
+pub mod run_on;
+pub mod scp;
+pub mod shells;
 pub mod ssh;
+pub mod ssh_config;
+pub mod status;
 pub mod store;
 pub mod up;
+pub mod url;
 pub mod verify;
 
 use std::collections::BTreeMap;

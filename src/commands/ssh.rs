@@ -13,7 +13,7 @@ pub struct Ssh {
     /// The host
     pub host: String,
     /// The command; a shell without one
-    #[arg(last = true)]
+    #[arg(trailing_var_arg = true)]
     pub command: Vec<String>,
 }
 

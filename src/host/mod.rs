@@ -23,7 +23,7 @@ pub use parcels::{Parcel, Parcels};
 pub use ssh::{Connector, Liveness, Retries, disconnect_all, forget, ssh_arguments, ssh_shims, system_ssh};
 pub use stream::{Stream, StreamOutput, copy_framed};
 pub(crate) use wire::for_a_person;
-pub use wire::{ForDocker, Login};
+pub use wire::{Login, Spoken, Terminal};
 
 use crate::inventory::HostName;
 use crate::words::printable;

@@ -54,6 +54,10 @@ printf '%s%s.shell %s %s %s\n' "$one" "$two" "$login" "$socket" "$sudo"; printf 
 const SAY_BEGIN: &str = r#"printf '%s%s.begin' "$one" "$two"; printf '%s%s.begin' "$one" "$two" >&2
 "#;
 
+/// The same where both streams are one.
+const SAY_BEGIN_ONCE: &str = r#"printf '%s%s.begin' "$one" "$two"
+"#;
+
 /// Runs `run` as root.
 const THROUGH_SUDO: &str = r#"exec sudo -n -- /bin/sh -c "$run" docker-cluster "$@""#;
 
@@ -104,21 +108,31 @@ impl Wire {
     }
 }
 
-/// What Docker's client wants run on a host: its own command, on the engine of that host, with the right to use it. Each stream begins
-/// with a mark.
+/// A command on a host for an ssh of its own, beside which we stand: each stream begins with a mark, and what comes before it is not let
+/// through.
 #[derive(Debug)]
-pub struct ForDocker {
+pub struct Spoken {
     line: String,
     marks: Marks,
     spec: SshSpec,
+    shown: String,
 }
 
-impl ForDocker {
-    /// Of an argv that begins with `docker`.
-    pub fn new(argv: &[String], spec: &SshSpec) -> Result<Self, HostError> {
+/// Whether a command has a terminal on its host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Terminal {
+    /// It has.
+    Yes,
+    /// It has not: its two streams stay two.
+    No,
+}
+
+impl Spoken {
+    /// Docker's client, on the engine of that host, with the right to use it. The argv begins with `docker`.
+    pub fn docker(argv: &[String], spec: &SshSpec, terminal: Terminal) -> Result<Self, HostError> {
         let marks = Marks::new();
         // An engine that the arguments name is the one that was asked for.
-        let names_an_engine = argv.iter().any(|word| {
+        let names_an_engine = argv.iter().skip(1).take_while(|word| word.starts_with('-')).any(|word| {
             matches!(word.as_str(), "-H" | "-c" | "--host" | "--context")
                 || word.starts_with("--host=")
                 || word.starts_with("-H")
@@ -128,14 +142,23 @@ impl ForDocker {
             // An argument and not a variable: root's own may name another context, and sudo keeps no variables.
             words.splice(1..1, ["-H", ENGINE].map(str::to_owned));
         }
-        let direct = format!("{SAY_BEGIN}exec \"$@\"");
+        // On a terminal the second mark would be among the words of the command.
+        let say = if terminal == Terminal::Yes { SAY_BEGIN_ONCE } else { SAY_BEGIN };
+        let direct = format!("{say}exec \"$@\"");
         let text = format!(
             "{}LC_ALL=C; export LC_ALL; unset {DOCKERS_VARIABLES}\nlogin=$(id -u)\n{SAY_SHELL}set -- {}\n{}",
             marks.halves(),
             quote(&words, argv)?,
-            with_engine(spec.become_root, &direct, &format!("{SAY_BEGIN}exec sudo -n -- \"$@\"")),
+            with_engine(spec.become_root, &direct, &format!("{say}exec sudo -n -- \"$@\"")),
         );
-        Ok(Self { line: line(&text, || argv.join(" "))?, marks, spec: spec.clone() })
+        let shown = "docker".to_owned();
+        Ok(Self { line: line(&text, || argv.join(" "))?, marks, spec: spec.clone(), shown })
+    }
+
+    /// Any command, with its rights and its deadline. Its standard input is that of ssh.
+    pub fn of(command: &Command, spec: &SshSpec) -> Result<Self, HostError> {
+        let Wire { line, marks } = Wire::new(command, spec.become_root, Framed::Beginning)?;
+        Ok(Self { line, marks, spec: spec.clone(), shown: command.display() })
     }
 
     /// The line for the login shell.
@@ -153,7 +176,7 @@ impl ForDocker {
     /// What a host's words instead of its beginning mean.
     #[must_use]
     pub fn refusal(&self, stdout: &[u8], stderr: &[u8]) -> HostError {
-        refused(&self.spec, self.marks.refusal(stdout, stderr), "docker")
+        refused(&self.spec, self.marks.refusal(stdout, stderr), &self.shown)
     }
 }
 
@@ -546,7 +569,7 @@ mod tests {
         }
         let asked = |argv: &[&str], how| {
             let argv: Vec<String> = argv.iter().map(|word| (*word).to_owned()).collect();
-            let framed = ForDocker::new(&argv, &spec(how)).unwrap();
+            let framed = Spoken::docker(&argv, &spec(how), Terminal::No).unwrap();
             let script = "printf noise; printf noise >&2; sh -c \"$LINE\"";
             let path = format!("{}:{}", folder.path().display(), std::env::var("PATH").unwrap());
             let output = Local::new("sh")
@@ -566,7 +589,7 @@ mod tests {
         assert!(error.to_string().contains("`become: root`"), "{error}");
     }
 
-    fn copy(from: &[u8], to: &mut Vec<u8>, framed: &ForDocker) -> Result<(), Vec<u8>> {
+    fn copy(from: &[u8], to: &mut Vec<u8>, framed: &Spoken) -> Result<(), Vec<u8>> {
         super::super::copy_framed(from, to, |bytes| framed.begins(bytes)).unwrap()
     }
 

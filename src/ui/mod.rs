@@ -5,6 +5,7 @@ mod junit;
 mod progress;
 mod render;
 mod table;
+mod template;
 
 use std::ffi::OsString;
 use std::io::{IsTerminal, Write};
@@ -19,6 +20,7 @@ pub use junit::junit;
 pub use progress::Progress;
 pub use render::{bench, changes, matrix, plan};
 pub use table::{Tone, table};
+pub use template::{Template, pretty};
 
 /// Width of output that goes into a file or a pipe, in columns.
 const PIPE_WIDTH: usize = 100;

@@ -63,6 +63,11 @@ impl From<Output> for Ran {
     }
 }
 
+/// Says past the capture of a test's output that a part of it did not run.
+pub fn skipped(why: &str) {
+    let _ = writeln!(std::io::stderr(), "skipped: {why}");
+}
+
 /// Docker's client on this machine; it must succeed.
 pub fn docker(arguments: &[&str]) -> String {
     let ran: Ran = Command::new("docker").args(arguments).output().unwrap().into();

@@ -4,6 +4,7 @@
 //! because what a host has become is what the next command meets.
 
 mod access;
+mod everyday;
 mod fabrics;
 mod harness;
 mod keep;

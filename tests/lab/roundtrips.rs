@@ -10,7 +10,7 @@ use docker_cluster::facts;
 
 use super::harness::{Lab, docker};
 
-/// Round trips of a `plan` over a connection that is there: a channel is opened, the command goes with its script, the answer comes.
+/// Round trips of a `plan`, or a `ps`, over a connection that is there: a channel is opened, the command goes with its script, the answer comes.
 /// One is left for an answer so long that the window must be opened once more.
 const PLAN_TRIPS: usize = 4;
 
@@ -104,7 +104,7 @@ fn a_plan_is_one_round_trip_and_a_few_bytes() {
     });
     assert_eq!(counts.len(), 2);
     lab.run_with(&file, &["up", "--yes"]).expect(0);
-    for (command, trips) in [("plan", PLAN_TRIPS), ("verify", VERIFY_TRIPS)] {
+    for (command, trips) in [("plan", PLAN_TRIPS), ("ps", PLAN_TRIPS), ("verify", VERIFY_TRIPS)] {
         // The best of three: on a busy machine a step may have to be tried again, or an answer comes in pieces.
         let mut runs = (0..3).map(|_| {
             for count in &counts {

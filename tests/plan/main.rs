@@ -6,6 +6,7 @@ mod fabrics;
 mod fake;
 mod leaving;
 mod packages;
+mod restart;
 mod untidy;
 
 use docker_cluster::decide::rm;

@@ -7,6 +7,7 @@ pub mod advise;
 pub mod checks;
 pub mod down;
 pub mod migrate;
+pub mod restart;
 pub mod rotation;
 
 use crate::engines;

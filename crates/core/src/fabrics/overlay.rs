@@ -249,7 +249,8 @@ fn set_options(world: &World<'_>, steps: &mut Steps, notes: &mut Vec<String>) {
 /// Waits until an engine takes part in the engines' gossip. An engine joins that through one other, once, as soon as it sees one in the
 /// store (`joinOnce` in libnetwork's overlay driver). Two that start at the same time may so join each other and nobody else, and the
 /// network falls into parts for good: engines start one after the other.
-pub(crate) fn gossips() -> Action {
+#[must_use]
+pub fn gossips() -> Action {
     let port = GOSSIP_PORT.to_string();
     Action::WaitFor {
         what: "the engine gossips".to_owned(),
