@@ -3,7 +3,9 @@
 
 pub mod firewall;
 pub(crate) mod keeper;
+mod lan;
 pub(crate) mod links;
+mod macvlan;
 mod nat;
 pub(crate) mod overlay;
 mod routed;
@@ -143,12 +145,19 @@ pub fn fabric(kind: FabricKind) -> Option<&'static dyn Fabric> {
         FabricKind::Nat => Some(&nat::Nat),
         FabricKind::Routed => Some(&routed::Routed),
         FabricKind::Vxlan => Some(&vxlan::Vxlan),
+        FabricKind::Macvlan => Some(&macvlan::Macvlan),
     }
 }
 
 /// All that can be named in an inventory.
-pub const ALL: &[FabricKind] =
-    &[FabricKind::Overlay, FabricKind::Swarm, FabricKind::Nat, FabricKind::Routed, FabricKind::Vxlan];
+pub const ALL: &[FabricKind] = &[
+    FabricKind::Overlay,
+    FabricKind::Swarm,
+    FabricKind::Nat,
+    FabricKind::Routed,
+    FabricKind::Vxlan,
+    FabricKind::Macvlan,
+];
 
 /// How a cluster is proved. Which overlay `auto` comes to makes no difference to that, so that no host need be asked first.
 #[must_use]

@@ -109,6 +109,8 @@ pub struct Address {
 pub struct Route {
     /// Where to.
     pub to: IpNet,
+    /// By which gateway, if it leads through one.
+    pub via: Option<IpAddr>,
     /// Over which interface.
     pub interface: String,
 }
@@ -169,6 +171,8 @@ pub struct Network {
     pub scope: String,
     /// Its subnets.
     pub subnets: Vec<IpNet>,
+    /// The part of its subnet that containers get addresses from, if it is not all of it.
+    pub range: Option<IpNet>,
     /// Its driver options.
     pub options: BTreeMap<String, String>,
     /// Whether plain containers can join it in swarm mode.

@@ -236,8 +236,14 @@ fn routes(sections: &Sections<'_>) -> Vec<Route> {
             "default" => IpNet::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0).ok()?,
             to => to.parse::<IpNet>().ok().or_else(|| to.parse::<IpAddr>().ok().map(IpNet::from))?,
         };
-        words.find(|word| *word == "dev")?;
-        Some(Route { to, interface: clean(words.next()?) })
+        let (mut via, mut word) = (None, words.next()?);
+        if word == "via" {
+            (via, word) = (words.next()?.parse().ok(), words.next()?);
+        }
+        while word != "dev" {
+            word = words.next()?;
+        }
+        Some(Route { to, via, interface: clean(words.next()?) })
     };
     sections.lines("routes").filter_map(parse).collect()
 }
@@ -498,13 +504,15 @@ fn network(line: &str) -> Option<Network> {
     let value: Value = serde_json::from_str(line).ok()?;
     let text = |key: &str| clean(value.get(key).and_then(Value::as_str).unwrap_or_default());
     let strings = |key: &str| value.get(key).and_then(|map| BTreeMap::deserialize(map).ok()).unwrap_or_default();
-    let subnets = value.pointer("/IPAM/Config").and_then(Value::as_array).into_iter().flatten();
+    let parts = || value.pointer("/IPAM/Config").and_then(Value::as_array).into_iter().flatten();
+    let nets = |key: &'static str| parts().filter_map(move |part| part.get(key)?.as_str()?.parse().ok());
     Some(Network {
         name: text("Name"),
         id: text("Id"),
         driver: text("Driver"),
         scope: text("Scope"),
-        subnets: subnets.filter_map(|config| config.get("Subnet")?.as_str()?.parse().ok()).collect(),
+        subnets: nets("Subnet").collect(),
+        range: nets("IPRange").next(),
         options: strings("Options"),
         attachable: value.get("Attachable").and_then(Value::as_bool).unwrap_or_default(),
         is_ingress: value.get("Ingress").and_then(Value::as_bool).unwrap_or_default(),
