@@ -3,6 +3,7 @@
 mod between;
 mod engines;
 mod fake;
+mod lan;
 mod leaving;
 mod packages;
 mod untidy;
