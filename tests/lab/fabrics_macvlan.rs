@@ -119,7 +119,7 @@ fn story() {
 fn drift_is_named_and_mended(lab: &Lab, file: &Path) {
     lab.sh(1, "ip link del dc-shim");
     lab.sh(3, &format!("docker network rm {}", lab.name()));
-    let document = lab.run_with(file, &["verify", "--output", "json"]).expect(4).json();
+    let document = lab.run_with(file, &["verify", "--deep", "--output", "json"]).expect(4).json();
     let causes: Vec<&str> =
         document["verdicts"].as_array().unwrap().iter().map(|verdict| verdict["cause"].as_str().unwrap()).collect();
     assert!(causes.contains(&"network-missing") && causes.contains(&"route-missing"), "{document:#}");

@@ -8,6 +8,8 @@ use super::links;
 use crate::facts::Network;
 use crate::inventory::LanSpec;
 use crate::plan::{HostWorld, NewNetwork, Problem, World};
+use crate::proof::Cause;
+use crate::proof::causes::{self, Case, Finding};
 
 /// The LAN as a host has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,15 +22,39 @@ pub(super) struct Lan {
     pub(super) gateway: IpAddr,
 }
 
-/// Where the LAN is on a host. `but` is a device of ours, which does not count.
-pub(super) fn of(world: &World<'_>, host: &HostWorld<'_>, but: &str) -> Result<Lan, Problem> {
-    let spec = spec(world);
+/// A device of ours on every host.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Ours<'a> {
+    /// It has an address of the pool, which does not count.
+    Shim(&'a str),
+    /// It has what the interface in the LAN had, where it is there.
+    Bridge(&'a str),
+}
+
+impl Ours<'_> {
+    fn is_shim(self, name: &str) -> bool {
+        matches!(self, Self::Shim(shim) if shim == name)
+    }
+}
+
+/// Where the LAN is on a host.
+pub(super) fn of(world: &World<'_>, host: &HostWorld<'_>, ours: Ours<'_>) -> Result<Lan, Problem> {
+    let mut spec = spec(world);
+    if let Ours::Bridge(bridge) = ours
+        && host.facts.ipv4_of(bridge).is_some()
+    {
+        spec.interface = Some(bridge.to_owned());
+    }
     let facts = host.facts;
     let with_address = || facts.interface_with(host.private);
     let interface = spec.interface.as_deref().or_else(with_address).unwrap_or_default().to_owned();
     if facts.mtu_of(&interface).is_none() {
-        let names: Vec<&str> =
-            facts.interfaces.iter().map(|one| one.name.as_str()).filter(|name| *name != "lo" && *name != but).collect();
+        let names: Vec<&str> = facts
+            .interfaces
+            .iter()
+            .map(|one| one.name.as_str())
+            .filter(|name| *name != "lo" && !ours.is_shim(name))
+            .collect();
         return Err(Problem::on(
             host.name(),
             format!("it has no interface {interface:?}; it has {}", names.join(", ")),
@@ -81,12 +107,12 @@ fn spec(world: &World<'_>) -> LanSpec {
 }
 
 /// Why hosts cannot share one LAN, or what else has addresses of the pool.
-pub(super) fn problems(world: &World<'_>, but: &str) -> Vec<Problem> {
+pub(super) fn problems(world: &World<'_>, ours: Ours<'_>) -> Vec<Problem> {
     let pool = world.inventory.network.subnet;
     let mut problems = Vec::new();
     let mut first: Option<(&HostWorld<'_>, Lan)> = None;
     for host in &world.hosts {
-        let lan = match of(world, host, but) {
+        let lan = match of(world, host, ours) {
             Ok(lan) => lan,
             Err(problem) => {
                 problems.push(problem);
@@ -100,7 +126,7 @@ pub(super) fn problems(world: &World<'_>, but: &str) -> Vec<Problem> {
                 "choose `network.pool` within the LAN that the hosts are in",
             ));
         }
-        problems.extend(taken(host, pool, &lan, but));
+        problems.extend(taken(host, pool, &lan, ours));
         match &first {
             Some((other, there)) if there.subnet != lan.subnet => problems.push(Problem::on(
                 host.name(),
@@ -121,8 +147,13 @@ pub(super) fn problems(world: &World<'_>, but: &str) -> Vec<Problem> {
 }
 
 /// An address of the pool that somebody has.
-fn taken(host: &HostWorld<'_>, pool: IpNet, lan: &Lan, but: &str) -> Option<Problem> {
-    let own = host.facts.addresses.iter().filter(|address| address.interface != but).map(|address| address.net.addr());
+fn taken(host: &HostWorld<'_>, pool: IpNet, lan: &Lan, ours: Ours<'_>) -> Option<Problem> {
+    let own = host
+        .facts
+        .addresses
+        .iter()
+        .filter(|address| !ours.is_shim(&address.interface))
+        .map(|address| address.net.addr());
     let own = own.map(|address| (address, "its own address"));
     let others = [(lan.gateway, "the router's address")];
     let (address, whose) = own.chain(others).find(|(address, _)| pool.contains(address))?;
@@ -194,4 +225,19 @@ pub(super) fn parts(
         format!("{} {address} {part}", super::shares::PEER)
     }));
     lines
+}
+
+/// What is left where all that is ours is right.
+pub(super) const LAN: &[Cause] = &[Cause::of_now("unknown-macs", unknown_macs)];
+
+/// The hosts reach each other over the very wire on which their containers do not, and all that is ours is right.
+fn unknown_macs(case: &Case<'_>) -> Option<Finding> {
+    case.failure?;
+    let (from, to, found) = case.directions().find(|(from, _, link)| *from == case.from && link.anything_passes())?;
+    let what = format!(
+        "{} between the two hosts, and nothing between their containers, which have MAC addresses of their own: what carries the LAN lets only the hosts' own pass",
+        found.passing()
+    );
+    let fix = "let several MAC addresses through at both hosts' ports (virtual switches: promiscuous mode and forged transmits; others: port security); a cloud or Wi-Fi does not: choose another `network.fabric` there";
+    causes::link(case, (from, to, found), what, fix.to_owned(), Vec::new())
 }

@@ -8,14 +8,14 @@ use std::collections::BTreeMap;
 
 use ipnet::IpNet;
 
-use super::lan::{self, Lan};
+use super::lan::{self, Lan, Ours};
 use super::links::{self, LINKS};
 use super::shares::{self, Shares};
 use super::{About, Asks, Encryption, Fabric, Layer, Names, SubnetOf, keeper};
 use crate::engines::options;
 use crate::inventory::{FabricKind, Inventory};
 use crate::plan::{HostWorld, NetworkDriver, NewNetwork, Problem, Steps, World};
-use crate::proof::causes::{self, Case, Finding};
+use crate::proof::causes;
 use crate::proof::{Asked, Cause, Needs, Probes};
 
 const SCRIPT: &str = concat!(
@@ -48,10 +48,12 @@ impl Fabric for Macvlan {
     }
 
     fn problems(&self, world: &World<'_>) -> Vec<Problem> {
-        let mut problems = lan::problems(world, SHIM);
+        let mut problems = lan::problems(world, Ours::Shim(SHIM));
         let shares = shares::divide(world);
         for host in &world.hosts {
-            let (Ok(lan), Some(part)) = (lan::of(world, host, SHIM), shares.of.get(host.name())) else { continue };
+            let (Ok(lan), Some(part)) = (lan::of(world, host, Ours::Shim(SHIM)), shares.of.get(host.name())) else {
+                continue;
+            };
             let wanted = network(world, &lan, *part);
             match carried_by_another(host, &wanted, &lan) {
                 Some(problem) => problems.push(problem),
@@ -67,7 +69,9 @@ impl Fabric for Macvlan {
         options::of_inventory(world, steps, notes);
         let shares = shares::divide(world);
         for host in &world.hosts {
-            let (Ok(lan), Some(part)) = (lan::of(world, host, SHIM), shares.of.get(host.name())) else { continue };
+            let (Ok(lan), Some(part)) = (lan::of(world, host, Ours::Shim(SHIM)), shares.of.get(host.name())) else {
+                continue;
+            };
             let config = config(world, host, &lan, *part, &shares);
             links::put(FabricKind::Macvlan, host, SCRIPT.to_owned(), &config, steps);
             links::create(host, network(world, &lan, *part), steps);
@@ -93,7 +97,7 @@ impl Fabric for Macvlan {
     }
 
     fn causes(&self) -> &'static [&'static [Cause]] {
-        &[causes::STANDING, LINKS, causes::UNDER_ALL, OWN]
+        &[causes::STANDING, LINKS, causes::UNDER_ALL, lan::LAN]
     }
 }
 
@@ -154,18 +158,4 @@ fn say_ports(world: &World<'_>, notes: &mut Vec<String>) {
         ),
         false => format!("a host does not reach its own containers on {name}; with `network: {{shim: true}}` it does"),
     });
-}
-
-const OWN: &[Cause] = &[Cause::of_now("unknown-macs", unknown_macs)];
-
-/// The hosts reach each other over the very wire on which their containers do not, and all that is ours is right.
-fn unknown_macs(case: &Case<'_>) -> Option<Finding> {
-    case.failure?;
-    let (from, to, found) = case.directions().find(|(from, _, link)| *from == case.from && link.anything_passes())?;
-    let what = format!(
-        "{} between the two hosts, and nothing between their containers, which have MAC addresses of their own: what carries the LAN lets only the hosts' own pass",
-        found.passing()
-    );
-    let fix = "let several MAC addresses through at both hosts' ports (virtual switches: promiscuous mode and forged transmits; others: port security); a cloud or Wi-Fi does not: choose another `network.fabric` there";
-    causes::link(case, (from, to, found), what, fix.to_owned(), Vec::new())
 }

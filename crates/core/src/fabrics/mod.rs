@@ -1,6 +1,7 @@
 //! Fabrics: how containers on different hosts reach each other. One file each; adding one is a file, a variant of
 //! [`FabricKind`] and an arm in [`fabric`].
 
+mod bridged;
 pub mod firewall;
 pub(crate) mod keeper;
 mod lan;
@@ -146,6 +147,7 @@ pub fn fabric(kind: FabricKind) -> Option<&'static dyn Fabric> {
         FabricKind::Routed => Some(&routed::Routed),
         FabricKind::Vxlan => Some(&vxlan::Vxlan),
         FabricKind::Macvlan => Some(&macvlan::Macvlan),
+        FabricKind::Bridged => Some(&bridged::Bridged),
     }
 }
 
@@ -157,6 +159,7 @@ pub const ALL: &[FabricKind] = &[
     FabricKind::Routed,
     FabricKind::Vxlan,
     FabricKind::Macvlan,
+    FabricKind::Bridged,
 ];
 
 /// How a cluster is proved. Which overlay `auto` comes to makes no difference to that, so that no host need be asked first.

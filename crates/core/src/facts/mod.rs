@@ -102,6 +102,8 @@ pub struct Address {
     pub interface: String,
     /// The address with its prefix length.
     pub net: IpNet,
+    /// Whether it is lent for a time, and renewed by some program.
+    pub lent: bool,
 }
 
 /// A route of the main table.
@@ -465,6 +467,8 @@ pub struct Facts {
     pub interfaces: Vec<Interface>,
     /// Addresses.
     pub addresses: Vec<Address>,
+    /// Who configures an interface, by its name; nobody who is known does those that are not here.
+    pub managers: BTreeMap<String, String>,
     /// Routes, the default route as `0.0.0.0/0`.
     pub routes: Vec<Route>,
     /// Listening TCP sockets.

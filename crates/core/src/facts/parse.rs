@@ -73,6 +73,11 @@ pub fn parse(output: &[u8], sent: i64, received: i64) -> Option<Facts> {
             .collect(),
         interfaces,
         addresses,
+        managers: sections
+            .lines("managers")
+            .filter_map(|line| line.split_once(' '))
+            .map(|(interface, who)| (clean(interface), clean(who)))
+            .collect(),
         routes,
         tcp: sections.lines("tcp").filter_map(|line| socket(line, Some("0A"))).collect(),
         udp: sections.lines("udp").filter_map(|line| socket(line, None)).collect(),
@@ -222,7 +227,8 @@ fn addresses(sections: &Sections<'_>) -> Vec<Address> {
         let mut words = line.split_whitespace().skip(1);
         let interface = clean(words.next()?);
         words.find(|word| *word == "inet" || *word == "inet6")?;
-        Some(Address { interface, net: words.next()?.parse().ok()? })
+        let net = words.next()?.parse().ok()?;
+        Some(Address { interface, net, lent: words.any(|word| word == "dynamic") })
     };
     sections.lines("addresses").filter_map(parse).collect()
 }

@@ -470,7 +470,7 @@ impl Checker<'_> {
         let given: Vec<(&str, Location)> = texts.chain(shim).collect();
         for (key, at) in given {
             let message = format!("`{key}` is for fabrics whose containers are hosts of the LAN");
-            let help = "remove it, or say `fabric: macvlan`";
+            let help = "remove it, or say `fabric: macvlan` or `fabric: bridged`";
             let range = self.at(&at);
             self.flaws.push(flaw(range, message, help, "here"));
         }

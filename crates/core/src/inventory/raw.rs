@@ -334,7 +334,7 @@ pub struct RawNetwork {
     /// Prefix length of each host's part of the subnet, for fabrics that give each host one. Default: 24.
     #[schemars(with = "Option<u8>")]
     pub host_prefix: Option<Spanned<u8>>,
-    /// The part of the LAN that containers get addresses from, in CIDR notation, where they are hosts of it (`macvlan`). Nothing else may
+    /// The part of the LAN that containers get addresses from, in CIDR notation, where they are hosts of it (`macvlan`, `bridged`). Nothing else may
     /// give these out, such as the LAN's DHCP server.
     #[schemars(with = "Option<String>")]
     pub pool: Option<Spanned<String>>,
@@ -382,13 +382,15 @@ pub enum FabricKind {
     Vxlan,
     /// Containers are hosts of the LAN, each with a MAC address of its own.
     Macvlan,
+    /// Containers are hosts of the LAN, on a bridge that the host's own address moves to.
+    Bridged,
 }
 
 impl FabricKind {
     /// Whether its containers are hosts of the LAN.
     #[must_use]
     pub fn is_in_lan(self) -> bool {
-        matches!(self, Self::Macvlan)
+        matches!(self, Self::Macvlan | Self::Bridged)
     }
 }
 
