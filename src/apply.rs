@@ -427,6 +427,9 @@ impl Run<'_> {
             Action::Run { argv, timeout } => {
                 host.check(&Command::new(argv.clone()).timeout(Duration::from_secs(*timeout))).await?;
             }
+            Action::RunAnew { argv, timeout } => {
+                host.check_anew(&Command::new(argv.clone()).timeout(Duration::from_secs(*timeout))).await?;
+            }
             Action::Script { name, text, args, timeout } => drop(self.script(host, name, text, args, *timeout).await?),
             Action::Service { verb, unit, timeout } => {
                 let args = [*verb, *unit].map(str::to_owned);

@@ -65,7 +65,7 @@ kernel_config() {
 configured() {
     # Read when the first module is not loaded, and once.
     if [ -z "$config" ]; then
-        config=$newline$(kernel_config 2>/dev/null | grep -E '^(# )?CONFIG_(VXLAN|BRIDGE|VETH|BRIDGE_NETFILTER|NF_NAT|IP_VS|INET_ESP|XFRM_USER)[ =]')$newline
+        config=$newline$(kernel_config 2>/dev/null | grep -E '^(# )?CONFIG_(VXLAN|BRIDGE|VETH|BRIDGE_NETFILTER|NF_NAT|IP_VS|MACVLAN|INET_ESP|XFRM_USER)[ =]')$newline
     fi
     case $config in *"$newline$1$newline"*) return 0 ;; *) return 1 ;; esac
 }
@@ -90,6 +90,7 @@ veth VETH
 br_netfilter BRIDGE_NETFILTER
 nf_nat NF_NAT
 ip_vs IP_VS
+macvlan MACVLAN
 esp4 INET_ESP
 END
 }
@@ -104,6 +105,28 @@ firewalld_zones() {
         echo "zone ${name%.xml}"
         cat "$file"
         echo
+    done
+}
+
+# Who configures an interface, as far as that can be told: INTERFACE NAME. Read at each look, and so without a process of its own.
+managers_of_interfaces() {
+    for path in /sys/class/net/*; do
+        name=${path##*/}
+        case $name in lo | veth* | docker* | br-* | dc*) continue ;; esac
+        who=
+        for file in /etc/netplan/*.yaml /run/netplan/*.yaml; do [ ! -f "$file" ] || who=netplan; done
+        read -r index < "$path/ifindex"
+        [ -n "$who" ] || [ ! -f "/run/systemd/netif/links/$index" ] || while IFS= read -r line; do
+            case $line in ADMIN_STATE=configured | ADMIN_STATE=configuring) who=systemd-networkd ;; esac
+        done < "/run/systemd/netif/links/$index"
+        [ -n "$who" ] || [ ! -f "/run/NetworkManager/devices/$index" ] || while IFS= read -r line; do
+            case $line in managed=true | managed=full | managed=managed) who=NetworkManager ;; esac
+        done < "/run/NetworkManager/devices/$index"
+        [ -n "$who" ] || [ ! -s "/run/network/ifstate.$name" ] || who=ifupdown
+        [ -n "$who" ] || [ ! -f /run/network/ifstate ] || while IFS= read -r line; do
+            case $line in "$name="*) who=ifupdown ;; esac
+        done < /run/network/ifstate
+        [ -z "$who" ] || echo "$name $who"
     done
 }
 
@@ -361,6 +384,7 @@ n modules
 n links
 n addresses
 n routes
+s managers managers_of_interfaces
 n tcp
 n udp
 

@@ -72,6 +72,44 @@ fn a_subnet_that_holds_a_host() {
 }
 
 #[test]
+fn containers_in_the_lan_have_a_part_of_it_for_themselves() {
+    let of = |network: &str| format!("network:\n{network}hosts:\n  - {{name: a, address: x, private: 10.0.0.11}}\n");
+    let lan = "  fabric: macvlan\n  pool: 10.0.0.128/25\n";
+    let inventory = Inventory::parse(&of(&format!("{lan}  gateway: 10.0.0.1\n")), "cluster.yaml").unwrap();
+    assert_eq!(inventory.network.subnet.to_string(), "10.0.0.128/25");
+    assert_eq!(inventory.network.host_prefix, 28);
+    assert_eq!(inventory.network.lan.unwrap().gateway.unwrap().to_string(), "10.0.0.1");
+    let cases = [
+        ("  fabric: macvlan\n", 2, "no `pool` says which of its addresses they may have"),
+        ("  pool: 10.0.0.128/25\n", 2, "`pool` is for fabrics whose containers are hosts of the LAN"),
+        ("  fabric: vxlan\n  shim: true\n", 3, "`shim` is for fabrics whose containers are hosts of the LAN"),
+        (
+            "  fabric: macvlan\n  pool: 10.0.0.0/25\n",
+            3,
+            "the network's pool 10.0.0.0/25 overlaps with the address 10.0.0.11",
+        ),
+        (&format!("{lan}  gateway: 10.0.0.129\n"), 3, "the pool 10.0.0.128/25 holds the gateway 10.0.0.129"),
+        (&format!("{lan}  gateway: fe80::1\n"), 4, "\"fe80::1\" is not an IPv4 address"),
+        (&format!("{lan}  interface: a/b\n"), 4, "\"a/b\" is not the name of an interface"),
+        (
+            &format!("{lan}  subnet: 10.0.0.0/25\n  interface: eth1\n"),
+            3,
+            "the pool 10.0.0.128/25 is not in 10.0.0.0/25",
+        ),
+        (&format!("{lan}  subnet: 10.0.0.128/25\n"), 6, "the host's address 10.0.0.11 is not in the LAN's subnet"),
+        (
+            &format!("{lan}  subnet: 10.0.0.0/24\n  gateway: 10.1.0.1\n"),
+            5,
+            "the gateway 10.1.0.1 is not in 10.0.0.0/24",
+        ),
+    ];
+    for (network, line, words) in cases {
+        let (at, message) = only_flaw(&of(network));
+        assert!(at == line && message.contains(words), "{network}: {at}: {message}");
+    }
+}
+
+#[test]
 fn the_default_subnet_counts_as_well() {
     let error = Inventory::parse("hosts:\n  - 10.0.0.1\n  - 10.90.0.5\n", "cluster.yaml").unwrap_err();
     assert_eq!((error.flaws.len(), error.flaws[0].line), (1, 3));

@@ -31,6 +31,9 @@ const SESSIONS_PER_HOST: usize = 7;
 /// there must be one for the lock, the runner, short commands, an image for other hosts, and some ways to the engine.
 pub(super) const CONNECTIONS_PER_HOST: usize = 10;
 
+/// The number of a connection that is made for one command: one that no other has.
+const FRESH: usize = CONNECTIONS_PER_HOST;
+
 /// How long the host may take to open a session, and to begin a command whose streams stay open: sshd says so as soon as it has forked.
 const SESSION_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -132,6 +135,16 @@ impl Connection {
             runner: Mutex::new(None),
             forwards: AtomicUsize::new(0),
         }
+    }
+
+    /// Runs a command over a further connection, which is made for it now and ends with it, whatever others there are.
+    pub async fn check_anew(&self, command: &Command) -> Result<String, HostError> {
+        self.way.stop_one(&self.spec, FRESH).await;
+        let (session, liveness) = self.way.master(&self.spec, FRESH).await?;
+        let fresh = Self::new(self.spec.clone(), liveness, Arc::clone(&self.parcels), self.way.clone(), session);
+        let checked = fresh.check(command).await;
+        self.way.stop_one(&self.spec, FRESH).await;
+        checked
     }
 
     /// Opens one session for the commands that follow each other from here on, until [`Connection::release`]. A host without Perl

@@ -159,8 +159,13 @@ impl Way {
     /// Ends all masters of a host.
     pub async fn stop(&self, spec: &SshSpec) {
         for number in 0..CONNECTIONS_PER_HOST {
-            stop_master(&self.folder.join(format!("{}.ctl", numbered(&stem(spec), number)))).await;
+            self.stop_one(spec, number).await;
         }
+    }
+
+    /// Ends the master of that number.
+    pub async fn stop_one(&self, spec: &SshSpec, number: usize) {
+        stop_master(&self.folder.join(format!("{}.ctl", numbered(&stem(spec), number)))).await;
     }
 
     /// Starts a master, and tries again where sshd has no room for another login at that moment.

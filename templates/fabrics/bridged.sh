@@ -19,6 +19,7 @@ BACK=docker-cluster-fabric-back
 # bridge NAME, interface NAME, manager nobody|systemd-networkd|ifupdown, file PATH (networkd's, ours)
 word() {
     case $1 in
+        own | peer) ;;
         bridge) bridge=$2 ;;
         interface) out=$2 ;;
         manager) manager=$2 ;;
@@ -118,8 +119,9 @@ revert() {
     case $manager in
         systemd-networkd) hand_back ;;
         ifupdown) take_from_ifupdown ;;
-        *) take_back ;;
+        *) [ ! -e "/sys/class/net/$bridge" ] || take_back ;;
     esac
+    systemctl stop "$BACK.timer" 2>/dev/null
     exit "$failed"
 }
 
@@ -220,6 +222,12 @@ case ${1-} in
         main up
         ;;
     revert) revert ;;
-    keep) systemctl stop "$BACK.timer" ;;
+    keep)
+        # After it has been taken back there is nothing to keep.
+        systemctl stop "$BACK.timer" || exit 1
+        read_config
+        is_port || say "$out is not on the bridge $bridge"
+        exit "$failed"
+        ;;
     *) main "$@" ;;
 esac

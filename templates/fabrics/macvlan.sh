@@ -1,11 +1,14 @@
 # Containers are hosts of the LAN, and the engine makes all of it. What it cannot: a host does not reach its own containers through the
 # interface that carries them. Where that is wanted, a device of the same kind leads to them.
 
-device="" out="" address="" range=""
+parent= device= out= address= range=
 
-# shim DEVICE INTERFACE ADDRESS RANGE: an address that is free in the LAN, and what this host's containers get
+# parent INTERFACE (the LAN's); shim DEVICE INTERFACE ADDRESS RANGE: an address that is free in the LAN, and what this host's containers
+# get; own RANGE and the ranges of the others are for who divides the LAN.
 word() {
     case $1 in
+        own | peer) ;;
+        parent) parent=$2 ;;
         shim) device=$2 out=$3 address=${4%% *} range=${4#* } ;;
         *) unknown_word "$1" ;;
     esac
@@ -22,7 +25,9 @@ shim_is_right() {
         says "$(ip -o -4 addr show dev "$device")" "inet $address/32"
 }
 
+# Nobody else may bring up an interface that has no address.
 up() {
+    is_up "$(about "$parent")" || try ip link set dev "$parent" up
     wanted=$NL
     [ -z "$device" ] || put_shim
     drop_devices
@@ -51,9 +56,19 @@ down() {
 }
 
 check() {
+    check_parent
     [ -z "$device" ] || check_shim
     want_routes
     check_routes
+}
+
+check_parent() {
+    it=$(about "$parent")
+    if [ -z "$it" ]; then
+        say "the device $parent, which carries this host's containers, is missing"
+    elif ! is_up "$it"; then
+        say "the device $parent, which carries this host's containers, is down"
+    fi
 }
 
 check_shim() {

@@ -6,6 +6,7 @@
 mod access;
 mod everyday;
 mod fabrics;
+mod fabrics_macvlan;
 mod harness;
 mod keep;
 mod learn;

@@ -122,7 +122,7 @@ impl Fake {
         section("uname", &format!("Linux {} x86_64", self.kernel));
         section("hostname", hostname);
         section("machine-id", &self.machine_id.map_or_else(|| format!("machine-of-{}", self.name), str::to_owned));
-        let modules = ["vxlan", "bridge", "veth", "br_netfilter", "ip_vs", "esp4"];
+        let modules = ["vxlan", "bridge", "veth", "br_netfilter", "ip_vs", "macvlan", "esp4"];
         let modules: Vec<String> = modules
             .iter()
             .map(|name| format!("{name} {}", if self.missing_modules.contains(name) { "missing" } else { "builtin" }))

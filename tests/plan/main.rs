@@ -4,6 +4,7 @@ mod between;
 mod engines;
 mod fabrics;
 mod fake;
+mod lan;
 mod leaving;
 mod packages;
 mod restart;

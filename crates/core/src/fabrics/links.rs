@@ -69,6 +69,22 @@ pub(super) fn bridge(world: &World<'_>) -> String {
     format!("br-dc{}", &sum[..MAX_INTERFACE - "br-dc".len()])
 }
 
+/// What links are made of: the script of the fabric, the configuration, a line each, and the unit.
+pub(super) fn files(kind: FabricKind, text: String, config: &[String]) -> [WantedFile; 3] {
+    let unit_text = include_str!("../../../../templates/fabrics/docker-cluster-fabric.service");
+    let config = format!("{OF} {kind}\n{}\n", config.join("\n"));
+    [
+        WantedFile::of_root(SCRIPT, "0755", text, "put the script in place that makes its links to the other hosts"),
+        WantedFile::of_root(CONFIG, "0644", config, "write down which links it has"),
+        WantedFile::of_root(
+            UNIT_PATH,
+            "0644",
+            unit_text,
+            "put the unit in place that makes them before the engine starts",
+        ),
+    ]
+}
+
 /// Brings a host's links to what the configuration says, a line each. `text` is the script of the fabric.
 pub(super) fn put(
     kind: FabricKind,
@@ -78,23 +94,12 @@ pub(super) fn put(
     steps: &mut Steps,
 ) -> Option<StepId> {
     let (name, facts) = (host.name(), host.facts);
-    let unit_text = include_str!("../../../../templates/fabrics/docker-cluster-fabric.service");
-    let config = format!("{OF} {kind}\n{}\n", config.join("\n"));
-    let files = [
-        WantedFile::of_root(SCRIPT, "0755", text, "put the script in place that makes its links to the other hosts"),
-        WantedFile::of_root(CONFIG, "0644", config, "write down which links it has"),
-        WantedFile::of_root(
-            UNIT_PATH,
-            "0644",
-            unit_text,
-            "put the unit in place that makes them before the engine starts",
-        ),
-    ];
     // It takes away every route that it did not set itself. What it has not read yet it reads when it starts, before it would.
     let networkd = facts.is_active(NETWORKD).then(|| {
         let text = include_str!("../../../../templates/fabrics/networkd.conf");
         WantedFile::of_root(NETWORKD_PATH, "0644", text, "let systemd-networkd keep routes that are not its own")
     });
+    let files = files(kind, text, config);
     let missing: Vec<WantedFile> =
         files.into_iter().chain(networkd).filter(|file| !file.is_there(facts, None)).collect();
     let written: Vec<String> = missing.iter().map(|file| file.path.clone()).collect();

@@ -1,9 +1,12 @@
 //! Fabrics: how containers on different hosts reach each other. One file each; adding one is a file, a variant of
 //! [`FabricKind`] and an arm in [`fabric`].
 
+mod bridged;
 pub mod firewall;
 pub(crate) mod keeper;
+mod lan;
 pub(crate) mod links;
+mod macvlan;
 mod nat;
 pub(crate) mod overlay;
 mod routed;
@@ -184,12 +187,21 @@ pub fn fabric(kind: FabricKind) -> Option<&'static dyn Fabric> {
         FabricKind::Nat => Some(&nat::Nat),
         FabricKind::Routed => Some(&routed::Routed),
         FabricKind::Vxlan => Some(&vxlan::Vxlan),
+        FabricKind::Macvlan => Some(&macvlan::Macvlan),
+        FabricKind::Bridged => Some(&bridged::Bridged),
     }
 }
 
 /// All that can be named in an inventory.
-pub const ALL: &[FabricKind] =
-    &[FabricKind::Overlay, FabricKind::Swarm, FabricKind::Nat, FabricKind::Routed, FabricKind::Vxlan];
+pub const ALL: &[FabricKind] = &[
+    FabricKind::Overlay,
+    FabricKind::Swarm,
+    FabricKind::Nat,
+    FabricKind::Routed,
+    FabricKind::Vxlan,
+    FabricKind::Macvlan,
+    FabricKind::Bridged,
+];
 
 /// How a cluster is proved. Which overlay `auto` comes to makes no difference to that, so that no host need be asked first.
 #[must_use]

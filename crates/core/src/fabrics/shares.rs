@@ -79,7 +79,10 @@ pub(super) fn divide(world: &World<'_>) -> Shares {
             None => shares.problems.push(Problem::on(
                 host.name(),
                 format!("no part of {} with the prefix /{} is left for it", network.subnet, network.host_prefix),
-                "choose a longer `network.host_prefix` or a larger `network.subnet` for a new cluster, or pin its part with `subnet:`",
+                format!(
+                    "choose a longer `network.host_prefix` or a larger `{}` for a new cluster, or pin its part with `subnet:`",
+                    network.parts_key()
+                ),
             )),
         }
     }
@@ -87,12 +90,21 @@ pub(super) fn divide(world: &World<'_>) -> Shares {
     shares
 }
 
+/// The last address of a part before its broadcast address.
+pub(super) fn last_host(part: IpNet) -> Option<IpAddr> {
+    match part {
+        IpNet::V4(part) => Some(IpAddr::V4(u32::from(part.broadcast()).saturating_sub(1).into())),
+        IpNet::V6(_) => None,
+    }
+}
+
 fn outside(world: &World<'_>, host: &HostWorld<'_>, part: IpNet) -> Problem {
     let wanted = world.inventory.network.subnet;
+    let key = world.inventory.network.parts_key();
     let (whose, fix) = match host.spec.subnet {
-        Some(_) => ("the inventory gives it", "correct `subnet:` of this host in the inventory"),
+        Some(_) => ("the inventory gives it", "correct `subnet:` of this host in the inventory".to_owned()),
         None => {
-            ("it has", "put the old `network.subnet` back, or take the cluster down and bring it up with the new one")
+            ("it has", format!("put the old `{key}` back, or take the cluster down and bring it up with the new one"))
         }
     };
     Problem::on(host.name(), format!("{whose} the part {part}, which is not in {wanted}"), fix)

@@ -2,8 +2,6 @@
 //!
 //! Any engine can do it, without a restart. Frames to who is not known yet go to all hosts; the devices learn from what comes back.
 
-use std::net::IpAddr;
-
 use ipnet::IpNet;
 
 use super::links::{self, LINKS};
@@ -117,21 +115,13 @@ fn config(world: &World<'_>, host: &HostWorld<'_>, part: IpNet, shares: &Shares)
 fn network(world: &World<'_>, part: IpNet) -> NewNetwork {
     let mut network = links::network(world, world.inventory.network.subnet, mtu(world), &[]);
     network.range = Some(part);
-    network.gateway = last_host(part);
+    network.gateway = shares::last_host(part);
     // The range begins with an address that looks like that of a network, and is one that people filter. The engine itself has the very
     // first of the subnet.
     if part.network() != world.inventory.network.subnet.network() {
         network.reserved.insert("first".to_owned(), part.network());
     }
     network
-}
-
-/// The last address of a part before its broadcast address.
-fn last_host(part: IpNet) -> Option<IpAddr> {
-    match part {
-        IpNet::V4(part) => Some(IpAddr::V4(u32::from(part.broadcast()).saturating_sub(1).into())),
-        IpNet::V6(_) => None,
-    }
 }
 
 fn port_taken(world: &World<'_>, host: &HostWorld<'_>) -> Option<Problem> {

@@ -102,6 +102,8 @@ pub struct Address {
     pub interface: String,
     /// The address with its prefix length.
     pub net: IpNet,
+    /// Whether it is lent for a time, and renewed by some program.
+    pub lent: bool,
 }
 
 /// A route of the main table.
@@ -109,6 +111,8 @@ pub struct Address {
 pub struct Route {
     /// Where to.
     pub to: IpNet,
+    /// By which gateway, if it leads through one.
+    pub via: Option<IpAddr>,
     /// Over which interface.
     pub interface: String,
 }
@@ -169,6 +173,8 @@ pub struct Network {
     pub scope: String,
     /// Its subnets.
     pub subnets: Vec<IpNet>,
+    /// The part of its subnet that containers get addresses from, if it is not all of it.
+    pub range: Option<IpNet>,
     /// Its driver options.
     pub options: BTreeMap<String, String>,
     /// Whether plain containers can join it in swarm mode.
@@ -461,6 +467,8 @@ pub struct Facts {
     pub interfaces: Vec<Interface>,
     /// Addresses.
     pub addresses: Vec<Address>,
+    /// Who configures an interface, by its name; nobody who is known does those that are not here.
+    pub managers: BTreeMap<String, String>,
     /// Routes, the default route as `0.0.0.0/0`.
     pub routes: Vec<Route>,
     /// Listening TCP sockets.

@@ -73,6 +73,11 @@ pub fn parse(output: &[u8], sent: i64, received: i64) -> Option<Facts> {
             .collect(),
         interfaces,
         addresses,
+        managers: sections
+            .lines("managers")
+            .filter_map(|line| line.split_once(' '))
+            .map(|(interface, who)| (clean(interface), clean(who)))
+            .collect(),
         routes,
         tcp: sections.lines("tcp").filter_map(|line| socket(line, Some("0A"))).collect(),
         udp: sections.lines("udp").filter_map(|line| socket(line, None)).collect(),
@@ -222,7 +227,8 @@ fn addresses(sections: &Sections<'_>) -> Vec<Address> {
         let mut words = line.split_whitespace().skip(1);
         let interface = clean(words.next()?);
         words.find(|word| *word == "inet" || *word == "inet6")?;
-        Some(Address { interface, net: words.next()?.parse().ok()? })
+        let net = words.next()?.parse().ok()?;
+        Some(Address { interface, net, lent: words.any(|word| word == "dynamic") })
     };
     sections.lines("addresses").filter_map(parse).collect()
 }
@@ -236,8 +242,14 @@ fn routes(sections: &Sections<'_>) -> Vec<Route> {
             "default" => IpNet::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0).ok()?,
             to => to.parse::<IpNet>().ok().or_else(|| to.parse::<IpAddr>().ok().map(IpNet::from))?,
         };
-        words.find(|word| *word == "dev")?;
-        Some(Route { to, interface: clean(words.next()?) })
+        let (mut via, mut word) = (None, words.next()?);
+        if word == "via" {
+            (via, word) = (words.next()?.parse().ok(), words.next()?);
+        }
+        while word != "dev" {
+            word = words.next()?;
+        }
+        Some(Route { to, via, interface: clean(words.next()?) })
     };
     sections.lines("routes").filter_map(parse).collect()
 }
@@ -498,13 +510,15 @@ fn network(line: &str) -> Option<Network> {
     let value: Value = serde_json::from_str(line).ok()?;
     let text = |key: &str| clean(value.get(key).and_then(Value::as_str).unwrap_or_default());
     let strings = |key: &str| value.get(key).and_then(|map| BTreeMap::deserialize(map).ok()).unwrap_or_default();
-    let subnets = value.pointer("/IPAM/Config").and_then(Value::as_array).into_iter().flatten();
+    let parts = || value.pointer("/IPAM/Config").and_then(Value::as_array).into_iter().flatten();
+    let nets = |key: &'static str| parts().filter_map(move |part| part.get(key)?.as_str()?.parse().ok());
     Some(Network {
         name: text("Name"),
         id: text("Id"),
         driver: text("Driver"),
         scope: text("Scope"),
-        subnets: subnets.filter_map(|config| config.get("Subnet")?.as_str()?.parse().ok()).collect(),
+        subnets: nets("Subnet").collect(),
+        range: nets("IPRange").next(),
         options: strings("Options"),
         attachable: value.get("Attachable").and_then(Value::as_bool).unwrap_or_default(),
         is_ingress: value.get("Ingress").and_then(Value::as_bool).unwrap_or_default(),

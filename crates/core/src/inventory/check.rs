@@ -1,7 +1,7 @@
 //! Makes a checked inventory of a raw one, and collects everything that is wrong with it.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::ops::Range;
 use std::time::Duration;
 
@@ -10,15 +10,15 @@ use serde_saphyr::{Location, Spanned};
 
 use super::error::{Flaw, InventoryError, range_of};
 use super::raw::{
-    Become, FabricKind, InstallPolicy, RawHost, RawHostMap, RawInventory, RawServers, RawSource, RawSsh, RawValue,
-    RawVxlan, StoreKind,
+    Become, FabricKind, InstallPolicy, RawHost, RawHostMap, RawInventory, RawNetwork, RawServers, RawSource, RawSsh,
+    RawValue, RawVxlan, StoreKind,
 };
 use super::{
     ClusterName, DEFAULT_CONNECT_TIMEOUT, DEFAULT_KERNEL_MINIMUM, DEFAULT_PERSIST, DEFAULT_SMOKE_IMAGE, DEFAULT_SUBNET,
     EngineSpec, ExternalStore, HostName, HostSpec, Inventory, Members, NetworkName, NetworkSpec, PrivateAddress,
     ProgramSource, SmokeSpec, SshSpec, StoreSpec, SwarmSpec, Tag, resolve_path,
 };
-use super::{DEFAULT_HOST_PREFIX, DEFAULT_VXLAN, VxlanSpec};
+use super::{DEFAULT_HOST_PREFIX, DEFAULT_VXLAN, LanSpec, VxlanSpec};
 use crate::daemon_json::{self, OptionKind};
 
 /// Largest inventory read, in bytes. A thousand hosts with every setting take less than half of it; beyond is a mistake
@@ -30,6 +30,9 @@ pub const VXLAN_OVERHEAD: u16 = 50;
 
 /// Longest prefix of a host's part: it leaves 13 addresses for containers beside the bridge's own.
 const MAX_HOST_PREFIX: u8 = 28;
+
+/// By how much a host's part of a LAN's pool has a longer prefix, by default: eight hosts share a pool.
+const POOL_BITS: u8 = 3;
 
 /// UDP port of the VXLAN of engines (RFC 7348).
 const OVERLAY_PORT: u16 = DEFAULT_DATA_PATH_PORT;
@@ -339,44 +342,21 @@ impl Checker<'_> {
             }),
             None => cluster.and_then(|name| NetworkName::parse(name.as_str()).ok()),
         };
-        let subnet = match &raw.network.subnet {
+        let fabric = raw.network.fabric.as_ref().map_or(FabricKind::Auto, |fabric| fabric.value);
+        let (named, lan) = match fabric.is_in_lan() {
+            true => (Some(self.pool(raw)?), Some(self.lan(raw, fabric)?)),
+            false => {
+                self.only_in_a_lan(&raw.network);
+                (raw.network.subnet.as_ref(), None)
+            }
+        };
+        let subnet = match named {
             Some(text) => self.parse(text, "write it in CIDR notation, such as `10.90.0.0/16`", subnet),
             None => subnet(DEFAULT_SUBNET).ok(),
         };
-        // Hosts inside the overlay's subnet would become unreachable the moment it exists.
         if let Some(subnet) = &subnet {
-            for entry in &raw.hosts.value {
-                let (address, at) = match &entry.value {
-                    RawHost::Full(map) => match map.private.as_ref().or(map.address.as_ref()) {
-                        Some(address) => (address.value.as_str(), address.referenced),
-                        None => continue,
-                    },
-                    RawHost::Address(address) => (address.as_str(), entry.referenced),
-                    RawHost::Empty => continue,
-                };
-                if let Ok(ip) = address.parse::<IpAddr>()
-                    && subnet.contains(&ip)
-                {
-                    let (labels, which, help) = match &raw.network.subnet {
-                        Some(text) => (
-                            vec![
-                                (self.at(&text.referenced), "this subnet".to_owned()),
-                                (self.at(&at), "holds this host".to_owned()),
-                            ],
-                            "the network's subnet",
-                            format!("choose a subnet that no host is in, such as `{}`", another_subnet(raw)),
-                        ),
-                        None => (
-                            vec![(self.at(&at), "this host is in it".to_owned())],
-                            "the network's default subnet",
-                            format!("choose another with `network: {{subnet: {}}}`", another_subnet(raw)),
-                        ),
-                    };
-                    let message = format!("{which} {subnet} overlaps with the address {ip} of a host");
-                    self.flaws.push(Flaw { message, help, labels, line: 1 });
-                    break;
-                }
-            }
+            self.hosts_outside(raw, *subnet, named);
+            self.within_the_lan(raw, *subnet, lan.as_ref());
         }
         let mtu = raw.network.mtu.as_ref().map(|mtu| {
             if mtu.value < MIN_MTU {
@@ -388,7 +368,6 @@ impl Checker<'_> {
             }
             mtu.value
         });
-        let fabric = raw.network.fabric.unwrap_or(FabricKind::Auto);
         if let Some(encrypted) = raw.network.encrypted.as_ref().filter(|encrypted| encrypted.value)
             && fabric == FabricKind::Overlay
         {
@@ -402,12 +381,137 @@ impl Checker<'_> {
         let subnet = subnet?;
         let host_prefix = self.host_prefix(raw, subnet)?;
         let vxlan = self.vxlan(&raw.network.vxlan)?;
-        Some(NetworkSpec { fabric, name: name?, subnet, mtu, encrypted, host_prefix, vxlan })
+        Some(NetworkSpec { fabric, name: name?, subnet, mtu, encrypted, host_prefix, vxlan, lan })
+    }
+
+    /// Hosts inside the network's subnet would become unreachable the moment it exists; those inside the pool of a LAN share an address with
+    /// a container.
+    fn hosts_outside(&mut self, raw: &RawInventory, subnet: IpNet, named: Option<&Spanned<String>>) {
+        let key = if raw.network.pool.is_some() { "pool" } else { "subnet" };
+        for entry in &raw.hosts.value {
+            let (address, at) = match &entry.value {
+                RawHost::Full(map) => match map.private.as_ref().or(map.address.as_ref()) {
+                    Some(address) => (address.value.as_str(), address.referenced),
+                    None => continue,
+                },
+                RawHost::Address(address) => (address.as_str(), entry.referenced),
+                RawHost::Empty => continue,
+            };
+            let Some(ip) = address.parse::<IpAddr>().ok().filter(|ip| subnet.contains(ip)) else { continue };
+            let (labels, which, help) = match named {
+                Some(text) => (
+                    vec![
+                        (self.at(&text.referenced), format!("this {key}")),
+                        (self.at(&at), "holds this host".to_owned()),
+                    ],
+                    format!("the network's {key}"),
+                    match key {
+                        "pool" => "choose a part of the LAN that no host is in".to_owned(),
+                        _ => format!("choose a subnet that no host is in, such as `{}`", another_subnet(raw)),
+                    },
+                ),
+                None => (
+                    vec![(self.at(&at), "this host is in it".to_owned())],
+                    "the network's default subnet".to_owned(),
+                    format!("choose another with `network: {{subnet: {}}}`", another_subnet(raw)),
+                ),
+            };
+            let message = format!("{which} {subnet} overlaps with the address {ip} of a host");
+            self.flaws.push(Flaw { message, help, labels, line: 1 });
+            break;
+        }
+    }
+
+    /// The addresses in the LAN that containers may have. Only a person knows which are free.
+    fn pool<'a>(&mut self, raw: &'a RawInventory) -> Option<&'a Spanned<String>> {
+        let network = &raw.network;
+        if let (None, Some(fabric)) = (&network.pool, &network.fabric) {
+            self.wrong(
+                fabric,
+                format!("with the fabric {} containers are hosts of the LAN, and no `pool` says which of its addresses they may have", fabric.value),
+                "add `pool:` with a part of the LAN that nobody else has or gives out, such as `10.0.0.128/25`",
+            );
+        }
+        network.pool.as_ref()
+    }
+
+    fn lan(&mut self, raw: &RawInventory, fabric: FabricKind) -> Option<LanSpec> {
+        let network = &raw.network;
+        let named = match &network.subnet {
+            Some(text) => Some(self.parse(text, "write the LAN's subnet, such as `10.0.0.0/24`", subnet)?),
+            None => None,
+        };
+        let gateway = match &network.gateway {
+            Some(text) => {
+                Some(self.parse(text, "write the address of the LAN's router, such as `10.0.0.1`", |text| {
+                    text.parse::<Ipv4Addr>().map(IpAddr::V4).map_err(|_| format!("{text:?} is not an IPv4 address"))
+                })?)
+            }
+            None => None,
+        };
+        let interface = match &network.interface {
+            Some(text) => Some(self.parse(text, "write the name of the LAN's interface, such as `eth1`", |text| {
+                interface_name(text).map_err(|_| format!("{text:?} is not the name of an interface"))
+            })?),
+            None => None,
+        };
+        if let Some(shim) = network.shim.as_ref().filter(|shim| shim.value && fabric != FabricKind::Macvlan) {
+            self.wrong(shim, format!("with the fabric {fabric} a host reaches its containers anyway"), "remove `shim`");
+        }
+        let shim = network.shim.as_ref().is_some_and(|shim| shim.value);
+        Some(LanSpec { subnet: named, gateway, interface, shim })
+    }
+
+    /// Settings that mean nothing to a network of the cluster's own.
+    fn only_in_a_lan(&mut self, network: &RawNetwork) {
+        let texts = [("pool", &network.pool), ("gateway", &network.gateway), ("interface", &network.interface)];
+        let texts = texts.into_iter().filter_map(|(key, text)| Some((key, text.as_ref()?.referenced)));
+        let shim = network.shim.as_ref().map(|shim| ("shim", shim.referenced));
+        let given: Vec<(&str, Location)> = texts.chain(shim).collect();
+        for (key, at) in given {
+            let message = format!("`{key}` is for fabrics whose containers are hosts of the LAN");
+            let help = "remove it, or say `fabric: macvlan` or `fabric: bridged`";
+            let range = self.at(&at);
+            self.flaws.push(flaw(range, message, help, "here"));
+        }
+    }
+
+    /// Pool, gateway and hosts are in the LAN's subnet, and the pool is only of containers.
+    fn within_the_lan(&mut self, raw: &RawInventory, pool: IpNet, lan: Option<&LanSpec>) {
+        let (Some(lan), Some(text)) = (lan, &raw.network.pool) else { return };
+        if let (Some(gateway), Some(at)) = (lan.gateway, &raw.network.gateway) {
+            if pool.contains(&gateway) {
+                self.wrong(text, format!("the pool {pool} holds the gateway {gateway}"), "choose a part without it");
+            }
+            if let Some(subnet) = lan.subnet.filter(|subnet| !subnet.contains(&gateway)) {
+                self.wrong(at, format!("the gateway {gateway} is not in {subnet}"), "correct one of the two");
+            }
+        }
+        let Some(subnet) = lan.subnet else { return };
+        if !subnet.contains(&pool) {
+            self.wrong(text, format!("the pool {pool} is not in {subnet}"), "choose a part of the LAN's subnet");
+        }
+        for entry in &raw.hosts.value {
+            let RawHost::Full(map) = &entry.value else { continue };
+            let Some(at) = &map.private else { continue };
+            if let Some(ip) =
+                at.value.parse::<IpAddr>().ok().filter(|ip| lan.interface.is_none() && !subnet.contains(ip))
+            {
+                let help = "correct one of the two, or name the interface of the LAN with `interface:`";
+                self.wrong(at, format!("the host's address {ip} is not in the LAN's subnet {subnet}"), help);
+            }
+        }
     }
 
     /// How long the prefix of each host's part is, which must leave a part for each host and addresses in each part.
     fn host_prefix(&mut self, raw: &RawInventory, subnet: IpNet) -> Option<u8> {
-        let Some(prefix) = &raw.network.host_prefix else { return Some(DEFAULT_HOST_PREFIX.max(subnet.prefix_len())) };
+        let fabric = raw.network.fabric.as_ref().map_or(FabricKind::Auto, |fabric| fabric.value);
+        let Some(prefix) = &raw.network.host_prefix else {
+            return Some(match fabric.is_in_lan() {
+                true => (subnet.prefix_len() + POOL_BITS).clamp(DEFAULT_HOST_PREFIX, MAX_HOST_PREFIX),
+                false => DEFAULT_HOST_PREFIX.max(subnet.prefix_len()),
+            });
+        };
         let hosts = raw.hosts.value.len();
         let parts = 1_usize.checked_shl(u32::from(prefix.value.saturating_sub(subnet.prefix_len())));
         let fits = prefix.value >= subnet.prefix_len() && prefix.value <= MAX_HOST_PREFIX;

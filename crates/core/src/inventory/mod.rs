@@ -239,7 +239,7 @@ pub struct NetworkSpec {
     pub fabric: FabricKind,
     /// Name of the Docker network.
     pub name: NetworkName,
-    /// Its subnet.
+    /// The addresses that hosts' parts come from: its subnet, or `pool` where containers are hosts of the LAN.
     pub subnet: IpNet,
     /// MTU of the underlay, in bytes.
     pub mtu: Option<u16>,
@@ -249,6 +249,29 @@ pub struct NetworkSpec {
     pub host_prefix: u8,
     /// The VXLAN of the fabric of that name.
     pub vxlan: VxlanSpec,
+    /// The LAN, for fabrics whose containers are hosts of it.
+    pub lan: Option<LanSpec>,
+}
+
+impl NetworkSpec {
+    /// The key that says where the hosts' parts come from.
+    #[must_use]
+    pub fn parts_key(&self) -> &'static str {
+        if self.lan.is_some() { "network.pool" } else { "network.subnet" }
+    }
+}
+
+/// A LAN whose hosts containers are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LanSpec {
+    /// Its subnet, if it is not to be taken from the hosts' own addresses.
+    pub subnet: Option<IpNet>,
+    /// Its router, if it is not each host's own.
+    pub gateway: Option<IpAddr>,
+    /// The interface in it, if it is not the one with the host's private address.
+    pub interface: Option<String>,
+    /// Whether a host reaches its own containers.
+    pub shim: bool,
 }
 
 /// A VXLAN of docker-cluster's own.

@@ -317,11 +317,12 @@ pub struct RawSource {
 #[serde(deny_unknown_fields)]
 pub struct RawNetwork {
     /// How containers on different hosts reach each other. Default: `auto`.
-    pub fabric: Option<FabricKind>,
+    #[schemars(with = "Option<FabricKind>")]
+    pub fabric: Option<Spanned<FabricKind>>,
     /// Name of the Docker network. Default: the cluster's name.
     #[schemars(with = "Option<String>")]
     pub name: Option<Spanned<String>>,
-    /// Subnet in CIDR notation. Default: `10.90.0.0/16`.
+    /// Subnet in CIDR notation. Default: `10.90.0.0/16`; for fabrics whose containers are hosts of the LAN, the LAN's own.
     #[schemars(with = "Option<String>")]
     pub subnet: Option<Spanned<String>>,
     /// MTU of the underlay in bytes; the engine takes 50 off for VXLAN. Default: the smallest among the hosts' interfaces.
@@ -333,6 +334,19 @@ pub struct RawNetwork {
     /// Prefix length of each host's part of the subnet, for fabrics that give each host one. Default: 24.
     #[schemars(with = "Option<u8>")]
     pub host_prefix: Option<Spanned<u8>>,
+    /// The part of the LAN that containers get addresses from, in CIDR notation, where they are hosts of it (`macvlan`, `bridged`). Nothing else may
+    /// give these out, such as the LAN's DHCP server.
+    #[schemars(with = "Option<String>")]
+    pub pool: Option<Spanned<String>>,
+    /// The router that containers in the LAN send to. Default: that of each host.
+    #[schemars(with = "Option<String>")]
+    pub gateway: Option<Spanned<String>>,
+    /// The interface of the LAN on every host. Default: the one with the host's private address.
+    #[schemars(with = "Option<String>")]
+    pub interface: Option<Spanned<String>>,
+    /// Whether a host reaches its own containers, for the fabric `macvlan`. Default: false.
+    #[schemars(with = "Option<bool>")]
+    pub shim: Option<Spanned<bool>>,
     /// The VXLAN of the fabric `vxlan`.
     #[serde(default)]
     pub vxlan: RawVxlan,
@@ -366,6 +380,18 @@ pub enum FabricKind {
     Routed,
     /// One layer 2 over all hosts by VXLAN, without a store or a swarm.
     Vxlan,
+    /// Containers are hosts of the LAN, each with a MAC address of its own.
+    Macvlan,
+    /// Containers are hosts of the LAN, on a bridge that the host's own address moves to.
+    Bridged,
+}
+
+impl FabricKind {
+    /// Whether its containers are hosts of the LAN.
+    #[must_use]
+    pub fn is_in_lan(self) -> bool {
+        matches!(self, Self::Macvlan | Self::Bridged)
+    }
 }
 
 impl std::fmt::Display for FabricKind {

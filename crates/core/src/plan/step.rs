@@ -97,6 +97,13 @@ pub enum Action {
         /// Its time limit, in seconds.
         timeout: u64,
     },
+    /// Runs an argv as root over a connection that is made for it: that it can be made is what is to be shown.
+    RunAnew {
+        /// The argv.
+        argv: Vec<String>,
+        /// Its time limit, in seconds.
+        timeout: u64,
+    },
     /// Runs a shell script with arguments as root.
     Script {
         /// Its name, for messages.

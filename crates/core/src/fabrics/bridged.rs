@@ -1,0 +1,218 @@
+//! Containers that are hosts of the LAN, on a bridge: the interface in the LAN becomes a port of it, and what the interface had (MAC
+//! address, addresses, routes) moves there.
+//!
+//! The move is the one thing that can cut a host off. A timer is set before it that takes it back, and stopped over a connection that was
+//! made after it; the move is made at boot only from then on. It is for interfaces that no other program configures: such a program
+//! would give the interface its address again.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use super::lan::{self, Lan, Ours};
+use super::links::{self, LINKS, LINKS_TIMEOUT, SCRIPT as PROGRAM, UNIT};
+use super::shares::{self, Shares};
+use super::{About, Asks, Encryption, Fabric, Layer, Names, SubnetOf, keeper};
+use crate::engines::options;
+use crate::inventory::{FabricKind, Inventory};
+use crate::plan::{Action, HostWorld, NewNetwork, Problem, Stage, Steps, Undo, WantedFile, World};
+use crate::proof::causes;
+use crate::proof::{Asked, Cause, Needs, Probes};
+
+const SCRIPT: &str = concat!(
+    include_str!("../../../../templates/fabrics/common.sh"),
+    include_str!("../../../../templates/fabrics/bridged.sh")
+);
+
+/// After how many seconds a move is taken back over which no new connection has come. One is given up after ten; the one that is there
+/// lives through this, and is given up after thirty more.
+const BACK_AFTER: &str = "30";
+
+/// Containers in the LAN, on a bridge.
+pub struct Bridged;
+
+impl Fabric for Bridged {
+    fn about(&self) -> About {
+        About {
+            title: "containers as hosts of the LAN, on a bridge",
+            layer: Layer::Two,
+            names: Names::OnItsHost,
+            encryption: Encryption::None,
+            disturbs: "moves the host's own address to a bridge",
+            overhead: 0,
+        }
+    }
+
+    fn asks(&self) -> Asks {
+        Asks { modules: &["bridge", "veth"], subnet: SubnetOf::Lan }
+    }
+
+    fn problems(&self, world: &World<'_>) -> Vec<Problem> {
+        let bridge = links::bridge(world);
+        let mut problems = lan::problems(world, Ours::Bridge(&bridge));
+        let shares = shares::divide(world);
+        for host in &world.hosts {
+            let Ok(lan) = lan::of(world, host, Ours::Bridge(&bridge)) else { continue };
+            problems.extend(configured(host, port(host, &lan, &bridge)));
+            problems.extend(other_port(world, host, &bridge));
+            let Some(part) = shares.of.get(host.name()) else { continue };
+            let wanted = network(world, host, &lan, *part);
+            problems.extend(links::network_problems(world, host, &wanted));
+            problems.extend(lan::differs(world, host, &wanted, &[BRIDGE_NAME]));
+        }
+        problems.extend(shares.problems);
+        problems
+    }
+
+    fn steps(&self, world: &World<'_>, steps: &mut Steps, notes: &mut Vec<String>) {
+        options::of_inventory(world, steps, notes);
+        let bridge = links::bridge(world);
+        let shares = shares::divide(world);
+        for host in &world.hosts {
+            let (Ok(lan), Some(part)) = (lan::of(world, host, Ours::Bridge(&bridge)), shares.of.get(host.name()))
+            else {
+                continue;
+            };
+            let config = config(world, host, &lan, *part, &shares);
+            match is_moved(host) {
+                true => drop(links::put(FabricKind::Bridged, host, SCRIPT.to_owned(), &config, steps)),
+                false => move_over(host, port(host, &lan, &bridge), &bridge, &config, steps),
+            }
+            links::create(host, network(world, host, &lan, *part), steps);
+            keeper::get_image(world, host, steps);
+        }
+        links::say_names(world, steps, notes);
+        if steps.next_id() > 0 {
+            lan::say(world, notes);
+            notes.push(format!(
+                "ports of containers are open to the LAN at their own addresses; the host's own address moves to {bridge}, and goes back by itself after {BACK_AFTER} s if no new connection comes"
+            ));
+        }
+    }
+
+    fn leaves(&self, _: &World<'_>, _: &HostWorld<'_>) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn needs(&self, world: &World<'_>) -> Needs {
+        links::needs(world, None, world.underlay_mtu())
+    }
+
+    fn probes(&self, inventory: &Inventory) -> Probes {
+        Probes { network: inventory.network.name.to_string(), asked: Asked::ByAddress }
+    }
+
+    fn causes(&self) -> &'static [&'static [Cause]] {
+        &[causes::STANDING, LINKS, causes::UNDER_ALL, lan::LAN]
+    }
+}
+
+/// The engine's option for the name of a bridge.
+const BRIDGE_NAME: &str = "com.docker.network.bridge.name";
+
+/// The interface that is the bridge's port, by what is written down on the host.
+fn written_port<'a>(host: &'a HostWorld<'_>) -> Option<&'a str> {
+    host.facts.links.as_ref()?.lines("interface").find_map(|words| words.first()).map(String::as_str)
+}
+
+/// The interface that is, or will be, the bridge's port.
+fn port<'a>(host: &'a HostWorld<'_>, lan: &'a Lan, bridge: &str) -> &'a str {
+    match written_port(host) {
+        Some(port) if lan.interface == bridge => port,
+        _ => &lan.interface,
+    }
+}
+
+/// Whether the bridge has what the interface had, and will have it after a boot.
+fn is_moved(host: &HostWorld<'_>) -> bool {
+    let enabled = host.facts.unit(UNIT).is_some_and(|unit| unit.file_state == "enabled");
+    enabled && host.facts.links.as_ref().is_some_and(|links| links.wrong.is_empty())
+}
+
+/// An interface that some program would give its address again.
+fn configured(host: &HostWorld<'_>, port: &str) -> Option<Problem> {
+    let facts = host.facts;
+    if let Some(who) = facts.managers.get(port) {
+        return Some(Problem::on(
+            host.name(),
+            format!(
+                "its interface {port} is configured by {who}, which would undo the move of its address to a bridge"
+            ),
+            "configure the interface without it, or choose `network: {fabric: macvlan}`, which moves nothing",
+        ));
+    }
+    let lent = facts.addresses.iter().find(|address| address.net.addr() == host.private && address.lent)?;
+    Some(Problem::on(
+        host.name(),
+        format!("its address {} is lent (DHCP), and would go back to {}", lent.net.addr(), lent.interface),
+        "give the host a fixed address, or choose `network: {fabric: macvlan}`, which moves nothing",
+    ))
+}
+
+/// Another port than the one that the bridge has.
+fn other_port(world: &World<'_>, host: &HostWorld<'_>, bridge: &str) -> Option<Problem> {
+    let wanted = world.inventory.network.lan.as_ref()?.interface.as_deref()?;
+    let has = written_port(host).filter(|has| *has != wanted && wanted != bridge)?;
+    Some(Problem::on(
+        host.name(),
+        format!("its bridge {bridge} is on the interface {has}, and the inventory wants {wanted}"),
+        "take the cluster down (`docker-cluster down`) and bring it up anew",
+    ))
+}
+
+/// The host's links. The order of words is that of `templates/fabrics/bridged.sh`.
+fn config(world: &World<'_>, host: &HostWorld<'_>, lan: &Lan, part: IpNet, shares: &Shares) -> Vec<String> {
+    let bridge = links::bridge(world);
+    let mut lines = lan::parts(world, host, part, shares);
+    lines.push(format!("interface {}", port(host, lan, &bridge)));
+    lines.push(format!("bridge {bridge}"));
+    lines
+}
+
+/// Moves the host's address to the bridge, with a way back that needs no connection.
+fn move_over(host: &HostWorld<'_>, port: &str, bridge: &str, config: &[String], steps: &mut Steps) {
+    let name = host.name();
+    let files = links::files(FabricKind::Bridged, SCRIPT.to_owned(), config);
+    let missing: Vec<WantedFile> = files.into_iter().filter(|file| !file.is_there(host.facts, None)).collect();
+    let written: Vec<String> = missing.iter().map(|file| file.path.clone()).collect();
+    for file in missing {
+        steps.add(name, Stage::Network, file.why.clone(), file.put());
+    }
+    let argv = |words: &[&str]| words.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let run = |words: &[&str]| Action::Run { argv: argv(words), timeout: LINKS_TIMEOUT };
+    let reload = run(&["systemctl", "daemon-reload"]);
+    let back = vec![run(&[PROGRAM, "revert"]), Action::PutBack { paths: written }, reload.clone()];
+    let undo = || Undo { unit: UNIT, actions: back.clone() };
+    let why = format!("move the host's own address from {port} to the bridge {bridge}, for {BACK_AFTER} s at first");
+    let id = steps.add(name, Stage::Network, why, run(&[PROGRAM, "move", BACK_AFTER]));
+    steps.undo(id, undo());
+    let keep = Action::RunAnew { argv: argv(&[PROGRAM, "keep"]), timeout: LINKS_TIMEOUT };
+    let id = steps.add(name, Stage::Network, "keep it there, since a new connection comes by it", keep);
+    steps.undo(id, undo());
+    steps.add(name, Stage::Network, "let systemd read the unit", reload);
+    steps.add(name, Stage::Network, "move it at every boot", run(&["systemctl", "enable", UNIT]));
+    let start = Action::Service { verb: "restart", unit: UNIT, timeout: LINKS_TIMEOUT };
+    steps.add(name, Stage::Network, "let the unit have it", start);
+}
+
+/// The LAN's subnet for all, and a part of the pool for each host. The bridge has the host's own address, which the engine must not set;
+/// containers send to the LAN's router.
+fn network(world: &World<'_>, host: &HostWorld<'_>, lan: &Lan, part: IpNet) -> NewNetwork {
+    let options = [
+        ("com.docker.network.bridge.inhibit_ipv4", "true"),
+        ("com.docker.network.bridge.enable_ip_masquerade", "false"),
+    ];
+    let mut network = links::network(world, lan.subnet, host.mtu.min(world.underlay_mtu()), &options);
+    network.range = Some(part);
+    network.gateway = Some(gateway(host, lan));
+    network.reserved.insert("DefaultGatewayIPv4".to_owned(), lan.gateway);
+    network
+}
+
+/// What the engine calls the gateway is the address of the bridge.
+fn gateway(host: &HostWorld<'_>, lan: &Lan) -> IpAddr {
+    match lan.subnet.contains(&host.private) {
+        true => host.private,
+        false => host.facts.ipv4_of(&lan.interface).map_or(host.private, IpAddr::V4),
+    }
+}

@@ -1,0 +1,158 @@
+//! Fabrics whose containers are hosts of the LAN.
+
+use docker_cluster::plan::{Action, EngineCall, NewNetwork, Plan};
+use serde_json::json;
+
+use super::fake::{Fake, debian, plan_for, plan_without, problems, shown};
+
+const MACVLAN: &str = "network: {fabric: macvlan, pool: 10.0.0.128/25}\n";
+
+fn three() -> Vec<Fake> {
+    vec![debian("11", "a", 11), debian("13", "b", 12), debian("13", "c", 13)]
+}
+
+/// The networks that a plan creates, each with its host.
+fn networks(plan: &Plan) -> Vec<(&str, &NewNetwork)> {
+    plan.steps
+        .iter()
+        .filter_map(|step| match &step.action {
+            Action::Engine(EngineCall::CreateNetwork(network)) => Some((step.host.as_str(), network)),
+            _ => None,
+        })
+        .collect()
+}
+
+/// The parts of a plan's networks, each with its host.
+fn parts(plan: &Plan) -> Vec<(&str, String)> {
+    networks(plan).into_iter().map(|(host, network)| (host, network.range.unwrap().to_string())).collect()
+}
+
+/// What is written down on a host.
+fn config(plan: &Plan, host: &str) -> String {
+    let text = plan.steps.iter().filter(|step| step.host.as_str() == host).find_map(|step| match &step.action {
+        Action::PutFile(file) if file.path.ends_with("/fabric/config") => file.content.plain().map(str::to_owned),
+        _ => None,
+    });
+    text.unwrap_or_else(|| shown(plan))
+}
+
+#[test]
+fn macvlan_on_new_hosts() {
+    let hosts = [debian("11", "a", 11), debian("13", "b", 12).with("routes", "default via 10.0.0.2 dev eth0 metric 5")];
+    let plan = plan_for(&hosts, "network: {fabric: macvlan, pool: 10.0.0.128/25, shim: true}\n");
+    insta::assert_snapshot!(shown(&plan));
+    insta::assert_snapshot!(config(&plan, "a"));
+    insta::assert_json_snapshot!(networks(&plan).into_iter().map(|(_, network)| network).collect::<Vec<_>>());
+}
+
+#[test]
+fn parts_of_the_lan_stay_when_hosts_come_and_go() {
+    let all = ["10.0.0.128/28", "10.0.0.144/28", "10.0.0.160/28"];
+    let plan = plan_for(&three(), MACVLAN);
+    assert_eq!(parts(&plan).into_iter().map(|(_, part)| part).collect::<Vec<_>>(), all);
+    // One that is there keeps its own, whatever its place; what one that does not answer has is not given away.
+    let mut hosts = three();
+    hosts[2] = hosts[2]
+        .clone()
+        .with("fabric-config", "# fabric macvlan\nown 10.0.0.128/28\npeer 10.0.0.12 10.0.0.176/28\nparent eth0");
+    let plan = plan_without(&hosts, &["b"], MACVLAN);
+    assert_eq!(parts(&plan), [("a", all[1].to_owned()), ("c", all[0].to_owned())]);
+    assert_eq!(
+        config(&plan, "a"),
+        "# fabric macvlan\nown 10.0.0.144/28\npeer 10.0.0.12 10.0.0.176/28\npeer 10.0.0.13 10.0.0.128/28\nparent eth0\n"
+    );
+    // A host's own part may be any of the pool's, and of any size.
+    let pinned = "network: {fabric: macvlan, pool: 10.0.0.128/25}\nhosts:\n  - {name: a, address: 10.0.0.11, subnet: 10.0.0.192/26}\n  - {name: b, address: 10.0.0.12}\n";
+    let inventory = docker_cluster::inventory::Inventory::parse(pinned, "cluster.yaml").unwrap();
+    let plan = super::fake::plan_with(&inventory, &three()[..2]);
+    assert_eq!(parts(&plan), [("a", "10.0.0.192/26".to_owned()), ("b", all[0].to_owned())]);
+}
+
+#[test]
+fn an_interface_without_an_address_is_in_the_lan_that_the_inventory_names() {
+    let two = "2: eth0: <BROADCAST> mtu 1500 qdisc\n3: eth1: <BROADCAST> mtu 9000 qdisc";
+    let hosts: Vec<Fake> = three().into_iter().map(|host| host.with("links", two)).collect();
+    let settings = |more: &str| format!("network: {{fabric: macvlan, pool: 192.0.2.128/25, interface: eth1{more}}}\n");
+    let plan = plan_for(&hosts, &settings(", subnet: 192.0.2.0/24, gateway: 192.0.2.1"));
+    let (_, network) = networks(&plan)[0];
+    assert_eq!((network.subnet.as_str(), network.options["parent"].as_str()), ("192.0.2.0/24", "eth1"));
+    assert_eq!(network.gateway.unwrap().to_string(), "192.0.2.1");
+    let found = problems(&plan_for(&hosts, &settings(", subnet: 192.0.2.0/24")));
+    assert!(found[0].contains("no router in 192.0.2.0/24 is known"), "{found:?}");
+    let found = problems(&plan_for(&hosts, &settings("")));
+    assert!(found[0].contains("its interface eth1 has no address that tells the LAN's subnet"), "{found:?}");
+}
+
+#[test]
+fn what_forbids_containers_in_the_lan() {
+    let said = |host: Fake, settings: &str| {
+        let hosts = [debian("13", "a", 11), host];
+        problems(&plan_for(&hosts, settings)).join("\n")
+    };
+    let b = || debian("13", "b", 12);
+    let address =
+        |text: &str| b().with("addresses", &format!("2: eth0    inet 10.0.0.12/24 scope global eth0\n{text}"));
+    let network = |more: serde_json::Value| {
+        let mut network = json!({"Name": "cluster", "Id": "abc", "Driver": "macvlan", "Scope": "local",
+            "Options": {"parent": "eth0"}, "Labels": {"docker-cluster": "cluster"},
+            "IPAM": {"Config": [{"Subnet": "10.0.0.0/24", "IPRange": "10.0.0.144/28"}]}});
+        for (key, value) in more.as_object().unwrap() {
+            network[key] = value.clone();
+        }
+        b().with_network(network)
+    };
+    let range = json!({"IPAM": {"Config": [{"Subnet": "10.0.0.0/24", "IPRange": "10.0.0.64/28"}]}});
+    let cases = [
+        (
+            address("2: eth0    inet 10.0.0.200/24 scope global secondary eth0"),
+            MACVLAN,
+            "b: the pool 10.0.0.128/25 holds its own address 10.0.0.200",
+        ),
+        (
+            b(),
+            "network: {fabric: macvlan, pool: 10.0.1.0/25}\n",
+            "b: the pool 10.0.1.0/25 is not in the network 10.0.0.0/24 of its interface eth0",
+        ),
+        (
+            b(),
+            "network: {fabric: macvlan, pool: 10.0.0.128/25, interface: eth7}\n",
+            "b: it has no interface \"eth7\"; it has eth0",
+        ),
+        (
+            b(),
+            "network: {fabric: macvlan, pool: 10.0.0.128/25, subnet: 10.0.0.0/16}\n",
+            "b: the network's subnet is 10.0.0.0/16, and the network of its interface eth0 is 10.0.0.0/24",
+        ),
+        (
+            network(json!({"Name": "other"})),
+            MACVLAN,
+            "b: its interface eth0 carries the macvlan network other already, and the engine allows one",
+        ),
+        (
+            network(range),
+            MACVLAN,
+            "b: the network cluster has the addresses 10.0.0.64/28, and is to have 10.0.0.144/28",
+        ),
+        (
+            network(json!({"Options": {"parent": "eth1"}})),
+            MACVLAN,
+            "b: the network cluster has parent \"eth1\", and is to have \"eth0\"",
+        ),
+        (
+            network(json!({"Driver": "bridge"})),
+            MACVLAN,
+            "b: a network called cluster is there already, with the driver bridge",
+        ),
+        (network(json!({})), MACVLAN, ""),
+    ];
+    for (host, settings, words) in cases {
+        let found = said(host, settings);
+        assert!(found.contains(words) && (found.is_empty() == words.is_empty()), "{words}\n{found}");
+    }
+    let far = [debian("13", "a", 211), debian("13", "b", 212)];
+    let found = problems(&plan_for(&far, "network: {fabric: macvlan, pool: 10.0.0.0/26}\n"));
+    assert_eq!(found[0], "a: the pool 10.0.0.0/26 holds the router's address 10.0.0.1");
+    let mut without = b();
+    without.missing_modules = vec!["macvlan"];
+    assert!(said(without, MACVLAN).contains("has no macvlan module"));
+}
