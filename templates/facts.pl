@@ -267,6 +267,8 @@ sub ours {
     if (!@ours) {
         tree($_, \@ours) for '/etc/docker-cluster', '/var/lib/docker-cluster/secrets', '/usr/local/lib/docker-cluster';
         push @ours, grep { m{/docker-cluster-[^/]*\z} && -f } in_folder('/etc/systemd/system');
+        # A package's own, which may become ours.
+        push @ours, grep { -f } '/etc/bird/bird.conf';
     }
     return @ours;
 }

@@ -227,14 +227,14 @@ files() {
     for folder in $etc $state/secrets /usr/local/lib/docker-cluster; do
         [ -d $folder ] && find $folder -type f -exec stat -c '%a %U:%G %n' {} +
     done
-    for unit in /etc/systemd/system/docker-cluster-*; do [ -f "$unit" ] && stat -c '%a %U:%G %n' "$unit"; done
+    for unit in /etc/systemd/system/docker-cluster-* /etc/bird/bird.conf; do [ -f "$unit" ] && stat -c '%a %U:%G %n' "$unit"; done
     true
 }
 sums() {
     for folder in $etc $state/secrets /usr/local/lib/docker-cluster; do
         [ -d $folder ] && find $folder -type f -exec sha256sum {} +
     done
-    for unit in /etc/systemd/system/docker-cluster-*; do [ -f "$unit" ] && sha256sum "$unit"; done
+    for unit in /etc/systemd/system/docker-cluster-* /etc/bird/bird.conf; do [ -f "$unit" ] && sha256sum "$unit"; done
     [ -f /etc/docker/daemon.json ] && sha256sum /etc/docker/daemon.json
     true
 }
@@ -386,12 +386,18 @@ if [ -f /etc/nftables.conf ]; then
 fi
 if have iptables && { [ -d /sys/class/net/docker0 ] || [ -f /etc/iptables/rules.v4 ]; }; then s input-chain iptables -w 2 -S INPUT; fi
 
+# What may carry the links of this host.
+daemons=
+for name in bird openvswitch-switch; do
+    [ ! -e /lib/systemd/system/$name.service ] || daemons="$daemons $name.service"
+done
+
 # The engine: the binary, where its options come from, and what it says of itself.
 f daemon-json /etc/docker/daemon.json
 n daemon-json-mode
 if [ -d /run/systemd/system ]; then
     s units systemctl show -p Id -p LoadState -p ActiveState -p SubState -p UnitFileState -p FragmentPath -p DropInPaths -p NeedDaemonReload -p MainPID -p InvocationID \
-        docker.service docker.socket docker-cluster-consul.service docker-cluster-reconcile.service docker-cluster-fabric.service containerd.service $firewalls
+        docker.service docker.socket docker-cluster-consul.service docker-cluster-reconcile.service docker-cluster-fabric.service containerd.service $firewalls $daemons
     n unit-lines
     n environment-files
 fi

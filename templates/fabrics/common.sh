@@ -59,7 +59,23 @@ each_not_in() {
 
 # --- rules of iptables: lines such as `nat -A POSTROUTING ...`, exactly as iptables-save prints them
 
-# Reads all rules of the host: ours into `ours`, all others into `others`, chains into `chains`.
+# iptables-save prints tables and chains in an order of its own. Sets `ordered` to list $1, chain by chain.
+order() {
+    ports_in= for_user= at_last= elsewhere=
+    IFS=$NL
+    for line in $1; do
+        case $line in
+            "filter -A INPUT "*) ports_in="$ports_in$line$NL" ;;
+            "filter -A DOCKER-USER "*) for_user="$for_user$line$NL" ;;
+            "nat -A POSTROUTING "*) at_last="$at_last$line$NL" ;;
+            *) elsewhere="$elsewhere$line$NL" ;;
+        esac
+    done
+    IFS=" $NL"
+    ordered=$NL$ports_in$for_user$at_last$elsewhere
+}
+
+# Reads all rules of the host: ours into `ours`, all others into `others`, chains into `chains`. Orders ours and those in `wanted`.
 read_rules() {
     ours=$NL others=$NL chains=$NL table=
     IFS=$NL
@@ -72,6 +88,10 @@ read_rules() {
         esac
     done
     IFS=" $NL"
+    order "$ours"
+    ours=$ordered
+    order "$wanted"
+    wanted=$ordered
 }
 
 # One rule of ours: table, then the rule as iptables-save prints it, up to its target.
@@ -84,8 +104,7 @@ put_rules() {
     case $wanted in
         *"filter -A DOCKER-USER "*) holds "$chains" "filter DOCKER-USER" || try iptables -w -N DOCKER-USER ;;
     esac
-    put_table filter
-    put_table nat
+    for table in filter nat raw mangle; do put_table "$table"; done
 }
 
 put_table() {
@@ -225,8 +244,8 @@ drop_devices() {
 # One that went with another, such as the other end of a pair, is gone already.
 drop_device() { [ ! -e "/sys/class/net/$1" ] || try ip link del dev "$1"; }
 
-# Whether words $1 hold the words $2 one after the other.
-says() { case " $1 " in *" $2 "*) return 0 ;; *) return 1 ;; esac; }
+# Whether text $1 has the words $2 one after the other.
+says() { case " $1 " in *[[:space:]]"$2"[[:space:]]*) return 0 ;; *) return 1 ;; esac; }
 
 # Everything about device $1 in one line, or nothing.
 about() { ip -d -o link show dev "$1" 2>/dev/null; }
@@ -309,11 +328,14 @@ check_vxlan() {
 peer_missing() { say "the VXLAN device $device does not send to $1"; }
 peer_left() { say "the VXLAN device $device sends to $1, which is no longer wanted"; }
 
-# --- a port that listens on every address, and is for the other hosts only
+# --- ports that listen on every address, and are for the other hosts only: `ports` (lines such as `udp 4789`), `peers` (addresses)
 
-# Rules for protocol $1 and port $2: the addresses in list $3 may, nobody else.
+guard_ports() { each_not_in guard "$ports" "$NL"; }
+
 guard() {
-    for peer in $3; do
+    # shellcheck disable=SC2086  # split into words
+    set -- $1
+    for peer in $peers; do
         rule filter "INPUT -s $peer/32 -p $1 -m $1 --dport $2" ACCEPT
     done
     rule filter "INPUT -p $1 -m $1 --dport $2" DROP

@@ -13,10 +13,8 @@ word() {
 
 want_rules() {
     wanted=$NL
-    each_not_in guard_port "$ports" "$NL"
+    guard_ports
 }
-
-guard_port() { guard "${1% *}" "${1#* }" "$peers"; }
 
 up() {
     want_rules

@@ -20,7 +20,8 @@ word() {
 
 want_rules() {
     wanted=$NL
-    guard udp "$port" "$peers"
+    ports="${NL}udp $port$NL"
+    guard_ports
 }
 
 # The port is closed before the device opens it.

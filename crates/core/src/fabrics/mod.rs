@@ -1,11 +1,13 @@
 //! Fabrics: how containers on different hosts reach each other. One file each; adding one is a file, a variant of
 //! [`FabricKind`] and an arm in [`fabric`].
 
+mod bgp;
 pub mod firewall;
 pub(crate) mod keeper;
 pub(crate) mod links;
 mod nat;
 pub(crate) mod overlay;
+mod packages;
 mod routed;
 mod shares;
 pub(crate) mod swarm;
@@ -143,12 +145,13 @@ pub fn fabric(kind: FabricKind) -> Option<&'static dyn Fabric> {
         FabricKind::Nat => Some(&nat::Nat),
         FabricKind::Routed => Some(&routed::Routed),
         FabricKind::Vxlan => Some(&vxlan::Vxlan),
+        FabricKind::Bgp => Some(&bgp::Bgp),
     }
 }
 
 /// All that can be named in an inventory.
 pub const ALL: &[FabricKind] =
-    &[FabricKind::Overlay, FabricKind::Swarm, FabricKind::Nat, FabricKind::Routed, FabricKind::Vxlan];
+    &[FabricKind::Overlay, FabricKind::Swarm, FabricKind::Nat, FabricKind::Routed, FabricKind::Vxlan, FabricKind::Bgp];
 
 /// How a cluster is proved. Which overlay `auto` comes to makes no difference to that, so that no host need be asked first.
 #[must_use]

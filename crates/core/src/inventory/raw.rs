@@ -336,6 +336,38 @@ pub struct RawNetwork {
     /// The VXLAN of the fabric `vxlan`.
     #[serde(default)]
     pub vxlan: RawVxlan,
+    /// Who announces what to whom, for the fabric `bgp`.
+    #[serde(default)]
+    pub bgp: RawBgp,
+}
+
+/// Who announces what to whom, for the fabric `bgp`. Without reflectors and routers every host tells every other.
+#[derive(Debug, Default, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawBgp {
+    /// Number of the autonomous system that the hosts are. Default: 64512, the first of those that are private.
+    #[schemars(with = "Option<u32>")]
+    #[serde(rename = "as")]
+    pub number: Option<Spanned<u32>>,
+    /// Hosts that pass on to all others what each of them announces. Default: none.
+    #[serde(default)]
+    #[schemars(with = "Vec<String>")]
+    pub reflectors: Vec<Spanned<String>>,
+    /// Routers of the site that pass it on instead.
+    #[serde(default)]
+    #[schemars(with = "Vec<RawRouter>")]
+    pub routers: Vec<Spanned<RawRouter>>,
+}
+
+/// A router of the site that speaks BGP.
+#[derive(Debug, Default, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawRouter {
+    /// Its address on the network that the hosts are on.
+    pub address: String,
+    /// Number of its autonomous system.
+    #[serde(rename = "as")]
+    pub number: u32,
 }
 
 /// The VXLAN of the fabric `vxlan`.
@@ -366,6 +398,8 @@ pub enum FabricKind {
     Routed,
     /// One layer 2 over all hosts by VXLAN, without a store or a swarm.
     Vxlan,
+    /// A subnet for each host, which BIRD announces to the others or to the site's routers.
+    Bgp,
 }
 
 impl std::fmt::Display for FabricKind {
