@@ -4,6 +4,7 @@
 //! because what a host has become is what the next command meets.
 
 mod access;
+mod fabrics_bgp;
 mod harness;
 mod keep;
 mod learn;

@@ -2,6 +2,7 @@
 
 mod between;
 mod engines;
+mod fabrics_bgp;
 mod fake;
 mod leaving;
 mod packages;
