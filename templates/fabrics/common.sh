@@ -13,8 +13,7 @@ PROTOCOL=213
 # Behind every other route.
 LAST_METRIC=4242
 
-# The most memory-like thing a shell has is a variable with lines. Each list below begins and ends with a newline, so that a whole line is
-# found as newline, line, newline.
+# Lists are variables with lines. Each begins and ends with a newline, so that a whole line is found as newline, line, newline.
 NL='
 '
 IFS=" $NL"
@@ -61,7 +60,7 @@ each_not_in() {
 
 # iptables-save prints tables and chains in an order of its own. Sets `ordered` to list $1, chain by chain.
 order() {
-    ports_in= for_user= at_last= elsewhere=
+    ports_in="" for_user="" at_last="" elsewhere=""
     IFS=$NL
     for line in $1; do
         case $line in
@@ -77,7 +76,7 @@ order() {
 
 # Reads all rules of the host: ours into `ours`, all others into `others`, chains into `chains`. Orders ours and those in `wanted`.
 read_rules() {
-    ours=$NL others=$NL chains=$NL table=
+    ours=$NL others=$NL chains=$NL table=""
     IFS=$NL
     for line in $(iptables-save 2>/dev/null); do
         case $line in
@@ -108,18 +107,18 @@ put_rules() {
 }
 
 put_table() {
-    out= in=
+    old="" new=""
     IFS=$NL
     for line in $ours; do
-        case $line in "$1 "*) out="$out-D ${line#"$1 -A "}$NL" ;; esac
+        case $line in "$1 "*) old="$old-D ${line#"$1 -A "}$NL" ;; esac
     done
     # Each goes to the top, so the last one goes first.
     for line in $wanted; do
-        case $line in "$1 "*) in="-I ${line#"$1 -A "}$NL$in" ;; esac
+        case $line in "$1 "*) new="-I ${line#"$1 -A "}$NL$new" ;; esac
     done
     IFS=" $NL"
-    [ -n "$out$in" ] || return 0
-    printf '*%s\n%s%sCOMMIT\n' "$1" "$out" "$in" | iptables-restore -w --noflush || failed=1
+    [ -n "$old$new" ] || return 0
+    printf '*%s\n%s%sCOMMIT\n' "$1" "$old" "$new" | iptables-restore -w --noflush || failed=1
 }
 
 # Takes our rules away, and the engine's chain if it was made here and no engine came to use it.

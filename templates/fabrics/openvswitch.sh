@@ -2,7 +2,7 @@
 # has no module for it, the switch forwards in user space, and VXLAN is the kernel's own device as one of its ports: it sends to all
 # others, but never from one to another, so nothing can go round in circles. Ports of the switch's own are protected from each other.
 
-switch= datapath= bridge= inner= outer= device= id= port= address= mtu= peers=$NL
+switch="" datapath="" bridge="" inner="" outer="" device="" id="" port="" address="" mtu="" peers=$NL
 
 # switch NAME, datapath netdev|system, bridge NAME, plug INNER OUTER (the pair that joins bridge and switch), device NAME, id NUMBER,
 # port NUMBER, address ADDRESS (this host's), mtu BYTES, peer ADDRESS

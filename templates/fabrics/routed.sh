@@ -1,6 +1,6 @@
 # Each host has a subnet of its own, and a route to each other host's. The bridge is the engine's.
 
-subnet= own= bridge= out= to_others=$NL learned=$NL ports=$NL peers=$NL daemon= conf=
+subnet="" own="" bridge="" out="" to_others=$NL learned=$NL ports=$NL peers=$NL daemon="" conf=""
 
 # cluster-subnet SUBNET, own SUBNET, bridge NAME, out INTERFACE (towards the other hosts), peer SUBNET ADDRESS.
 # Where a routing daemon brings the routes: learned SUBNET instead of peer, port PROTOCOL NUMBER, neighbour ADDRESS (who may use it),

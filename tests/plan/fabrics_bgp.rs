@@ -28,7 +28,10 @@ fn with_bird(host: Fake, config: &str, wrong: &str, active: &str) -> Fake {
     let unit = format!(
         "Id=bird.service\nLoadState=loaded\nActiveState={active}\nUnitFileState=enabled\nFragmentPath=/lib/systemd/system/bird.service\nMainPID=2"
     );
-    host.with("units", &unit).with("fabric-config", &format!("# fabric bgp\n{config}")).with("fabric-wrong", wrong)
+    host.with("units", &unit)
+        .with("made", "package bird2")
+        .with("fabric-config", &format!("# fabric bgp\n{config}"))
+        .with("fabric-wrong", wrong)
 }
 
 #[test]
@@ -105,15 +108,15 @@ fn a_bird_of_somebody_elses_is_left_alone() {
 #[test]
 fn settings_that_cannot_be_are_named_with_their_line() {
     let flaw = |bgp: &str| {
-        let text = format!("network:\n  fabric: bgp\n  bgp: {bgp}\nhosts: [x, y]\n");
+        let text = format!("network:\n  fabric: bgp\n  bgp: {bgp}\nhosts: [u, v]\n");
         Inventory::parse(&text, "cluster.yaml").unwrap_err().to_string()
     };
     assert!(flaw("{as: 0}").contains("0 is no number of an autonomous system"), "{}", flaw("{as: 0}"));
     assert!(flaw("{reflectors: [z]}").contains("no host is called `z`"));
-    assert!(flaw("{reflectors: [x, x]}").contains("`x` is listed twice"));
+    assert!(flaw("{reflectors: [u, u]}").contains("`u` is listed twice"));
     assert!(flaw("{routers: [{address: gw, as: 1}]}").contains("`gw` is no IPv4 address of a router"));
     assert!(flaw("{routers: [{address: 10.0.0.1, as: 0}]}").contains("no number of an autonomous system"));
-    let both = flaw("{reflectors: [x], routers: [{address: 10.0.0.1, as: 65001}]}");
+    let both = flaw("{reflectors: [u], routers: [{address: 10.0.0.1, as: 65001}]}");
     assert!(both.contains("both `reflectors` and `routers` would pass on what hosts announce"), "{both}");
 }
 

@@ -258,7 +258,8 @@ fn announce(world: &World<'_>, host: &HostWorld<'_>, shares: &Shares, steps: &mu
     if is_new {
         steps.add(name, Stage::Network, file.why.clone(), file.put());
     }
-    if unit.is_none_or(|unit| unit.file_state != "enabled") {
+    // The package enables it.
+    if unit.is_some_and(|unit| unit.file_state != "enabled") {
         let argv = ["systemctl", "enable", UNIT].map(str::to_owned).to_vec();
         steps.add(name, Stage::Network, "start BIRD at every boot", Action::Run { argv, timeout: BIRD_TIMEOUT });
     }
