@@ -316,7 +316,7 @@ sub modules {
     chomp $release;
     my $folder = "/lib/modules/$release";
     my ($config, $builtin, $dep, @all);
-    for (['vxlan', 'VXLAN'], ['bridge', 'BRIDGE'], ['veth', 'VETH'], ['br_netfilter', 'BRIDGE_NETFILTER'], ['nf_nat', 'NF_NAT'], ['ip_vs', 'IP_VS'], ['esp4', 'INET_ESP']) {
+    for (['vxlan', 'VXLAN'], ['bridge', 'BRIDGE'], ['veth', 'VETH'], ['br_netfilter', 'BRIDGE_NETFILTER'], ['nf_nat', 'NF_NAT'], ['ip_vs', 'IP_VS'], ['esp4', 'INET_ESP'], ['openvswitch', 'OPENVSWITCH']) {
         my ($module, $option) = @$_;
         if (-d "/sys/module/$module") { push @all, "$module loaded"; next }
         $config //= (-r '/proc/config.gz' ? run('gzip', '-cd', '/proc/config.gz') : slurp("/boot/config-$release")) // '';

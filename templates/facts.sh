@@ -65,7 +65,7 @@ kernel_config() {
 configured() {
     # Read when the first module is not loaded, and once.
     if [ -z "$config" ]; then
-        config=$newline$(kernel_config 2>/dev/null | grep -E '^(# )?CONFIG_(VXLAN|BRIDGE|VETH|BRIDGE_NETFILTER|NF_NAT|IP_VS|INET_ESP|XFRM_USER)[ =]')$newline
+        config=$newline$(kernel_config 2>/dev/null | grep -E '^(# )?CONFIG_(VXLAN|BRIDGE|VETH|BRIDGE_NETFILTER|NF_NAT|IP_VS|INET_ESP|XFRM_USER|OPENVSWITCH)[ =]')$newline
     fi
     case $config in *"$newline$1$newline"*) return 0 ;; *) return 1 ;; esac
 }
@@ -91,6 +91,7 @@ br_netfilter BRIDGE_NETFILTER
 nf_nat NF_NAT
 ip_vs IP_VS
 esp4 INET_ESP
+openvswitch OPENVSWITCH
 END
 }
 managers() { for m in apt-get dnf yum zypper apk pacman; do have $m && echo $m; done; true; }

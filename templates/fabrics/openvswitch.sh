@@ -5,9 +5,11 @@
 switch="" datapath="" bridge="" inner="" outer="" device="" id="" port="" address="" mtu="" peers=$NL
 
 # switch NAME, datapath netdev|system, bridge NAME, plug INNER OUTER (the pair that joins bridge and switch), device NAME, id NUMBER,
-# port NUMBER, address ADDRESS (this host's), mtu BYTES, peer ADDRESS
+# port NUMBER, address ADDRESS (this host's), mtu BYTES, peer ADDRESS RANGE; own RANGE and the
+# ranges of the others are for who divides the subnet.
 word() {
     case $1 in
+        own) ;;
         switch) switch=$2 ;;
         datapath) datapath=$2 ;;
         bridge) bridge=$2 ;;
@@ -140,6 +142,10 @@ check_plug() {
     fi
     says "$it" "master $bridge" || say "$inner is not on the bridge $bridge"
     is_up "$it" || say "$inner is down"
+    if ! command -v ethtool > /dev/null; then
+        say "the program ethtool, which sets who computes checksums, is missing"
+        return
+    fi
     says "$(ethtool -k "$inner" 2>/dev/null)" "tx-checksumming: off" ||
         say "$inner leaves checksums to others (tx-checksumming is on): ping passes, TCP does not"
 }

@@ -6,6 +6,7 @@ pub mod firewall;
 pub(crate) mod keeper;
 pub(crate) mod links;
 mod nat;
+mod openvswitch;
 pub(crate) mod overlay;
 mod packages;
 mod routed;
@@ -146,12 +147,20 @@ pub fn fabric(kind: FabricKind) -> Option<&'static dyn Fabric> {
         FabricKind::Routed => Some(&routed::Routed),
         FabricKind::Vxlan => Some(&vxlan::Vxlan),
         FabricKind::Bgp => Some(&bgp::Bgp),
+        FabricKind::Openvswitch => Some(&openvswitch::OpenVswitch),
     }
 }
 
 /// All that can be named in an inventory.
-pub const ALL: &[FabricKind] =
-    &[FabricKind::Overlay, FabricKind::Swarm, FabricKind::Nat, FabricKind::Routed, FabricKind::Vxlan, FabricKind::Bgp];
+pub const ALL: &[FabricKind] = &[
+    FabricKind::Overlay,
+    FabricKind::Swarm,
+    FabricKind::Nat,
+    FabricKind::Routed,
+    FabricKind::Vxlan,
+    FabricKind::Bgp,
+    FabricKind::Openvswitch,
+];
 
 /// How a cluster is proved. Which overlay `auto` comes to makes no difference to that, so that no host need be asked first.
 #[must_use]

@@ -86,7 +86,7 @@ impl Fabric for Vxlan {
 }
 
 /// The longest packet of a container, in bytes.
-fn mtu(world: &World<'_>) -> u32 {
+pub(super) fn mtu(world: &World<'_>) -> u32 {
     world.underlay_mtu().saturating_sub(u32::from(VXLAN_OVERHEAD))
 }
 
@@ -113,7 +113,7 @@ fn config(world: &World<'_>, host: &HostWorld<'_>, part: IpNet, shares: &Shares)
 
 /// One subnet for all, and a range for each host, so that no two hosts give out one address. Each bridge has an address of its own, the
 /// last of its range: they share one layer 2.
-fn network(world: &World<'_>, part: IpNet) -> NewNetwork {
+pub(super) fn network(world: &World<'_>, part: IpNet) -> NewNetwork {
     let mut network = links::network(world, world.inventory.network.subnet, mtu(world), &[]);
     network.range = Some(part);
     network.gateway = last_host(part);
@@ -133,7 +133,7 @@ fn last_host(part: IpNet) -> Option<IpAddr> {
     }
 }
 
-fn port_taken(world: &World<'_>, host: &HostWorld<'_>) -> Option<Problem> {
+pub(super) fn port_taken(world: &World<'_>, host: &HostWorld<'_>) -> Option<Problem> {
     let port = world.inventory.network.vxlan.port;
     let taken = host.facts.links.is_none() && host.facts.udp.iter().any(|(_, bound)| *bound == port);
     taken.then(|| {

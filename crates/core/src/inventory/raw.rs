@@ -333,7 +333,7 @@ pub struct RawNetwork {
     /// Prefix length of each host's part of the subnet, for fabrics that give each host one. Default: 24.
     #[schemars(with = "Option<u8>")]
     pub host_prefix: Option<Spanned<u8>>,
-    /// The VXLAN of the fabric `vxlan`.
+    /// The VXLAN of the fabrics `vxlan` and `openvswitch`.
     #[serde(default)]
     pub vxlan: RawVxlan,
     /// Who announces what to whom, for the fabric `bgp`.
@@ -370,7 +370,7 @@ pub struct RawRouter {
     pub number: u32,
 }
 
-/// The VXLAN of the fabric `vxlan`.
+/// The VXLAN of the fabrics `vxlan` and `openvswitch`.
 #[derive(Debug, Default, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RawVxlan {
@@ -400,6 +400,8 @@ pub enum FabricKind {
     Vxlan,
     /// A subnet for each host, which BIRD announces to the others or to the site's routers.
     Bgp,
+    /// One layer 2 over all hosts by a switch of Open vSwitch on each.
+    Openvswitch,
 }
 
 impl std::fmt::Display for FabricKind {
