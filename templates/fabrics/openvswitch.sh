@@ -82,13 +82,21 @@ put_switch() {
     read_ports
     want_ports
     each_not_in remove_port "$present" "$wanted"
-    try ovs --may-exist add-port "$switch" "$outer"
+    put_port "$outer"
     case $datapath in
         system) each_not_in add_tunnel "$peers" "$NL" ;;
-        *) try ovs --may-exist add-port "$switch" "$device" ;;
+        *) put_port "$device" ;;
     esac
     check_made
 }
+
+# The switch holds on to a device that went, and does not see the new one of the same name. What it uses is promiscuous.
+put_port() {
+    is_used "$1" || try ovs --if-exists del-port "$switch" "$1"
+    try ovs --may-exist add-port "$switch" "$1"
+}
+
+is_used() { case $(about "$1") in *[\<,]PROMISC[,\>]*) return 0 ;; *) return 1 ;; esac; }
 
 # What the database holds need not be there: the daemon may have failed at it, which ovs-vsctl does not count as an error.
 check_made() {
@@ -158,6 +166,9 @@ check_switch() {
     read_ports
     want_ports
     each_not_in port_missing "$wanted" "$present"
+    for name in "$outer" "$device"; do
+        if [ -e "/sys/class/net/$name" ] && ! is_used "$name"; then say "the switch $switch does not use its port $name"; fi
+    done
     each_not_in port_left "$present" "$wanted"
 }
 

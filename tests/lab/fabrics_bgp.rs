@@ -95,7 +95,7 @@ fn cause_of(lab: &Lab, all: &std::path::Path, cause: &str, words: &str) {
     lab.eventually("the session is down", || {
         lab.ask(2, "! birdc show protocols | grep -q \"^with_.*_11 .*Established\"").map(drop)
     });
-    let document = lab.run_with(all, &["verify", "--output", "json"]).expect(1).json();
+    let document = lab.run_with(all, &["verify", "--output", "json"]).expect(4).json();
     let verdicts = document["verdicts"].as_array().unwrap();
     assert!(!verdicts.is_empty());
     for verdict in verdicts {
