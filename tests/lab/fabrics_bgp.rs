@@ -122,7 +122,11 @@ fn a_session_is_blocked(lab: &Lab, all: &std::path::Path) {
 fn a_number_is_wrong(lab: &Lab, all: &std::path::Path) {
     let line = format!("{} as 64512", address(lab, 1));
     lab.sh(2, &format!("sed -i 's/{line}/{}/' /etc/bird/bird.conf; birdc configure", line.replace("64512", "65001")));
-    cause_of(lab, all, "bgp-session", "autonomous system");
+    lab.eventually("the host says why", || {
+        let said = lab.ask(2, "/usr/local/lib/docker-cluster/fabric check || true")?;
+        let wanted = format!("with {} is down: they differ about the number", address(lab, 1));
+        if said.contains(&wanted) { Ok(()) } else { Err(said) }
+    });
     lab.sh(
         3,
         "systemctl stop bird; ip route del $(ip -o route show proto 213 | head -n 1 | cut -d' ' -f1-2) proto 213",

@@ -5,6 +5,7 @@
 
 mod access;
 mod fabrics_bgp;
+mod fabrics_openvswitch;
 mod harness;
 mod keep;
 mod learn;

@@ -3,6 +3,7 @@
 mod between;
 mod engines;
 mod fabrics_bgp;
+mod fabrics_openvswitch;
 mod fake;
 mod leaving;
 mod packages;
