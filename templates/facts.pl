@@ -268,6 +268,8 @@ sub ours {
         tree($_, \@ours) for '/etc/docker-cluster', '/var/lib/docker-cluster/secrets', '/usr/local/lib/docker-cluster';
         push @ours, grep { m{/docker-cluster-[^/]*\z} && -f } in_folder('/etc/systemd/system');
         push @ours, grep { -f } '/etc/systemd/networkd.conf.d/docker-cluster.conf';
+        # A package's own, which may become ours.
+        push @ours, grep { -f } '/etc/bird/bird.conf';
     }
     return @ours;
 }
@@ -315,7 +317,7 @@ sub modules {
     chomp $release;
     my $folder = "/lib/modules/$release";
     my ($config, $builtin, $dep, @all);
-    for (['vxlan', 'VXLAN'], ['bridge', 'BRIDGE'], ['veth', 'VETH'], ['br_netfilter', 'BRIDGE_NETFILTER'], ['nf_nat', 'NF_NAT'], ['ip_vs', 'IP_VS'], ['macvlan', 'MACVLAN'], ['esp4', 'INET_ESP']) {
+    for (['vxlan', 'VXLAN'], ['bridge', 'BRIDGE'], ['veth', 'VETH'], ['br_netfilter', 'BRIDGE_NETFILTER'], ['nf_nat', 'NF_NAT'], ['ip_vs', 'IP_VS'], ['macvlan', 'MACVLAN'], ['esp4', 'INET_ESP'], ['openvswitch', 'OPENVSWITCH']) {
         my ($module, $option) = @$_;
         if (-d "/sys/module/$module") { push @all, "$module loaded"; next }
         $config //= (-r '/proc/config.gz' ? run('gzip', '-cd', '/proc/config.gz') : slurp("/boot/config-$release")) // '';

@@ -65,7 +65,7 @@ kernel_config() {
 configured() {
     # Read when the first module is not loaded, and once.
     if [ -z "$config" ]; then
-        config=$newline$(kernel_config 2>/dev/null | grep -E '^(# )?CONFIG_(VXLAN|BRIDGE|VETH|BRIDGE_NETFILTER|NF_NAT|IP_VS|MACVLAN|INET_ESP|XFRM_USER)[ =]')$newline
+        config=$newline$(kernel_config 2>/dev/null | grep -E '^(# )?CONFIG_(VXLAN|BRIDGE|VETH|BRIDGE_NETFILTER|NF_NAT|IP_VS|MACVLAN|INET_ESP|XFRM_USER|OPENVSWITCH)[ =]')$newline
     fi
     case $config in *"$newline$1$newline"*) return 0 ;; *) return 1 ;; esac
 }
@@ -92,6 +92,7 @@ nf_nat NF_NAT
 ip_vs IP_VS
 macvlan MACVLAN
 esp4 INET_ESP
+openvswitch OPENVSWITCH
 END
 }
 managers() { for m in apt-get dnf yum zypper apk pacman; do have $m && echo $m; done; true; }
@@ -250,14 +251,14 @@ files() {
     for folder in $etc $state/secrets /usr/local/lib/docker-cluster; do
         [ -d $folder ] && find $folder -type f -exec stat -c '%a %U:%G %n' {} +
     done
-    for unit in /etc/systemd/system/docker-cluster-* /etc/systemd/networkd.conf.d/docker-cluster.conf; do [ -f "$unit" ] && stat -c '%a %U:%G %n' "$unit"; done
+    for unit in /etc/systemd/system/docker-cluster-* /etc/systemd/networkd.conf.d/docker-cluster.conf /etc/bird/bird.conf; do [ -f "$unit" ] && stat -c '%a %U:%G %n' "$unit"; done
     true
 }
 sums() {
     for folder in $etc $state/secrets /usr/local/lib/docker-cluster; do
         [ -d $folder ] && find $folder -type f -exec sha256sum {} +
     done
-    for unit in /etc/systemd/system/docker-cluster-* /etc/systemd/networkd.conf.d/docker-cluster.conf; do [ -f "$unit" ] && sha256sum "$unit"; done
+    for unit in /etc/systemd/system/docker-cluster-* /etc/systemd/networkd.conf.d/docker-cluster.conf /etc/bird/bird.conf; do [ -f "$unit" ] && sha256sum "$unit"; done
     [ -f /etc/docker/daemon.json ] && sha256sum /etc/docker/daemon.json
     true
 }
@@ -410,12 +411,18 @@ if [ -f /etc/nftables.conf ]; then
 fi
 if have iptables && { [ -d /sys/class/net/docker0 ] || [ -f /etc/iptables/rules.v4 ]; }; then s input-chain iptables -w 2 -S INPUT; fi
 
+# What may carry the links of this host.
+daemons=
+for name in bird openvswitch-switch; do
+    [ ! -e /lib/systemd/system/$name.service ] || daemons="$daemons $name.service"
+done
+
 # The engine: the binary, where its options come from, and what it says of itself.
 f daemon-json /etc/docker/daemon.json
 n daemon-json-mode
 if [ -d /run/systemd/system ]; then
     s units systemctl show -p Id -p LoadState -p ActiveState -p SubState -p UnitFileState -p FragmentPath -p DropInPaths -p NeedDaemonReload -p MainPID -p InvocationID \
-        docker.service docker.socket docker-cluster-consul.service docker-cluster-reconcile.service docker-cluster-fabric.service systemd-networkd.service containerd.service $firewalls
+        docker.service docker.socket docker-cluster-consul.service docker-cluster-reconcile.service docker-cluster-fabric.service systemd-networkd.service containerd.service $firewalls $daemons
     n unit-lines
     n environment-files
 fi

@@ -5,9 +5,11 @@
 switch="" datapath="" bridge="" inner="" outer="" device="" id="" port="" address="" mtu="" peers=$NL
 
 # switch NAME, datapath netdev|system, bridge NAME, plug INNER OUTER (the pair that joins bridge and switch), device NAME, id NUMBER,
-# port NUMBER, address ADDRESS (this host's), mtu BYTES, peer ADDRESS
+# port NUMBER, address ADDRESS (this host's), mtu BYTES, peer ADDRESS RANGE; own RANGE and the
+# ranges of the others are for who divides the subnet.
 word() {
     case $1 in
+        own) ;;
         switch) switch=$2 ;;
         datapath) datapath=$2 ;;
         bridge) bridge=$2 ;;
@@ -80,13 +82,21 @@ put_switch() {
     read_ports
     want_ports
     each_not_in remove_port "$present" "$wanted"
-    try ovs --may-exist add-port "$switch" "$outer"
+    put_port "$outer"
     case $datapath in
         system) each_not_in add_tunnel "$peers" "$NL" ;;
-        *) try ovs --may-exist add-port "$switch" "$device" ;;
+        *) put_port "$device" ;;
     esac
     check_made
 }
+
+# The switch holds on to a device that went, and does not see the new one of the same name. What it uses is promiscuous.
+put_port() {
+    is_used "$1" || try ovs --if-exists del-port "$switch" "$1"
+    try ovs --may-exist add-port "$switch" "$1"
+}
+
+is_used() { case $(about "$1") in *[\<,]PROMISC[,\>]*) return 0 ;; *) return 1 ;; esac; }
 
 # What the database holds need not be there: the daemon may have failed at it, which ovs-vsctl does not count as an error.
 check_made() {
@@ -140,6 +150,10 @@ check_plug() {
     fi
     says "$it" "master $bridge" || say "$inner is not on the bridge $bridge"
     is_up "$it" || say "$inner is down"
+    if ! command -v ethtool > /dev/null; then
+        say "the program ethtool, which sets who computes checksums, is missing"
+        return
+    fi
     says "$(ethtool -k "$inner" 2>/dev/null)" "tx-checksumming: off" ||
         say "$inner leaves checksums to others (tx-checksumming is on): ping passes, TCP does not"
 }
@@ -152,6 +166,9 @@ check_switch() {
     read_ports
     want_ports
     each_not_in port_missing "$wanted" "$present"
+    for name in "$outer" "$device"; do
+        if [ -e "/sys/class/net/$name" ] && ! is_used "$name"; then say "the switch $switch does not use its port $name"; fi
+    done
     each_not_in port_left "$present" "$wanted"
 }
 

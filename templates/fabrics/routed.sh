@@ -1,9 +1,10 @@
 # Each host has a subnet of its own, and a route to each other host's. The bridge is the engine's.
 
-subnet="" own="" bridge="" out="" to_others=$NL learned=$NL ports=$NL peers=$NL
+subnet="" own="" bridge="" out="" to_others=$NL learned=$NL ports=$NL peers=$NL daemon="" conf=""
 
 # cluster-subnet SUBNET, own SUBNET, bridge NAME, out INTERFACE (towards the other hosts), peer SUBNET ADDRESS.
-# Where a routing daemon brings the routes: learned SUBNET instead of peer, port PROTOCOL NUMBER, neighbour ADDRESS (who may use it).
+# Where a routing daemon brings the routes: learned SUBNET instead of peer, port PROTOCOL NUMBER, neighbour ADDRESS (who may use it),
+# daemon bird FILE (its configuration).
 word() {
     case $1 in
         cluster-subnet) subnet=$2 ;;
@@ -13,6 +14,7 @@ word() {
         peer) to_others="$to_others$2 via $3$NL" ;;
         learned) learned="$learned$2$NL" ;;
         port) ports="$ports$2 $3$NL" ;;
+        daemon) daemon=$2 conf=$3 ;;
         neighbour) peers="$peers$2$NL" ;;
         *) unknown_word "$1" ;;
     esac
@@ -46,6 +48,7 @@ check() {
     [ -e "/sys/class/net/$bridge" ] || say "the bridge $bridge is missing"
     want_routes
     check_routes
+    check_daemon
     check_learned
     want_rules
     check_rules
@@ -54,6 +57,43 @@ check() {
 
 # The number that BIRD gives to the routes it puts into the kernel.
 BIRD=12
+
+# BIRD and its sessions, by what it says of them itself.
+check_daemon() {
+    [ -n "$daemon" ] || return 0
+    if ! all=$(birdc -r show protocols 2>&1); then
+        say "BIRD does not run on this host"
+        return
+    fi
+    since=$(birdc -r show status | sed -n 's/^Last reconfiguration on //p')
+    [ "$(date -d "${since:-now}" +%s)" -ge "$(stat -c %Y "$conf")" ] ||
+        say "BIRD has not read $conf since it was written"
+    IFS=$NL
+    for line in $all; do
+        IFS=" $NL"
+        # shellcheck disable=SC2086  # name, protocol, table, state, since, what it says
+        set -- $line
+        if [ "${2-}" = BGP ]; then check_session "$@"; fi
+        IFS=$NL
+    done
+    IFS=" $NL"
+}
+
+check_session() {
+    address=${1#with_}
+    IFS=_
+    # shellcheck disable=SC2086  # split into numbers
+    set -- "$*" $address
+    IFS=" $NL"
+    with=$2.$3.$4.$5
+    case $1 in
+        *_Established*) return ;;
+        *"Bad_peer_AS"*) why="they differ about the number of their autonomous system" ;;
+        *"Connection_refused"*) why="it refuses TCP port 179: BIRD does not run there, or its firewall refuses" ;;
+        *) why="it does not answer on TCP port 179, which a firewall on the way may drop" ;;
+    esac
+    say "the BGP session with $with is down: $why"
+}
 
 check_learned() {
     [ "$learned" != "$NL" ] || return 0

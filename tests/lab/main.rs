@@ -6,7 +6,9 @@
 mod access;
 mod everyday;
 mod fabrics;
+mod fabrics_bgp;
 mod fabrics_macvlan;
+mod fabrics_openvswitch;
 mod harness;
 mod keep;
 mod learn;

@@ -409,6 +409,7 @@ impl Cluster {
             })),
             Action::Engine(call) => done(self.call(at, call)),
             Action::Consul(call) => self.consul(at, call),
+            Action::RunAnew { argv, .. } => panic!("the model has no fabric that moves a host's address: {argv:?}"),
             Action::WaitFor { what, argv, expect, peers, .. } => {
                 let Some(said) = self.question(at, &argv.iter().map(String::as_str).collect::<Vec<_>>()) else {
                     return Answer::Waiting(format!("{what} ({argv:?} fails)"));

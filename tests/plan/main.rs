@@ -3,6 +3,8 @@
 mod between;
 mod engines;
 mod fabrics;
+mod fabrics_bgp;
+mod fabrics_openvswitch;
 mod fake;
 mod lan;
 mod leaving;

@@ -215,8 +215,18 @@ pub const DOCKER_CE_CLIENT: &str = "docker-ce-cli";
 /// The package of Consul, where a distribution has one.
 pub const STORE_PACKAGE: &str = "consul";
 
-/// The packages that docker-cluster may have installed on a host.
-pub const INSTALLED_HERE: &[&str] = &[ENGINE_PACKAGE, CLIENT_PACKAGE, DOCKER_CE_CLIENT, STORE_PACKAGE];
+/// The package of BIRD, which speaks BGP.
+pub const BIRD_PACKAGE: &str = "bird2";
+
+/// The package of Open vSwitch.
+pub const SWITCH_PACKAGE: &str = "openvswitch-switch";
+
+/// The package of the program that tells the kernel who computes checksums.
+pub const ETHTOOL_PACKAGE: &str = "ethtool";
+
+/// The packages that docker-cluster may have installed on a host. `templates/apt-remove.sh` knows them as well.
+pub const INSTALLED_HERE: &[&str] =
+    &[ENGINE_PACKAGE, CLIENT_PACKAGE, DOCKER_CE_CLIENT, STORE_PACKAGE, BIRD_PACKAGE, SWITCH_PACKAGE, ETHTOOL_PACKAGE];
 
 /// An engine that a host has, or will get from its packages.
 #[derive(Debug, Clone, PartialEq, Eq)]

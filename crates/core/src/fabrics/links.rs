@@ -93,6 +93,18 @@ pub(super) fn put(
     config: &[String],
     steps: &mut Steps,
 ) -> Option<StepId> {
+    put_where(kind, host, text, config, |_| true, steps)
+}
+
+/// The same where not all that the script finds wrong is the links': `ours` tells what making them again mends.
+pub(super) fn put_where(
+    kind: FabricKind,
+    host: &HostWorld<'_>,
+    text: String,
+    config: &[String],
+    ours: impl Fn(&str) -> bool,
+    steps: &mut Steps,
+) -> Option<StepId> {
     let (name, facts) = (host.name(), host.facts);
     // It takes away every route that it did not set itself. What it has not read yet it reads when it starts, before it would.
     let networkd = facts.is_active(NETWORKD).then(|| {
@@ -118,10 +130,11 @@ pub(super) fn put(
     if unit.is_none_or(|unit| unit.file_state != "enabled") {
         run(steps, "make the links at every boot", &["systemctl", "enable", UNIT]);
     }
-    let wrong = facts.links.as_ref().map(|links| links.wrong.as_slice()).unwrap_or_default();
+    let wrong: Vec<&String> =
+        facts.links.iter().flat_map(|links| &links.wrong).filter(|line| ours(line.as_str())).collect();
     let works = unit.is_some_and(|unit| unit.active == "active");
     let same = written.iter().all(|path| path == NETWORKD_PATH);
-    let why = match (wrong, same && works) {
+    let why = match (wrong.as_slice(), same && works) {
         ([], true) => return None,
         ([one], true) => format!("mend its links: {one}"),
         ([one, rest @ ..], true) => format!("mend its links: {one}, and {} more", rest.len()),
@@ -262,13 +275,14 @@ pub(crate) const LINKS: &[Cause] = &[
 
 /// The first sentence about one of the two hosts that holds one of these words.
 fn wrong(case: &Case<'_>, words: &[&str]) -> Option<Finding> {
-    let said =
+    said(case, words, |_| "`docker-cluster up` mends it")
+}
+
+/// The same with what to do about a sentence.
+pub(super) fn said(case: &Case<'_>, words: &[&str], fix: impl Fn(&str) -> &'static str) -> Option<Finding> {
+    let found =
         |view: &HostView| view.links_wrong.iter().find(|line| words.iter().any(|word| line.contains(word))).cloned();
-    let (name, sentence, all) = case.hosts().find_map(|(name, view)| Some((name, said(view)?, &view.links_wrong)))?;
-    causes::about_host(
-        name,
-        sentence,
-        "`docker-cluster up` mends it",
-        all.iter().map(|line| format!("{name}: {line}")).collect(),
-    )
+    let (name, sentence, all) = case.hosts().find_map(|(name, view)| Some((name, found(view)?, &view.links_wrong)))?;
+    let fix = fix(&sentence);
+    causes::about_host(name, sentence, fix, all.iter().map(|line| format!("{name}: {line}")).collect())
 }

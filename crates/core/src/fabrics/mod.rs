@@ -1,6 +1,7 @@
 //! Fabrics: how containers on different hosts reach each other. One file each; adding one is a file, a variant of
 //! [`FabricKind`] and an arm in [`fabric`].
 
+mod bgp;
 mod bridged;
 pub mod firewall;
 pub(crate) mod keeper;
@@ -8,7 +9,9 @@ mod lan;
 pub(crate) mod links;
 mod macvlan;
 mod nat;
+mod openvswitch;
 pub(crate) mod overlay;
+mod packages;
 mod routed;
 mod shares;
 pub(crate) mod swarm;
@@ -189,6 +192,8 @@ pub fn fabric(kind: FabricKind) -> Option<&'static dyn Fabric> {
         FabricKind::Vxlan => Some(&vxlan::Vxlan),
         FabricKind::Macvlan => Some(&macvlan::Macvlan),
         FabricKind::Bridged => Some(&bridged::Bridged),
+        FabricKind::Bgp => Some(&bgp::Bgp),
+        FabricKind::Openvswitch => Some(&openvswitch::OpenVswitch),
     }
 }
 
@@ -201,6 +206,8 @@ pub const ALL: &[FabricKind] = &[
     FabricKind::Vxlan,
     FabricKind::Macvlan,
     FabricKind::Bridged,
+    FabricKind::Bgp,
+    FabricKind::Openvswitch,
 ];
 
 /// How a cluster is proved. Which overlay `auto` comes to makes no difference to that, so that no host need be asked first.

@@ -86,7 +86,7 @@ impl Fabric for Routed {
 }
 
 /// The interface over which the other hosts reach this one.
-fn towards_others<'a>(host: &'a HostWorld<'_>) -> &'a str {
+pub(super) fn towards_others<'a>(host: &'a HostWorld<'_>) -> &'a str {
     host.facts.interface_with(host.private).unwrap_or("eth0")
 }
 
@@ -105,7 +105,7 @@ fn config(world: &World<'_>, host: &HostWorld<'_>, part: IpNet, shares: &Shares)
 /// The engine's own masquerade is off: it would hide senders, and its place among the rules changes with every start of the engine. From
 /// 28 on an engine drops what comes to a container from outside its host, except by interfaces that its network trusts; older ones take the
 /// option without a word.
-fn network(world: &World<'_>, host: &HostWorld<'_>, part: IpNet) -> NewNetwork {
+pub(super) fn network(world: &World<'_>, host: &HostWorld<'_>, part: IpNet) -> NewNetwork {
     let options = [
         ("com.docker.network.bridge.enable_ip_masquerade", "false"),
         ("com.docker.network.bridge.trusted_host_interfaces", towards_others(host)),
@@ -114,7 +114,7 @@ fn network(world: &World<'_>, host: &HostWorld<'_>, part: IpNet) -> NewNetwork {
 }
 
 /// A route into the cluster's subnet that is not ours: it would lead packets elsewhere.
-fn in_the_way(world: &World<'_>, host: &HostWorld<'_>) -> Option<Problem> {
+pub(super) fn in_the_way(world: &World<'_>, host: &HostWorld<'_>) -> Option<Problem> {
     // Once our links are there, routes into the subnet are ours, and the script looks after them.
     if host.facts.links.is_some() {
         return None;

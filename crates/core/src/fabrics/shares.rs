@@ -15,6 +15,9 @@ pub(super) const OWN: &str = "own";
 /// The word of a line about another host. Among its words are that host's part and its address, in the fabric's own order.
 pub(super) const PEER: &str = "peer";
 
+/// The same where a daemon brings the route to it.
+pub(super) const LEARNED: &str = "learned";
+
 /// Another host, as a line of the configuration has it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Peer {
@@ -40,7 +43,7 @@ fn present(host: &HostWorld<'_>) -> Option<IpNet> {
 
 /// The other hosts that a host's links lead to.
 fn peers(links: &LinkFacts) -> impl Iterator<Item = Peer> + '_ {
-    links.lines(PEER).filter_map(|words| {
+    links.lines(PEER).chain(links.lines(LEARNED)).filter_map(|words| {
         let part = words.iter().filter(|word| word.contains('/')).find_map(|word| word.parse().ok())?;
         let address = words.iter().find_map(|word| word.parse().ok())?;
         Some(Peer { part, address })

@@ -85,7 +85,7 @@ impl Fabric for Vxlan {
 }
 
 /// The longest packet of a container, in bytes.
-fn mtu(world: &World<'_>) -> u32 {
+pub(super) fn mtu(world: &World<'_>) -> u32 {
     world.underlay_mtu().saturating_sub(VXLAN_TAKES)
 }
 
@@ -112,7 +112,7 @@ fn config(world: &World<'_>, host: &HostWorld<'_>, part: IpNet, shares: &Shares)
 
 /// One subnet for all, and a range for each host, so that no two hosts give out one address. Each bridge has an address of its own, the
 /// last of its range: they share one layer 2.
-fn network(world: &World<'_>, part: IpNet) -> NewNetwork {
+pub(super) fn network(world: &World<'_>, part: IpNet) -> NewNetwork {
     let mut network = links::network(world, world.inventory.network.subnet, mtu(world), &[]);
     network.range = Some(part);
     network.gateway = shares::last_host(part);
@@ -124,7 +124,7 @@ fn network(world: &World<'_>, part: IpNet) -> NewNetwork {
     network
 }
 
-fn port_taken(world: &World<'_>, host: &HostWorld<'_>) -> Option<Problem> {
+pub(super) fn port_taken(world: &World<'_>, host: &HostWorld<'_>) -> Option<Problem> {
     let port = world.inventory.network.vxlan.port;
     let taken = host.facts.links.is_none() && host.facts.udp.iter().any(|(_, bound)| *bound == port);
     taken.then(|| {

@@ -10,15 +10,15 @@ use serde_saphyr::{Location, Spanned};
 
 use super::error::{Flaw, InventoryError, range_of};
 use super::raw::{
-    Become, FabricKind, InstallPolicy, RawHost, RawHostMap, RawInventory, RawNetwork, RawServers, RawSource, RawSsh,
-    RawValue, RawVxlan, StoreKind,
+    Become, FabricKind, InstallPolicy, RawBgp, RawHost, RawHostMap, RawInventory, RawNetwork, RawServers, RawSource,
+    RawSsh, RawValue, RawVxlan, StoreKind,
 };
+use super::{BgpSpec, DEFAULT_AS, DEFAULT_HOST_PREFIX, DEFAULT_VXLAN, LanSpec, PassedOn, VxlanSpec};
 use super::{
     ClusterName, DEFAULT_CONNECT_TIMEOUT, DEFAULT_KERNEL_MINIMUM, DEFAULT_PERSIST, DEFAULT_SMOKE_IMAGE, DEFAULT_SUBNET,
     EngineSpec, ExternalStore, HostName, HostSpec, Inventory, Members, NetworkName, NetworkSpec, PrivateAddress,
     ProgramSource, SmokeSpec, SshSpec, StoreSpec, SwarmSpec, Tag, resolve_path,
 };
-use super::{DEFAULT_HOST_PREFIX, DEFAULT_VXLAN, LanSpec, VxlanSpec};
 use crate::daemon_json::{self, OptionKind};
 
 /// Largest inventory read, in bytes. A thousand hosts with every setting take less than half of it; beyond is a mistake
@@ -151,7 +151,7 @@ impl Checker<'_> {
         };
         let hosts = self.hosts(&raw);
         let names: Vec<HostName> = hosts.iter().map(|host| host.name.clone()).collect();
-        let network = self.network(&raw, cluster.as_ref());
+        let network = self.network(&raw, cluster.as_ref(), &names);
         let store = self.store(&raw, &names);
         let engine = self.engine(&raw, network.as_ref());
         let kernel_minimum = match &raw.kernel.minimum {
@@ -332,7 +332,12 @@ impl Checker<'_> {
         })
     }
 
-    fn network(&mut self, raw: &RawInventory, cluster: Option<&ClusterName>) -> Option<NetworkSpec> {
+    fn network(
+        &mut self,
+        raw: &RawInventory,
+        cluster: Option<&ClusterName>,
+        names: &[HostName],
+    ) -> Option<NetworkSpec> {
         let name = match &raw.network.name {
             Some(name) => self.parse(name, "name the network in letters, digits, `-`, `_`, `.`", |text| match text {
                 "bridge" | "host" | "none" | "ingress" | "docker_gwbridge" => {
@@ -381,7 +386,8 @@ impl Checker<'_> {
         let subnet = subnet?;
         let host_prefix = self.host_prefix(raw, subnet)?;
         let vxlan = self.vxlan(&raw.network.vxlan)?;
-        Some(NetworkSpec { fabric, name: name?, subnet, mtu, encrypted, host_prefix, vxlan, lan })
+        let bgp = self.bgp(&raw.network.bgp, names)?;
+        Some(NetworkSpec { fabric, name: name?, subnet, mtu, encrypted, host_prefix, vxlan, lan, bgp })
     }
 
     /// Hosts inside the network's subnet would become unreachable the moment it exists; those inside the pool of a LAN share an address with
@@ -547,6 +553,73 @@ impl Checker<'_> {
             id: of(raw.id.as_ref()),
             port: raw.port.as_ref().map_or(DEFAULT_VXLAN.port, |port| port.value),
         })
+    }
+}
+
+/// Whether a number can be that of an autonomous system: all but the first and those that mean something else (RFC 7607, 6793, 7300).
+fn is_as(number: u32) -> bool {
+    !matches!(number, 0 | 23456 | 65535 | u32::MAX)
+}
+
+impl Checker<'_> {
+    /// Who announces what to whom.
+    fn bgp(&mut self, raw: &RawBgp, names: &[HostName]) -> Option<BgpSpec> {
+        if let Some(number) = raw.number.as_ref().filter(|number| !is_as(number.value)) {
+            self.wrong(
+                number,
+                format!("{} is no number of an autonomous system", number.value),
+                "write one of those that are private, such as 64512",
+            );
+            return None;
+        }
+        let number = raw.number.as_ref().map_or(DEFAULT_AS, |number| number.value);
+        let mut reflectors: Vec<HostName> = Vec::new();
+        for name in &raw.reflectors {
+            match names.iter().find(|host| host.as_str() == name.value) {
+                Some(host) if reflectors.contains(host) => {
+                    self.wrong(name, format!("`{host}` is listed twice"), "list each host once");
+                    return None;
+                }
+                Some(host) => reflectors.push(host.clone()),
+                None => {
+                    self.wrong(name, format!("no host is called `{}`", name.value), "use the names under `hosts:`");
+                    return None;
+                }
+            }
+        }
+        let mut routers = Vec::new();
+        for router in &raw.routers {
+            let Ok(address) = router.value.address.parse::<Ipv4Addr>() else {
+                self.wrong(
+                    router,
+                    format!("`{}` is no IPv4 address of a router", router.value.address),
+                    "write its address on the network that the hosts are on",
+                );
+                return None;
+            };
+            if !is_as(router.value.number) {
+                self.wrong(
+                    router,
+                    format!("{} is no number of an autonomous system", router.value.number),
+                    "write the number that this router has",
+                );
+                return None;
+            }
+            routers.push((address, router.value.number));
+        }
+        let by = match (reflectors.is_empty(), routers.is_empty()) {
+            (true, true) => PassedOn::Mesh,
+            (false, true) => PassedOn::Reflectors(reflectors),
+            (true, false) => PassedOn::Routers(routers),
+            (false, false) => {
+                if let Some(first) = raw.routers.first() {
+                    let what = "both `reflectors` and `routers` would pass on what hosts announce";
+                    self.wrong(first, what, "keep one of the two lists");
+                }
+                return None;
+            }
+        };
+        Some(BgpSpec { number, by })
     }
 
     fn members(&mut self, value: Option<&Spanned<RawServers>>, what: &str, names: &[HostName]) -> Option<Members> {

@@ -9,7 +9,7 @@ mod filter;
 pub mod raw;
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -33,6 +33,9 @@ pub const DEFAULT_HOST_PREFIX: u8 = 24;
 
 /// Default VXLAN. Not port 4789, which engines in swarm mode and overlays take.
 pub const DEFAULT_VXLAN: VxlanSpec = VxlanSpec { id: 42, port: 4790 };
+
+/// The autonomous system that hosts are: the first of those that nobody has on the Internet (RFC 6996).
+pub const DEFAULT_AS: u32 = 64512;
 
 /// Default smoke-test image: it holds nginx and wget both, and is in every mirror of Docker Hub.
 pub const DEFAULT_SMOKE_IMAGE: &str = "nginx:alpine";
@@ -251,6 +254,8 @@ pub struct NetworkSpec {
     pub vxlan: VxlanSpec,
     /// The LAN, for fabrics whose containers are hosts of it.
     pub lan: Option<LanSpec>,
+    /// Who announces what to whom.
+    pub bgp: BgpSpec,
 }
 
 impl NetworkSpec {
@@ -272,6 +277,26 @@ pub struct LanSpec {
     pub interface: Option<String>,
     /// Whether a host reaches its own containers.
     pub shim: bool,
+}
+
+/// Who announces the hosts' subnets to whom.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BgpSpec {
+    /// Number of the autonomous system that the hosts are.
+    pub number: u32,
+    /// Who passes it on.
+    pub by: PassedOn,
+}
+
+/// Who passes on what hosts announce.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PassedOn {
+    /// Nobody: every host tells every other.
+    Mesh,
+    /// These hosts.
+    Reflectors(Vec<HostName>),
+    /// Routers of the site, each with the number of its autonomous system.
+    Routers(Vec<(Ipv4Addr, u32)>),
 }
 
 /// A VXLAN of docker-cluster's own.

@@ -347,12 +347,44 @@ pub struct RawNetwork {
     /// Whether a host reaches its own containers, for the fabric `macvlan`. Default: false.
     #[schemars(with = "Option<bool>")]
     pub shim: Option<Spanned<bool>>,
-    /// The VXLAN of the fabric `vxlan`.
+    /// The VXLAN of the fabrics `vxlan` and `openvswitch`.
     #[serde(default)]
     pub vxlan: RawVxlan,
+    /// Who announces what to whom, for the fabric `bgp`.
+    #[serde(default)]
+    pub bgp: RawBgp,
 }
 
-/// The VXLAN of the fabric `vxlan`.
+/// Who announces what to whom, for the fabric `bgp`. Without reflectors and routers every host tells every other.
+#[derive(Debug, Default, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawBgp {
+    /// Number of the autonomous system that the hosts are. Default: 64512, the first of those that are private.
+    #[schemars(with = "Option<u32>")]
+    #[serde(rename = "as")]
+    pub number: Option<Spanned<u32>>,
+    /// Hosts that pass on to all others what each of them announces. Default: none.
+    #[serde(default)]
+    #[schemars(with = "Vec<String>")]
+    pub reflectors: Vec<Spanned<String>>,
+    /// Routers of the site that pass it on instead.
+    #[serde(default)]
+    #[schemars(with = "Vec<RawRouter>")]
+    pub routers: Vec<Spanned<RawRouter>>,
+}
+
+/// A router of the site that speaks BGP.
+#[derive(Debug, Default, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawRouter {
+    /// Its address on the network that the hosts are on.
+    pub address: String,
+    /// Number of its autonomous system.
+    #[serde(rename = "as")]
+    pub number: u32,
+}
+
+/// The VXLAN of the fabrics `vxlan` and `openvswitch`.
 #[derive(Debug, Default, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RawVxlan {
@@ -384,6 +416,10 @@ pub enum FabricKind {
     Macvlan,
     /// Containers are hosts of the LAN, on a bridge that the host's own address moves to.
     Bridged,
+    /// A subnet for each host, which BIRD announces to the others or to the site's routers.
+    Bgp,
+    /// One layer 2 over all hosts by a switch of Open vSwitch on each.
+    Openvswitch,
 }
 
 impl FabricKind {

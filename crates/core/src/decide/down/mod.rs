@@ -283,15 +283,24 @@ fn remove_network(name: &str, what: &str) -> Action {
 
 /// Takes the links to other hosts away, which are docker-cluster's own. Their files go with all others.
 fn remove_links(host: &HostWorld<'_>, steps: &mut Steps) {
-    if host.facts.links.is_none() && host.facts.unit(links::UNIT).is_none() {
-        return;
-    }
     let name = host.name();
     if host.facts.unit(links::UNIT).is_some() {
         let argv = ["systemctl", "disable", "--now", links::UNIT];
         run(steps, name, Stage::Network, "do not make its links at boot any more", &argv);
     }
-    steps.add(name, Stage::Network, "take its links to the other hosts away", links::down());
+    if host.facts.links.is_some() || host.facts.unit(links::UNIT).is_some() {
+        steps.add(name, Stage::Network, "take its links to the other hosts away", links::down());
+    }
+    // What carried them is asked for that, so it ends after them.
+    for unit in enabled_daemons(host).filter(|unit| host.facts.unit(unit).is_some()) {
+        let why = format!("stop {unit}, and do not start it at boot, as before");
+        run(steps, name, Stage::Network, why, &["systemctl", "disable", "--now", unit]);
+    }
+}
+
+/// The units beside the engine's that are started at boot since docker-cluster came.
+fn enabled_daemons<'a>(host: &'a HostWorld<'_>) -> impl Iterator<Item = &'a str> {
+    made(host.facts, "enabled").filter(|unit| *unit != UNIT)
 }
 
 /// The bridge and the image, which came with the cluster.
@@ -473,7 +482,7 @@ fn remove_store(host: &HostWorld<'_>, steps: &mut Steps, notes: &mut Vec<String>
 /// Removes the record itself. Packages that stay are remembered, for a later `down --purge`.
 fn forget(host: &HostWorld<'_>, packages: Packages, steps: &mut Steps) {
     let facts = host.facts;
-    for unit in made(facts, "enabled").filter(|_| !engine_goes(host, packages)) {
+    for unit in made(facts, "enabled").filter(|unit| *unit == UNIT && !engine_goes(host, packages)) {
         let why = format!("do not start {unit} at boot, as before");
         run(steps, host.name(), Stage::Engine, why, &["systemctl", "disable", unit]);
     }
