@@ -10,7 +10,7 @@ use super::harness::{Lab, docker};
 fn state(lab: &Lab, host: usize) -> String {
     lab.sh(
         host,
-        "ip -o -4 address | sed 's/ *\\\\.*//' | sort; ip -o link | sed -n 's/^[0-9]*: \\([^:@]*\\).*mtu \\([0-9]*\\).*/\\1 \\2/p' | grep -v '^veth' | sort; ip route | sed 's/ linkdown//' | sort; \
+        "ip -o -4 address | sed 's/^[0-9]*: //; s/ *\\\\.*//' | sort; ip -o link | sed -n 's/^[0-9]*: \\([^:@]*\\).*mtu \\([0-9]*\\).*/\\1 \\2/p' | grep -v '^veth' | sort; ip route | sed 's/ linkdown//' | sort; \
          iptables-save | awk '/^[*]/ { table = $1 } /^-A/ && !/DOCKER_OUTPUT|DOCKER_POSTROUTING/ { print table, $0 }'; \
          find /etc/docker-cluster /usr/local/lib/docker-cluster /etc/systemd/system/docker-cluster* /var/lib/docker-cluster 2>/dev/null | sort; \
          docker network ls --format '{{.Name}} {{.Driver}}' | sort",
