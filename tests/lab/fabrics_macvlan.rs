@@ -30,7 +30,9 @@ pub fn inventory(lab: &Lab, hosts: usize, network: &str) -> PathBuf {
 
 /// A container that greets on port 80, and comes back with the engine. Returns its address.
 pub fn greet(lab: &Lab, host: usize) -> String {
-    let (image, network) = (lab.smoke_image(), lab.name());
+    let image = lab.smoke_image();
+    let network = lab.sh(host, "docker network ls --filter label=docker-cluster --format '{{.Name}}'");
+    let network = network.trim();
     let nginx = "printf \"%s\\n\" \"daemon off; user root; pid /tmp/greet.pid; error_log /dev/stderr crit; events { }\" \
          \"http { access_log off; server { listen 80; return 200 hello; } }\" > /tmp/greet.conf; exec nginx -c /tmp/greet.conf";
     let address = format!("{{{{with index .NetworkSettings.Networks \"{network}\"}}}}{{{{.IPAddress}}}}{{{{end}}}}");

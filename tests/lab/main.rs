@@ -4,6 +4,7 @@
 //! because what a host has become is what the next command meets.
 
 mod access;
+mod fabrics_bridged;
 mod fabrics_macvlan;
 mod harness;
 mod keep;
