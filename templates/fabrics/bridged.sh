@@ -68,8 +68,9 @@ has_address() { [ -n "$(ip -o -4 addr show dev "$1" scope global)" ]; }
 is_lent() { case $(ip -o -4 addr show dev "$out") in *" dynamic "*) return 0 ;; *) return 1 ;; esac; }
 
 up() {
-    ! is_port || return 0
-    if [ "$manager" = systemd-networkd ]; then
+    if is_port; then
+        like_its_port
+    elif [ "$manager" = systemd-networkd ]; then
         try networkctl reload
     elif [ "$manager" = ifupdown ]; then
         hand_to_ifupdown
@@ -80,6 +81,12 @@ up() {
     else
         move_to_bridge
     fi
+}
+
+like_its_port() {
+    read -r mac < "/sys/class/net/$out/address"
+    read -r mtu < "/sys/class/net/$out/mtu"
+    try ip link set dev "$bridge" address "$mac" mtu "$mtu" alias "$MARK" up
 }
 
 # Without its MAC, the bridge would take the lowest of its ports' and change it when containers come and go.

@@ -7,6 +7,7 @@ mod access;
 mod everyday;
 mod fabrics;
 mod fabrics_bgp;
+mod fabrics_bridged;
 mod fabrics_macvlan;
 mod fabrics_openvswitch;
 mod harness;

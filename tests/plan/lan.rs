@@ -156,3 +156,66 @@ fn what_forbids_containers_in_the_lan() {
     without.missing_modules = vec!["macvlan"];
     assert!(said(without, MACVLAN).contains("has no macvlan module"));
 }
+
+const BRIDGED: &str = "network: {fabric: bridged, pool: 10.0.0.128/25}\n";
+
+#[test]
+fn bridged_on_new_hosts() {
+    let hosts = [debian("11", "a", 11), debian("13", "b", 12)];
+    let plan = plan_for(&hosts, BRIDGED);
+    insta::assert_snapshot!(shown(&plan));
+    insta::assert_snapshot!(config(&plan, "b"));
+    insta::assert_json_snapshot!(networks(&plan).into_iter().map(|(_, network)| network).collect::<Vec<_>>());
+    // What is decided has a way back wherever the host may be cut off, and is for good only when it is not.
+    let of_a: Vec<_> = plan.steps.iter().filter(|step| step.host.as_str() == "a").collect();
+    let at = |words: &str| of_a.iter().position(|step| step.why.contains(words)).unwrap();
+    let (moves, keeps, boots) = (at("move the host's own address"), at("keep it there"), at("move it at every boot"));
+    assert!(moves < keeps && keeps < boots, "{}", shown(&plan));
+    assert!(of_a[moves].undo.is_some() && of_a[keeps].undo.is_some());
+    assert!(matches!(of_a[keeps].action, Action::RunAnew { .. }));
+}
+
+/// A host whose address has moved, with this sentence of what is not right there.
+fn moved(wrong: &str) -> Fake {
+    let unit = "Id=docker.service\nLoadState=loaded\nActiveState=active\nUnitFileState=enabled\nFragmentPath=/lib/systemd/system/docker.service\nMainPID=1\n\nId=docker-cluster-fabric.service\nLoadState=loaded\nActiveState=active\nUnitFileState=enabled";
+    let mut host = debian("13", "b", 12);
+    host.address = "10.0.9.12".to_owned();
+    host.with("addresses", "3: br-cluster    inet 10.0.0.12/24 scope global br-cluster")
+        .with("links", "3: br-cluster: <BROADCAST> mtu 1500 qdisc")
+        .with("fabric-config", "# fabric bridged\nown 10.0.0.160/28\ninterface eth0\nbridge br-cluster")
+        .with("fabric-wrong", wrong)
+        .with("units", unit)
+}
+
+#[test]
+fn a_bridge_is_mended_in_place_and_moved_to_with_a_way_back() {
+    let said = |wrong: &str| {
+        let inventory = "network: {fabric: bridged, pool: 10.0.0.128/25}\nhosts:\n  - {name: b, address: 10.0.0.12, private: 10.0.0.12}\n";
+        let inventory = docker_cluster::inventory::Inventory::parse(inventory, "cluster.yaml").unwrap();
+        let plan = super::fake::plan_with(&inventory, &[moved(wrong)]);
+        assert_eq!(config(&plan, "b"), "# fabric bridged\nown 10.0.0.160/28\ninterface eth0\nbridge br-cluster\n");
+        shown(&plan)
+    };
+    let plan = said("the bridge br-cluster has another MTU than eth0");
+    assert!(plan.contains("make its links") && !plan.contains("move the host's own address from"), "{plan}");
+    let plan = said("eth0 is not on the bridge br-cluster");
+    assert!(
+        plan.contains("move the host's own address from eth0 to the bridge br-cluster, for 30 s at first"),
+        "{plan}"
+    );
+}
+
+#[test]
+fn an_address_that_others_look_after_is_not_moved() {
+    let said = |host: Fake| problems(&plan_for(&[debian("13", "a", 11), host], BRIDGED)).join("\n");
+    let b = || debian("13", "b", 12);
+    let found = said(b().with("managers", "eth1 netplan\neth0 ifupdown"));
+    assert!(found.contains("b: its interface eth0 is configured by ifupdown, which would undo the move"), "{found}");
+    assert_eq!(said(b().with("managers", "eth1 netplan")), "");
+    let lent = debian("13", "b", 13).with("addresses", "2: eth0    inet 10.0.0.77/24 scope global dynamic eth0");
+    let inventory =
+        "network: {fabric: bridged, pool: 10.0.0.128/25}\nhosts:\n  - {name: b, address: x, private: 10.0.0.77}\n";
+    let inventory = docker_cluster::inventory::Inventory::parse(inventory, "cluster.yaml").unwrap();
+    let found = problems(&super::fake::plan_with(&inventory, &[lent]));
+    assert!(found[0].contains("b: its address 10.0.0.77 is lent (DHCP), and would go back to eth0"), "{found:?}");
+}
