@@ -53,8 +53,7 @@ fn peers(links: &LinkFacts) -> impl Iterator<Item = Peer> + '_ {
 /// Divides the subnet: what the inventory pins, then what hosts have, then the first part that nobody has.
 pub(super) fn divide(world: &World<'_>) -> Shares {
     let network = &world.inventory.network;
-    let mut shares = Shares::default();
-    shares.silent = silent(world);
+    let mut shares = Shares { silent: silent(world), ..Shares::default() };
     for host in &world.hosts {
         let Some(part) = host.spec.subnet.or_else(|| present(host)) else { continue };
         if !network.subnet.contains(&part) {
