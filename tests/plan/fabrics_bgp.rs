@@ -96,7 +96,7 @@ fn what_only_the_other_side_can_mend_is_no_reason_to_do_anything() {
 fn a_bird_of_somebody_elses_is_left_alone() {
     let unit = "Id=bird.service\nLoadState=loaded\nActiveState=active\nUnitFileState=enabled\nFragmentPath=/lib/systemd/system/bird.service\nMainPID=2";
     let host = three("13").remove(0).with("units", unit);
-    let found = problems(&plan_for(&[host.clone()], BGP));
+    let found = problems(&plan_for(std::slice::from_ref(&host), BGP));
     assert_eq!(found, ["a: BIRD runs there already, with a configuration that is not docker-cluster's"]);
     // One that `up` has installed, and then was cut off, is none.
     assert_eq!(problems(&plan_for(&[host.with("made", "package bird2")], BGP)), Vec::<String>::new());
