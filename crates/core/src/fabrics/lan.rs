@@ -241,3 +241,31 @@ fn unknown_macs(case: &Case<'_>) -> Option<Finding> {
     let fix = "let several MAC addresses through at both hosts' ports (virtual switches: promiscuous mode and forged transmits; others: port security); a cloud or Wi-Fi does not: choose another `network.fabric` there";
     causes::link(case, (from, to, found), what, fix.to_owned(), Vec::new())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inventory::HostName;
+    use crate::proof::{Failure, Known, Layer, Link, Tcp, Way};
+
+    #[test]
+    fn hosts_that_pass_and_containers_that_do_not_are_told_as_such() {
+        let [a, b] = ["a", "b"].map(|name| HostName::parse(name).unwrap());
+        let way = |icmp| {
+            let tcp = [(22, if icmp { Tcp::Open } else { Tcp::Silent })].into();
+            Link { tcp, icmp, vxlan: Way::Lost, gossip: Way::Lost, esp: None, path_mtu: (1500, 1500) }
+        };
+        let failure = Failure { layer: Layer::Http, by_address: false, words: "timed out".into(), to: b.clone() };
+        let found = |icmp, failure| {
+            let links = [((a.clone(), b.clone()), way(icmp)), ((b.clone(), a.clone()), way(icmp))].into();
+            let known = Known { links, rows: &[LAN], ..Known::default() };
+            unknown_macs(&Case { from: &a, to: &b, failure, known: &known }).map(|finding| finding.what)
+        };
+        let what = found(true, Some(&failure)).unwrap();
+        assert!(
+            what.starts_with("TCP and ICMP pass between the two hosts, and nothing between their containers"),
+            "{what}"
+        );
+        assert_eq!((found(false, Some(&failure)), found(true, None)), (None, None));
+    }
+}
