@@ -29,7 +29,7 @@ fn with_bird(host: Fake, config: &str, wrong: &str, active: &str) -> Fake {
         "Id=bird.service\nLoadState=loaded\nActiveState={active}\nUnitFileState=enabled\nFragmentPath=/lib/systemd/system/bird.service\nMainPID=2"
     );
     host.with("units", &unit)
-        .with("made", "package bird2")
+        .with("made", "enabled bird.service")
         .with("fabric-config", &format!("# fabric bgp\n{config}"))
         .with("fabric-wrong", wrong)
 }
@@ -98,8 +98,14 @@ fn a_bird_of_somebody_elses_is_left_alone() {
     let host = three("13").remove(0).with("units", unit);
     let found = problems(&plan_for(std::slice::from_ref(&host), BGP));
     assert_eq!(found, ["a: BIRD runs there already, with a configuration that is not docker-cluster's"]);
+    // Also where the package is of an earlier `up`, and the cluster was taken down since.
+    let theirs = host.clone().with("made", "package bird2");
+    assert_eq!(problems(&plan_for(&[theirs], BGP)).len(), 1);
     // One that `up` has installed, and then was cut off, is none.
-    assert_eq!(problems(&plan_for(&[host.with("made", "package bird2")], BGP)), Vec::<String>::new());
+    assert_eq!(
+        problems(&plan_for(&[host.with("made", "enabled bird.service\npackage bird2")], BGP)),
+        Vec::<String>::new()
+    );
     // Something else that speaks BGP.
     let host = Fake { tcp: vec![22, 179], ..three("13").remove(0) };
     assert_eq!(problems(&plan_for(&[host], BGP)), ["a: TCP port 179 is taken, and BIRD needs it"]);

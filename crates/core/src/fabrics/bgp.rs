@@ -322,8 +322,9 @@ fn of_bird(host: &HostWorld<'_>) -> Vec<Problem> {
         return problems;
     };
     let is_theirs = facts.record(BIRD_CONF).is_none() && unit.active == "active";
-    // What an installation of ours left that was cut off runs as well, with the package's own configuration.
-    let came_with_us = facts.made.contains(&format!("package {BIRD_PACKAGE}"));
+    // What a run left that was cut off after the installation runs as well, with the package's own configuration. After a `down` the package
+    // may be there still, and BIRD be somebody's by now.
+    let came_with_us = facts.made.contains(&format!("enabled {UNIT}"));
     if !is_theirs || came_with_us {
         return Vec::new();
     }
