@@ -62,7 +62,7 @@ const SOON: Duration = Duration::from_secs(4);
 const POLL_QUESTION: Duration = Duration::from_secs(15);
 
 /// How long a script may take that only moves small files, in seconds.
-const SHORT: u64 = 60;
+const SHORT: Duration = Duration::from_secs(60);
 
 /// How long a file may take to be written: 200 MB over a slow line.
 const PUT_TIMEOUT: Duration = Duration::from_secs(600);
@@ -425,14 +425,14 @@ impl Run<'_> {
     async fn obey(&self, name: &HostName, action: &Action, host: &Arc<Connection>) -> Result<(), StepError> {
         match action {
             Action::Run { argv, timeout } => {
-                host.check(&Command::new(argv.clone()).timeout(Duration::from_secs(*timeout))).await?;
+                host.check(&Command::new(argv.clone()).timeout(*timeout)).await?;
             }
             Action::RunAnew { argv, timeout } => {
-                host.check_anew(&Command::new(argv.clone()).timeout(Duration::from_secs(*timeout))).await?;
+                host.check_anew(&Command::new(argv.clone()).timeout(*timeout)).await?;
             }
             Action::Script { name, text, args, timeout } => drop(self.script(host, name, text, args, *timeout).await?),
             Action::Service { verb, unit, timeout } => {
-                let args = [*verb, *unit].map(str::to_owned);
+                let args = [verb.as_str(), *unit].map(str::to_owned);
                 self.script(host, "systemctl", SERVICE, &args, *timeout).await?;
             }
             Action::PutFile(file) => self.put(host, file).await?,
@@ -496,7 +496,7 @@ impl Run<'_> {
             Action::Engine(call) => EngineApi::open(host).await?.call(call).await?,
             Action::Consul(call) => consul::call(host, &self.slots, call).await?,
             Action::WaitFor { what, argv, expect, peers, deadline } => {
-                let question = Question { what, argv, expect, peers, deadline: Duration::from_secs(*deadline) };
+                let question = Question { what, argv, expect, peers, deadline: *deadline };
                 self.wait(name, host, &question).await?;
             }
             Action::FetchJoinTokens => {
@@ -530,9 +530,9 @@ impl Run<'_> {
         name: &str,
         text: &str,
         args: &[String],
-        timeout: u64,
+        timeout: Duration,
     ) -> Result<String, StepError> {
-        let command = Command::script(text, args.iter().cloned()).timeout(Duration::from_secs(timeout));
+        let command = Command::script(text, args.iter().cloned()).timeout(timeout);
         let output = host.run(&command).await?;
         if output.status != 0 {
             // A script's name says more than `sh -s --`; both streams may hold the reason.

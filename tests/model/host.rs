@@ -350,7 +350,7 @@ impl Cluster {
                 done(self.command(at, &words))
             }
             Action::Script { name, args, .. } => done(self.script(at, name, args)),
-            Action::Service { verb, unit, .. } => self.service(at, verb, unit, doing.again),
+            Action::Service { verb, unit, .. } => self.service(at, verb.as_str(), unit, doing.again),
             Action::PutFile(file) => match doing.slots.resolve(&file.content) {
                 Ok((bytes, secrets)) => {
                     let host = &mut self.hosts[at];

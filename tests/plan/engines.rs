@@ -246,7 +246,9 @@ fn options_that_are_written_and_not_read_yet_restart_the_engine() {
     let restarts = |host: Fake| {
         let plan = plan_for(&[host], settings);
         assert_eq!(problems(&plan), [""; 0]);
-        plan.steps.iter().any(|step| matches!(step.action, Action::Service { verb: "restart", .. }))
+        plan.steps
+            .iter()
+            .any(|step| matches!(step.action, Action::Service { verb: docker_cluster::plan::Verb::Restart, .. }))
     };
     assert!(restarts(host("aaaa")), "the same start as when the file was written");
     assert!(!restarts(host("bbbb")), "it was restarted since");

@@ -5,6 +5,7 @@
 //! so that the way back stays open until an engine is upgraded past 22.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -16,13 +17,13 @@ use crate::inventory::{FabricKind, HostName};
 use crate::paths::{MIGRATION, SECRETS_PATH};
 use crate::plan::{
     Action, Content, EngineCall, HostWorld, KEEP_MODE, NewNetwork, Options, Plan, Problem, PutFile, Stage, StepId,
-    Steps, World,
+    Steps, Verb, World,
 };
 use crate::platform::{self, PackageManager};
 use crate::stores::consul;
 
 /// How long an engine's client may take to detach or start a container, in seconds: a container that ignores its signal takes ten.
-const CONTAINER_TIMEOUT: u64 = 90;
+const CONTAINER_TIMEOUT: Duration = Duration::from_secs(90);
 
 /// Which way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -217,7 +218,7 @@ fn record_of(host: &HostWorld<'_>) -> MigrationRecord {
     host.facts.migration.clone().unwrap_or_else(|| observe(host))
 }
 
-fn run(steps: &mut Steps, host: &HostName, why: impl Into<String>, argv: &[&str], timeout: u64) -> StepId {
+fn run(steps: &mut Steps, host: &HostName, why: impl Into<String>, argv: &[&str], timeout: Duration) -> StepId {
     let argv = argv.iter().map(ToString::to_string).collect();
     steps.add(host, Stage::Options, why, Action::Run { argv, timeout })
 }
@@ -362,7 +363,7 @@ fn leave_store(host: &HostWorld<'_>, upgrade: bool, steps: &mut Steps, detached:
     } else {
         "restart the engine without the store"
     };
-    let action = Action::Service { verb: "restart", unit: engines::UNIT, timeout: RESTART_TIMEOUT };
+    let action = Action::Service { verb: Verb::Restart, unit: engines::UNIT, timeout: RESTART_TIMEOUT };
     let restart = steps.add(name, Stage::Options, why, action);
     // The store must answer until everything is off it, on every host.
     steps.follow(first.unwrap_or(restart), detached);
@@ -500,7 +501,7 @@ fn back(world: &World<'_>, steps: &mut Steps, notes: &mut Vec<String>) {
                 &["systemctl", "enable", consul::UNIT, consul::RECONCILE_UNIT],
                 CONTAINER_TIMEOUT,
             );
-            let action = Action::Service { verb: "restart", unit: consul::UNIT, timeout: RESTART_TIMEOUT };
+            let action = Action::Service { verb: Verb::Restart, unit: consul::UNIT, timeout: RESTART_TIMEOUT };
             steps.add(name, Stage::Options, "start the store", action);
         }
     }

@@ -11,7 +11,7 @@ use crate::engines::{self, options};
 use crate::fabrics::overlay;
 use crate::inventory::HostName;
 use crate::paths::SECRETS_PATH;
-use crate::plan::{Action, HostWorld, Plan, Problem, SecretsFrom, Stage, StepId, Steps, World};
+use crate::plan::{Action, HostWorld, Plan, Problem, SecretsFrom, Stage, StepId, Steps, Verb, World};
 use crate::stores::consul;
 use crate::stores::consul::certificates::{Certificate, ENGINE_CERT, certificates, trusted, under_way};
 use crate::stores::consul::files::wanted_files;
@@ -193,7 +193,7 @@ impl Rotation<'_> {
 }
 
 fn reload(host: &HostWorld<'_>, steps: &mut Steps) {
-    let action = Action::Service { verb: "reload", unit: UNIT, timeout: START_TIMEOUT };
+    let action = Action::Service { verb: Verb::Reload, unit: UNIT, timeout: START_TIMEOUT };
     steps.add(host.name(), Stage::Store, "let Consul read its certificates", action);
     steps.add(host.name(), Stage::Store, "wait until the store answers", ready());
 }

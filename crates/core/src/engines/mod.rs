@@ -4,9 +4,11 @@ pub mod known;
 pub mod options;
 pub mod unit;
 
+use std::time::Duration;
+
 use crate::facts::{Engine, Facts};
 use crate::inventory::InstallPolicy;
-use crate::plan::{Action, HostWorld, Problem, Stage, StepId, Steps, Undo, World};
+use crate::plan::{Action, HostWorld, Problem, Stage, StepId, Steps, Undo, Verb, World};
 use crate::platform::{
     self, CLIENT_PACKAGE, DOCKER_CE_CLIENT, ENGINE_PACKAGE, INSTALLED_HERE, Offer, PackageManager, Release,
 };
@@ -26,15 +28,18 @@ pub const SOCKET_UNIT: &str = "docker.socket";
 pub const SOCKET_CURE: &str = "docker.socket is active, and its socket /var/run/docker.sock is gone, which a restart of the engine does not bring back: `systemctl stop docker.service docker.socket && systemctl start docker.socket docker.service` there";
 
 /// How long the installation of packages may take, in seconds: 150 MB over a slow line, and a held lock before that.
-pub const INSTALL_TIMEOUT: u64 = 1800;
+pub const INSTALL_TIMEOUT: Duration = Duration::from_secs(1800);
 
 /// How long an engine may take to answer after a start, in seconds. It loads its containers first, and its unit's own start
 /// limit is 90; a store that does not answer adds up to 64 (`facts.md`).
-pub const START_DEADLINE: u64 = 180;
+pub const START_DEADLINE: Duration = Duration::from_secs(180);
+
+/// How long a question to systemd, or a change of its links, may take: it reads all units anew for some.
+pub const SYSTEMD_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How long `systemctl restart docker` may take, in seconds: the stop of containers that ignore their signal (10 s each, in
 /// parallel, then killed), the unit's stop timeout of 90 and its start.
-pub const RESTART_TIMEOUT: u64 = 300;
+pub const RESTART_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// The packages of an engine that is to be installed: itself, and its client where that is a package of its own.
 fn packages(facts: &Facts, offer: &Offer) -> Vec<String> {
@@ -110,13 +115,7 @@ pub fn elsewhere(facts: &Facts) -> Option<String> {
 /// Waits until the engine answers with its version, which holds these words.
 #[must_use]
 pub fn wait_for_answer(expect: Vec<String>) -> Action {
-    Action::WaitFor {
-        what: "the engine answers".to_owned(),
-        argv: ["docker", "info", "--format", "{{.ServerVersion}}"].map(str::to_owned).to_vec(),
-        expect,
-        peers: Vec::new(),
-        deadline: START_DEADLINE,
-    }
+    Action::wait("the engine answers", &["docker", "info", "--format", "{{.ServerVersion}}"], expect, START_DEADLINE)
 }
 
 /// Installs the engine where it is missing, and starts it where it does not run.
@@ -183,10 +182,10 @@ fn start(steps: &mut Steps, host: &HostWorld<'_>, after: Vec<StepId>) {
             host.name(),
             Stage::Engine,
             "start the Docker engine at every boot",
-            Action::Run { argv, timeout: 60 },
+            Action::Run { argv, timeout: SYSTEMD_TIMEOUT },
         );
     }
-    let action = Action::Service { verb: "start", unit: UNIT, timeout: RESTART_TIMEOUT };
+    let action = Action::Service { verb: Verb::Start, unit: UNIT, timeout: RESTART_TIMEOUT };
     let why = match host.facts.is_active(SOCKET_UNIT) {
         true => "start the Docker engine, which is stopped, and which its socket would start at the first question",
         false => "start the Docker engine, which is stopped",

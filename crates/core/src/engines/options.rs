@@ -1,5 +1,7 @@
 //! Daemon options on the way into `daemon.json`: what conflicts, what changes, and the restarts that follow.
 
+use std::time::Duration;
+
 use serde_json::Value;
 
 use super::unit::{self, Flag};
@@ -8,7 +10,7 @@ use crate::daemon_json::{self, History, MergeError};
 use crate::facts::{Container, Engine, Facts};
 use crate::inventory::HostName;
 use crate::plan::{
-    Action, Content, HostWorld, KEEP_MODE, Options, Problem, PutFile, Stage, StepId, Steps, Undo, World,
+    Action, Content, HostWorld, KEEP_MODE, Options, Problem, PutFile, Stage, StepId, Steps, Undo, Verb, World,
 };
 
 /// What a fabric wants of the engines' options.
@@ -228,7 +230,7 @@ fn hidden_data(host: &HostWorld<'_>, wanted: &Options, problems: &mut Vec<Proble
 
 /// How long containers with a restart policy may take to run again after their engine answers, in seconds. Engines start them one
 /// after the other, each in a second or two.
-const CONTAINERS_DEADLINE: u64 = 120;
+const CONTAINERS_DEADLINE: Duration = Duration::from_secs(120);
 
 /// Writes the options where they are missing and restarts the engines that do not run with them. The first engine that was there
 /// before goes alone: what it refuses never reaches the next. While containers run, the others go one at a time as well. Returns the
@@ -405,13 +407,8 @@ impl Shown<'_> {
     }
 
     fn wait(&self, steps: &mut Steps, host: &HostName) -> StepId {
-        let action = Action::WaitFor {
-            what: self.what.to_owned(),
-            argv: ["docker", "info", "--format", self.format].map(str::to_owned).to_vec(),
-            expect: self.expect.clone(),
-            peers: Vec::new(),
-            deadline: START_DEADLINE,
-        };
+        let action =
+            Action::wait(self.what, &["docker", "info", "--format", self.format], self.expect.clone(), START_DEADLINE);
         steps.add(host, Stage::Options, self.why, action)
     }
 }
@@ -451,11 +448,11 @@ pub fn restart(
         unit: UNIT,
         actions: vec![
             Action::PutBack { paths: vec![daemon_json::PATH.to_owned()] },
-            Action::Service { verb: "restart", unit: UNIT, timeout: RESTART_TIMEOUT },
+            Action::Service { verb: Verb::Restart, unit: UNIT, timeout: RESTART_TIMEOUT },
             super::wait_for_answer(Vec::new()),
         ],
     };
-    let action = Action::Service { verb: "restart", unit: UNIT, timeout: RESTART_TIMEOUT };
+    let action = Action::Service { verb: Verb::Restart, unit: UNIT, timeout: RESTART_TIMEOUT };
     let restart = steps.add(name, Stage::Options, why, action);
     steps.await_turn(restart, &after);
     let id = shown.wait(steps, name);

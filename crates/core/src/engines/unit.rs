@@ -324,15 +324,15 @@ mod tests {
             ["host=fd:// (/lib/docker.service)", "containerd=/run/c.sock (/lib/docker.service)"]
         );
         unit.extend(lines("/etc/10-machine.conf", "[Service]\nExecStart=\nExecStart=/usr/bin/dockerd"));
-        assert_eq!(shown(&unit, &[]), [""; 0]);
+        assert_eq!(shown(&unit, &[]), Vec::<String>::new());
         unit.extend(lines(
             "/etc/20.conf",
             "[Service]\nEnvironment=\"A=--debug\"\nEnvironment=\nExecStart=\nExecStart=dockerd $A",
         ));
-        assert_eq!(shown(&unit, &[]), [""; 0]);
+        assert_eq!(shown(&unit, &[]), Vec::<String>::new());
         // A section of another name is none of ours, and a drop-in begins without one.
         unit.extend(lines("/etc/30.conf", "ExecStart=\n[Unit]\nExecStart=/usr/bin/dockerd --debug"));
-        assert_eq!(shown(&unit, &[]), [""; 0]);
+        assert_eq!(shown(&unit, &[]), Vec::<String>::new());
     }
 
     #[test]
@@ -358,7 +358,7 @@ mod tests {
         );
         assert_eq!(of("-@/usr/bin/dockerd docker --live-restore --mtu 1400"), ["live-restore= ()", "mtu=1400 ()"]);
         assert_eq!(of("/usr/bin/docker daemon --graph /srv"), ["data-root=/srv ()"]);
-        assert_eq!(of("/opt/start-docker.sh --debug"), [""; 0], "a script's flags are its own");
+        assert_eq!(of("/opt/start-docker.sh --debug"), Vec::<String>::new(), "a script's flags are its own");
         assert_eq!(of("/usr/bin/dockerd ${NOTHING} $NOTHING --icc='false'"), ["icc=false ()"]);
         assert!(!read_flags(&[Word::of("--live-restore=false", "")])[0].is_on());
     }

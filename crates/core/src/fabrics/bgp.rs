@@ -4,6 +4,7 @@
 //! or goes needs nothing on the others where reflectors or routers pass on what it says.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use ipnet::IpNet;
 
@@ -13,7 +14,7 @@ use super::shares::{self, LEARNED, OWN, Shares};
 use super::{About, Asks, Encryption, Fabric, Layer, Names, SubnetOf, keeper, packages};
 use crate::engines::options;
 use crate::inventory::{BgpSpec, FabricKind, HostName, Inventory, PassedOn};
-use crate::plan::{Action, Content, HostWorld, Problem, Stage, StepId, Steps, Undo, WantedFile, World};
+use crate::plan::{Action, Content, HostWorld, Problem, Stage, StepId, Steps, Undo, Verb, WantedFile, World};
 use crate::platform::BIRD_PACKAGE;
 use crate::proof::causes;
 use crate::proof::{Asked, Cause, Needs, Probes};
@@ -39,11 +40,11 @@ const BFD_PORT: u16 = 3784;
 const NEIGHBOUR: &str = "neighbour";
 
 /// How long a command about BIRD may take, in seconds: it says farewell to its neighbours when it stops.
-const BIRD_TIMEOUT: u64 = 60;
+const BIRD_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How long the others' routes may take, in seconds: a session that was refused is tried again within four, and a bridge is announced
 /// within five after the engine has made it.
-const ROUTES_DEADLINE: u64 = 60;
+const ROUTES_DEADLINE: Duration = Duration::from_secs(60);
 
 /// How sentences of the script begin about what only the other side can mend, or a configuration of BIRD's.
 const NOT_THE_LINKS: &[&str] = &["no route to", "the BGP session", "BIRD"];
@@ -268,8 +269,8 @@ fn announce(world: &World<'_>, host: &HostWorld<'_>, shares: &Shares, steps: &mu
     let has_not_read = facts.links.iter().flat_map(|links| &links.wrong).any(|line| line.starts_with(NOT_READ));
     let (verb, why) = match (works, is_new || has_not_read) {
         (true, false) => return None,
-        (true, true) => ("reload", "let BIRD read its configuration; its sessions go on"),
-        (false, _) => ("restart", "start BIRD, which announces this host's containers"),
+        (true, true) => (Verb::Reload, "let BIRD read its configuration; its sessions go on"),
+        (false, _) => (Verb::Restart, "start BIRD, which announces this host's containers"),
     };
     let service = |verb| Action::Service { verb, unit: UNIT, timeout: BIRD_TIMEOUT };
     let id = steps.add(name, Stage::Network, why, service(verb));
@@ -280,7 +281,7 @@ fn announce(world: &World<'_>, host: &HostWorld<'_>, shares: &Shares, steps: &mu
         args: vec![UNIT.to_owned()],
         timeout: BIRD_TIMEOUT,
     };
-    steps.undo(id, Undo { unit: UNIT, actions: vec![back, if works { service("restart") } else { off }] });
+    steps.undo(id, Undo { unit: UNIT, actions: vec![back, if works { service(Verb::Restart) } else { off }] });
     Some(id)
 }
 

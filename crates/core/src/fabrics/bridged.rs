@@ -15,7 +15,7 @@ use super::shares::{self, Shares};
 use super::{About, Asks, Encryption, Fabric, Layer, Names, SubnetOf, keeper};
 use crate::engines::options;
 use crate::inventory::{FabricKind, Inventory};
-use crate::plan::{Action, HostWorld, NewNetwork, Problem, Stage, Steps, Undo, WantedFile, World};
+use crate::plan::{Action, HostWorld, NewNetwork, Problem, Stage, Steps, Undo, Verb, WantedFile, World};
 use crate::proof::causes;
 use crate::proof::{Asked, Cause, Needs, Probes};
 
@@ -193,7 +193,7 @@ fn move_over(host: &HostWorld<'_>, port: &str, bridge: &str, config: &[String], 
     steps.undo(id, undo());
     steps.add(name, Stage::Network, "let systemd read the unit", reload);
     steps.add(name, Stage::Network, "move it at every boot", run(&["systemctl", "enable", UNIT]));
-    let start = Action::Service { verb: "restart", unit: UNIT, timeout: LINKS_TIMEOUT };
+    let start = Action::Service { verb: Verb::Restart, unit: UNIT, timeout: LINKS_TIMEOUT };
     steps.add(name, Stage::Network, "let the unit have it", start);
 }
 

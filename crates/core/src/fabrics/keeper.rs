@@ -10,13 +10,15 @@
 //!   one of them what there is. Where several come at about the same time, the next of the engines' bulk syncs has to make up for what
 //!   was missed, up to a minute later: of 86 verifications in a row on three hosts eight waited for 8 to 60 s.
 
+use std::time::Duration;
+
 use crate::facts::Container;
 use crate::inventory::container_name;
 use crate::labels::KEEPER_LABEL;
 use crate::plan::{Action, EngineCall, HostWorld, Stage, StepId, Steps, World};
 
 /// How long an engine may take to remove a container, in seconds.
-const REMOVE_TIMEOUT: u64 = 60;
+const REMOVE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Starts a keeper on every host that has none, after these steps. `stays` says whether what a host has now is still there by then.
 pub(crate) fn keep(world: &World<'_>, steps: &mut Steps, after: &[StepId], stays: impl Fn(&HostWorld<'_>) -> bool) {

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use ipnet::IpNet;
 
@@ -13,7 +14,8 @@ use super::{MTU_OPTION, SIGN_OF_LIFE, SSH_PORT};
 use crate::facts::Network;
 use crate::inventory::FabricKind;
 use crate::plan::{
-    Action, EngineCall, HostWorld, NetworkDriver, NewNetwork, Problem, Stage, StepId, Steps, Undo, WantedFile, World,
+    Action, EngineCall, HostWorld, NetworkDriver, NewNetwork, Problem, Stage, StepId, Steps, Undo, Verb, WantedFile,
+    World,
 };
 use crate::proof::causes::{self, Case, Finding};
 use crate::proof::{Cause, HostView, Needs};
@@ -35,7 +37,7 @@ const NETWORKD: &str = "systemd-networkd.service";
 const NETWORKD_PATH: &str = "/etc/systemd/networkd.conf.d/docker-cluster.conf";
 
 /// How long making or taking away the links of a host may take, in seconds: some dozen commands of the kernel, on a busy host.
-pub(crate) const LINKS_TIMEOUT: u64 = 60;
+pub(crate) const LINKS_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How the line of the configuration begins that says which fabric the links are of: the script passes over it.
 const OF: &str = "# fabric";
@@ -140,7 +142,7 @@ pub(super) fn put_where(
         ([one, rest @ ..], true) => format!("mend its links: {one}, and {} more", rest.len()),
         _ => "make its links to the other hosts".to_owned(),
     };
-    let restart = Action::Service { verb: "restart", unit: UNIT, timeout: LINKS_TIMEOUT };
+    let restart = Action::Service { verb: Verb::Restart, unit: UNIT, timeout: LINKS_TIMEOUT };
     let id = steps.add(name, Stage::Network, why, restart.clone());
     let argv = ["systemctl", "daemon-reload"].map(str::to_owned).to_vec();
     let back = match works {

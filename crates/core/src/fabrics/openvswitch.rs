@@ -5,6 +5,8 @@
 //! in user space, and the kernel's VXLAN device is one of its ports. Neither sends to a third host what it got from a second: there is
 //! nothing to go round in circles.
 
+use std::time::Duration;
+
 use ipnet::IpNet;
 
 use super::links::{self, LINKS};
@@ -14,7 +16,7 @@ use super::{About, Asks, Encryption, Fabric, Layer, Names, SubnetOf, VXLAN_TAKES
 use crate::engines::options;
 use crate::facts::Module;
 use crate::inventory::{FabricKind, Inventory};
-use crate::plan::{Action, HostWorld, Problem, Stage, Steps, World};
+use crate::plan::{Action, HostWorld, Problem, Stage, Steps, Verb, World};
 use crate::platform::{ETHTOOL_PACKAGE, SWITCH_PACKAGE};
 use crate::proof::causes;
 use crate::proof::{Asked, Cause, Needs, Probes};
@@ -31,7 +33,7 @@ const UNIT: &str = "openvswitch-switch.service";
 const MODULE: &str = "openvswitch";
 
 /// How long a start of the switch may take, in seconds: it reads its database, and sets up all that is in it.
-const SWITCH_TIMEOUT: u64 = 120;
+const SWITCH_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// What the script says of a switch that does not run.
 const DOES_NOT_RUN: &str = "Open vSwitch does not run";
@@ -174,7 +176,7 @@ fn run_switch(host: &HostWorld<'_>, steps: &mut Steps) {
     }
     // The unit itself only holds those of the daemons together.
     if unit.active != "active" || says(DOES_NOT_RUN) {
-        let action = Action::Service { verb: "restart", unit: UNIT, timeout: SWITCH_TIMEOUT };
+        let action = Action::Service { verb: Verb::Restart, unit: UNIT, timeout: SWITCH_TIMEOUT };
         steps.add(name, Stage::Network, "start Open vSwitch", action);
     }
 }

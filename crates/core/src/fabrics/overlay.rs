@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use serde_json::json;
 
@@ -24,10 +25,10 @@ const ADVERTISE_PORT: u16 = 2376;
 const VXLAN_PORT: u16 = 4789;
 
 /// How long the engines may take to see each other in the store, in seconds. Discovery writes a heartbeat every 20 s.
-const NEIGHBOURS_DEADLINE: u64 = 90;
+const NEIGHBOURS_DEADLINE: Duration = Duration::from_secs(90);
 
 /// How long the network may take to be seen by every engine, in seconds.
-const NETWORK_DEADLINE: u64 = 60;
+const NETWORK_DEADLINE: Duration = Duration::from_secs(60);
 
 /// The classic overlay.
 pub struct Overlay;
@@ -252,13 +253,8 @@ fn set_options(world: &World<'_>, steps: &mut Steps, notes: &mut Vec<String>) {
 #[must_use]
 pub fn gossips() -> Action {
     let port = GOSSIP_PORT.to_string();
-    Action::WaitFor {
-        what: "the engine gossips".to_owned(),
-        argv: ["ss", "-Hltn", &format!("sport = :{port}")].map(str::to_owned).to_vec(),
-        expect: vec![format!(":{port}")],
-        peers: Vec::new(),
-        deadline: NEIGHBOURS_DEADLINE,
-    }
+    let socket = format!("sport = :{port}");
+    Action::wait("the engine gossips", &["ss", "-Hltn", &socket], [format!(":{port}")], NEIGHBOURS_DEADLINE)
 }
 
 /// Gives engines their store back, whose networks are still in it.

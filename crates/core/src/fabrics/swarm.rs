@@ -2,6 +2,7 @@
 //! overlay of engines from 23 on.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use ipnet::IpNet;
 use serde_json::Value;
@@ -27,17 +28,17 @@ use crate::record::NODE_LINE;
 const MANAGER_PORT: u16 = 2377;
 
 /// How long a node may take to join, in seconds. The engine's own limit is 20, after which it goes on in the background.
-const JOIN_DEADLINE: u64 = 120;
+const JOIN_DEADLINE: Duration = Duration::from_secs(120);
 
 /// How long tasks may take to move, a manager to be demoted, a node to leave, in seconds. Containers that ignore their signal take
 /// ten each, and a new manager quorum is found within a few.
-const LEAVE_DEADLINE: u64 = 120;
+const LEAVE_DEADLINE: Duration = Duration::from_secs(120);
 
 /// Label of the containers of services.
 pub(crate) const TASK_LABEL: &str = "com.docker.swarm.task";
 
 /// How long a network may take to be known to every manager, in seconds.
-const NETWORK_DEADLINE: u64 = 60;
+const NETWORK_DEADLINE: Duration = Duration::from_secs(60);
 
 /// Swarm mode.
 pub struct SwarmMode;
@@ -509,20 +510,17 @@ fn join(world: &World<'_>, steps: &mut Steps, notes: &mut Vec<String>, managers:
             if let Some(previous) = previous.filter(|_| role == SwarmRole::Manager) {
                 steps.await_turn(id, &[previous]);
             }
-            let action = Action::WaitFor {
-                what: "the node is active in the swarm".to_owned(),
-                argv: [
+            let action = Action::wait(
+                "the node is active in the swarm",
+                &[
                     "docker",
                     "info",
                     "--format",
                     "state={{.Swarm.LocalNodeState}} manager={{.Swarm.ControlAvailable}} {{.Swarm.Error}}",
-                ]
-                .map(str::to_owned)
-                .to_vec(),
-                expect: vec![format!("state=active manager={}", role == SwarmRole::Manager)],
-                peers: Vec::new(),
-                deadline: JOIN_DEADLINE,
-            };
+                ],
+                [format!("state=active manager={}", role == SwarmRole::Manager)],
+                JOIN_DEADLINE,
+            );
             let id = steps.add(host.name(), Stage::Swarm, "wait until the swarm has taken it", action);
             if role == SwarmRole::Manager {
                 previous = Some(id);
@@ -609,15 +607,12 @@ fn network(world: &World<'_>, steps: &mut Steps, lead: &HostName) -> Option<Step
         wanted.subnet
     );
     steps.add(lead, Stage::Network, why, Action::Engine(call));
-    let action = Action::WaitFor {
-        what: format!("the managers know the network {name}"),
-        argv: ["docker", "network", "inspect", "--format", "{{.Scope}} {{range .IPAM.Config}}{{.Subnet}}{{end}}", name]
-            .map(str::to_owned)
-            .to_vec(),
-        expect: vec!["swarm".to_owned(), wanted.subnet.to_string()],
-        peers: Vec::new(),
-        deadline: NETWORK_DEADLINE,
-    };
+    let action = Action::wait(
+        format!("the managers know the network {name}"),
+        &["docker", "network", "inspect", "--format", "{{.Scope}} {{range .IPAM.Config}}{{.Subnet}}{{end}}", name],
+        ["swarm".to_owned(), wanted.subnet.to_string()],
+        NETWORK_DEADLINE,
+    );
     Some(steps.add(lead, Stage::Network, format!("check that the swarm knows the network {name}"), action))
 }
 
@@ -677,22 +672,19 @@ fn forget_node(steps: &mut Steps, lead: &HostName, node: &Node) {
             NodeUpdate { node: node.id.clone(), labels: BTreeMap::new(), role: Some(SwarmRole::Worker), drain: true };
         let why = format!("demote {}, which is gone", node.hostname);
         steps.add(lead, Stage::Swarm, why, Action::Engine(EngineCall::UpdateNode(update)));
-        let action = Action::WaitFor {
-            what: "the managers agree".to_owned(),
-            argv: [
+        let action = Action::wait(
+            "the managers agree",
+            &[
                 "docker",
                 "node",
                 "inspect",
                 "--format",
                 "role={{.Spec.Role}} manager={{with .ManagerStatus}}yes{{else}}no{{end}}",
                 &node.id,
-            ]
-            .map(str::to_owned)
-            .to_vec(),
-            expect: vec!["role=worker manager=no".to_owned()],
-            peers: Vec::new(),
-            deadline: LEAVE_DEADLINE,
-        };
+            ],
+            ["role=worker manager=no".to_owned()],
+            LEAVE_DEADLINE,
+        );
         steps.add(lead, Stage::Swarm, format!("wait until the managers have done without {}", node.hostname), action);
     }
     let call = EngineCall::RemoveNode { id: node.id.clone() };
@@ -715,13 +707,12 @@ fn recover(world: &World<'_>, steps: &mut Steps, notes: &mut Vec<String>) {
         format!("make {} the only manager of its swarm, with all that it knows", lead.name()),
         Action::Engine(call),
     );
-    let action = Action::WaitFor {
-        what: "the swarm has a leader".to_owned(),
-        argv: ["docker", "node", "ls", "--format", "{{.ManagerStatus}}"].map(str::to_owned).to_vec(),
-        expect: vec!["Leader".to_owned()],
-        peers: Vec::new(),
-        deadline: JOIN_DEADLINE,
-    };
+    let action = Action::wait(
+        "the swarm has a leader",
+        &["docker", "node", "ls", "--format", "{{.ManagerStatus}}"],
+        ["Leader".to_owned()],
+        JOIN_DEADLINE,
+    );
     let leads = steps.add(lead.name(), Stage::Swarm, "wait until it leads", action);
     // Other managers of old still believe in the quorum that is lost: they leave, and join again with the next `up`.
     for host in world.hosts.iter().filter(|host| host.name() != lead.name() && host.facts.swarm_manager) {
@@ -740,14 +731,13 @@ fn recover(world: &World<'_>, steps: &mut Steps, notes: &mut Vec<String>) {
 }
 
 /// Waits until a host's own engine says that it is no manager any more, at most `deadline` seconds.
-pub(crate) fn wait_until_worker(host: &HostName, steps: &mut Steps, demoted: StepId, deadline: u64) {
-    let action = Action::WaitFor {
-        what: "it is a worker".to_owned(),
-        argv: ["docker", "info", "--format", "manager={{.Swarm.ControlAvailable}}"].map(str::to_owned).to_vec(),
-        expect: vec!["manager=false".to_owned()],
-        peers: Vec::new(),
+pub(crate) fn wait_until_worker(host: &HostName, steps: &mut Steps, demoted: StepId, deadline: Duration) {
+    let action = Action::wait(
+        "it is a worker",
+        &["docker", "info", "--format", "manager={{.Swarm.ControlAvailable}}"],
+        ["manager=false".to_owned()],
         deadline,
-    };
+    );
     steps.add_after(host, Stage::Swarm, "wait until it is a worker", action, vec![demoted]);
 }
 
@@ -835,13 +825,12 @@ pub fn removal(
         if node.is_manager { format!("drain {target} and demote it to a worker") } else { format!("drain {target}") };
     steps.add(lead.name(), Stage::Swarm, why, Action::Engine(EngineCall::UpdateNode(update)));
     let script = r#"test -z "$(docker node ps -q --filter desired-state=running "$1")""#;
-    let action = Action::WaitFor {
-        what: "its tasks have moved".to_owned(),
-        argv: ["sh", "-c", script, "sh", &node.id].map(str::to_owned).to_vec(),
-        expect: Vec::new(),
-        peers: Vec::new(),
-        deadline: LEAVE_DEADLINE,
-    };
+    let action = Action::wait(
+        "its tasks have moved",
+        &["sh", "-c", script, "sh", &node.id],
+        Vec::<String>::new(),
+        LEAVE_DEADLINE,
+    );
     let moved = steps.add(lead.name(), Stage::Swarm, format!("wait until the tasks of {target} have moved"), action);
     wait_until_worker(host.name(), steps, moved, LEAVE_DEADLINE);
     keeper::let_go(host, steps);
@@ -861,7 +850,7 @@ pub fn removal(
 
 /// Leaves a swarm; see the script.
 /// How long leaving a swarm may take, in seconds: the engine stops the tasks of its node first.
-const LEAVE_TIMEOUT: u64 = 120;
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(120);
 
 const SWARM_LEAVE: &str = include_str!("../../../../templates/swarm-leave.sh");
 

@@ -12,7 +12,7 @@ pub use crate::daemon_json::{Conflict, Options};
 pub use file::WantedFile;
 pub use step::{
     Action, ConsulCall, Content, EngineCall, KEEP_MODE, NetworkDriver, NewNetwork, NodeUpdate, Piece, PutFile,
-    Recorded, Restored, SecretsFrom, Slot, Stage, Step, StepId, SwarmRole, Undo,
+    Recorded, Restored, SecretsFrom, Slot, Stage, Step, StepId, SwarmRole, Undo, Verb,
 };
 pub use world::{ETHERNET_MTU, HostWorld, Unreached, World};
 

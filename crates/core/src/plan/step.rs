@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use ipnet::IpNet;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::checksum::sha256_hex;
 use crate::daemon_json::Options;
@@ -56,7 +57,7 @@ pub struct Undo {
 }
 
 /// How long taking away half an installation may take, in seconds: no network is needed, but each package's own scripts run.
-const UNDO_TIMEOUT: u64 = 300;
+const UNDO_TIMEOUT: Duration = Duration::from_secs(300);
 
 impl Undo {
     /// The way back from an installation of packages that failed half-way. `unit` is that of the packages, for its last words.
@@ -94,15 +95,17 @@ pub enum Action {
     Run {
         /// The argv.
         argv: Vec<String>,
-        /// Its time limit, in seconds.
-        timeout: u64,
+        /// Its time limit; seconds in JSON.
+        #[serde(serialize_with = "seconds")]
+        timeout: Duration,
     },
     /// Runs an argv as root over a connection that is made for it: that it can be made is what is to be shown.
     RunAnew {
         /// The argv.
         argv: Vec<String>,
-        /// Its time limit, in seconds.
-        timeout: u64,
+        /// Its time limit; seconds in JSON.
+        #[serde(serialize_with = "seconds")]
+        timeout: Duration,
     },
     /// Runs a shell script with arguments as root.
     Script {
@@ -113,17 +116,19 @@ pub enum Action {
         text: &'static str,
         /// Its arguments.
         args: Vec<String>,
-        /// Its time limit, in seconds.
-        timeout: u64,
+        /// Its time limit; seconds in JSON.
+        #[serde(serialize_with = "seconds")]
+        timeout: Duration,
     },
     /// Starts or restarts a systemd unit.
     Service {
-        /// `start` or `restart`.
-        verb: &'static str,
+        /// What becomes of it.
+        verb: Verb,
         /// The unit.
         unit: &'static str,
-        /// Its time limit, in seconds.
-        timeout: u64,
+        /// Its time limit; seconds in JSON.
+        #[serde(serialize_with = "seconds")]
+        timeout: Duration,
     },
     /// Puts a file in place atomically and records what was there.
     PutFile(PutFile),
@@ -203,8 +208,9 @@ pub enum Action {
         /// Words that its output must hold as well, one of each host that has not left the run.
         #[serde(skip_serializing_if = "Vec::is_empty")]
         peers: Vec<(HostName, String)>,
-        /// How long at most, in seconds.
-        deadline: u64,
+        /// How long at most; seconds in JSON.
+        #[serde(serialize_with = "seconds")]
+        deadline: Duration,
     },
     /// Joins a swarm with a token that fills a slot during the run.
     JoinSwarm {
@@ -217,6 +223,35 @@ pub enum Action {
     },
     /// Fetches the join tokens from a manager into their slots.
     FetchJoinTokens,
+}
+
+/// A duration as programs read it in a plan: whole seconds.
+fn seconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u64(duration.as_secs())
+}
+
+/// What a service is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verb {
+    /// To run, if it does not.
+    Start,
+    /// To stop and run again.
+    Restart,
+    /// To read its configuration again.
+    Reload,
+}
+
+impl Verb {
+    /// As service managers take it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Start => "start",
+            Self::Restart => "restart",
+            Self::Reload => "reload",
+        }
+    }
 }
 
 /// What becomes of a file that docker-cluster wrote.
@@ -486,6 +521,22 @@ pub enum ConsulCall {
 }
 
 impl Action {
+    /// Waits until a command succeeds and says each of these words.
+    pub fn wait(
+        what: impl Into<String>,
+        argv: &[&str],
+        expect: impl IntoIterator<Item = impl Into<String>>,
+        deadline: Duration,
+    ) -> Self {
+        Self::WaitFor {
+            what: what.into(),
+            argv: argv.iter().map(ToString::to_string).collect(),
+            expect: expect.into_iter().map(Into::into).collect(),
+            peers: Vec::new(),
+            deadline,
+        }
+    }
+
     /// Whether it leaves its host as it is.
     #[must_use]
     pub fn only_reads(&self) -> bool {

@@ -7,6 +7,7 @@ mod purge;
 mod swarms;
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -33,10 +34,10 @@ pub const NETWORK_LABEL: &str = "docker-cluster";
 
 /// How long engines may take to let go of a network that nothing hangs on any more, in seconds: gossip tells them in a second or two,
 /// a swarm's manager within some more.
-const NETWORK_DEADLINE: u64 = 60;
+const NETWORK_DEADLINE: Duration = Duration::from_secs(60);
 
 /// How long one command of the engine may take here, in seconds: leaving a swarm stops its tasks first, ten seconds each.
-const ENGINE_TIMEOUT: u64 = 120;
+const ENGINE_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// How many names a sentence lists of one kind.
 const NAMED: usize = 20;
@@ -272,13 +273,7 @@ fn remove_networks(world: &World<'_>, steps: &mut Steps, let_go: &[StepId]) -> V
 /// Removes a network as soon as the engine lets it; one that is gone is removed.
 fn remove_network(name: &str, what: &str) -> Action {
     let script = r#"docker network rm "$1" >&2 || ! docker network inspect "$1" >/dev/null 2>&1"#;
-    Action::WaitFor {
-        what: what.to_owned(),
-        argv: ["sh", "-c", script, "sh", name].map(str::to_owned).to_vec(),
-        expect: Vec::new(),
-        peers: Vec::new(),
-        deadline: NETWORK_DEADLINE,
-    }
+    Action::wait(what, &["sh", "-c", script, "sh", name], Vec::<String>::new(), NETWORK_DEADLINE)
 }
 
 /// Takes the links to other hosts away, which are docker-cluster's own. Their files go with all others.

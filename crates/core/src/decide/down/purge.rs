@@ -1,5 +1,7 @@
 //! What `down --purge` takes: packages, and with `--purge-data` what their programs have written.
 
+use std::time::Duration;
+
 use super::{counted, made, put_options_back, run};
 use crate::daemon_json;
 use crate::engines;
@@ -8,10 +10,10 @@ use crate::plan::{Action, HostWorld, Plan, Problem, Recorded, Stage, Steps};
 use crate::platform::{self, PackageManager};
 
 /// How long removing packages may take, in seconds.
-const REMOVE_TIMEOUT: u64 = 600;
+const REMOVE_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// How long removing the data of an engine may take, in seconds: millions of small files on a slow disk.
-const DATA_TIMEOUT: u64 = 3600;
+const DATA_TIMEOUT: Duration = Duration::from_secs(3600);
 
 /// Whether packages go as well that docker-cluster installed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

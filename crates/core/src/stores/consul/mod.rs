@@ -10,16 +10,17 @@ pub(crate) mod servers;
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 
 use super::Endpoint;
-use crate::engines::{self, INSTALL_TIMEOUT};
+use crate::engines::{self, INSTALL_TIMEOUT, SYSTEMD_TIMEOUT};
 use crate::facts::Facts;
 use crate::facts::firewall::Traffic;
 use crate::inventory::{FabricKind, HostName, ProgramSource};
 use crate::paths::{PUSHED_STORE, SECRETS_PATH};
 use crate::plan::{
     Action, ConsulCall, Content, HostWorld, Piece, Plan, Problem, PutFile, SecretsFrom, Slot, Stage, StepId, Steps,
-    Undo, World,
+    Undo, Verb, World,
 };
 use crate::platform::{PackageManager, Release, STORE_PACKAGE};
 
@@ -52,11 +53,11 @@ const SERVER_PORT: u16 = 8300;
 /// Port of the agents' gossip, TCP and UDP.
 const SERF_PORT: u16 = 8301;
 /// How long the service may take to start, in seconds: its unit's own limit (120) and a stop before it.
-pub(crate) const START_TIMEOUT: u64 = 240;
+pub(crate) const START_TIMEOUT: Duration = Duration::from_secs(240);
 
 /// How long the store may take to have a leader and answer everywhere, in seconds. An election takes a few seconds; servers
 /// that were just installed on slow hosts may be a minute apart.
-const READY_DEADLINE: u64 = 180;
+const READY_DEADLINE: Duration = Duration::from_secs(180);
 
 /// The sentence of the step that keeps the store's secrets.
 const KEEP_SECRETS: &str = "keep the store's secrets where root alone reads them";
@@ -330,7 +331,7 @@ pub fn plan_restore(world: &World<'_>, file: &Path) -> Plan {
         let why = format!("put the store back as it was saved in {}", file.display());
         let mut previous = steps.add(host, Stage::Store, why, Action::Consul(call));
         for server in world.hosts.iter().filter(|host| is_server(host.facts) == Some(true)) {
-            let action = Action::Service { verb: "restart", unit: UNIT, timeout: START_TIMEOUT };
+            let action = Action::Service { verb: Verb::Restart, unit: UNIT, timeout: START_TIMEOUT };
             let why = "restart Consul, so that it knows the present tokens";
             previous = steps.add_after(server.name(), Stage::Store, why, action, vec![previous]);
         }
@@ -412,40 +413,44 @@ fn host_steps(world: &World<'_>, host: &HostWorld<'_>, given: &Given<'_>, steps:
     reload_units |=
         [UNIT, RECONCILE_UNIT].iter().any(|unit| host.facts.unit(unit).is_some_and(|unit| unit.needs_reload));
     if reload_units {
-        run(steps, name, "let systemd read the units", &["systemctl", "daemon-reload"], 60, Vec::new());
+        run(steps, name, "let systemd read the units", &["systemctl", "daemon-reload"], SYSTEMD_TIMEOUT, Vec::new());
     }
     if unit.is_none_or(|unit| unit.file_state != "enabled") {
         let argv = ["systemctl", "enable", UNIT, RECONCILE_UNIT];
-        run(steps, name, "start Consul and its helper at every boot", &argv, 60, Vec::new());
+        run(steps, name, "start Consul and its helper at every boot", &argv, SYSTEMD_TIMEOUT, Vec::new());
     }
     // The helper starts with the engine; where that goes on as it is, the helper needs a start of its own.
     let helped = engines::is_running(host.facts) && engines::options::uses_store(host);
     let lacks = servers.hosts.contains(name) && !host.facts.is_active(RECONCILE_UNIT);
     if active && helped && (lacks || written.iter().any(|path| path == RECONCILE)) {
-        let action = Action::Service { verb: "restart", unit: RECONCILE_UNIT, timeout: START_TIMEOUT };
+        let action = Action::Service { verb: Verb::Restart, unit: RECONCILE_UNIT, timeout: START_TIMEOUT };
         steps.add(name, Stage::Store, "start the helper that keeps the engines' watches of the store alive", action);
     }
     let service = |verb| Action::Service { verb, unit: UNIT, timeout: START_TIMEOUT };
     if !active {
-        let id = steps.add(name, Stage::Store, "start Consul", service("restart"));
+        let id = steps.add(name, Stage::Store, "start Consul", service(Verb::Restart));
         // Nothing worked before: what does not start is not left trying for ever, in the way of whatever took its place.
         steps.undo(id, Undo { unit: UNIT, actions: vec![switch_off(START_TIMEOUT)] });
         return HostSteps { started: Some(id), well: None };
     }
     let verb = match (restart, reload) {
-        (true, _) => "restart",
+        (true, _) => Verb::Restart,
         // Consul reads its certificates again on a reload; nothing that uses it notices.
-        (false, true) => "reload",
+        (false, true) => Verb::Reload,
         (false, false) => return HostSteps::default(),
     };
     let undo = || {
         let argv = ["systemctl", "daemon-reload"].map(str::to_owned).to_vec();
-        let back = [Action::PutBack { paths: written.clone() }, Action::Run { argv, timeout: 60 }, service("restart")];
+        let back = [
+            Action::PutBack { paths: written.clone() },
+            Action::Run { argv, timeout: SYSTEMD_TIMEOUT },
+            service(Verb::Restart),
+        ];
         Undo { unit: UNIT, actions: back.into() }
     };
     let why = match verb {
-        "restart" => "restart Consul with its new configuration",
-        _ => "let Consul read its new certificate",
+        Verb::Restart => "restart Consul with its new configuration",
+        Verb::Start | Verb::Reload => "let Consul read its new certificate",
     };
     let id = steps.add(name, Stage::Store, why, service(verb));
     steps.await_turn(id, &turn());
@@ -457,19 +462,18 @@ fn host_steps(world: &World<'_>, host: &HostWorld<'_>, given: &Given<'_>, steps:
 
 /// Stops the agent and its helper, now and at every boot.
 #[must_use]
-pub fn switch_off(timeout: u64) -> Action {
+pub fn switch_off(timeout: Duration) -> Action {
     let args = [UNIT, RECONCILE_UNIT].map(str::to_owned).to_vec();
     Action::Script { name: "units-off", text: include_str!("../../../../../templates/units-off.sh"), args, timeout }
 }
 
 pub(crate) fn ready() -> Action {
-    Action::WaitFor {
-        what: "the store answers with a leader behind it".to_owned(),
-        argv: [STORE_COMMAND, "kv", "get", "-keys", "docker/"].map(str::to_owned).to_vec(),
-        expect: Vec::new(),
-        peers: Vec::new(),
-        deadline: READY_DEADLINE,
-    }
+    Action::wait(
+        "the store answers with a leader behind it",
+        &[STORE_COMMAND, "kv", "get", "-keys", "docker/"],
+        Vec::<String>::new(),
+        READY_DEADLINE,
+    )
 }
 
 /// Gets the program and the user onto a host. Returns whether the program changed.
@@ -527,14 +531,14 @@ fn install(world: &World<'_>, host: &HostWorld<'_>, steps: &mut Steps) -> bool {
                 "/usr/sbin/nologin",
                 USER,
             ],
-            60,
+            SYSTEMD_TIMEOUT,
             Vec::new(),
         );
     }
     changed
 }
 
-fn run(steps: &mut Steps, host: &HostName, why: &str, argv: &[&str], timeout: u64, after: Vec<StepId>) -> StepId {
+fn run(steps: &mut Steps, host: &HostName, why: &str, argv: &[&str], timeout: Duration, after: Vec<StepId>) -> StepId {
     let action = Action::Run { argv: argv.iter().map(ToString::to_string).collect(), timeout };
     steps.add_after(host, Stage::Store, why, action, after)
 }
