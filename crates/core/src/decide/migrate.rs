@@ -22,7 +22,7 @@ use crate::plan::{
 use crate::platform::{self, PackageManager};
 use crate::stores::consul;
 
-/// How long an engine's client may take to detach or start a container, in seconds: a container that ignores its signal takes ten.
+/// How long an engine's client may take to detach or start a container: a container that ignores its signal takes ten.
 const CONTAINER_TIMEOUT: Duration = Duration::from_secs(90);
 
 /// Which way.

@@ -27,17 +27,17 @@ pub const SOCKET_UNIT: &str = "docker.socket";
 /// cannot be restarted while the engine runs.
 pub const SOCKET_CURE: &str = "docker.socket is active, and its socket /var/run/docker.sock is gone, which a restart of the engine does not bring back: `systemctl stop docker.service docker.socket && systemctl start docker.socket docker.service` there";
 
-/// How long the installation of packages may take, in seconds: 150 MB over a slow line, and a held lock before that.
+/// How long the installation of packages may take: 150 MB over a slow line, and a held lock before that.
 pub const INSTALL_TIMEOUT: Duration = Duration::from_secs(1800);
 
-/// How long an engine may take to answer after a start, in seconds. It loads its containers first, and its unit's own start
+/// How long an engine may take to answer after a start. It loads its containers first, and its unit's own start
 /// limit is 90; a store that does not answer adds up to 64 (`facts.md`).
 pub const START_DEADLINE: Duration = Duration::from_secs(180);
 
 /// How long a question to systemd, or a change of its links, may take: it reads all units anew for some.
 pub const SYSTEMD_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// How long `systemctl restart docker` may take, in seconds: the stop of containers that ignore their signal (10 s each, in
+/// How long `systemctl restart docker` may take: the stop of containers that ignore their signal (10 s each, in
 /// parallel, then killed), the unit's stop timeout of 90 and its start.
 pub const RESTART_TIMEOUT: Duration = Duration::from_secs(300);
 

@@ -228,7 +228,7 @@ fn hidden_data(host: &HostWorld<'_>, wanted: &Options, problems: &mut Vec<Proble
     }
 }
 
-/// How long containers with a restart policy may take to run again after their engine answers, in seconds. Engines start them one
+/// How long containers with a restart policy may take to run again after their engine answers. Engines start them one
 /// after the other, each in a second or two.
 const CONTAINERS_DEADLINE: Duration = Duration::from_secs(120);
 

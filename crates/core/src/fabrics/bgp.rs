@@ -39,10 +39,10 @@ const BFD_PORT: u16 = 3784;
 /// The word of a line of the configuration about who may use these ports.
 const NEIGHBOUR: &str = "neighbour";
 
-/// How long a command about BIRD may take, in seconds: it says farewell to its neighbours when it stops.
+/// How long a command about BIRD may take: it says farewell to its neighbours when it stops.
 const BIRD_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// How long the others' routes may take, in seconds: a session that was refused is tried again within four, and a bridge is announced
+/// How long the others' routes may take: a session that was refused is tried again within four, and a bridge is announced
 /// within five after the engine has made it.
 const ROUTES_DEADLINE: Duration = Duration::from_secs(60);
 

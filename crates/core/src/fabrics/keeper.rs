@@ -17,7 +17,7 @@ use crate::inventory::container_name;
 use crate::labels::KEEPER_LABEL;
 use crate::plan::{Action, EngineCall, HostWorld, Stage, StepId, Steps, World};
 
-/// How long an engine may take to remove a container, in seconds.
+/// How long an engine may take to remove a container.
 const REMOVE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Starts a keeper on every host that has none, after these steps. `stays` says whether what a host has now is still there by then.

@@ -36,7 +36,7 @@ const NETWORKD: &str = "systemd-networkd.service";
 
 const NETWORKD_PATH: &str = "/etc/systemd/networkd.conf.d/docker-cluster.conf";
 
-/// How long making or taking away the links of a host may take, in seconds: some dozen commands of the kernel, on a busy host.
+/// How long making or taking away the links of a host may take: some dozen commands of the kernel, on a busy host.
 pub(crate) const LINKS_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How the line of the configuration begins that says which fabric the links are of: the script passes over it.

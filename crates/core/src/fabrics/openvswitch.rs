@@ -32,7 +32,7 @@ const UNIT: &str = "openvswitch-switch.service";
 /// The kernel's module of the switch.
 const MODULE: &str = "openvswitch";
 
-/// How long a start of the switch may take, in seconds: it reads its database, and sets up all that is in it.
+/// How long a start of the switch may take: it reads its database, and sets up all that is in it.
 const SWITCH_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// What the script says of a switch that does not run.

@@ -24,10 +24,10 @@ const ADVERTISE_PORT: u16 = 2376;
 /// UDP port of VXLAN; it cannot be changed in this fabric.
 const VXLAN_PORT: u16 = 4789;
 
-/// How long the engines may take to see each other in the store, in seconds. Discovery writes a heartbeat every 20 s.
+/// How long the engines may take to see each other in the store. Discovery writes a heartbeat every 20 s.
 const NEIGHBOURS_DEADLINE: Duration = Duration::from_secs(90);
 
-/// How long the network may take to be seen by every engine, in seconds.
+/// How long the network may take to be seen by every engine.
 const NETWORK_DEADLINE: Duration = Duration::from_secs(60);
 
 /// The classic overlay.

@@ -27,17 +27,17 @@ use crate::record::NODE_LINE;
 /// TCP port of the managers. It cannot be changed.
 const MANAGER_PORT: u16 = 2377;
 
-/// How long a node may take to join, in seconds. The engine's own limit is 20, after which it goes on in the background.
+/// How long a node may take to join. The engine's own limit is 20, after which it goes on in the background.
 const JOIN_DEADLINE: Duration = Duration::from_secs(120);
 
-/// How long tasks may take to move, a manager to be demoted, a node to leave, in seconds. Containers that ignore their signal take
+/// How long tasks may take to move, a manager to be demoted, a node to leave. Containers that ignore their signal take
 /// ten each, and a new manager quorum is found within a few.
 const LEAVE_DEADLINE: Duration = Duration::from_secs(120);
 
 /// Label of the containers of services.
 pub(crate) const TASK_LABEL: &str = "com.docker.swarm.task";
 
-/// How long a network may take to be known to every manager, in seconds.
+/// How long a network may take to be known to every manager.
 const NETWORK_DEADLINE: Duration = Duration::from_secs(60);
 
 /// Swarm mode.
@@ -849,7 +849,7 @@ pub fn removal(
 }
 
 /// Leaves a swarm; see the script.
-/// How long leaving a swarm may take, in seconds: the engine stops the tasks of its node first.
+/// How long leaving a swarm may take: the engine stops the tasks of its node first.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(120);
 
 const SWARM_LEAVE: &str = include_str!("../../../../templates/swarm-leave.sh");

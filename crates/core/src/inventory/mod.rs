@@ -44,7 +44,7 @@ pub const DEFAULT_SMOKE_IMAGE: &str = "nginx:alpine";
 /// documentation of multi-host networking asks for 3.16).
 pub const DEFAULT_KERNEL_MINIMUM: (u64, u64, u64) = (3, 16, 0);
 
-/// How long a connection may take by default, in seconds. A LAN answers in milliseconds and a far host in one or two
+/// How long a connection may take by default. A LAN answers in milliseconds and a far host in one or two
 /// seconds; what has not answered after ten is not going to.
 pub const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 

@@ -56,7 +56,7 @@ pub struct Undo {
     pub actions: Vec<Action>,
 }
 
-/// How long taking away half an installation may take, in seconds: no network is needed, but each package's own scripts run.
+/// How long taking away half an installation may take: no network is needed, but each package's own scripts run.
 const UNDO_TIMEOUT: Duration = Duration::from_secs(300);
 
 impl Undo {

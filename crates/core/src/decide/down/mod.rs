@@ -32,11 +32,11 @@ use swarms::{is_ours, leave_swarms};
 /// Label of the networks that docker-cluster makes; its value is the cluster.
 pub const NETWORK_LABEL: &str = "docker-cluster";
 
-/// How long engines may take to let go of a network that nothing hangs on any more, in seconds: gossip tells them in a second or two,
+/// How long engines may take to let go of a network that nothing hangs on any more: gossip tells them in a second or two,
 /// a swarm's manager within some more.
 const NETWORK_DEADLINE: Duration = Duration::from_secs(60);
 
-/// How long one command of the engine may take here, in seconds: leaving a swarm stops its tasks first, ten seconds each.
+/// How long one command of the engine may take here: leaving a swarm stops its tasks first, ten seconds each.
 const ENGINE_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// How many names a sentence lists of one kind.

@@ -9,10 +9,10 @@ use crate::facts::Facts;
 use crate::plan::{Action, HostWorld, Plan, Problem, Recorded, Stage, Steps};
 use crate::platform::{self, PackageManager};
 
-/// How long removing packages may take, in seconds.
+/// How long removing packages may take.
 const REMOVE_TIMEOUT: Duration = Duration::from_secs(600);
 
-/// How long removing the data of an engine may take, in seconds: millions of small files on a slow disk.
+/// How long removing the data of an engine may take: millions of small files on a slow disk.
 const DATA_TIMEOUT: Duration = Duration::from_secs(3600);
 
 /// Whether packages go as well that docker-cluster installed.

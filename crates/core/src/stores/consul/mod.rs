@@ -52,10 +52,10 @@ pub const HTTPS_PORT: u16 = 8501;
 const SERVER_PORT: u16 = 8300;
 /// Port of the agents' gossip, TCP and UDP.
 const SERF_PORT: u16 = 8301;
-/// How long the service may take to start, in seconds: its unit's own limit (120) and a stop before it.
+/// How long the service may take to start: its unit's own limit (120) and a stop before it.
 pub(crate) const START_TIMEOUT: Duration = Duration::from_secs(240);
 
-/// How long the store may take to have a leader and answer everywhere, in seconds. An election takes a few seconds; servers
+/// How long the store may take to have a leader and answer everywhere. An election takes a few seconds; servers
 /// that were just installed on slow hosts may be a minute apart.
 const READY_DEADLINE: Duration = Duration::from_secs(180);
 
