@@ -35,6 +35,41 @@ impl PackageManager {
     }
 }
 
+/// A service manager that docker-cluster can use: how it is told what to do. Its answers are read by the facts probe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ServiceManager {
+    /// The program.
+    pub program: &'static str,
+    /// To start units at every boot; the units follow.
+    pub enable: &'static [&'static str],
+    /// Not to do that any more.
+    pub disable: &'static [&'static str],
+    /// The same, and to stop them.
+    pub disable_now: &'static [&'static str],
+    /// To stop units.
+    pub stop: &'static [&'static str],
+    /// To read units that were written.
+    pub reread: &'static [&'static str],
+}
+
+/// systemd, the only row so far: `decide/checks.rs` refuses hosts that have another.
+pub const SERVICES: ServiceManager = ServiceManager {
+    program: "systemctl",
+    enable: &["enable"],
+    disable: &["disable"],
+    disable_now: &["disable", "--now"],
+    stop: &["stop"],
+    reread: &["daemon-reload"],
+};
+
+impl ServiceManager {
+    /// The argv of an order about these units.
+    #[must_use]
+    pub fn argv(self, order: &[&str], units: &[&str]) -> Vec<String> {
+        [self.program].iter().chain(order).chain(units).map(ToString::to_string).collect()
+    }
+}
+
 /// What a release of a distribution offers, where its package lists do not tell (a fresh host has none).
 #[derive(Debug)]
 pub struct Release {

@@ -19,7 +19,7 @@ use crate::plan::{
     Action, Content, EngineCall, HostWorld, KEEP_MODE, NewNetwork, Options, Plan, Problem, PutFile, Stage, StepId,
     Steps, Verb, World,
 };
-use crate::platform::{self, PackageManager};
+use crate::platform::{self, PackageManager, SERVICES};
 use crate::stores::consul;
 
 /// How long an engine's client may take to detach or start a container: a container that ignores its signal takes ten.
@@ -133,7 +133,7 @@ fn back_problems(world: &World<'_>) -> Vec<Problem> {
     let mut problems = super::down::swarm_problems(world, &from_store);
     let on_the_way = |host: &HostWorld<'_>| host.facts.migration.is_some() || options::uses_store(host);
     for host in &world.hosts {
-        if let Some(why) = fabrics::no_classic_overlay(host, crate::stores::backend(world)) {
+        if let Some(why) = fabrics::no_classic_overlay(host, crate::stores::of(world).backend(world)) {
             problems.push(Problem::on(
                 host.name(),
                 format!("there is no way back: it {why}"),
@@ -218,8 +218,14 @@ fn record_of(host: &HostWorld<'_>) -> MigrationRecord {
     host.facts.migration.clone().unwrap_or_else(|| observe(host))
 }
 
-fn run(steps: &mut Steps, host: &HostName, why: impl Into<String>, argv: &[&str], timeout: Duration) -> StepId {
-    let argv = argv.iter().map(ToString::to_string).collect();
+fn run(
+    steps: &mut Steps,
+    host: &HostName,
+    why: impl Into<String>,
+    argv: &[impl AsRef<str>],
+    timeout: Duration,
+) -> StepId {
+    let argv = argv.iter().map(|word| word.as_ref().to_owned()).collect();
     steps.add(host, Stage::Options, why, Action::Run { argv, timeout })
 }
 
@@ -498,7 +504,7 @@ fn back(world: &World<'_>, steps: &mut Steps, notes: &mut Vec<String>) {
                 steps,
                 name,
                 "switch the store on again",
-                &["systemctl", "enable", consul::UNIT, consul::RECONCILE_UNIT],
+                &SERVICES.argv(SERVICES.enable, &[consul::UNIT, consul::RECONCILE_UNIT]),
                 CONTAINER_TIMEOUT,
             );
             let action = Action::Service { verb: Verb::Restart, unit: consul::UNIT, timeout: RESTART_TIMEOUT };

@@ -10,7 +10,7 @@ use crate::facts::{Engine, Facts};
 use crate::inventory::InstallPolicy;
 use crate::plan::{Action, HostWorld, Problem, Stage, StepId, Steps, Undo, Verb, World};
 use crate::platform::{
-    self, CLIENT_PACKAGE, DOCKER_CE_CLIENT, ENGINE_PACKAGE, INSTALLED_HERE, Offer, PackageManager, Release,
+    self, CLIENT_PACKAGE, DOCKER_CE_CLIENT, ENGINE_PACKAGE, INSTALLED_HERE, Offer, PackageManager, Release, SERVICES,
 };
 
 /// How far clocks may be apart, in seconds. Certificates are backdated five minutes and Consul's and swarm mode's tokens
@@ -177,7 +177,7 @@ fn end_installation(host: &HostWorld<'_>, steps: &mut Steps) {
 /// ([`options::steps`]).
 fn start(steps: &mut Steps, host: &HostWorld<'_>, after: Vec<StepId>) {
     if host.facts.unit(UNIT).is_none_or(|unit| unit.file_state != "enabled") {
-        let argv = ["systemctl", "enable", UNIT].map(str::to_owned).to_vec();
+        let argv = SERVICES.argv(SERVICES.enable, &[UNIT]);
         steps.add(
             host.name(),
             Stage::Engine,

@@ -15,7 +15,7 @@ use super::{About, Asks, Encryption, Fabric, Layer, Names, SubnetOf, keeper, pac
 use crate::engines::options;
 use crate::inventory::{BgpSpec, FabricKind, HostName, Inventory, PassedOn};
 use crate::plan::{Action, Content, HostWorld, Problem, Stage, StepId, Steps, Undo, Verb, WantedFile, World};
-use crate::platform::BIRD_PACKAGE;
+use crate::platform::{BIRD_PACKAGE, SERVICES};
 use crate::proof::causes;
 use crate::proof::{Asked, Cause, Needs, Probes};
 
@@ -262,7 +262,7 @@ fn announce(world: &World<'_>, host: &HostWorld<'_>, shares: &Shares, steps: &mu
     }
     // The package enables it.
     if unit.is_some_and(|unit| unit.file_state != "enabled") {
-        let argv = ["systemctl", "enable", UNIT].map(str::to_owned).to_vec();
+        let argv = SERVICES.argv(SERVICES.enable, &[UNIT]);
         steps.add(name, Stage::Network, "start BIRD at every boot", Action::Run { argv, timeout: BIRD_TIMEOUT });
     }
     let works = unit.is_some_and(|unit| unit.active == "active");

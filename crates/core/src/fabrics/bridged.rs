@@ -16,6 +16,7 @@ use super::{About, Asks, Encryption, Fabric, Layer, Names, SubnetOf, keeper};
 use crate::engines::options;
 use crate::inventory::{FabricKind, Inventory};
 use crate::plan::{Action, HostWorld, NewNetwork, Problem, Stage, Steps, Undo, Verb, WantedFile, World};
+use crate::platform::SERVICES;
 use crate::proof::causes;
 use crate::proof::{Asked, Cause, Needs, Probes};
 
@@ -181,8 +182,9 @@ fn move_over(host: &HostWorld<'_>, port: &str, bridge: &str, config: &[String], 
         steps.add(name, Stage::Network, file.why.clone(), file.put());
     }
     let argv = |words: &[&str]| words.iter().map(ToString::to_string).collect::<Vec<_>>();
-    let run = |words: &[&str]| Action::Run { argv: argv(words), timeout: LINKS_TIMEOUT };
-    let reload = run(&["systemctl", "daemon-reload"]);
+    let told = |argv| Action::Run { argv, timeout: LINKS_TIMEOUT };
+    let run = |words: &[&str]| told(argv(words));
+    let reload = told(SERVICES.argv(SERVICES.reread, &[]));
     let back = vec![run(&[PROGRAM, "revert"]), Action::PutBack { paths: written }, reload.clone()];
     let undo = || Undo { unit: UNIT, actions: back.clone() };
     let why = format!("move the host's own address from {port} to the bridge {bridge}, for {BACK_AFTER} s at first");
@@ -192,7 +194,7 @@ fn move_over(host: &HostWorld<'_>, port: &str, bridge: &str, config: &[String], 
     let id = steps.add(name, Stage::Network, "keep it there, since a new connection comes by it", keep);
     steps.undo(id, undo());
     steps.add(name, Stage::Network, "let systemd read the unit", reload);
-    steps.add(name, Stage::Network, "move it at every boot", run(&["systemctl", "enable", UNIT]));
+    steps.add(name, Stage::Network, "move it at every boot", told(SERVICES.argv(SERVICES.enable, &[UNIT])));
     let start = Action::Service { verb: Verb::Restart, unit: UNIT, timeout: LINKS_TIMEOUT };
     steps.add(name, Stage::Network, "let the unit have it", start);
 }

@@ -17,6 +17,7 @@ use crate::plan::{
     Action, EngineCall, HostWorld, NetworkDriver, NewNetwork, Problem, Stage, StepId, Steps, Undo, Verb, WantedFile,
     World,
 };
+use crate::platform::SERVICES;
 use crate::proof::causes::{self, Case, Finding};
 use crate::proof::{Cause, HostView, Needs};
 
@@ -122,15 +123,14 @@ pub(super) fn put_where(
     for file in missing {
         steps.add(name, Stage::Network, file.why.clone(), file.put());
     }
-    let run = |steps: &mut Steps, why: &str, argv: &[&str]| {
-        let argv = argv.iter().map(ToString::to_string).collect();
+    let run = |steps: &mut Steps, why: &str, argv: Vec<String>| {
         steps.add(name, Stage::Network, why, Action::Run { argv, timeout: LINKS_TIMEOUT });
     };
     if new_unit || unit.is_some_and(|unit| unit.needs_reload) {
-        run(steps, "let systemd read the unit", &["systemctl", "daemon-reload"]);
+        run(steps, "let systemd read the unit", SERVICES.argv(SERVICES.reread, &[]));
     }
     if unit.is_none_or(|unit| unit.file_state != "enabled") {
-        run(steps, "make the links at every boot", &["systemctl", "enable", UNIT]);
+        run(steps, "make the links at every boot", SERVICES.argv(SERVICES.enable, &[UNIT]));
     }
     let wrong: Vec<&String> =
         facts.links.iter().flat_map(|links| &links.wrong).filter(|line| ours(line.as_str())).collect();
@@ -144,7 +144,7 @@ pub(super) fn put_where(
     };
     let restart = Action::Service { verb: Verb::Restart, unit: UNIT, timeout: LINKS_TIMEOUT };
     let id = steps.add(name, Stage::Network, why, restart.clone());
-    let argv = ["systemctl", "daemon-reload"].map(str::to_owned).to_vec();
+    let argv = SERVICES.argv(SERVICES.reread, &[]);
     let back = match works {
         true => vec![Action::PutBack { paths: written }, Action::Run { argv, timeout: LINKS_TIMEOUT }, restart],
         // Nothing was there before: what was made goes.

@@ -259,7 +259,7 @@ pub struct Chosen {
 #[must_use]
 pub fn choose(world: &World<'_>) -> Chosen {
     let wanted = world.inventory.network.fabric;
-    let backend = stores::backend(world);
+    let backend = stores::of(world).backend(world);
     let chosen = |kind, reason: String| Chosen { kind, reason, problems: Vec::new() };
     match wanted {
         FabricKind::Auto => {}

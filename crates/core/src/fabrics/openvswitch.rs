@@ -17,7 +17,7 @@ use crate::engines::options;
 use crate::facts::Module;
 use crate::inventory::{FabricKind, Inventory};
 use crate::plan::{Action, HostWorld, Problem, Stage, Steps, Verb, World};
-use crate::platform::{ETHTOOL_PACKAGE, SWITCH_PACKAGE};
+use crate::platform::{ETHTOOL_PACKAGE, SERVICES, SWITCH_PACKAGE};
 use crate::proof::causes;
 use crate::proof::{Asked, Cause, Needs, Probes};
 
@@ -166,7 +166,7 @@ fn run_switch(host: &HostWorld<'_>, steps: &mut Steps) {
     }
     let Some(unit) = unit else { return };
     if unit.file_state != "enabled" {
-        let argv = ["systemctl", "enable", UNIT].map(str::to_owned).to_vec();
+        let argv = SERVICES.argv(SERVICES.enable, &[UNIT]);
         steps.add(
             name,
             Stage::Network,

@@ -15,7 +15,7 @@ use crate::inventory::Inventory;
 use crate::plan::{Action, EngineCall, HostWorld, NewNetwork, Options, Problem, Stage, StepId, Steps, World};
 use crate::proof::causes;
 use crate::proof::{Asked, Cause, Needs, Probes};
-use crate::stores::{self, consul};
+use crate::stores;
 
 /// Port in `cluster-advertise`. The engine wants one and announces it, but nothing of docker-cluster listens there: it is the
 /// engine's TLS port by convention.
@@ -55,7 +55,7 @@ fn advertised_already(host: &HostWorld<'_>) -> Option<(String, String)> {
 
 /// The daemon options that a host should have.
 fn wanted(world: &World<'_>, host: &HostWorld<'_>) -> Options {
-    let endpoint = stores::endpoint(world);
+    let endpoint = stores::of(world).endpoint(world);
     let mut options = world.inventory.engine.options.clone();
     options.insert("cluster-store".to_owned(), json!(endpoint.url));
     options.insert("cluster-advertise".to_owned(), json!(advertise(host)));
@@ -82,7 +82,7 @@ impl Fabric for Overlay {
     }
 
     fn leaves(&self, world: &World<'_>, host: &HostWorld<'_>) -> Vec<String> {
-        gateway_bridge(host).into_iter().chain(stores::leaves(world, host)).collect()
+        gateway_bridge(host).into_iter().chain(stores::of(world).leaves(host)).collect()
     }
 
     fn probes(&self, inventory: &Inventory) -> Probes {
@@ -94,9 +94,9 @@ impl Fabric for Overlay {
     }
 
     fn problems(&self, world: &World<'_>) -> Vec<Problem> {
-        let mut problems = stores::problems(world);
+        let mut problems = stores::of(world).problems(world);
         for host in &world.hosts {
-            if let Some(why) = no_classic_overlay(host, stores::backend(world)) {
+            if let Some(why) = no_classic_overlay(host, stores::of(world).backend(world)) {
                 let backends = host.engine.as_ref().map(|engine| engine.kv_backends.clone()).unwrap_or_default();
                 let fix = match backends.contains("etcd") {
                     true => {
@@ -115,19 +115,19 @@ impl Fabric for Overlay {
 
     fn steps(&self, world: &World<'_>, steps: &mut Steps, notes: &mut Vec<String>) {
         too_long_for(world, notes);
-        stores::steps(world, steps, notes);
+        stores::of(world).steps(world, steps, notes);
         images(world, steps);
         set_options(world, steps, notes);
         network(world, steps);
         keeper::keep(world, steps, &[], |_| true);
         // Where nothing is to be done the packets find their way already.
         if steps.next_id() > 0 {
-            firewall::notes(world, &self.needs(world), |host| stores::traffic(world, host), notes);
+            firewall::notes(world, &self.needs(world), |host| stores::of(world).traffic(world, host), notes);
         }
     }
 
     fn needs(&self, world: &World<'_>) -> Needs {
-        vxlan_needs(world, VXLAN_PORT, |host| stores::ports(world, host))
+        vxlan_needs(world, VXLAN_PORT, |host| stores::of(world).ports(host))
     }
 }
 
@@ -150,7 +150,7 @@ fn engine_problems(world: &World<'_>, host: &HostWorld<'_>, problems: &mut Vec<P
 fn another_store(world: &World<'_>, host: &HostWorld<'_>, problems: &mut Vec<Problem>) {
     let present = options::present(host);
     let Some(found) = present.get("cluster-store").and_then(serde_json::Value::as_str) else { return };
-    let wanted = stores::endpoint(world).url;
+    let wanted = stores::of(world).endpoint(world).url;
     let is_ours = options::history(host.facts).written.contains_key("cluster-store");
     // One that is not ours is a conflict in any case.
     if found != wanted && is_ours {
@@ -166,7 +166,7 @@ fn another_store(world: &World<'_>, host: &HostWorld<'_>, problems: &mut Vec<Pro
 const ZOOKEEPER_CRASHES: semver::Version = semver::Version::new(20, 10, 0);
 
 fn zookeeper(world: &World<'_>, host: &HostWorld<'_>, problems: &mut Vec<Problem>) {
-    let Some(engine) = host.engine.as_ref().filter(|_| stores::backend(world) == "zookeeper") else { return };
+    let Some(engine) = host.engine.as_ref().filter(|_| stores::of(world).backend(world) == "zookeeper") else { return };
     if engine.version >= ZOOKEEPER_CRASHES {
         problems.push(Problem::on(
             host.name(),
@@ -212,7 +212,7 @@ fn images(world: &World<'_>, steps: &mut Steps) {
 
 /// How the engines get their options, and how it shows that they run with them.
 fn set_options(world: &World<'_>, steps: &mut Steps, notes: &mut Vec<String>) {
-    let url = stores::endpoint(world).url;
+    let url = stores::of(world).endpoint(world).url;
     let runs_with = |host: &HostWorld<'_>| {
         let Some(engine) = &host.facts.engine else { return false };
         engine.info_str("ClusterStore") == Some(url.as_str())
@@ -231,12 +231,12 @@ fn set_options(world: &World<'_>, steps: &mut Steps, notes: &mut Vec<String>) {
     };
     let restarted = options::steps(world, steps, notes, &target);
     // Every engine announces itself in the store; only our own store can be asked.
-    if world.inventory.store.external.is_none() && !restarted.is_empty() {
+    if let Some(list) = stores::of(world).engines().filter(|_| !restarted.is_empty()) {
         let last = steps.last_of_each();
         for host in world.hosts.iter().filter(|host| restarted.contains(host.name())) {
             let action = Action::WaitFor {
                 what: "the engines see each other in the store".to_owned(),
-                argv: [consul::STORE_COMMAND, "kv", "get", "-keys", "docker/nodes/"].map(str::to_owned).to_vec(),
+                argv: list.iter().map(ToString::to_string).collect(),
                 expect: vec![announced(host)],
                 peers: world.hosts.iter().map(|peer| (peer.name().clone(), announced(peer))).collect(),
                 deadline: NEIGHBOURS_DEADLINE,

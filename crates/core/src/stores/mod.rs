@@ -1,6 +1,8 @@
-//! Key-value stores behind a classic overlay: what they need on the hosts, and where the engine finds them.
+//! Key-value stores behind a classic overlay: what they need on the hosts, and where the engine finds them. One file or folder each;
+//! adding one is that, a variant of [`StoreKind`] and an arm in [`of`].
 
 pub mod consul;
+mod external;
 
 use std::collections::BTreeMap;
 
@@ -18,60 +20,32 @@ pub struct Endpoint {
     pub options: BTreeMap<String, String>,
 }
 
-/// The backend that the engine's binary needs.
-#[must_use]
-pub fn backend(world: &World<'_>) -> &'static str {
-    match &world.inventory.store.external {
-        Some(external) if external.url.starts_with("etcd://") => "etcd",
-        Some(external) if external.url.starts_with("zk://") => "zookeeper",
-        _ => "consul",
-    }
+/// A store, and all that anybody needs to know of it. Synchronous and pure: it looks at the world and returns data.
+pub trait Store: Sync {
+    /// The backend that the engine's binary needs, by the name that the engine has for it.
+    fn backend(&self, world: &World<'_>) -> &'static str;
+    /// Where the engine finds it.
+    fn endpoint(&self, world: &World<'_>) -> Endpoint;
+    /// What forbids it here, found before anything is touched.
+    fn problems(&self, world: &World<'_>) -> Vec<Problem>;
+    /// The steps that make it run, and what a person should know.
+    fn steps(&self, world: &World<'_>, steps: &mut Steps, notes: &mut Vec<String>);
+    /// The TCP ports on which other hosts reach its part on a host, with what they are for.
+    fn ports(&self, host: &HostWorld<'_>) -> Vec<(u16, &'static str)>;
+    /// What other hosts must be able to send to the part that a host has, or will have.
+    fn traffic(&self, world: &World<'_>, host: &HostWorld<'_>) -> Vec<Traffic>;
+    /// A line of the record of what it adds to a host beside files, for `down` to take away.
+    fn leaves(&self, host: &HostWorld<'_>) -> Option<String>;
+    /// The command on a host that lists which engines have announced themselves, if anybody can ask.
+    fn engines(&self) -> Option<&'static [&'static str]>;
 }
 
-/// Where the engine finds the store.
+/// The store of a cluster.
 #[must_use]
-pub fn endpoint(world: &World<'_>) -> Endpoint {
+pub fn of(world: &World<'_>) -> &'static dyn Store {
     match (&world.inventory.store.external, world.inventory.store.kind) {
-        (Some(external), _) => Endpoint { url: external.url.clone(), options: external.options.clone() },
-        (None, StoreKind::Consul) => consul::endpoint(),
-    }
-}
-
-/// What forbids the store here.
-#[must_use]
-pub fn problems(world: &World<'_>) -> Vec<Problem> {
-    match (&world.inventory.store.external, world.inventory.store.kind) {
-        (Some(_), _) => Vec::new(),
-        (None, StoreKind::Consul) => consul::problems(world),
-    }
-}
-
-/// The steps that make the store run.
-pub fn steps(world: &World<'_>, steps: &mut Steps, notes: &mut Vec<String>) {
-    match (&world.inventory.store.external, world.inventory.store.kind) {
-        (Some(_), _) => {}
-        (None, StoreKind::Consul) => consul::steps(world, steps, notes),
-    }
-}
-
-/// The TCP ports on which other hosts reach the store's part on a host.
-#[must_use]
-pub fn ports(world: &World<'_>, host: &HostWorld<'_>) -> Vec<(u16, &'static str)> {
-    if world.inventory.store.external.is_some() { Vec::new() } else { consul::ports(host.facts) }
-}
-
-/// What other hosts must be able to send to the part of the store that a host has, or will have.
-#[must_use]
-pub fn traffic(world: &World<'_>, host: &HostWorld<'_>) -> Vec<Traffic> {
-    if world.inventory.store.external.is_some() { Vec::new() } else { consul::traffic(world, host) }
-}
-
-/// Lines of the record of what the store adds to a host beside files.
-#[must_use]
-pub fn leaves(world: &World<'_>, host: &HostWorld<'_>) -> Option<String> {
-    match (&world.inventory.store.external, world.inventory.store.kind) {
-        (Some(_), _) => None,
-        (None, StoreKind::Consul) => (!host.facts.store_user).then(|| format!("user {}", consul::USER)),
+        (Some(_), _) => &external::External,
+        (None, StoreKind::Consul) => &consul::Consul,
     }
 }
 

@@ -20,6 +20,7 @@ use crate::inventory::{FabricKind, HostName};
 use crate::plan::{
     Action, Conflict, HostWorld, Options, Plan, Problem, Recorded, Restored, Stage, StepId, Steps, World,
 };
+use crate::platform::SERVICES;
 use crate::stores::consul;
 use crate::{paths, record};
 
@@ -213,8 +214,8 @@ fn store_problems(world: &World<'_>) -> Vec<Problem> {
     problems
 }
 
-fn run(steps: &mut Steps, host: &HostName, stage: Stage, why: impl Into<String>, argv: &[&str]) -> StepId {
-    let argv = argv.iter().map(ToString::to_string).collect();
+fn run(steps: &mut Steps, host: &HostName, stage: Stage, why: impl Into<String>, argv: &[impl AsRef<str>]) -> StepId {
+    let argv = argv.iter().map(|word| word.as_ref().to_owned()).collect();
     steps.add(host, stage, why, Action::Run { argv, timeout: ENGINE_TIMEOUT })
 }
 
@@ -280,7 +281,7 @@ fn remove_network(name: &str, what: &str) -> Action {
 fn remove_links(host: &HostWorld<'_>, steps: &mut Steps) {
     let name = host.name();
     if host.facts.unit(links::UNIT).is_some() {
-        let argv = ["systemctl", "disable", "--now", links::UNIT];
+        let argv = SERVICES.argv(SERVICES.disable_now, &[links::UNIT]);
         run(steps, name, Stage::Network, "do not make its links at boot any more", &argv);
     }
     if host.facts.links.is_some() || host.facts.unit(links::UNIT).is_some() {
@@ -289,7 +290,7 @@ fn remove_links(host: &HostWorld<'_>, steps: &mut Steps) {
     // What carried them is asked for that, so it ends after them.
     for unit in enabled_daemons(host).filter(|unit| host.facts.unit(unit).is_some()) {
         let why = format!("stop {unit}, and do not start it at boot, as before");
-        run(steps, name, Stage::Network, why, &["systemctl", "disable", "--now", unit]);
+        run(steps, name, Stage::Network, why, &SERVICES.argv(SERVICES.disable_now, &[unit]));
     }
 }
 
@@ -466,7 +467,7 @@ fn remove_store(host: &HostWorld<'_>, steps: &mut Steps, notes: &mut Vec<String>
         steps.add(name, Stage::Store, why, record);
     }
     if reload {
-        run(steps, name, Stage::Store, "let systemd forget the units", &["systemctl", "daemon-reload"]);
+        run(steps, name, Stage::Store, "let systemd forget the units", &SERVICES.argv(SERVICES.reread, &[]));
     }
     for user in made(facts, "user").filter(|_| facts.store_user) {
         run(steps, name, Stage::Store, "remove the data of the store", &["rm", "-rf", "--", consul::DATA]);
@@ -479,7 +480,7 @@ fn forget(host: &HostWorld<'_>, packages: Packages, steps: &mut Steps) {
     let facts = host.facts;
     for unit in made(facts, "enabled").filter(|unit| *unit == UNIT && !engine_goes(host, packages)) {
         let why = format!("do not start {unit} at boot, as before");
-        run(steps, host.name(), Stage::Engine, why, &["systemctl", "disable", unit]);
+        run(steps, host.name(), Stage::Engine, why, &SERVICES.argv(SERVICES.disable, &[unit]));
     }
     let keeps = !packages.go() && made(facts, "package").next().is_some();
     // As `forget.sh keep` leaves it: the packages, and what was there before them.

@@ -7,7 +7,7 @@ use crate::daemon_json;
 use crate::engines;
 use crate::facts::Facts;
 use crate::plan::{Action, HostWorld, Plan, Problem, Recorded, Stage, Steps};
-use crate::platform::{self, PackageManager};
+use crate::platform::{self, PackageManager, SERVICES};
 
 /// How long removing packages may take.
 const REMOVE_TIMEOUT: Duration = Duration::from_secs(600);
@@ -116,7 +116,7 @@ fn stop_engine(host: &HostWorld<'_>, steps: &mut Steps, notes: &mut Vec<String>)
         let why = "stop the containers, which this engine would leave running without itself";
         run(steps, name, Stage::Engine, why, &["sh", "-c", script]);
     }
-    let argv = ["systemctl", "stop", "docker.socket", engines::UNIT];
+    let argv = SERVICES.argv(SERVICES.stop, &["docker.socket", engines::UNIT]);
     run(steps, name, Stage::Engine, "stop the engine", &argv);
 }
 

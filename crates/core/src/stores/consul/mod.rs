@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use super::Endpoint;
+use super::{Endpoint, Store};
 use crate::engines::{self, INSTALL_TIMEOUT, SYSTEMD_TIMEOUT};
 use crate::facts::Facts;
 use crate::facts::firewall::Traffic;
@@ -22,13 +22,50 @@ use crate::plan::{
     Action, ConsulCall, Content, HostWorld, Piece, Plan, Problem, PutFile, SecretsFrom, Slot, Stage, StepId, Steps,
     Undo, Verb, World,
 };
-use crate::platform::{PackageManager, Release, STORE_PACKAGE};
+use crate::platform::{PackageManager, Release, SERVICES, STORE_PACKAGE};
 
 use certificates::{ENGINE_CERT, ENGINE_KEY, certificates};
 use files::wanted_files;
 use servers::{Servers, facts_bundle, holder, quorum};
 
 pub use servers::is_server;
+
+/// Consul, run by docker-cluster.
+pub struct Consul;
+
+impl Store for Consul {
+    fn backend(&self, _: &World<'_>) -> &'static str {
+        "consul"
+    }
+
+    fn endpoint(&self, _: &World<'_>) -> Endpoint {
+        endpoint()
+    }
+
+    fn problems(&self, world: &World<'_>) -> Vec<Problem> {
+        problems(world)
+    }
+
+    fn steps(&self, world: &World<'_>, to: &mut Steps, notes: &mut Vec<String>) {
+        steps(world, to, notes);
+    }
+
+    fn ports(&self, host: &HostWorld<'_>) -> Vec<(u16, &'static str)> {
+        ports(host.facts)
+    }
+
+    fn traffic(&self, world: &World<'_>, host: &HostWorld<'_>) -> Vec<Traffic> {
+        traffic(world, host)
+    }
+
+    fn leaves(&self, host: &HostWorld<'_>) -> Option<String> {
+        (!host.facts.store_user).then(|| format!("user {USER}"))
+    }
+
+    fn engines(&self) -> Option<&'static [&'static str]> {
+        Some(&[STORE_COMMAND, "kv", "get", "-keys", "docker/nodes/"])
+    }
+}
 
 /// The unit.
 pub const UNIT: &str = "docker-cluster-consul.service";
@@ -413,10 +450,17 @@ fn host_steps(world: &World<'_>, host: &HostWorld<'_>, given: &Given<'_>, steps:
     reload_units |=
         [UNIT, RECONCILE_UNIT].iter().any(|unit| host.facts.unit(unit).is_some_and(|unit| unit.needs_reload));
     if reload_units {
-        run(steps, name, "let systemd read the units", &["systemctl", "daemon-reload"], SYSTEMD_TIMEOUT, Vec::new());
+        run(
+            steps,
+            name,
+            "let systemd read the units",
+            &SERVICES.argv(SERVICES.reread, &[]),
+            SYSTEMD_TIMEOUT,
+            Vec::new(),
+        );
     }
     if unit.is_none_or(|unit| unit.file_state != "enabled") {
-        let argv = ["systemctl", "enable", UNIT, RECONCILE_UNIT];
+        let argv = SERVICES.argv(SERVICES.enable, &[UNIT, RECONCILE_UNIT]);
         run(steps, name, "start Consul and its helper at every boot", &argv, SYSTEMD_TIMEOUT, Vec::new());
     }
     // The helper starts with the engine; where that goes on as it is, the helper needs a start of its own.
@@ -440,7 +484,7 @@ fn host_steps(world: &World<'_>, host: &HostWorld<'_>, given: &Given<'_>, steps:
         (false, false) => return HostSteps::default(),
     };
     let undo = || {
-        let argv = ["systemctl", "daemon-reload"].map(str::to_owned).to_vec();
+        let argv = SERVICES.argv(SERVICES.reread, &[]);
         let back = [
             Action::PutBack { paths: written.clone() },
             Action::Run { argv, timeout: SYSTEMD_TIMEOUT },
@@ -538,7 +582,14 @@ fn install(world: &World<'_>, host: &HostWorld<'_>, steps: &mut Steps) -> bool {
     changed
 }
 
-fn run(steps: &mut Steps, host: &HostName, why: &str, argv: &[&str], timeout: Duration, after: Vec<StepId>) -> StepId {
-    let action = Action::Run { argv: argv.iter().map(ToString::to_string).collect(), timeout };
+fn run(
+    steps: &mut Steps,
+    host: &HostName,
+    why: &str,
+    argv: &[impl AsRef<str>],
+    timeout: Duration,
+    after: Vec<StepId>,
+) -> StepId {
+    let action = Action::Run { argv: argv.iter().map(|word| word.as_ref().to_owned()).collect(), timeout };
     steps.add_after(host, Stage::Store, why, action, after)
 }
