@@ -1,27 +1,29 @@
 //! The host filter of `--on`: `a,web-*,@tag`.
 
+use globset::{Glob, GlobMatcher};
+
 use super::{HostSpec, Inventory};
 
 /// Which hosts of the inventory a command is about.
 #[derive(Debug, Clone, Default)]
 pub struct Filter(Vec<Pattern>);
 
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 enum Pattern {
-    Name(String),
-    Tag(String),
+    Name(GlobMatcher),
+    Tag(GlobMatcher),
 }
 
 impl Filter {
-    /// Parses a comma-separated list of names, name globs (`*` stands for anything) and `@tag`s.
+    /// Parses a comma-separated list of names, globs of names (`*`, `?`, `[ab]`) and `@tag`s.
     pub fn parse(text: &str) -> Result<Self, String> {
         let mut patterns = Vec::new();
         for part in text.split(',').map(str::trim) {
             match part.strip_prefix('@') {
                 _ if part.is_empty() => return Err(format!("`{text}` has an empty part between its commas")),
                 Some("") => return Err("`@` must be followed by a tag".to_owned()),
-                Some(tag) => patterns.push(Pattern::Tag(tag.to_owned())),
-                None => patterns.push(Pattern::Name(part.to_owned())),
+                Some(tag) => patterns.push(Pattern::Tag(glob(tag)?)),
+                None => patterns.push(Pattern::Name(glob(part)?)),
             }
         }
         Ok(Self(patterns))
@@ -43,8 +45,10 @@ impl Filter {
             if !inventory.hosts.iter().any(|host| pattern.matches(host)) {
                 let known: Vec<&str> = inventory.hosts.iter().map(|host| host.name.as_str()).collect();
                 return Err(match pattern {
-                    Pattern::Tag(tag) => format!("no host has the tag `{tag}`"),
-                    Pattern::Name(name) => format!("no host is called `{name}`; there are {}", known.join(", ")),
+                    Pattern::Tag(tag) => format!("no host has the tag `{}`", tag.glob()),
+                    Pattern::Name(name) => {
+                        format!("no host is called `{}`; there are {}", name.glob(), known.join(", "))
+                    }
                 });
             }
         }
@@ -55,29 +59,16 @@ impl Filter {
 impl Pattern {
     fn matches(&self, host: &HostSpec) -> bool {
         match self {
-            Self::Name(glob) => glob_matches(glob, host.name.as_str()),
-            Self::Tag(glob) => host.tags.iter().any(|tag| glob_matches(glob, tag.as_str())),
+            Self::Name(glob) => glob.is_match(host.name.as_str()),
+            Self::Tag(glob) => host.tags.iter().any(|tag| glob.is_match(tag.as_str())),
         }
     }
 }
 
-/// Whether `text` matches `glob`, in which `*` stands for any run of characters.
-fn glob_matches(glob: &str, text: &str) -> bool {
-    let mut parts = glob.split('*');
-    let Some(mut rest) = text.strip_prefix(parts.next().unwrap_or_default()) else {
-        return false;
-    };
-    let mut parts: Vec<&str> = parts.collect();
-    let Some(last) = parts.pop() else {
-        return rest.is_empty();
-    };
-    for part in parts {
-        match rest.find(part) {
-            Some(at) => rest = &rest[at + part.len()..],
-            None => return false,
-        }
-    }
-    rest.len() >= last.len() && rest.ends_with(last)
+fn glob(text: &str) -> Result<GlobMatcher, String> {
+    Glob::new(text)
+        .map(|glob| glob.compile_matcher())
+        .map_err(|error| format!("`{text}` is no pattern: {}", error.kind()))
 }
 
 #[cfg(test)]
@@ -112,9 +103,11 @@ mod tests {
 
     #[test]
     fn a_glob_must_match_the_whole_name() {
-        assert!(!glob_matches("web", "web-1"));
-        assert!(!glob_matches("*-1", "web-12"));
-        assert!(!glob_matches("a*a", "a"));
-        assert!(glob_matches("a**a", "aba"));
+        let matches = |pattern: &str, text: &str| glob(pattern).unwrap().is_match(text);
+        assert!(!matches("web", "web-1"));
+        assert!(!matches("*-1", "web-12"));
+        assert!(!matches("a*a", "a"));
+        assert!(matches("web-[12]", "web-2"));
+        assert!(glob("web-[").unwrap_err().starts_with("`web-[` is no pattern"));
     }
 }
