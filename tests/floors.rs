@@ -15,8 +15,8 @@ const DECIDING: &[&[&str]] = &[
     &["platform"],
     &["plan"],
     &["engines"],
-    &["stores"],
     &["proof"],
+    &["stores"],
     &["fabrics"],
     &["decide"],
 ];

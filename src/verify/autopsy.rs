@@ -36,7 +36,7 @@ pub async fn private_addresses(inventory: &Inventory, hosts: &Hosts) -> BTreeMap
 }
 
 /// The rows for a cluster whose fabric cannot be told: those of all that `auto` may come to.
-const ANY_FABRIC: &[&[Cause]] = &[OVER_A_STORE, IN_A_SWARM, STANDING, OVERLAYS];
+const ANY_FABRIC: &[&[Cause]] = &[OVER_A_STORE, consul::CAUSES, IN_A_SWARM, STANDING, OVERLAYS];
 
 /// Looks at these hosts. `ill` are those whose probe did not work.
 pub async fn examine(

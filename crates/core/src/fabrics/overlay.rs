@@ -15,7 +15,7 @@ use crate::inventory::Inventory;
 use crate::plan::{Action, EngineCall, HostWorld, NewNetwork, Options, Problem, Stage, StepId, Steps, World};
 use crate::proof::causes;
 use crate::proof::{Asked, Cause, Needs, Probes};
-use crate::stores;
+use crate::stores::{self, consul};
 
 /// Port in `cluster-advertise`. The engine wants one and announces it, but nothing of docker-cluster listens there: it is the
 /// engine's TLS port by convention.
@@ -90,7 +90,7 @@ impl Fabric for Overlay {
     }
 
     fn causes(&self) -> &'static [&'static [Cause]] {
-        &[causes::OVER_A_STORE, causes::STANDING, causes::OVERLAYS]
+        &[causes::OVER_A_STORE, consul::CAUSES, causes::STANDING, causes::OVERLAYS]
     }
 
     fn problems(&self, world: &World<'_>) -> Vec<Problem> {

@@ -84,12 +84,8 @@ const FIRST: &[Cause] = &[
     Cause::latent("duplicate-hostname", duplicate_hostname),
 ];
 
-/// Rows of fabrics over a key-value store.
-pub const OVER_A_STORE: &[Cause] = &[
-    Cause::latent("wrong-advertise", wrong_advertise),
-    Cause::latent("store-agent-down", store_agent_down),
-    Cause::latent("store-no-leader", store_no_leader),
-];
+/// A row of fabrics whose engines announce themselves in a key-value store; the store has rows of its own.
+pub const OVER_A_STORE: &[Cause] = &[Cause::latent("wrong-advertise", wrong_advertise)];
 
 /// Rows of fabrics over a swarm.
 pub const IN_A_SWARM: &[Cause] = &[Cause::latent("wrong-advertise", wrong_advertise), Cause::latent("swarm", swarm)];
@@ -306,44 +302,6 @@ fn wrong_advertise(case: &Case<'_>) -> Option<Finding> {
             "`docker-cluster plan` shows what sets it; `private:` in the inventory says which address is right",
             Vec::new(),
         )
-    })
-}
-
-fn store_agent_down(case: &Case<'_>) -> Option<Finding> {
-    case.hosts().find_map(|(name, view)| {
-        let store = view.store.as_ref().filter(|store| !store.runs)?;
-        about_host(
-            name,
-            "its Consul agent does not run: its engine hears of no new containers, and cannot start any on the network",
-            on(case.known, name, "systemctl status docker-cluster-consul"),
-            vec![format!("the agent's client says: {}", store.error)],
-        )
-    })
-}
-
-fn store_no_leader(case: &Case<'_>) -> Option<Finding> {
-    case.hosts().find_map(|(name, view)| {
-        let store = view.store.as_ref().filter(|store| store.runs && !store.ready)?;
-        let lost = match store.lost.as_slice() {
-            [] => String::new(),
-            lost => format!(" ({} are down)", lost.join(", ")),
-        };
-        Some(Finding {
-            // Shared by all hosts that see it, so that it is one sentence.
-            about: About::Hosts(
-                case.known
-                    .hosts
-                    .iter()
-                    .filter(|(_, view)| view.store.as_ref().is_some_and(|store| store.runs && !store.ready))
-                    .map(|(name, _)| name.clone())
-                    .collect(),
-            ),
-            what: format!(
-                "the store has no leader{lost}: running containers keep their network, new ones cannot join it"
-            ),
-            fix: "start the servers that are down; it goes on by itself when a majority is back".to_owned(),
-            observed: vec![format!("{name}: {}", store.error)],
-        })
     })
 }
 
@@ -891,4 +849,4 @@ pub fn stale_finding(known: &Known, stale: &BTreeMap<String, String>) -> Option<
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

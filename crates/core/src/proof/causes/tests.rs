@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use super::super::known::{Needs, NotFinished, StoreView};
 use super::*;
 
-fn host(name: &str) -> HostName {
+pub(crate) fn host(name: &str) -> HostName {
     HostName::parse(name).unwrap()
 }
 
@@ -31,7 +31,7 @@ fn good_host(name: &str, number: u8) -> HostView {
 }
 
 /// Three hosts of which nothing is wrong.
-fn all_well() -> Known {
+pub(crate) fn all_well() -> Known {
     let names = ["a", "b", "c"].map(host);
     let hosts = names.iter().zip(1..).map(|(name, number)| (name.clone(), good_host(name.as_str(), number)));
     let pairs = names.iter().flat_map(|from| names.iter().map(move |to| (from.clone(), to.clone())));
@@ -56,12 +56,12 @@ fn not_attached(known: &mut Known) {
     b(known).ill = Some(Ill::NoProbe("attaching to network failed: context deadline exceeded".into()));
 }
 
-fn no_answer() -> Failure {
+pub(crate) fn no_answer() -> Failure {
     Failure { layer: Layer::Http, by_address: false, words: "timed out".into(), to: host("b") }
 }
 
 /// What is said of a -> b.
-fn verdict(known: &Known, failure: Option<&Failure>) -> Option<(&'static str, Finding)> {
+pub(crate) fn verdict(known: &Known, failure: Option<&Failure>) -> Option<(&'static str, Finding)> {
     let (from, to) = (host("a"), host("b"));
     explain(&Case { from: &from, to: &to, failure, known }).map(|(cause, finding)| (cause.id, finding))
 }
@@ -75,7 +75,7 @@ struct Row {
     words: &'static [&'static str],
 }
 
-fn about(name: &str) -> About {
+pub(crate) fn about(name: &str) -> About {
     About::Hosts(vec![host(name)])
 }
 
@@ -83,7 +83,7 @@ fn a_to_b() -> About {
     About::Link(host("a"), host("b"))
 }
 
-fn b(known: &mut Known) -> &mut HostView {
+pub(crate) fn b(known: &mut Known) -> &mut HostView {
     known.hosts.get_mut(&host("b")).unwrap()
 }
 
@@ -172,24 +172,6 @@ fn rows() -> Vec<Row> {
             |known| b(known).advertised = Some(("172.17.0.1".into(), Some("docker0".into()))),
             about("b"),
             &["advertises 172.17.0.1, of its interface docker0", "reach it at 10.0.0.2"],
-        ),
-        row(
-            "store-agent-down",
-            |known| b(known).store = Some(StoreView { error: "connection refused".into(), ..StoreView::default() }),
-            about("b"),
-            &["Consul agent does not run", "connection refused"],
-        ),
-        row(
-            "store-no-leader",
-            |known| {
-                for name in ["a", "b"] {
-                    let lost = vec!["c".into()];
-                    let view = StoreView { runs: true, ready: false, error: "No cluster leader".into(), lost };
-                    known.hosts.get_mut(&host(name)).unwrap().store = Some(view);
-                }
-            },
-            About::Hosts(vec![host("a"), host("b")]),
-            &["the store has no leader (c are down)", "No cluster leader"],
         ),
         row(
             "swarm",

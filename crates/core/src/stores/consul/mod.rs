@@ -4,6 +4,7 @@
 //! between agents is mutual TLS under a CA of the cluster's own, gossip is encrypted, and access is denied by default: the
 //! agents carry a token as their default that can only do what the engine needs, so the engine itself needs none.
 
+mod causes;
 pub mod certificates;
 pub(crate) mod files;
 pub(crate) mod servers;
@@ -24,6 +25,7 @@ use crate::plan::{
 };
 use crate::platform::{PackageManager, Release, SERVICES, STORE_PACKAGE};
 
+pub use causes::CAUSES;
 use certificates::{ENGINE_CERT, ENGINE_KEY, certificates};
 use files::wanted_files;
 use servers::{Servers, facts_bundle, holder, quorum};
