@@ -202,9 +202,10 @@ fn what_is_not_there_is_said_as_scripts_know_it() {
     called.keep("dev", called.sshd.port, "{}");
     for verb in ["config", "env", "inspect", "ip", "kill", "provision", "restart", "ssh", "status", "url", "version"] {
         assert_eq!(called.fails(1, &[verb, "nobody"]), unknown("nobody"), "{verb}");
-        let none = called.fails(1, &[verb]);
-        let expected = "Error: No machine name(s) specified and no \"default\" machine exists\n";
-        assert!(none == expected || verb == "version", "{verb}: {none}");
+        if verb != "version" {
+            let none = "Error: No machine name(s) specified and no \"default\" machine exists\n";
+            assert_eq!(called.fails(1, &[verb]), none, "{verb}");
+        }
     }
     assert_eq!(called.fails(1, &["ip", "dev", "x", "../dev"]), unknown("x") + &unknown("../dev"));
     for (verb, doing) in [("start", "Starting"), ("stop", "Stopping"), ("kill", "Killing")] {

@@ -7,12 +7,14 @@ use serde_json::{Map, Value, json};
 
 use super::machines::{HEAD, is_name};
 use super::{Machines, UNASKED, engine_options, refused_early};
-use crate::commands::carry_out::{Job, carry_out};
+use crate::commands::carry_out::{Job, Manner, carry_out, check_consent};
 use crate::commands::{ask, load};
 use crate::decide::machine;
 use crate::error::{Error, Exit};
+use crate::facts::Engine;
 use crate::global::Global;
 use crate::inventory::{HostSpec, Inventory};
+use crate::plan::World;
 use crate::ui::{Progress, Ui};
 
 /// Arguments of `create`.
@@ -47,7 +49,26 @@ pub struct Create {
     #[arg(long, value_name = "NAME")]
     tls_san: Vec<String>,
     #[command(flatten)]
+    agreed: Agreed,
+    #[command(flatten)]
     swarm: Swarm,
+}
+
+/// What a person has agreed to beforehand.
+#[derive(Debug, Args)]
+pub struct Agreed {
+    /// Do not ask where containers run on an engine that is to be changed
+    #[arg(short, long)]
+    yes: bool,
+}
+
+/// Arguments of `provision`.
+#[derive(Debug, Args)]
+pub struct Provision {
+    /// The machines [default: the one called default]
+    pub names: Vec<String>,
+    #[command(flatten)]
+    agreed: Agreed,
 }
 
 /// docker-machine's own Swarm, which is not built here: each is refused, not dropped.
@@ -96,7 +117,7 @@ pub async fn run(args: &Create, machines: &Machines, ui: Ui) -> Result<Exit, Err
     let file = machines.file_of(name).display().to_string();
     let inventory = Inventory::parse(text.as_str(), &file).map_err(|error| Error::Inventory(Box::new(error)))?;
     let inventory = etcetera::home_dir().map(|home| inventory.clone().with_home(&home)).unwrap_or(inventory);
-    match make(&inventory, "create", machines.global(), ui).await? {
+    match make(&inventory, "create", &args.agreed, machines.global(), ui).await? {
         Exit::Done => machines.add(name, &text)?,
         other => return Ok(other),
     }
@@ -108,12 +129,12 @@ pub async fn run(args: &Create, machines: &Machines, ui: Ui) -> Result<Exit, Err
 }
 
 /// Makes machines again what their inventories say, one after the other.
-pub async fn provision(names: &[String], machines: &Machines, ui: Ui) -> Result<Exit, Error> {
+pub async fn provision(args: &Provision, machines: &Machines, ui: Ui) -> Result<Exit, Error> {
     let mut worst = Exit::Done;
-    for name in names {
-        let global = machines.global_of(name);
+    for name in machines.named(&args.names)? {
+        let global = machines.global_of(&name);
         let inventory = load(&global)?;
-        match make(&inventory, "provision", &global, ui).await {
+        match make(&inventory, "provision", &args.agreed, &global, ui).await {
             Ok(Exit::Done) => {}
             Ok(exit) => worst = exit,
             // Said here, so that it does not stop those after it.
@@ -126,13 +147,25 @@ pub async fn provision(names: &[String], machines: &Machines, ui: Ui) -> Result<
     Ok(worst)
 }
 
-async fn make(inventory: &Inventory, command: &'static str, global: &Global, ui: Ui) -> Result<Exit, Error> {
+/// Carries it out. It asks only where what runs on the host would notice: docker-machine restarted engines under their containers.
+async fn make(
+    inventory: &Inventory,
+    command: &'static str,
+    agreed: &Agreed,
+    global: &Global,
+    ui: Ui,
+) -> Result<Exit, Error> {
     let progress = Progress::start(ui);
     let all: Vec<&HostSpec> = inventory.hosts.iter().collect();
     let asked = ask(&all, progress.events()).await;
     progress.finish().await;
     let asked = asked?;
-    let job = Job { command, inventory, asked: &asked, decide: &machine::plan, manner: &UNASKED, prove: false };
+    let plan = machine::plan(&World::new(inventory, &asked.facts, asked.unreached.clone()));
+    let engines = asked.facts.iter().filter_map(|(_, facts)| facts.engine.as_ref());
+    let is_noticed = !plan.is_empty() && engines.flat_map(Engine::running).next().is_some();
+    let manner = Manner { yes: agreed.yes || !is_noticed, ..UNASKED };
+    check_consent(command, manner.yes)?;
+    let job = Job { command, inventory, asked: &asked, decide: &machine::plan, manner: &manner, prove: false };
     carry_out(&job, global, ui).await
 }
 

@@ -45,7 +45,7 @@ pub enum Verb {
     /// Not here: sshfs does it
     Mount(Anything),
     /// Make machines again what `create` has made them
-    Provision(Names),
+    Provision(create::Provision),
     /// There are none: engines are reached over ssh
     RegenerateCerts(Regenerate),
     /// Restart the engines of machines, one after the other; the hosts stay up
@@ -196,7 +196,7 @@ pub async fn run(verb: &Verb, machines: &Machines, ui: Ui) -> Result<Exit, Error
         Verb::Kill(args) => refused::power("kill", "Killing", &machines.named(&args.names)?, ui),
         Verb::Ls(args) => list::run(args, machines, ui).await,
         Verb::Mount(_) => refused::mount(),
-        Verb::Provision(args) => create::provision(&machines.named(&args.names)?, machines, ui).await,
+        Verb::Provision(args) => create::provision(args, machines, ui).await,
         Verb::RegenerateCerts(args) => refused::certificates(&machines.named(&args.names)?, ui),
         Verb::Restart(args) => {
             let hosts = machines.named(&args.names)?;
