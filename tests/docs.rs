@@ -315,8 +315,7 @@ impl Mentions {
     /// An option by itself, in a document that is about something else: some command has it.
     fn look_for(&mut self, place: &str, words: &[String]) {
         for option in options(words) {
-            let is_of_machine =
-                place.starts_with(OF_MACHINE) && machine_options().iter().any(|(_, own)| *own == option);
+            let is_of_machine = place.starts_with(OF_MACHINE) && machine_options().iter().any(|own| own.long == option);
             if !is_of_machine
                 && !VISIBLE.values().any(|has| has.contains(&option))
                 && !OF_OTHERS.contains(&option.as_str())
@@ -367,14 +366,23 @@ fn every_command_and_every_option_is_in_a_document() {
     nothing(&missing);
 }
 
-/// The verbs of docker-machine's command line, and for each its long options; those of no verb are its own.
-fn machine_options() -> Vec<(String, String)> {
+/// A long option of docker-machine's command line.
+struct MachineOption {
+    verb: String,
+    long: String,
+    is_hidden: bool,
+}
+
+/// Those of all verbs, and those before the verb.
+fn machine_options() -> Vec<MachineOption> {
     let mut program = Machine::command();
     program.build();
-    let of = |command: &clap::Command| -> Vec<(String, String)> {
-        let shown = command.get_arguments().filter(|argument| !argument.is_hide_set());
-        let long = shown.filter_map(|option| Some(format!("--{}", option.get_long()?)));
-        long.filter(|option| option != "--help").map(|option| (command.get_name().to_owned(), option)).collect()
+    let of = |command: &clap::Command| -> Vec<MachineOption> {
+        let option = |argument: &clap::Arg| {
+            let long = format!("--{}", argument.get_long()?);
+            Some(MachineOption { verb: command.get_name().to_owned(), long, is_hidden: argument.is_hide_set() })
+        };
+        command.get_arguments().filter_map(option).filter(|option| option.long != "--help").collect()
     };
     let verbs = program.get_subcommands().filter(|verb| verb.get_name() != "help");
     std::iter::once(&program).chain(verbs).flat_map(of).collect()
@@ -391,8 +399,9 @@ fn every_verb_of_docker_machine_and_every_option_is_described() {
     let missing = verbs.get_subcommands().map(clap::Command::get_name).filter(|verb| row(verb) == 0);
     let mut missing: Vec<String> = missing.map(|verb| format!("{OF_MACHINE} has no row for `{verb}`")).collect();
     let words: BTreeSet<&str> = document.text.split(|c: char| !c.is_alphanumeric() && c != '-').collect();
-    let unsaid = machine_options().into_iter().filter(|(_, option)| !words.contains(option.as_str()));
-    missing.extend(unsaid.map(|(verb, option)| format!("`{verb} {option}` is not in {OF_MACHINE}")));
+    let shown = machine_options().into_iter().filter(|option| !option.is_hidden);
+    let unsaid = shown.filter(|option| !words.contains(option.long.as_str()));
+    missing.extend(unsaid.map(|MachineOption { verb, long, .. }| format!("`{verb} {long}` is not in {OF_MACHINE}")));
     nothing(&missing);
 }
 

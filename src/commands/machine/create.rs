@@ -251,7 +251,7 @@ mod tests {
             "--engine-label=disk=ssd",
             "dev",
         ]);
-        let inventory = Inventory::parse(text.unwrap(), "dev.yaml").unwrap();
+        let inventory = Inventory::parse(&text.unwrap(), "dev.yaml").unwrap();
         let host = &inventory.hosts[0];
         assert_eq!((host.name.as_str(), host.ssh.address.as_str()), ("dev", "10.90.0.4"));
         assert_eq!((host.ssh.user.as_deref(), host.ssh.port), (Some("root"), Some(2222)));

@@ -27,11 +27,11 @@ const UNASKED: Manner = Manner { yes: true, step: false, lock_wait: None };
 #[derive(Debug, Subcommand)]
 pub enum Verb {
     /// Print which machine is active
-    Active(active_args::Active),
+    Active(Active),
     /// Print the arguments that point Docker's client at a machine
-    Config(One),
+    Config(Config),
     /// Make a host a machine: install its engine if it has none, and set the engine's options
-    Create(create::Create),
+    Create(Box<create::Create>),
     /// Print what points Docker's client at a machine, for a shell
     Env(env::Env),
     /// Print what is known of a machine
@@ -82,8 +82,15 @@ pub struct Names {
 pub struct One {
     /// The machine [default: the one called default]
     pub name: Option<String>,
-    /// docker-machine's flag for its own Swarm, which is not built here
-    #[arg(long, hide = true)]
+}
+
+/// Arguments of `config`.
+#[derive(Debug, Args)]
+pub struct Config {
+    /// The machine [default: the one called default]
+    pub name: Option<String>,
+    /// Only for masters of docker-machine's own Swarm, which is not built here
+    #[arg(long)]
     pub swarm: bool,
 }
 
@@ -143,16 +150,11 @@ pub struct Scp {
 }
 
 /// Arguments of `active`.
-pub mod active_args {
-    use clap::Args;
-
-    /// Arguments of `active`.
-    #[derive(Debug, Args)]
-    pub struct Active {
-        /// Taken, and not needed: no machine is asked
-        #[arg(short, long, value_name = "SECONDS")]
-        pub timeout: Option<u64>,
-    }
+#[derive(Debug, Args)]
+pub struct Active {
+    /// Taken, and not needed: no machine is asked
+    #[arg(short, long, value_name = "SECONDS")]
+    pub timeout: Option<u64>,
 }
 
 impl Verb {
@@ -179,8 +181,11 @@ pub async fn run(verb: &Verb, machines: &Machines, ui: Ui) -> Result<Exit, Error
             Ok(Exit::Done)
         }
         Verb::Config(args) => {
-            refused::not_swarm(args, machines)?;
-            config::run(&config::Config { host: machines.one(args.name.as_ref())? }, machines.global(), ui)
+            let host = machines.one(args.name.as_ref())?;
+            if args.swarm {
+                return Err(refused::no_master(&host));
+            }
+            config::run(&config::Config { host }, machines.global(), ui)
         }
         Verb::Create(args) => create::run(args, machines, ui).await,
         Verb::Env(args) => env::run(args, machines, ui),
@@ -214,7 +219,7 @@ pub async fn run(verb: &Verb, machines: &Machines, ui: Ui) -> Result<Exit, Error
         Verb::Stop(args) => refused::power("stop", "Stopping", &machines.named(&args.names)?, ui),
         Verb::Upgrade(args) => refused::upgrade(&machines.named(&args.names)?),
         Verb::Url(args) => url::run(&url::Url { host: machines.one(args.name.as_ref())? }, machines.global(), ui),
-        Verb::Version(One { name: None, .. }) => {
+        Verb::Version(One { name: None }) => {
             ui.print(concat!(
                 "docker-machine version ",
                 env!("CARGO_PKG_VERSION"),

@@ -1,6 +1,5 @@
 //! What docker-machine does and this does not, each with a sentence that says what to do instead.
 
-use super::{Machines, One};
 use crate::error::{Error, Exit};
 use crate::ui::Ui;
 
@@ -64,14 +63,6 @@ pub fn certificates(names: &[String], ui: Ui) -> Result<Exit, Error> {
 }
 
 /// `--swarm`, in docker-machine's words for a machine that is no master: none is, here.
-pub fn not_swarm(args: &One, machines: &Machines) -> Result<(), Error> {
-    if !args.swarm {
-        return Ok(());
-    }
-    Err(no_master(&machines.one(args.name.as_ref())?))
-}
-
-/// The same as an error.
 pub fn no_master(name: &str) -> Error {
     Error::failed(format!("\"{name}\" is not a swarm master. The --swarm flag is intended for use with swarm masters"))
 }
