@@ -22,8 +22,8 @@ use crate::ui::{Progress, Ui};
 pub struct Create {
     /// The name of the machine
     name: Option<String>,
-    /// `generic`, for a host that you already have; those that make machines are refused
-    #[arg(short, long, env = "MACHINE_DRIVER", default_value = "generic")]
+    /// `generic`, for a host that you already have; all others make machines and are refused, docker-machine's default as well
+    #[arg(short, long, env = "MACHINE_DRIVER", default_value = "virtualbox")]
     driver: String,
     /// Where ssh finds the host: an IP address, a name, or a Host of your ~/.ssh/config
     #[arg(long, value_name = "ADDRESS", env = "GENERIC_IP_ADDRESS")]
