@@ -9,9 +9,11 @@
 #
 # demo, test, story and bench install what they need on Debian and Ubuntu, and elsewhere say what is missing.
 # Where `make install` puts things: the program under PREFIX/bin, the rest where shells and man look for it. DESTDIR is for packages.
+# DOCKER_MACHINE=yes makes a link called docker-machine as well.
 PREFIX ?= $(HOME)/.local
 PLUGINS ?= $(HOME)/.docker/cli-plugins
 DESTDIR ?=
+DOCKER_MACHINE ?= no
 
 # How many tests have their lab at the same time. Most of their time they wait for hosts: two cores carry two while they build as well.
 LABS ?= 2
@@ -55,7 +57,8 @@ build:
 	cargo build --release --locked
 
 install: build
-	BINARY=target/release/docker-cluster DESTDIR="$(DESTDIR)" PREFIX="$(PREFIX)" PLUGINS="$(PLUGINS)" scripts/install
+	BINARY=target/release/docker-cluster DESTDIR="$(DESTDIR)" PREFIX="$(PREFIX)" PLUGINS="$(PLUGINS)" DOCKER_MACHINE="$(DOCKER_MACHINE)" \
+		scripts/install
 
 dist:
 	scripts/dist

@@ -3,6 +3,7 @@
 use clap::CommandFactory as _;
 
 use crate::cli::{Cli, Command};
+use crate::commands::machine::{self, Machines};
 use crate::commands::{
     active, advise, bench, completions, config, context, docker_ssh, down, env, exec, init, inspect, ip, lab, logs, ls,
     migrate, plan, ps, restart, rm, run_on, scp, ssh, ssh_config, status, store, up, url, verify,
@@ -10,8 +11,15 @@ use crate::commands::{
 use crate::error::{Error, Exit};
 use crate::global::SchemaOf;
 use crate::inventory::Inventory;
+use crate::machine::Machine;
 use crate::proof::Matrix;
 use crate::ui::Ui;
+
+/// Runs a verb of docker-machine.
+pub async fn machine(called: Machine, ui: Ui) -> Result<Exit, Error> {
+    let machines = Machines::open(called.storage_path.as_deref(), u8::from(called.debug))?;
+    machine::run(&called.verb, &machines, ui).await
+}
 
 /// Runs a command.
 pub async fn run(cli: Cli, ui: Ui) -> Result<Exit, Error> {

@@ -15,6 +15,7 @@ pub mod images;
 pub mod lab;
 pub mod lock;
 pub mod logging;
+pub mod machine;
 pub mod probe;
 pub mod programs;
 pub mod secrets;

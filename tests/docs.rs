@@ -10,12 +10,19 @@ use clap::{CommandFactory, Parser};
 use docker_cluster::cli::Cli;
 use docker_cluster::fabrics::all_causes;
 use docker_cluster::inventory::{Colour, Inventory};
+use docker_cluster::machine::{Machine, normalised};
 
 /// What the documents call the program.
 const PROGRAM: &str = "docker-cluster";
 
 /// The same as a plugin of Docker's client.
 const PLUGIN: &str = "docker cluster";
+
+/// The name by which it has another command line.
+const MACHINE: &str = docker_cluster::machine::NAME;
+
+/// Where that is described.
+const OF_MACHINE: &str = "docs/docker-machine.md";
 
 /// Where each command has its section.
 const COMMANDS: &str = "docs/commands.md";
@@ -157,6 +164,11 @@ fn spans(text: &str) -> Vec<String> {
 /// The command lines of the program in a piece of code, with the line on which each begins, and without the program's own name: what
 /// follows it up to what ends a command in a shell.
 fn command_lines(text: &str) -> Vec<(usize, String)> {
+    lines_of(text, &[PROGRAM, PLUGIN])
+}
+
+/// The same of a program of these names.
+fn lines_of(text: &str, names: &[&str]) -> Vec<(usize, String)> {
     let mut all = Vec::new();
     // A line that goes on in the next is one with it, and the lines keep their numbers.
     let joined = text.replace("\\\n", "\u{0}");
@@ -165,7 +177,7 @@ fn command_lines(text: &str) -> Vec<(usize, String)> {
         let number = next;
         next += 1 + line.matches('\u{0}').count();
         let line = &line.replace('\u{0}', " ");
-        for name in [PROGRAM, PLUGIN] {
+        for name in names {
             for (at, _) in line.match_indices(name) {
                 let after = &line[at + name.len()..];
                 if is_command_position(&line[..at]) && (after.is_empty() || after.starts_with([' ', ')', ';'])) {
@@ -303,7 +315,11 @@ impl Mentions {
     /// An option by itself, in a document that is about something else: some command has it.
     fn look_for(&mut self, place: &str, words: &[String]) {
         for option in options(words) {
-            if !VISIBLE.values().any(|has| has.contains(&option)) && !OF_OTHERS.contains(&option.as_str()) {
+            let is_of_machine = place.starts_with(OF_MACHINE) && machine_options().iter().any(|own| own.long == option);
+            if !is_of_machine
+                && !VISIBLE.values().any(|has| has.contains(&option))
+                && !OF_OTHERS.contains(&option.as_str())
+            {
                 self.wrong.push(format!(
                     "{place}: no command has the option `{option}`; if it is another program's, add it to OF_OTHERS in {}",
                     file!()
@@ -348,6 +364,61 @@ fn every_command_and_every_option_is_in_a_document() {
         }));
     }
     nothing(&missing);
+}
+
+/// A long option of docker-machine's command line.
+struct MachineOption {
+    verb: String,
+    long: String,
+    is_hidden: bool,
+}
+
+/// Those of all verbs, and those before the verb.
+fn machine_options() -> Vec<MachineOption> {
+    let mut program = Machine::command();
+    program.build();
+    let of = |command: &clap::Command| -> Vec<MachineOption> {
+        let option = |argument: &clap::Arg| {
+            let long = format!("--{}", argument.get_long()?);
+            Some(MachineOption { verb: command.get_name().to_owned(), long, is_hidden: argument.is_hide_set() })
+        };
+        command.get_arguments().filter_map(option).filter(|option| option.long != "--help").collect()
+    };
+    let verbs = program.get_subcommands().filter(|verb| verb.get_name() != "help");
+    std::iter::once(&program).chain(verbs).flat_map(of).collect()
+}
+
+#[test]
+fn every_verb_of_docker_machine_and_every_option_is_described() {
+    let document = documents().into_iter().find(|document| document.path == OF_MACHINE).unwrap();
+    let row = |verb: &str| {
+        let rows = document.text.lines().filter(|line| line.starts_with("| `"));
+        rows.filter(|line| line[1..].split('|').next().unwrap().contains(&format!("`{verb}"))).count()
+    };
+    let verbs = Machine::command();
+    let missing = verbs.get_subcommands().map(clap::Command::get_name).filter(|verb| row(verb) == 0);
+    let mut missing: Vec<String> = missing.map(|verb| format!("{OF_MACHINE} has no row for `{verb}`")).collect();
+    let words: BTreeSet<&str> = document.text.split(|c: char| !c.is_alphanumeric() && c != '-').collect();
+    let shown = machine_options().into_iter().filter(|option| !option.is_hidden);
+    let unsaid = shown.filter(|option| !words.contains(option.long.as_str()));
+    missing.extend(unsaid.map(|MachineOption { verb, long, .. }| format!("`{verb} {long}` is not in {OF_MACHINE}")));
+    nothing(&missing);
+}
+
+#[test]
+fn every_line_of_docker_machine_in_the_documents_is_one_that_it_takes() {
+    let (mut wrong, mut count) = (Vec::new(), 0);
+    for piece in documents().iter().filter(|document| document.path == OF_MACHINE).flat_map(code) {
+        for (number, line) in lines_of(&piece.text, &[MACHINE]) {
+            let words = shlex::split(&format!("{MACHINE} {line}")).unwrap();
+            count += 1;
+            if let (true, Err(error)) = (words.len() > 1, Machine::try_parse_from(normalised(words))) {
+                wrong.push(format!("{}:{}: `{MACHINE} {line}`: {error}", piece.document, piece.line + number));
+            }
+        }
+    }
+    assert!(count > 3, "the lines are found");
+    nothing(&wrong);
 }
 
 #[test]

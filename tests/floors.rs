@@ -31,7 +31,7 @@ const ACTING: &[&[&str]] = &[
     &["ui"],
     &["global"],
     &["commands"],
-    &["cli"],
+    &["cli", "machine"],
     &["dispatch"],
 ];
 

@@ -107,8 +107,11 @@ fn an_installation_is_whole() {
     for name in ["DESTDIR", "PREFIX", "PLUGINS"] {
         by_default.env_remove(name);
     }
-    let said = quiet(by_default.env("HOME", home.path()));
+    let said = quiet(by_default.env("HOME", home.path()).env("DOCKER_MACHINE", "yes"));
     assert!(said.contains("Installed docker-cluster") && said.contains("not in your PATH"), "{said}");
+    let called = quiet(Command::new(home.path().join(".local/bin/docker-machine")).arg("version"));
+    assert!(called.starts_with("docker-machine version "), "{called}");
+    assert!(!root.path().join("usr/bin/docker-machine").exists(), "only for who asks");
     let plugin = home.path().join(".docker/cli-plugins/docker-cluster");
     assert!(quiet(Command::new(plugin).arg("docker-cli-plugin-metadata")).contains("SchemaVersion"));
 }

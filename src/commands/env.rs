@@ -72,29 +72,63 @@ pub async fn run(args: &Env, global: &Global, ui: Ui) -> Result<Exit, Error> {
     let lookup = |name: &str| std::env::var(name).ok();
     let shell = args.shell.unwrap_or_else(|| Shell::of_login(lookup("SHELL").as_deref()));
     if args.unset {
-        let mut changes = taken_back(&lookup);
-        changes.extend(path_change(None)?);
-        return say(&changes, shell, None, global, ui);
+        return take_back(shell, global, ui);
     }
     let inventory = load(global)?;
     let host = match &args.host {
         Some(name) => host(&inventory, name)?,
         None => a_manager(&inventory, global).await?,
     };
+    let wish = Wish { shell, no_proxy: args.no_proxy, command: again(args, global) };
+    point_at(&inventory, host, &wish, global, ui)
+}
+
+/// How Docker's client is to be pointed at a host.
+pub(super) struct Wish {
+    /// The shell that is to read it.
+    pub shell: Shell,
+    /// Whether the host is reached without a proxy.
+    pub no_proxy: bool,
+    /// The command line of this call, for the hint.
+    pub command: Vec<String>,
+}
+
+/// Prints what points Docker's client at a host.
+pub(super) fn point_at(
+    inventory: &Inventory,
+    host: &HostSpec,
+    wish: &Wish,
+    global: &Global,
+    ui: Ui,
+) -> Result<Exit, Error> {
+    let lookup = |name: &str| std::env::var(name).ok();
     let mut wanted = vec![(DOCKER_HOST, Endpoint::of(host).url), (NAME, host.name.to_string())];
-    if args.no_proxy {
+    if wish.no_proxy {
         wanted.push(without_proxy(&host.ssh.address, &lookup));
     }
     let mut changes = exported(&wanted, &lookup);
-    if shell.runs_scripts() {
-        let shim = write_shim(global, &inventory)?;
+    if wish.shell.runs_scripts() {
+        let shim = write_shim(global, inventory)?;
         changes.extend(path_change(Some(&shim))?);
     }
-    say(&changes, shell, Some(args), global, ui)
+    say(&changes, wish.shell, Some(&wish.command), global, ui)
+}
+
+/// Prints what takes that back.
+pub(super) fn take_back(shell: Shell, global: &Global, ui: Ui) -> Result<Exit, Error> {
+    let mut changes = taken_back(&|name| std::env::var(name).ok());
+    changes.extend(path_change(None)?);
+    say(&changes, shell, None, global, ui)
 }
 
 /// Prints the changes for a shell, with how it is made to take them, or for programs.
-fn say(changes: &[Change], shell: Shell, args: Option<&Env>, global: &Global, ui: Ui) -> Result<Exit, Error> {
+fn say(
+    changes: &[Change],
+    shell: Shell,
+    command: Option<&Vec<String>>,
+    global: &Global,
+    ui: Ui,
+) -> Result<Exit, Error> {
     match global.output {
         Output::Json => {
             let (mut set, mut unset) = (Map::new(), Vec::new());
@@ -109,7 +143,7 @@ fn say(changes: &[Change], shell: Shell, args: Option<&Env>, global: &Global, ui
             ui.json(&json!({"set": set, "unset": unset}));
         }
         Output::Text => {
-            let hint = args.map(|args| shell.hint(&again(args, global))).transpose()?.unwrap_or_default();
+            let hint = command.map(|command| shell.hint(command)).transpose()?.unwrap_or_default();
             ui.print(&format!("{}{hint}", shell.lines(changes)?));
         }
     }
@@ -285,7 +319,8 @@ fn shims() -> Result<PathBuf, Error> {
 fn write_shim(global: &Global, inventory: &Inventory) -> Result<PathBuf, Error> {
     let failed = |error: std::io::Error| Error::failed("cannot write the ssh for Docker's client").because(error);
     let file = std::fs::canonicalize(&global.file).map_err(failed)?;
-    let program = std::env::current_exe().map_err(failed)?;
+    // By its own name: called by a link it may be another program, `docker-machine`.
+    let program = std::env::current_exe().and_then(std::fs::canonicalize).map_err(failed)?;
     let folder = shims()?.join(inventory.cluster.as_str());
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(failed)?;
     let text = format!(

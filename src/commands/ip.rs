@@ -38,7 +38,7 @@ pub async fn run(args: &Ip, global: &Global, ui: Ui) -> Result<Exit, Error> {
 }
 
 /// Where this machine reaches a host: the inventory's address, which may be a name, or an alias of `~/.ssh/config`.
-fn reached(host: &HostSpec) -> Result<IpAddr, Error> {
+pub(super) fn reached(host: &HostSpec) -> Result<IpAddr, Error> {
     if let Ok(ip) = host.ssh.address.parse() {
         return Ok(ip);
     }

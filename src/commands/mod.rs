@@ -20,6 +20,7 @@ pub mod ip;
 pub mod lab;
 pub mod logs;
 pub mod ls;
+pub mod machine;
 pub mod migrate;
 pub mod plan;
 pub mod ps;

@@ -55,16 +55,19 @@ pub fn run(args: &Scp, global: &Global) -> Result<Exit, Error> {
     }
 }
 
-/// The host that a path is on; none if it is here. As scp itself decides: what has a colon before any slash is elsewhere.
+/// The host that a path is on; none if it is here.
 fn host_of<'a>(inventory: &'a Inventory, path: &str) -> Result<Option<&'a HostSpec>, Error> {
+    name_of(path).map(|name| super::host(inventory, name)).transpose()
+}
+
+/// The name of the host that a path is on; none if it is here. As scp itself decides: what has a colon before any slash is elsewhere.
+pub(super) fn name_of(path: &str) -> Option<&str> {
     let name = match path.strip_prefix('[') {
         Some(rest) => rest.split_once("]:").map(|(name, _)| name),
         None => path.split_once(':').map(|(name, _)| name).filter(|name| !name.contains('/') && !name.is_empty()),
     };
-    let Some(name) = name else { return Ok(None) };
     // `user@HOST:PATH` is another login than the inventory's.
-    let name = name.rsplit_once('@').map_or(name, |(_, name)| name);
-    super::host(inventory, name).map(Some)
+    name.map(|name| name.rsplit_once('@').map_or(name, |(_, name)| name))
 }
 
 #[cfg(test)]

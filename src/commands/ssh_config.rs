@@ -89,7 +89,7 @@ fn addresses(inventory: &Inventory, host: &HostSpec) -> (String, Option<u16>) {
 }
 
 /// The port that ssh takes where none is named.
-const SSH_PORT: u16 = 22;
+pub(super) const SSH_PORT: u16 = 22;
 
 /// What ssh makes of a way into a host.
 pub(super) struct Settings(BTreeMap<String, Vec<String>>);

@@ -99,6 +99,18 @@ impl Ui {
         }
     }
 
+    /// An error as docker-machine writes it: without a mark before it, which scripts do not expect.
+    pub fn machine_error(self, error: &Error) {
+        match error {
+            Error::Message { what, cause, hint, .. } => {
+                for text in [Some(what), cause.as_ref(), hint.as_ref()].into_iter().flatten() {
+                    self.note(text);
+                }
+            }
+            Error::Inventory(_) | Error::Said(_) => self.error(error),
+        }
+    }
+
     fn bad(self, text: &str) -> String {
         self.paint(self.err, Style::new().red().bold(), text)
     }

@@ -13,6 +13,7 @@ mod fabrics_openvswitch;
 mod harness;
 mod keep;
 mod learn;
+mod machine;
 mod migrate;
 mod overlay;
 mod resume;

@@ -8,6 +8,7 @@ mod fabrics_openvswitch;
 mod fake;
 mod lan;
 mod leaving;
+mod machine;
 mod packages;
 mod restart;
 mod untidy;

@@ -6,6 +6,7 @@
 pub mod advise;
 pub mod checks;
 pub mod down;
+pub mod machine;
 pub mod migrate;
 pub mod restart;
 pub mod rotation;

@@ -43,6 +43,9 @@ const ENGINE_TIMEOUT: Duration = Duration::from_secs(120);
 /// How many names a sentence lists of one kind.
 const NAMED: usize = 20;
 
+/// What a line of the record begins with that speaks of an image.
+pub(super) const IMAGE: &str = "image ";
+
 /// Lines of the record of what a run adds to hosts beside files, for those hosts that it touches. `steps` are the steps so far.
 pub fn additions(world: &World<'_>, fabric: &dyn Fabric, steps: &Steps) -> Vec<(HostName, Vec<String>)> {
     let image = &world.inventory.smoke.image;
@@ -53,7 +56,7 @@ pub fn additions(world: &World<'_>, fabric: &dyn Fabric, steps: &Steps) -> Vec<(
         // What a stopped engine has is not known, and so not claimed: `down` would take it away.
         let is_known = engine.is_none_or(Engine::is_up);
         if is_known && !engine.is_some_and(|engine| engine.images.contains(image)) {
-            lines.push(format!("image {image}"));
+            lines.push(format!("{IMAGE}{image}"));
         }
         lines.extend(fabric.leaves(world, host));
         if engine.is_some() && host.facts.unit(UNIT).is_some_and(|unit| unit.file_state == "disabled") {

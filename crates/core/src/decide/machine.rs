@@ -1,0 +1,59 @@
+//! A host that is wanted for its engine alone, as Docker Machine makes them: the engine with its options, and no network of a cluster.
+
+use super::{checks, down};
+use crate::engines::{self, options};
+use crate::fabrics;
+use crate::inventory::FabricKind;
+use crate::plan::{Action, HostWorld, Plan, Problem, Stage, Steps, World};
+use crate::stores;
+
+/// Decides what makes the hosts of the world machines. Nothing comes onto them that only a verification between hosts needs.
+#[must_use]
+pub fn plan(world: &World<'_>) -> Plan {
+    let (mut steps, mut notes) = (Steps::default(), Vec::new());
+    let mut problems = world.problems.clone();
+    problems.extend(checks::problems(world, FabricKind::Nat));
+    problems.extend(world.hosts.iter().filter_map(of_a_cluster));
+    if let Some(fabric) = fabrics::fabric(FabricKind::Nat).filter(|_| problems.is_empty()) {
+        engines::install_steps(world, &mut steps);
+        options::of_inventory(world, &mut steps, &mut notes);
+        for (host, mut lines) in down::additions(world, fabric, &steps) {
+            // The image for verifications does not come, so `down` must not take it for ours.
+            lines.retain(|line| !line.starts_with(down::IMAGE));
+            if lines.is_empty() {
+                continue;
+            }
+            let why = "write down what is added here, so that `down` can take it away";
+            steps.prepend(&host, Stage::Record, why, Action::Note { lines });
+        }
+    }
+    problems.dedup();
+    Plan {
+        cluster: world.inventory.cluster.to_string(),
+        fabric: FabricKind::Nat,
+        reason: "an engine by itself is wanted".to_owned(),
+        hosts: world.hosts.iter().map(|host| host.name().clone()).collect(),
+        steps: steps.into_vec(),
+        problems,
+        notes,
+        unreached: world.unreached.clone(),
+    }
+}
+
+/// A host of a cluster has the options of that cluster's inventory: another one would take them out, and a store's agent with them.
+fn of_a_cluster(host: &HostWorld<'_>) -> Option<Problem> {
+    let networks = host.facts.engine.iter().flat_map(|engine| &engine.networks);
+    let cluster = networks.filter_map(|network| network.labels.get(down::NETWORK_LABEL)).next();
+    let what = match cluster {
+        Some(cluster) => {
+            format!("is a host of the cluster {cluster}, whose inventory decides what its engine is started with")
+        }
+        None if stores::part(host.facts).is_some() => "has an agent of a cluster's store".to_owned(),
+        None => return None,
+    };
+    Some(Problem::on(
+        host.name(),
+        what,
+        "use it by that inventory: `docker-cluster env`, `ssh` and the others need no machine",
+    ))
+}

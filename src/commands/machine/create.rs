@@ -1,0 +1,267 @@
+//! `create`: the inventory of a host alone, and what makes it true. `provision` makes it true again.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use serde_json::{Map, Value, json};
+
+use super::machines::{HEAD, is_name};
+use super::{Machines, UNASKED, engine_options, refused_early};
+use crate::commands::carry_out::{Job, Manner, carry_out, check_consent};
+use crate::commands::{ask, load};
+use crate::decide::machine;
+use crate::error::{Error, Exit};
+use crate::facts::Engine;
+use crate::global::Global;
+use crate::inventory::{HostSpec, Inventory};
+use crate::plan::World;
+use crate::ui::{Progress, Ui};
+
+/// Arguments of `create`.
+#[derive(Debug, Args)]
+pub struct Create {
+    /// The name of the machine
+    name: Option<String>,
+    /// `generic`, for a host that you already have; all others make machines and are refused, docker-machine's default as well
+    #[arg(short, long, env = "MACHINE_DRIVER", default_value = "virtualbox")]
+    driver: String,
+    /// Where ssh finds the host: an IP address, a name, or a Host of your ~/.ssh/config
+    #[arg(long, value_name = "ADDRESS", env = "GENERIC_IP_ADDRESS")]
+    generic_ip_address: Option<String>,
+    /// The login; it is root, or has sudo without a password
+    #[arg(long, value_name = "USER", env = "GENERIC_SSH_USER", default_value = "root")]
+    generic_ssh_user: String,
+    /// A file with a private key [default: your agent and your own keys]
+    #[arg(long, value_name = "FILE", env = "GENERIC_SSH_KEY")]
+    generic_ssh_key: Option<PathBuf>,
+    /// The port of ssh
+    #[arg(long, value_name = "PORT", env = "GENERIC_SSH_PORT", default_value_t = 22)]
+    generic_ssh_port: u16,
+    /// Not used: the engine listens on no port
+    #[arg(long, value_name = "PORT", env = "GENERIC_ENGINE_PORT")]
+    generic_engine_port: Option<u16>,
+    /// Not used: a missing engine comes from the packages of the host's distribution
+    #[arg(long, value_name = "URL", env = "MACHINE_DOCKER_INSTALL_URL")]
+    engine_install_url: Option<String>,
+    #[command(flatten)]
+    pub(super) engine: engine_options::EngineOptions,
+    /// Not used: there are no certificates
+    #[arg(long, value_name = "NAME")]
+    tls_san: Vec<String>,
+    #[command(flatten)]
+    agreed: Agreed,
+    #[command(flatten)]
+    swarm: Swarm,
+}
+
+/// What a person has agreed to beforehand.
+#[derive(Debug, Args)]
+pub struct Agreed {
+    /// Do not ask where containers run on an engine that is to be changed
+    #[arg(short, long)]
+    yes: bool,
+}
+
+/// Arguments of `provision`.
+#[derive(Debug, Args)]
+pub struct Provision {
+    /// The machines [default: the one called default]
+    pub names: Vec<String>,
+    #[command(flatten)]
+    agreed: Agreed,
+}
+
+/// docker-machine's own Swarm, which is not built here: each is refused, not dropped.
+#[derive(Debug, Args)]
+struct Swarm {
+    #[arg(long, hide = true)]
+    swarm: bool,
+    #[arg(long, hide = true)]
+    swarm_master: bool,
+    #[arg(long, hide = true)]
+    swarm_experimental: bool,
+    #[arg(long, hide = true)]
+    swarm_image: Option<String>,
+    #[arg(long, hide = true)]
+    swarm_discovery: Option<String>,
+    #[arg(long, hide = true)]
+    swarm_strategy: Option<String>,
+    #[arg(long, hide = true)]
+    swarm_opt: Vec<String>,
+    #[arg(long, hide = true)]
+    swarm_join_opt: Vec<String>,
+    #[arg(long, hide = true)]
+    swarm_host: Option<String>,
+    #[arg(long, hide = true)]
+    swarm_addr: Option<String>,
+}
+
+impl Swarm {
+    /// Whether a machine of that Swarm is wanted. The others say how, and mean nothing without one of these, as in docker-machine.
+    fn is_wanted(&self) -> bool {
+        self.swarm || self.swarm_master
+    }
+}
+
+/// Runs it. A machine that could not be made is not kept: the next `create` goes on where this one stopped.
+pub async fn run(args: &Create, machines: &Machines, ui: Ui) -> Result<Exit, Error> {
+    let name = args.checked(machines)?;
+    if let Some(key) = args.generic_ssh_key.as_ref().filter(|key| !key.starts_with("~") && !key.is_file()) {
+        let error =
+            Error::failed(format!("Error with pre-create check: \"SSH key does not exist: {}\"", key.display()));
+        refused_early(&error, ui);
+    }
+    let text = args.inventory(name)?;
+    machines.check(name, &text)?;
+    args.unused().iter().for_each(|flag| ui.note(&format!("{flag} is not used; docs/docker-machine.md says why.")));
+    let file = machines.file_of(name).display().to_string();
+    let inventory = Inventory::parse(text.as_str(), &file).map_err(|error| Error::Inventory(Box::new(error)))?;
+    let inventory = etcetera::home_dir().map(|home| inventory.clone().with_home(&home)).unwrap_or(inventory);
+    match make(&inventory, "create", &args.agreed, machines.global(), ui).await? {
+        Exit::Done => machines.add(name, &text)?,
+        other => return Ok(other),
+    }
+    ui.print(&format!(
+        "Docker is up and running!\nTo see how to connect your Docker Client to the Docker Engine running on this machine, \
+         run: docker-machine env {name}"
+    ));
+    Ok(Exit::Done)
+}
+
+/// Makes machines again what their inventories say, one after the other.
+pub async fn provision(args: &Provision, machines: &Machines, ui: Ui) -> Result<Exit, Error> {
+    let mut worst = Exit::Done;
+    for name in machines.named(&args.names)? {
+        let global = machines.global_of(&name);
+        let inventory = load(&global)?;
+        match make(&inventory, "provision", &args.agreed, &global, ui).await {
+            Ok(Exit::Done) => {}
+            Ok(exit) => worst = exit,
+            // Said here, so that it does not stop those after it.
+            Err(error) => {
+                ui.machine_error(&error);
+                worst = error.exit();
+            }
+        }
+    }
+    Ok(worst)
+}
+
+/// Carries it out. It asks only where what runs on the host would notice: docker-machine restarted engines under their containers.
+async fn make(
+    inventory: &Inventory,
+    command: &'static str,
+    agreed: &Agreed,
+    global: &Global,
+    ui: Ui,
+) -> Result<Exit, Error> {
+    let progress = Progress::start(ui);
+    let all: Vec<&HostSpec> = inventory.hosts.iter().collect();
+    let asked = ask(&all, progress.events()).await;
+    progress.finish().await;
+    let asked = asked?;
+    let plan = machine::plan(&World::new(inventory, &asked.facts, asked.unreached.clone()));
+    let engines = asked.facts.iter().filter_map(|(_, facts)| facts.engine.as_ref());
+    let is_noticed = !plan.is_empty() && engines.flat_map(Engine::running).next().is_some();
+    let manner = Manner { yes: agreed.yes || !is_noticed, ..UNASKED };
+    check_consent(command, manner.yes)?;
+    let job = Job { command, inventory, asked: &asked, decide: &machine::plan, manner: &manner, prove: false };
+    carry_out(&job, global, ui).await
+}
+
+impl Create {
+    /// The name, if a machine can be called so.
+    fn checked(&self, machines: &Machines) -> Result<&str, Error> {
+        let name = self.name.as_deref().ok_or_else(|| Error::failed("Error: No machine name specified"))?;
+        if !is_name(name) {
+            return Err(Error::failed(
+                "Error creating machine: Invalid hostname specified. Allowed hostname chars are: 0-9a-zA-Z . -",
+            ));
+        }
+        if machines.has(name) {
+            return Err(Error::failed(format!("Docker machine \"{name}\" already exists")));
+        }
+        if self.swarm.is_wanted() {
+            return Err(Error::failed(
+                "docker-machine's own Swarm (`--swarm`, `--swarm-master`) is not built here: make machines without it, and \
+                 `docker-cluster up` joins them to an overlay network or to swarm mode",
+            ));
+        }
+        Ok(name)
+    }
+
+    /// The inventory of the host alone.
+    fn inventory(&self, name: &str) -> Result<String, Error> {
+        let address = self.generic_ip_address.as_ref().filter(|address| !address.is_empty()).ok_or_else(|| {
+            Error::failed(
+                "Error setting machine configuration from flags provided: generic driver requires the --generic-ip-address option",
+            )
+        })?;
+        let mut ssh: Map<String, Value> = Map::new();
+        ssh.insert("user".to_owned(), self.generic_ssh_user.clone().into());
+        ssh.insert("port".to_owned(), self.generic_ssh_port.into());
+        if let Some(key) = &self.generic_ssh_key {
+            let path = if key.starts_with("~") { key.clone() } else { std::path::absolute(key).unwrap_or(key.clone()) };
+            ssh.insert("identity".to_owned(), path.display().to_string().into());
+        }
+        // JSON is YAML, with quotes where they are needed.
+        let host = json!({"name": name, "address": address, "ssh": ssh});
+        let engine = json!({"options": self.engine.options()?});
+        Ok(format!(
+            "# Made by `docker-machine create`; `docker-machine provision {name}` makes the host as this says.\n\
+             {HEAD}engine: {engine}\nhosts:\n  - {host}\n"
+        ))
+    }
+
+    /// Flags that are taken and mean nothing here.
+    fn unused(&self) -> Vec<&'static str> {
+        let all = [
+            ("--generic-engine-port", self.generic_engine_port.is_some()),
+            ("--engine-install-url", self.engine_install_url.is_some()),
+            ("--tls-san", !self.tls_san.is_empty()),
+        ];
+        all.into_iter().filter(|(_, is_given)| *is_given).map(|(flag, _)| flag).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        create: Create,
+    }
+
+    fn text(arguments: &[&str]) -> Result<String, Error> {
+        let words = ["create", "--driver", "generic"].iter().chain(arguments);
+        Line::try_parse_from(words).unwrap().create.inventory("dev")
+    }
+
+    #[test]
+    fn what_was_typed_is_an_inventory() {
+        let text = text(&[
+            "--generic-ip-address=10.90.0.4",
+            "--generic-ssh-key=/keys/a b",
+            "--generic-ssh-port=2222",
+            "--engine-opt=log-driver=journald",
+            "--engine-label=disk=ssd",
+            "dev",
+        ]);
+        let inventory = Inventory::parse(&text.unwrap(), "dev.yaml").unwrap();
+        let host = &inventory.hosts[0];
+        assert_eq!((host.name.as_str(), host.ssh.address.as_str()), ("dev", "10.90.0.4"));
+        assert_eq!((host.ssh.user.as_deref(), host.ssh.port), (Some("root"), Some(2222)));
+        assert_eq!(host.ssh.identity.as_deref(), Some(std::path::Path::new("/keys/a b")));
+        assert_eq!(json!(inventory.engine.options), json!({"log-driver": "journald", "labels": ["disk=ssd"]}));
+    }
+
+    #[test]
+    fn without_an_address_there_is_no_machine() {
+        let error = text(&["dev"]).unwrap_err();
+        assert!(format!("{error:?}").contains("generic driver requires the --generic-ip-address option"));
+    }
+}
