@@ -19,12 +19,18 @@ fn main() {
     println!("cargo:rerun-if-changed=build.rs");
     // For whoever builds from an archive and knows what it is of.
     println!("cargo:rerun-if-env-changed=DOCKER_CLUSTER_COMMIT");
-    let told = std::env::var("DOCKER_CLUSTER_COMMIT").ok().filter(|commit| !commit.is_empty());
+    let told = std::env::var("DOCKER_CLUSTER_COMMIT")
+        .ok()
+        .filter(|commit| !commit.is_empty());
     let found = told.or_else(|| match std::env::var("PROFILE").as_deref() {
         Ok("debug") => Some(DEBUG.to_owned()),
         _ => packed().or_else(checked_out),
     });
-    let commit: String = found.unwrap_or_else(|| UNKNOWN.to_owned()).chars().take(DIGITS).collect();
+    let commit: String = found
+        .unwrap_or_else(|| UNKNOWN.to_owned())
+        .chars()
+        .take(DIGITS)
+        .collect();
     // Not in the manner of Docker's own variables: cargo hands it to tests as well, which look at those.
     println!("cargo:rustc-env=BUILD_COMMIT={commit}");
 }

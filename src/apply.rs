@@ -17,7 +17,8 @@ use crate::inventory::HostName;
 use crate::lock::{Lock, LostLock};
 use crate::paths::SECRETS_PATH;
 use crate::plan::{
-    Action, Content, Options, Plan, PutFile, Recorded, Restored, SecretsFrom, Slot, Step, StepId, SwarmRole, Undo,
+    Action, Content, Options, Plan, PutFile, Recorded, Restored, SecretsFrom, Slot, Step, StepId,
+    SwarmRole, Undo,
 };
 use crate::programs;
 use crate::record::{self, Record};
@@ -215,14 +216,21 @@ pub async fn apply(
     let run = Run {
         plan,
         slots: Slots::default(),
-        states: plan.steps.iter().map(|step| (step.id, watch::Sender::new(State::Pending))).collect(),
+        states: plan
+            .steps
+            .iter()
+            .map(|step| (step.id, watch::Sender::new(State::Pending)))
+            .collect(),
         events,
         stop,
         pace,
         lock,
         by: whoami(),
     };
-    let each = plan.hosts.iter().map(|host| run.host(host, hosts.get(host)));
+    let each = plan
+        .hosts
+        .iter()
+        .map(|host| run.host(host, hosts.get(host)));
     let mut outcome = Outcome::default();
     for part in futures_util::future::join_all(each).await {
         outcome.done += part.done;
@@ -237,25 +245,38 @@ pub async fn apply(
 /// Whether a manager can be reached from a host that is to join through it. The engine itself would try for minutes, and not say which port
 /// it tried.
 async fn managers_answer(host: &Connection, managers: &[String]) -> Result<(), StepError> {
-    let ends = managers.iter().filter_map(|manager| manager.rsplit_once(':'));
-    let mut argv: Vec<String> = ["perl", "-e", REACH, &REACH_SECONDS.to_string()].map(str::to_owned).to_vec();
-    argv.extend(ends.flat_map(|(address, port)| [address.trim_matches(['[', ']']).to_owned(), port.to_owned()]));
+    let ends = managers
+        .iter()
+        .filter_map(|manager| manager.rsplit_once(':'));
+    let mut argv: Vec<String> = ["perl", "-e", REACH, &REACH_SECONDS.to_string()]
+        .map(str::to_owned)
+        .to_vec();
+    argv.extend(ends.flat_map(|(address, port)| {
+        [address.trim_matches(['[', ']']).to_owned(), port.to_owned()]
+    }));
     let output = host.run(&Command::new(argv)).await?;
     let said = output.stdout_text();
     // A host without Perl is not asked.
     if output.status != 1 || said.trim().is_empty() {
         return Ok(());
     }
-    Err(StepError::NoManager(said.trim().lines().collect::<Vec<_>>().join(", ")))
+    Err(StepError::NoManager(
+        said.trim().lines().collect::<Vec<_>>().join(", "),
+    ))
 }
 
 /// What fails over a connection that is no more fails in as many words as there are ways over it: then it is the connection.
 async fn explained(error: StepError, step: &Step, connection: &Connection) -> StepError {
-    if matches!(error, StepError::Host(HostError::Disconnected { .. })) || connection.is_alive().await {
+    if matches!(error, StepError::Host(HostError::Disconnected { .. }))
+        || connection.is_alive().await
+    {
         return error;
     }
     debug!(host = %step.host, %error, "the connection is no more");
-    HostError::Disconnected { command: step.why.clone() }.into()
+    HostError::Disconnected {
+        command: step.why.clone(),
+    }
+    .into()
 }
 
 impl Run<'_> {
@@ -286,7 +307,12 @@ impl Run<'_> {
         outcome
     }
 
-    async fn step(&self, step: &Step, connection: Option<&Arc<Connection>>, outcome: &mut Outcome) -> Result<(), ()> {
+    async fn step(
+        &self,
+        step: &Step,
+        connection: Option<&Arc<Connection>>,
+        outcome: &mut Outcome,
+    ) -> Result<(), ()> {
         let (host, why) = (step.host.clone(), step.why.clone());
         if let Err(other) = self.wait_for_others(step).await {
             let because = match self.plan.steps.iter().find(|step| step.id == other) {
@@ -304,7 +330,11 @@ impl Run<'_> {
             return Err(());
         }
         let Some(connection) = connection else {
-            outcome.failed.push(Failed { host, why, error: "not connected".to_owned() });
+            outcome.failed.push(Failed {
+                host,
+                why,
+                error: "not connected".to_owned(),
+            });
             return Err(());
         };
         if let Err(lost) = self.is_locked(&host) {
@@ -312,20 +342,38 @@ impl Run<'_> {
             let (error, hint) = match connection.is_alive().await {
                 true => (lost.to_string(), lost.hint()),
                 false => {
-                    let error = HostError::Disconnected { command: why.clone() };
+                    let error = HostError::Disconnected {
+                        command: why.clone(),
+                    };
                     (error.to_string(), error.hint())
                 }
             };
-            let failed = Failed { host: host.clone(), why: why.clone(), error: error.clone() };
+            let failed = Failed {
+                host: host.clone(),
+                why: why.clone(),
+                error: error.clone(),
+            };
             outcome.failed.push(failed);
-            self.events.emit(Event::StepFailed { host, why, error, hint });
+            self.events.emit(Event::StepFailed {
+                host,
+                why,
+                error,
+                hint,
+            });
             return Err(());
         }
-        self.events.emit(Event::StepStarted { host: host.clone(), why: why.clone() });
+        self.events.emit(Event::StepStarted {
+            host: host.clone(),
+            why: why.clone(),
+        });
         let began = Instant::now();
         match self.obey(&step.host, &step.action, connection).await {
             Ok(()) => {
-                self.events.emit(Event::StepDone { host, why, took: began.elapsed() });
+                self.events.emit(Event::StepDone {
+                    host,
+                    why,
+                    took: began.elapsed(),
+                });
                 Ok(())
             }
             Err(error) => {
@@ -333,11 +381,23 @@ impl Run<'_> {
                 let hint = error.hint();
                 let mut error = error.to_string();
                 if let Some(undo) = &step.undo {
-                    self.events.emit(Event::RollingBack { host: host.clone(), why: why.clone() });
+                    self.events.emit(Event::RollingBack {
+                        host: host.clone(),
+                        why: why.clone(),
+                    });
                     error = self.roll_back(&step.host, undo, connection, error).await;
                 }
-                outcome.failed.push(Failed { host: host.clone(), why: why.clone(), error: error.clone() });
-                self.events.emit(Event::StepFailed { host, why, error, hint });
+                outcome.failed.push(Failed {
+                    host: host.clone(),
+                    why: why.clone(),
+                    error: error.clone(),
+                });
+                self.events.emit(Event::StepFailed {
+                    host,
+                    why,
+                    error,
+                    hint,
+                });
                 Err(())
             }
         }
@@ -353,20 +413,31 @@ impl Run<'_> {
         &self,
         host: &HostName,
         why: &str,
-    ) -> (bool, Option<MutexGuard<'_, Box<dyn AsyncBufRead + Send + Unpin>>>) {
-        let Pace::StepByStep(input) = self.pace else { return (true, None) };
+    ) -> (
+        bool,
+        Option<MutexGuard<'_, Box<dyn AsyncBufRead + Send + Unpin>>>,
+    ) {
+        let Pace::StepByStep(input) = self.pace else {
+            return (true, None);
+        };
         let mut input = input.lock().await;
         if *self.stop.borrow() {
             return (false, None);
         }
-        self.events.emit(Event::Asking { host: host.clone(), why: why.to_owned() });
+        self.events.emit(Event::Asking {
+            host: host.clone(),
+            why: why.to_owned(),
+        });
         let mut line = String::new();
         let mut stop = self.stop.clone();
         let read = tokio::select! {
             read = input.read_line(&mut line) => read.unwrap_or(0),
             _ = stop.wait_for(|stop| *stop) => 0,
         };
-        (read > 0 && !line.trim_start().starts_with(['q', 'n']), Some(input))
+        (
+            read > 0 && !line.trim_start().starts_with(['q', 'n']),
+            Some(input),
+        )
     }
 
     async fn wait_for_others(&self, step: &Step) -> Result<(), StepId> {
@@ -394,15 +465,34 @@ impl Run<'_> {
     }
 
     /// Brings a host back to what worked. Returns the error with what became of it.
-    async fn roll_back(&self, name: &HostName, undo: &Undo, host: &Arc<Connection>, mut error: String) -> String {
+    async fn roll_back(
+        &self,
+        name: &HostName,
+        undo: &Undo,
+        host: &Arc<Connection>,
+        mut error: String,
+    ) -> String {
         // Before anything is restarted again: the last words are those of the failure.
-        let journal =
-            Command::new(["journalctl", "-q", "-u", undo.unit, "-n", JOURNAL_LINES, "--no-pager", "-o", "cat"]);
+        let journal = Command::new([
+            "journalctl",
+            "-q",
+            "-u",
+            undo.unit,
+            "-n",
+            JOURNAL_LINES,
+            "--no-pager",
+            "-o",
+            "cat",
+        ]);
         if let Ok(words) = host.run(&journal).await.map(|output| output.stdout_text())
             && !words.trim().is_empty()
             && !error.contains(words.trim())
         {
-            error = format!("{error}\nThe last words of {}:\n{}", undo.unit, words.trim_end());
+            error = format!(
+                "{error}\nThe last words of {}:\n{}",
+                undo.unit,
+                words.trim_end()
+            );
         }
         for action in &undo.actions {
             // What another run does there now is not to be undone.
@@ -413,7 +503,11 @@ impl Run<'_> {
                 match self.put_back(host, paths).await {
                     Ok(said) if said.trim().is_empty() => {}
                     Ok(said) => error = format!("{error}\n{}", said.trim_end()),
-                    Err(also) => return format!("{error}\n{name} could not be brought back to what worked: {also}"),
+                    Err(also) => {
+                        return format!(
+                            "{error}\n{name} could not be brought back to what worked: {also}"
+                        );
+                    }
                 }
             } else if let Err(also) = self.obey(name, action, host).await {
                 return format!("{error}\n{name} could not be brought back to what worked: {also}");
@@ -422,36 +516,74 @@ impl Run<'_> {
         format!("{error}\n{name} is back to what worked before.")
     }
 
-    async fn obey(&self, name: &HostName, action: &Action, host: &Arc<Connection>) -> Result<(), StepError> {
+    async fn obey(
+        &self,
+        name: &HostName,
+        action: &Action,
+        host: &Arc<Connection>,
+    ) -> Result<(), StepError> {
         match action {
             Action::Run { argv, timeout } => {
-                host.check(&Command::new(argv.clone()).timeout(*timeout)).await?;
+                host.check(&Command::new(argv.clone()).timeout(*timeout))
+                    .await?;
             }
             Action::RunAnew { argv, timeout } => {
-                host.check_anew(&Command::new(argv.clone()).timeout(*timeout)).await?;
+                host.check_anew(&Command::new(argv.clone()).timeout(*timeout))
+                    .await?;
             }
-            Action::Script { name, text, args, timeout } => drop(self.script(host, name, text, args, *timeout).await?),
-            Action::Service { verb, unit, timeout } => {
+            Action::Script {
+                name,
+                text,
+                args,
+                timeout,
+            } => drop(self.script(host, name, text, args, *timeout).await?),
+            Action::Service {
+                verb,
+                unit,
+                timeout,
+            } => {
                 let args = [verb.as_str(), *unit].map(str::to_owned);
-                self.script(host, "systemctl", SERVICE, &args, *timeout).await?;
+                self.script(host, "systemctl", SERVICE, &args, *timeout)
+                    .await?;
             }
             Action::PutFile(file) => self.put(host, file).await?,
             Action::PutBack { paths } => drop(self.put_back(host, paths).await?),
-            Action::Restore { path, present, into, record } => {
+            Action::Restore {
+                path,
+                present,
+                into,
+                record,
+            } => {
                 self.restore(host, path, present, into, *record).await?;
             }
             Action::Note { lines } => drop(self.script(host, "note", NOTE, lines, SHORT).await?),
-            Action::Secrets(SecretsFrom::Mint) => self.slots.fill_store(StoreBundle::mint(&self.plan.cluster)?)?,
+            Action::Secrets(SecretsFrom::Mint) => self
+                .slots
+                .fill_store(StoreBundle::mint(&self.plan.cluster)?)?,
             Action::Secrets(SecretsFrom::Fetch) => {
                 let json = host.check(&Command::new(["cat", SECRETS_PATH])).await?;
                 self.slots.fill_store(StoreBundle::parse(&json)?)?;
             }
             Action::Secrets(SecretsFrom::Rotate) => {
-                self.slots.fill_store(self.slots.bundle()?.rotated(&self.plan.cluster)?)?;
+                self.slots
+                    .fill_store(self.slots.bundle()?.rotated(&self.plan.cluster)?)?;
             }
-            Action::Secrets(SecretsFrom::Retire) => self.slots.fill_store(self.slots.bundle()?.retired())?,
-            Action::IssueCertificate { days, common_name, dns_names, addresses, cert_path, key_path, owner } => {
-                let (cert, key) = self.slots.bundle()?.issue(common_name, dns_names, addresses, *days)?;
+            Action::Secrets(SecretsFrom::Retire) => {
+                self.slots.fill_store(self.slots.bundle()?.retired())?
+            }
+            Action::IssueCertificate {
+                days,
+                common_name,
+                dns_names,
+                addresses,
+                cert_path,
+                key_path,
+                owner,
+            } => {
+                let (cert, key) =
+                    self.slots
+                        .bundle()?
+                        .issue(common_name, dns_names, addresses, *days)?;
                 // The key first: a certificate without its key would look whole to the next plan.
                 let file = NewFile {
                     path: key_path,
@@ -474,9 +606,18 @@ impl Run<'_> {
                 };
                 self.write(host, &file, cert.as_bytes()).await?;
             }
-            Action::PushProgram { source, sha256, path, address } => {
+            Action::PushProgram {
+                source,
+                sha256,
+                path,
+                address,
+            } => {
                 let program = programs::fetch(source, sha256);
-                let parcel = host.parcels.get(source, program).await.map_err(StepError::Program)?;
+                let parcel = host
+                    .parcels
+                    .get(source, program)
+                    .await
+                    .map_err(StepError::Program)?;
                 let file = NewFile {
                     path,
                     mode: "0755",
@@ -490,13 +631,31 @@ impl Run<'_> {
                 let output = parcel.feed(host, *address, &command).await?;
                 written(host, path, &command, &output)?;
             }
-            Action::EnsureImage { image, tar, address } => {
-                crate::images::ensure(host, image, tar.as_deref(), *address).await.map_err(StepError::Image)?;
+            Action::EnsureImage {
+                image,
+                tar,
+                address,
+            } => {
+                crate::images::ensure(host, image, tar.as_deref(), *address)
+                    .await
+                    .map_err(StepError::Image)?;
             }
             Action::Engine(call) => EngineApi::open(host).await?.call(call).await?,
             Action::Consul(call) => consul::call(host, &self.slots, call).await?,
-            Action::WaitFor { what, argv, expect, peers, deadline } => {
-                let question = Question { what, argv, expect, peers, deadline: *deadline };
+            Action::WaitFor {
+                what,
+                argv,
+                expect,
+                peers,
+                deadline,
+            } => {
+                let question = Question {
+                    what,
+                    argv,
+                    expect,
+                    peers,
+                    deadline: *deadline,
+                };
                 self.wait(name, host, &question).await?;
             }
             Action::FetchJoinTokens => {
@@ -504,14 +663,21 @@ impl Run<'_> {
                 self.slots.fill(Slot::ManagerJoinToken, manager);
                 self.slots.fill(Slot::WorkerJoinToken, worker);
             }
-            Action::JoinSwarm { role, managers, address } => {
+            Action::JoinSwarm {
+                role,
+                managers,
+                address,
+            } => {
                 let slot = match role {
                     SwarmRole::Manager => Slot::ManagerJoinToken,
                     SwarmRole::Worker => Slot::WorkerJoinToken,
                 };
                 let token: Secret = self.slots.get(slot)?;
                 managers_answer(host, managers).await?;
-                EngineApi::open(host).await?.join_swarm(managers, &address.to_string(), &token).await?;
+                EngineApi::open(host)
+                    .await?
+                    .join_swarm(managers, &address.to_string(), &token)
+                    .await?;
             }
         }
         Ok(())
@@ -519,7 +685,10 @@ impl Run<'_> {
 
     /// Puts files back as they were before they were last written. Returns what there is to tell: versions of others that were kept.
     async fn put_back(&self, host: &Connection, paths: &[String]) -> Result<String, StepError> {
-        let args: Vec<String> = paths.iter().flat_map(|path| [record::key(path), path.clone()]).collect();
+        let args: Vec<String> = paths
+            .iter()
+            .flat_map(|path| [record::key(path), path.clone()])
+            .collect();
         self.script(host, "put-back", PUT_BACK, &args, SHORT).await
     }
 
@@ -540,7 +709,12 @@ impl Run<'_> {
                 HostError::Failed { status, stderr, .. } => {
                     let command = format!("{name} {}", args.join(" "));
                     let stderr = format!("{}{}", tail(&output.stdout_text()), stderr);
-                    HostError::Failed { command, status, stderr }.into()
+                    HostError::Failed {
+                        command,
+                        status,
+                        stderr,
+                    }
+                    .into()
                 }
                 other => other.into(),
             });
@@ -551,17 +725,37 @@ impl Run<'_> {
     async fn put(&self, host: &Connection, file: &PutFile) -> Result<(), StepError> {
         let (bytes, secrets) = self.slots.resolve(&file.content)?;
         let source = Content::fingerprint(&file.content);
-        let PutFile { path, mode, owner, read_by, ours, .. } = file;
+        let PutFile {
+            path,
+            mode,
+            owner,
+            read_by,
+            ours,
+            ..
+        } = file;
         let read_by = read_by.unwrap_or_default();
         self.write(
             host,
-            &NewFile { path, mode, owner, source: &source, secrets: &secrets, read_by, ours: ours.as_ref() },
+            &NewFile {
+                path,
+                mode,
+                owner,
+                source: &source,
+                secrets: &secrets,
+                read_by,
+                ours: ours.as_ref(),
+            },
             &bytes,
         )
         .await
     }
 
-    async fn write(&self, host: &Connection, file: &NewFile<'_>, bytes: &[u8]) -> Result<(), StepError> {
+    async fn write(
+        &self,
+        host: &Connection,
+        file: &NewFile<'_>,
+        bytes: &[u8],
+    ) -> Result<(), StepError> {
         let command = self.put_command(file, &sha256_hex(bytes)).stdin(bytes);
         let output = host.run(&command).await?;
         written(host, file.path, &command, &output)
@@ -579,9 +773,17 @@ impl Run<'_> {
             ours: file.ours.cloned(),
         };
         let (key, record) = (record::key(file.path), json!(record).to_string());
-        let NewFile { path, mode, owner, read_by, .. } = file;
-        Command::new(["sh", "-c", PUT_FILE, "put-file", path, mode, owner, sha256, &key, &record, read_by])
-            .timeout(PUT_TIMEOUT)
+        let NewFile {
+            path,
+            mode,
+            owner,
+            read_by,
+            ..
+        } = file;
+        Command::new([
+            "sh", "-c", PUT_FILE, "put-file", path, mode, owner, sha256, &key, &record, read_by,
+        ])
+        .timeout(PUT_TIMEOUT)
     }
 
     async fn restore(
@@ -601,15 +803,28 @@ impl Run<'_> {
             Recorded::Dropped => "drop",
             Recorded::Kept => "keep",
         };
-        let argv = ["sh", "-c", RESTORE, "restore", &record::key(path), path, present, way, kept];
+        let argv = [
+            "sh",
+            "-c",
+            RESTORE,
+            "restore",
+            &record::key(path),
+            path,
+            present,
+            way,
+            kept,
+        ];
         let command = Command::new(argv).stdin(text.as_bytes());
         let output = host.run(&command).await?;
         match output.status {
             0 => Ok(()),
             status => Err(match host.failure(&command, status, &output) {
-                HostError::Failed { status, stderr, .. } => {
-                    HostError::Failed { command: format!("restoring {path}"), status, stderr }.into()
+                HostError::Failed { status, stderr, .. } => HostError::Failed {
+                    command: format!("restoring {path}"),
+                    status,
+                    stderr,
                 }
+                .into(),
                 other => other.into(),
             }),
         }
@@ -617,20 +832,33 @@ impl Run<'_> {
 
     /// Whether a host has left the run.
     fn has_left(&self, host: &HostName) -> bool {
-        let given =
-            |step: &Step| self.states.iter().any(|(id, state)| *id == step.id && *state.borrow() == State::Given);
+        let given = |step: &Step| {
+            self.states
+                .iter()
+                .any(|(id, state)| *id == step.id && *state.borrow() == State::Given)
+        };
         self.plan.steps_of(host).any(given)
     }
 
-    async fn wait(&self, name: &HostName, host: &Connection, question: &Question<'_>) -> Result<(), StepError> {
+    async fn wait(
+        &self,
+        name: &HostName,
+        host: &Connection,
+        question: &Question<'_>,
+    ) -> Result<(), StepError> {
         let begun = Instant::now();
         let end = begun + question.deadline;
-        let command = Command::new(question.argv.to_vec()).timeout(POLL_QUESTION.min(question.deadline));
+        let command =
+            Command::new(question.argv.to_vec()).timeout(POLL_QUESTION.min(question.deadline));
         loop {
             let last_words = match host.run(&command).await {
                 Ok(output) => {
                     let text = output.stdout_text();
-                    let peers = question.peers.iter().filter(|(peer, _)| !self.has_left(peer)).map(|(_, word)| word);
+                    let peers = question
+                        .peers
+                        .iter()
+                        .filter(|(peer, _)| !self.has_left(peer))
+                        .map(|(_, word)| word);
                     let missing: Vec<&str> = question
                         .expect
                         .iter()
@@ -640,24 +868,47 @@ impl Run<'_> {
                         .collect();
                     match (output.status, missing.is_empty()) {
                         (0, true) => return Ok(()),
-                        (0, false) => format!("{}\n(still missing: {})", text.trim_end(), missing.join(", ")),
+                        (0, false) => format!(
+                            "{}\n(still missing: {})",
+                            text.trim_end(),
+                            missing.join(", ")
+                        ),
                         _ => format!("{}{text}", output.stderr_text()),
                     }
                 }
                 // With the connection itself gone, asking again would only wait for the deadline.
-                Err(error @ HostError::Disconnected { .. }) if !host.is_alive().await => return Err(error.into()),
+                Err(error @ HostError::Disconnected { .. }) if !host.is_alive().await => {
+                    return Err(error.into());
+                }
                 // The host may be busy: a command that was lost or late is asked again until the deadline.
-                Err(error @ (HostError::Disconnected { .. } | HostError::CommandTimedOut { .. })) => error.to_string(),
+                Err(
+                    error @ (HostError::Disconnected { .. } | HostError::CommandTimedOut { .. }),
+                ) => error.to_string(),
                 Err(error) => return Err(error.into()),
             };
             if Instant::now() >= end {
                 let words = tail(&last_words);
-                let last_words =
-                    if words.trim().is_empty() { String::new() } else { format!("\n{}", words.trim_end()) };
-                return Err(StepError::Waited { what: question.what.to_owned(), after: question.deadline, last_words });
+                let last_words = if words.trim().is_empty() {
+                    String::new()
+                } else {
+                    format!("\n{}", words.trim_end())
+                };
+                return Err(StepError::Waited {
+                    what: question.what.to_owned(),
+                    after: question.deadline,
+                    last_words,
+                });
             }
-            self.events.emit(Event::StepProgress { host: name.clone(), what: question.what.to_owned() });
-            tokio::time::sleep(if begun.elapsed() < SOON { POLL } else { POLL_LATER }).await;
+            self.events.emit(Event::StepProgress {
+                host: name.clone(),
+                what: question.what.to_owned(),
+            });
+            tokio::time::sleep(if begun.elapsed() < SOON {
+                POLL
+            } else {
+                POLL_LATER
+            })
+            .await;
         }
     }
 }
@@ -677,13 +928,21 @@ struct NewFile<'a> {
     ours: Option<&'a Options>,
 }
 
-fn written(host: &Connection, path: &str, command: &Command, output: &Output) -> Result<(), StepError> {
+fn written(
+    host: &Connection,
+    path: &str,
+    command: &Command,
+    output: &Output,
+) -> Result<(), StepError> {
     match output.status {
         0 => Ok(()),
         status => Err(match host.failure(command, status, output) {
-            HostError::Failed { status, stderr, .. } => {
-                HostError::Failed { command: format!("writing {path}"), status, stderr }.into()
+            HostError::Failed { status, stderr, .. } => HostError::Failed {
+                command: format!("writing {path}"),
+                status,
+                stderr,
             }
+            .into(),
             other => other.into(),
         }),
     }

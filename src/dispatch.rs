@@ -5,8 +5,9 @@ use clap::CommandFactory as _;
 use crate::cli::{Cli, Command};
 use crate::commands::machine::{self, Machines};
 use crate::commands::{
-    active, advise, bench, completions, config, context, docker_ssh, down, env, exec, init, inspect, ip, lab, logs, ls,
-    migrate, plan, ps, restart, rm, run_on, scp, ssh, ssh_config, status, store, up, url, verify,
+    active, advise, bench, completions, config, context, docker_ssh, down, env, exec, init,
+    inspect, ip, lab, logs, ls, migrate, plan, ps, restart, rm, run_on, scp, ssh, ssh_config,
+    status, store, up, url, verify,
 };
 use crate::error::{Error, Exit};
 use crate::global::SchemaOf;

@@ -9,12 +9,13 @@ use std::time::{Duration, Instant};
 
 use bollard::Docker;
 use bollard::models::{
-    ContainerCreateBody, EndpointIpamConfig, EndpointSettings, HostConfig, Ipam, IpamConfig, NetworkConnectRequest,
-    NetworkCreateRequest, NodeSpec, NodeSpecAvailabilityEnum, NodeSpecRoleEnum, RestartPolicy, RestartPolicyNameEnum,
-    SwarmInitRequest, SwarmJoinRequest,
+    ContainerCreateBody, EndpointIpamConfig, EndpointSettings, HostConfig, Ipam, IpamConfig,
+    NetworkConnectRequest, NetworkCreateRequest, NodeSpec, NodeSpecAvailabilityEnum,
+    NodeSpecRoleEnum, RestartPolicy, RestartPolicyNameEnum, SwarmInitRequest, SwarmJoinRequest,
 };
 use bollard::query_parameters::{
-    CreateContainerOptionsBuilder, DeleteNodeOptionsBuilder, RemoveContainerOptionsBuilder, UpdateNodeOptionsBuilder,
+    CreateContainerOptionsBuilder, DeleteNodeOptionsBuilder, RemoveContainerOptionsBuilder,
+    UpdateNodeOptionsBuilder,
 };
 use tokio::io::{AsyncReadExt, copy};
 use tokio::net::{UnixListener, UnixStream};
@@ -42,7 +43,10 @@ pub const ATTACH_DEADLINE: Duration = Duration::from_secs(60);
 const FIRST_ATTACH_DEADLINE: Duration = Duration::from_secs(150);
 
 /// How the engine says that: in general, and when the managers have not yet found an address for its load balancer.
-const NO_MANAGER_ANSWERS: [&str; 2] = ["context deadline exceeded", "failed to find a load balancer IP"];
+const NO_MANAGER_ANSWERS: [&str; 2] = [
+    "context deadline exceeded",
+    "failed to find a load balancer IP",
+];
 
 /// How often an attachment is tried again. Each try is some work for the managers.
 const ATTACH_POLL: Duration = Duration::from_secs(1);
@@ -85,7 +89,10 @@ impl From<bollard::errors::Error> for ApiError {
             }
             // The client names only the outermost of what went wrong.
             other => {
-                let causes = std::iter::successors(Some(&other as &dyn std::error::Error), |error| error.source());
+                let causes =
+                    std::iter::successors(Some(&other as &dyn std::error::Error), |error| {
+                        error.source()
+                    });
                 let words: Vec<String> = causes.map(ToString::to_string).collect();
                 Self::Engine(crate::words::printable(words.join(": ").as_bytes()))
             }
@@ -121,10 +128,15 @@ impl EngineApi {
             }
         });
         let text = socket.display().to_string();
-        let docker = Docker::connect_with_unix(&text, CALL_TIMEOUT.as_secs(), bollard::API_DEFAULT_VERSION);
+        let docker =
+            Docker::connect_with_unix(&text, CALL_TIMEOUT.as_secs(), bollard::API_DEFAULT_VERSION);
         // From here on the bridge is ended when this is dropped, also on an error.
         let api = match docker {
-            Ok(docker) => Self { docker, socket, bridge },
+            Ok(docker) => Self {
+                docker,
+                socket,
+                bridge,
+            },
             Err(error) => {
                 bridge.abort();
                 let _ = std::fs::remove_file(&socket);
@@ -153,28 +165,52 @@ impl EngineApi {
                     subnet: Some(wanted.subnet.clone()),
                     ip_range: wanted.range.map(|range| range.to_string()),
                     gateway: wanted.gateway.map(text),
-                    auxiliary_addresses: (!wanted.reserved.is_empty())
-                        .then(|| wanted.reserved.iter().map(|(name, ip)| (name.clone(), ip.to_string())).collect()),
+                    auxiliary_addresses: (!wanted.reserved.is_empty()).then(|| {
+                        wanted
+                            .reserved
+                            .iter()
+                            .map(|(name, ip)| (name.clone(), ip.to_string()))
+                            .collect()
+                    }),
                 };
                 let request = NetworkCreateRequest {
                     name: wanted.name.clone(),
                     driver: Some(wanted.driver.as_str().to_owned()),
                     attachable: wanted.attachable.then_some(true),
-                    ipam: Some(Ipam { config: Some(vec![config]), ..Default::default() }),
+                    ipam: Some(Ipam {
+                        config: Some(vec![config]),
+                        ..Default::default()
+                    }),
                     options: Some(to_hash(&wanted.options)),
                     labels: Some(to_hash(&wanted.labels)),
                     ..Default::default()
                 };
-                match self.docker.create_network(request).await.map(|_| ()).map_err(ApiError::from) {
+                match self
+                    .docker
+                    .create_network(request)
+                    .await
+                    .map(|_| ())
+                    .map_err(ApiError::from)
+                {
                     // An engine that was stopped when the plan was made may have it: the step after this one looks at what it is.
                     Err(ApiError::Engine(words)) if words.contains("already exists") => {}
                     other => other?,
                 }
             }
-            EngineCall::RunKeeper { name, image, network, cluster } => {
+            EngineCall::RunKeeper {
+                name,
+                image,
+                network,
+                cluster,
+            } => {
                 self.run_keeper(name, image, network, cluster).await?;
             }
-            EngineCall::InitSwarm { force_new_cluster, address, address_pool, data_path_port } => {
+            EngineCall::InitSwarm {
+                force_new_cluster,
+                address,
+                address_pool,
+                data_path_port,
+            } => {
                 let request = SwarmInitRequest {
                     listen_addr: Some("0.0.0.0:2377".to_owned()),
                     advertise_addr: Some(address.to_string()),
@@ -188,14 +224,33 @@ impl EngineApi {
                 };
                 self.docker.init_swarm(request).await?;
             }
-            EngineCall::Connect { network, container, address, aliases } => {
-                let ipam =
-                    address.clone().map(|ip| EndpointIpamConfig { ipv4_address: Some(ip), ..Default::default() });
-                let endpoint =
-                    EndpointSettings { ipam_config: ipam, aliases: Some(aliases.clone()), ..Default::default() };
-                let request = NetworkConnectRequest { container: container.clone(), endpoint_config: Some(endpoint) };
-                match self.docker.connect_network(network, request).await.map_err(ApiError::from) {
-                    Err(ApiError::Engine(words)) if words.contains("already exists in network") => {}
+            EngineCall::Connect {
+                network,
+                container,
+                address,
+                aliases,
+            } => {
+                let ipam = address.clone().map(|ip| EndpointIpamConfig {
+                    ipv4_address: Some(ip),
+                    ..Default::default()
+                });
+                let endpoint = EndpointSettings {
+                    ipam_config: ipam,
+                    aliases: Some(aliases.clone()),
+                    ..Default::default()
+                };
+                let request = NetworkConnectRequest {
+                    container: container.clone(),
+                    endpoint_config: Some(endpoint),
+                };
+                match self
+                    .docker
+                    .connect_network(network, request)
+                    .await
+                    .map_err(ApiError::from)
+                {
+                    Err(ApiError::Engine(words)) if words.contains("already exists in network") => {
+                    }
                     other => other?,
                 }
             }
@@ -203,7 +258,11 @@ impl EngineApi {
             EngineCall::RemoveNode { id } => {
                 let force = DeleteNodeOptionsBuilder::default().force(true).build();
                 match self.docker.delete_node(id, Some(force)).await {
-                    Ok(()) | Err(bollard::errors::Error::DockerResponseServerError { status_code: 404, .. }) => {}
+                    Ok(())
+                    | Err(bollard::errors::Error::DockerResponseServerError {
+                        status_code: 404,
+                        ..
+                    }) => {}
                     Err(error) => return Err(error.into()),
                 }
             }
@@ -211,11 +270,19 @@ impl EngineApi {
         Ok(())
     }
 
-    async fn run_keeper(&self, name: &str, image: &str, network: &str, cluster: &str) -> Result<(), ApiError> {
+    async fn run_keeper(
+        &self,
+        name: &str,
+        image: &str,
+        network: &str,
+        cluster: &str,
+    ) -> Result<(), ApiError> {
         let end = Instant::now() + FIRST_ATTACH_DEADLINE;
         loop {
             match self.start_keeper(name, image, network, cluster).await {
-                Err(ApiError::Engine(words)) if waits_for_a_manager(&words) && Instant::now() < end => {
+                Err(ApiError::Engine(words))
+                    if waits_for_a_manager(&words) && Instant::now() < end =>
+                {
                     tokio::time::sleep(ATTACH_POLL).await;
                 }
                 other => return other,
@@ -226,22 +293,40 @@ impl EngineApi {
     /// Whether the keeper runs on the network of today. An engine that was started a moment ago has started it as well, and replacing
     /// it then would close the network.
     async fn is_kept(&self, name: &str, network: &str) -> bool {
-        let (container, present) =
-            tokio::join!(self.docker.inspect_container(name, None), self.docker.inspect_network(network, None));
-        let (Ok(container), Ok(present)) = (container, present) else { return false };
+        let (container, present) = tokio::join!(
+            self.docker.inspect_container(name, None),
+            self.docker.inspect_network(network, None)
+        );
+        let (Ok(container), Ok(present)) = (container, present) else {
+            return false;
+        };
         let is_running = container.state.and_then(|state| state.running) == Some(true);
-        let networks = container.network_settings.and_then(|settings| settings.networks).unwrap_or_default();
-        let id = networks.get(network).and_then(|endpoint| endpoint.network_id.as_deref());
+        let networks = container
+            .network_settings
+            .and_then(|settings| settings.networks)
+            .unwrap_or_default();
+        let id = networks
+            .get(network)
+            .and_then(|endpoint| endpoint.network_id.as_deref());
         is_running && id.is_some() && id == present.id.as_deref()
     }
 
-    async fn start_keeper(&self, name: &str, image: &str, network: &str, cluster: &str) -> Result<(), ApiError> {
+    async fn start_keeper(
+        &self,
+        name: &str,
+        image: &str,
+        network: &str,
+        cluster: &str,
+    ) -> Result<(), ApiError> {
         if self.is_kept(name, network).await {
             return Ok(());
         }
         let force = RemoveContainerOptionsBuilder::default().force(true).build();
         match self.docker.remove_container(name, Some(force)).await {
-            Ok(()) | Err(bollard::errors::Error::DockerResponseServerError { status_code: 404, .. }) => {}
+            Ok(())
+            | Err(bollard::errors::Error::DockerResponseServerError {
+                status_code: 404, ..
+            }) => {}
             Err(error) => return Err(error.into()),
         }
         let body = ContainerCreateBody {
@@ -251,7 +336,10 @@ impl EngineApi {
             cmd: Some(vec!["2147483647".to_owned()]),
             // Process 1 ignores a signal that it does not handle, and the stop of the engine would wait ten seconds for it.
             stop_signal: Some("SIGKILL".to_owned()),
-            labels: Some(HashMap::from([(KEEPER_LABEL.to_owned(), cluster.to_owned())])),
+            labels: Some(HashMap::from([(
+                KEEPER_LABEL.to_owned(),
+                cluster.to_owned(),
+            )])),
             host_config: Some(HostConfig {
                 network_mode: Some(network.to_owned()),
                 restart_policy: Some(RestartPolicy {
@@ -276,13 +364,20 @@ impl EngineApi {
         let tokens = swarm.join_tokens.unwrap_or_default();
         match (tokens.manager, tokens.worker) {
             (Some(manager), Some(worker)) => Ok((Secret::new(manager), Secret::new(worker))),
-            _ => Err(ApiError::Engine("it keeps no join tokens; it may not be a manager any more".to_owned())),
+            _ => Err(ApiError::Engine(
+                "it keeps no join tokens; it may not be a manager any more".to_owned(),
+            )),
         }
     }
 
     /// Joins a swarm. An engine that needs longer than its own 20 s goes on in the background; the step after this one waits
     /// for it.
-    pub async fn join_swarm(&self, managers: &[String], address: &str, token: &Secret) -> Result<(), ApiError> {
+    pub async fn join_swarm(
+        &self,
+        managers: &[String],
+        address: &str,
+        token: &Secret,
+    ) -> Result<(), ApiError> {
         let request = SwarmJoinRequest {
             listen_addr: Some("0.0.0.0:2377".to_owned()),
             advertise_addr: Some(address.to_owned()),
@@ -290,10 +385,17 @@ impl EngineApi {
             remote_addrs: Some(managers.to_vec()),
             join_token: Some(token.expose().to_owned()),
         };
-        match in_time(CALL_TIMEOUT, self.docker.join_swarm(request)).await?.map_err(ApiError::from) {
-            Err(ApiError::Engine(text)) if text.contains("Timeout was reached before node") => Ok(()),
+        match in_time(CALL_TIMEOUT, self.docker.join_swarm(request))
+            .await?
+            .map_err(ApiError::from)
+        {
+            Err(ApiError::Engine(text)) if text.contains("Timeout was reached before node") => {
+                Ok(())
+            }
             // Never let a refused token travel on in an error text.
-            Err(ApiError::Engine(text)) => Err(ApiError::Engine(text.replace(token.expose(), "[token]"))),
+            Err(ApiError::Engine(text)) => {
+                Err(ApiError::Engine(text.replace(token.expose(), "[token]")))
+            }
             other => other,
         }
     }
@@ -301,17 +403,29 @@ impl EngineApi {
     async fn update_node(&self, update: &NodeUpdate) -> Result<(), ApiError> {
         let nodes = self.docker.list_nodes(None).await?;
         let is_it = |node: &bollard::models::Node| {
-            let name = node.description.as_ref().and_then(|description| description.hostname.as_deref());
-            let down =
-                node.status.as_ref().and_then(|status| status.state).is_some_and(|state| state.to_string() == "down");
+            let name = node
+                .description
+                .as_ref()
+                .and_then(|description| description.hostname.as_deref());
+            let down = node
+                .status
+                .as_ref()
+                .and_then(|status| status.state)
+                .is_some_and(|state| state.to_string() == "down");
             // A host that left and came back leaves its old entry behind, which is down.
             node.id.as_ref() == Some(&update.node) || name == Some(update.node.as_str()) && !down
         };
         let wanted = &update.node;
-        let node =
-            nodes.into_iter().find(is_it).ok_or_else(|| ApiError::Engine(format!("no node is called {wanted}")))?;
-        let (Some(id), Some(version), Some(spec)) = (node.id, node.version.and_then(|v| v.index), node.spec) else {
-            return Err(ApiError::Engine(format!("the entry of node {wanted} is incomplete")));
+        let node = nodes
+            .into_iter()
+            .find(is_it)
+            .ok_or_else(|| ApiError::Engine(format!("no node is called {wanted}")))?;
+        let (Some(id), Some(version), Some(spec)) =
+            (node.id, node.version.and_then(|v| v.index), node.spec)
+        else {
+            return Err(ApiError::Engine(format!(
+                "the entry of node {wanted} is incomplete"
+            )));
         };
         let mut labels = spec.labels.unwrap_or_default();
         labels.extend(to_hash(&update.labels));
@@ -320,20 +434,35 @@ impl EngineApi {
             Some(SwarmRole::Worker) => Some(NodeSpecRoleEnum::WORKER),
             None => spec.role,
         };
-        let availability = if update.drain { Some(NodeSpecAvailabilityEnum::DRAIN) } else { spec.availability };
-        let spec = NodeSpec { labels: Some(labels), role, availability, ..spec };
-        let options = UpdateNodeOptionsBuilder::default().version(i64::try_from(version).unwrap_or(i64::MAX)).build();
+        let availability = if update.drain {
+            Some(NodeSpecAvailabilityEnum::DRAIN)
+        } else {
+            spec.availability
+        };
+        let spec = NodeSpec {
+            labels: Some(labels),
+            role,
+            availability,
+            ..spec
+        };
+        let options = UpdateNodeOptionsBuilder::default()
+            .version(i64::try_from(version).unwrap_or(i64::MAX))
+            .build();
         self.docker.update_node(&id, spec, options).await?;
         Ok(())
     }
 }
 
 async fn in_time<T>(limit: Duration, work: impl Future<Output = T>) -> Result<T, ApiError> {
-    timeout(limit, work).await.map_err(|_| ApiError::Silent(limit))
+    timeout(limit, work)
+        .await
+        .map_err(|_| ApiError::Silent(limit))
 }
 
 fn to_hash(map: &BTreeMap<String, String>) -> HashMap<String, String> {
-    map.iter().map(|(key, value)| (key.clone(), value.clone())).collect()
+    map.iter()
+        .map(|(key, value)| (key.clone(), value.clone()))
+        .collect()
 }
 
 async fn bridge(host: Arc<Connection>, mut local: UnixStream) {

@@ -52,12 +52,22 @@ pub enum Error {
 impl Error {
     /// A failure.
     pub fn failed(what: impl Into<String>) -> Self {
-        Self::Message { what: what.into(), cause: None, hint: None, exit: Exit::Failed }
+        Self::Message {
+            what: what.into(),
+            cause: None,
+            hint: None,
+            exit: Exit::Failed,
+        }
     }
 
     /// Wrong usage.
     pub fn usage(what: impl Into<String>) -> Self {
-        Self::Message { what: what.into(), cause: None, hint: None, exit: Exit::Usage }
+        Self::Message {
+            what: what.into(),
+            cause: None,
+            hint: None,
+            exit: Exit::Usage,
+        }
     }
 
     /// With a cause.
@@ -97,6 +107,11 @@ impl From<crate::lock::LockError> for Error {
             ),
             crate::lock::LockError::Host { error, .. } => (Exit::Failed, error.hint()),
         };
-        Self::Message { what: error.to_string(), cause: None, hint: Some(hint), exit }
+        Self::Message {
+            what: error.to_string(),
+            cause: None,
+            hint: Some(hint),
+            exit,
+        }
     }
 }

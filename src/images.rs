@@ -19,7 +19,10 @@ const IMAGE_TIMEOUT: Duration = Duration::from_secs(600);
 /// already stays as it is.
 async fn packed(path: &Path) -> std::io::Result<Bytes> {
     let tar = tokio::fs::read(path).await?;
-    Ok(tokio::task::spawn_blocking(move || pack(tar)).await.map_err(std::io::Error::other)??.into())
+    Ok(tokio::task::spawn_blocking(move || pack(tar))
+        .await
+        .map_err(std::io::Error::other)??
+        .into())
 }
 
 /// How the magic of a plain tar reads, and where it is.
@@ -38,16 +41,29 @@ fn pack(tar: Vec<u8>) -> std::io::Result<Vec<u8>> {
 
 /// Gets an image onto a host that lacks it. `address` is where other hosts reach this one, if several of them lack it: then the tar is
 /// sent to one of them only. The error is a sentence.
-pub async fn ensure(host: &Connection, image: &str, tar: Option<&Path>, address: Option<IpAddr>) -> Result<(), String> {
+pub async fn ensure(
+    host: &Connection,
+    image: &str,
+    tar: Option<&Path>,
+    address: Option<IpAddr>,
+) -> Result<(), String> {
     let here = Command::new(["docker", "image", "inspect", "--format", "{{.Id}}", image]);
-    if host.run(&here).await.map_err(|error| error.to_string())?.status == 0 {
+    if host
+        .run(&here)
+        .await
+        .map_err(|error| error.to_string())?
+        .status
+        == 0
+    {
         return Ok(());
     }
     let (command, output) = match tar {
         Some(path) => {
             let name = path.display().to_string();
             let parcel = host.parcels.get(&name, packed(path)).await;
-            let parcel = parcel.map_err(|error| format!("the image {image} cannot be read from {name}: {error}"))?;
+            let parcel = parcel.map_err(|error| {
+                format!("the image {image} cannot be read from {name}: {error}")
+            })?;
             let command = Command::new(["docker", "load", "-q"]).timeout(IMAGE_TIMEOUT);
             let output = parcel.feed(host, address, &command).await;
             (command, output)
@@ -61,10 +77,22 @@ pub async fn ensure(host: &Connection, image: &str, tar: Option<&Path>, address:
     let output = output.map_err(|error| error.to_string())?;
     if output.status != 0 {
         let error = host.failure(&command, output.status, &output).to_string();
-        let hint = if tar.is_none() { "; a host without a registry takes it from a tar (`smoke.tar`)" } else { "" };
-        return Err(format!("the image {image} cannot be had: {}{hint}", reason(&error)));
+        let hint = if tar.is_none() {
+            "; a host without a registry takes it from a tar (`smoke.tar`)"
+        } else {
+            ""
+        };
+        return Err(format!(
+            "the image {image} cannot be had: {}{hint}",
+            reason(&error)
+        ));
     }
-    match host.run(&here).await.map_err(|error| error.to_string())?.status {
+    match host
+        .run(&here)
+        .await
+        .map_err(|error| error.to_string())?
+        .status
+    {
         0 => Ok(()),
         _ => Err(format!("the tar does not hold the image {image}")),
     }
@@ -80,7 +108,9 @@ mod tests {
         let mut header = tar::Header::new_ustar();
         header.set_size(100_000);
         header.set_cksum();
-        archive.append_data(&mut header, "zeros", &[0u8; 100_000][..]).unwrap();
+        archive
+            .append_data(&mut header, "zeros", &[0u8; 100_000][..])
+            .unwrap();
         let plain = archive.into_inner().unwrap();
         let packed = pack(plain.clone()).unwrap();
         assert!(packed.len() < plain.len() / 10 && packed.starts_with(&[0x1f, 0x8b]));

@@ -8,7 +8,9 @@ use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
-use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader, Lines};
+use tokio::io::{
+    AsyncBufRead, AsyncBufReadExt, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader, Lines,
+};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
@@ -123,11 +125,15 @@ impl Pulse {
     /// A heartbeat was answered that was sent then.
     fn answered(&self, sent: Duration) {
         let until = sent + Duration::from_secs(EXPIRY_SECONDS - MARGIN_SECONDS);
-        self.sure_until.store(u64::try_from(until.as_millis()).unwrap_or(u64::MAX), Ordering::SeqCst);
+        self.sure_until.store(
+            u64::try_from(until.as_millis()).unwrap_or(u64::MAX),
+            Ordering::SeqCst,
+        );
     }
 
     fn is_held(&self, now: Duration) -> bool {
-        !self.ended.load(Ordering::SeqCst) && now.as_millis() < u128::from(self.sure_until.load(Ordering::SeqCst))
+        !self.ended.load(Ordering::SeqCst)
+            && now.as_millis() < u128::from(self.sure_until.load(Ordering::SeqCst))
     }
 }
 
@@ -135,7 +141,11 @@ impl Lock {
     /// Whether a host is still held by this run; an error if not. A host that was never locked is not.
     pub fn check(&self, host: &HostName) -> Result<(), LostLock> {
         let now = awake_or_asleep();
-        match self.0.iter().any(|held| held.host == *host && held.pulse.is_held(now)) {
+        match self
+            .0
+            .iter()
+            .any(|held| held.host == *host && held.pulse.is_held(now))
+        {
             true => Ok(()),
             false => Err(LostLock(host.clone())),
         }
@@ -161,23 +171,37 @@ fn awake_or_asleep() -> Duration {
     static BEGAN: LazyLock<Instant> = LazyLock::new(Instant::now);
     let text = std::fs::read_to_string("/proc/uptime").unwrap_or_default();
     let seconds = text.split(' ').next().and_then(|word| word.parse().ok());
-    seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()).unwrap_or_else(|| BEGAN.elapsed())
+    seconds
+        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+        .unwrap_or_else(|| BEGAN.elapsed())
 }
 
 /// Locks every connected host. The first of the inventory decides between two runs that start at the same instant; the others follow
 /// at once.
 pub async fn lock(inventory: &Inventory, hosts: &Hosts, command: &str) -> Result<Lock, LockError> {
-    let since =
-        time::OffsetDateTime::now_utc().format(&time::format_description::well_known::Rfc3339).unwrap_or_default();
+    let since = time::OffsetDateTime::now_utc()
+        .format(&time::format_description::well_known::Rfc3339)
+        .unwrap_or_default();
     let cluster = inventory.cluster.to_string();
-    let holder =
-        Holder { who: crate::whoami::whoami(), cluster, pid: std::process::id(), command: command.to_owned(), since };
-    let mut ordered = inventory.hosts.iter().filter_map(|spec| Some((&spec.name, hosts.get(&spec.name)?)));
+    let holder = Holder {
+        who: crate::whoami::whoami(),
+        cluster,
+        pid: std::process::id(),
+        command: command.to_owned(),
+        since,
+    };
+    let mut ordered = inventory
+        .hosts
+        .iter()
+        .filter_map(|spec| Some((&spec.name, hosts.get(&spec.name)?)));
     let mut lock = Lock::default();
     if let Some((name, host)) = ordered.next() {
         lock.0.push(lock_host(name, host, &holder).await?);
     }
-    for result in futures_util::future::join_all(ordered.map(|(name, host)| lock_host(name, host, &holder))).await {
+    for result in
+        futures_util::future::join_all(ordered.map(|(name, host)| lock_host(name, host, &holder)))
+            .await
+    {
         lock.0.push(result?);
     }
     Ok(lock)
@@ -209,13 +233,30 @@ pub async fn lock_within(
     }
 }
 
-async fn lock_host(name: &HostName, host: &Arc<Connection>, holder: &Holder) -> Result<Held, LockError> {
-    let wrong = |error: HostError| LockError::Host { host: name.clone(), error };
+async fn lock_host(
+    name: &HostName,
+    host: &Arc<Connection>,
+    holder: &Holder,
+) -> Result<Held, LockError> {
+    let wrong = |error: HostError| LockError::Host {
+        host: name.clone(),
+        error,
+    };
     let info = serde_json::to_string(holder).unwrap_or_default();
-    let command = Command::new(["sh", "-c", SCRIPT, "lock", &holder.cluster, &info, &EXPIRY_SECONDS.to_string()])
-        .timeout(LONGEST_RUN);
+    let command = Command::new([
+        "sh",
+        "-c",
+        SCRIPT,
+        "lock",
+        &holder.cluster,
+        &info,
+        &EXPIRY_SECONDS.to_string(),
+    ])
+    .timeout(LONGEST_RUN);
     let mut stream = host.stream(&command).await.map_err(wrong)?;
-    let lost = || HostError::Disconnected { command: "lock".to_owned() };
+    let lost = || HostError::Disconnected {
+        command: "lock".to_owned(),
+    };
     let (Some(mut stdin), Some(stdout)) = (stream.stdin(), stream.stdout()) else {
         return Err(wrong(lost()));
     };
@@ -224,7 +265,9 @@ async fn lock_host(name: &HostName, host: &Arc<Connection>, holder: &Holder) -> 
     let sent = awake_or_asleep();
     let _ = stdin.write_all(BEAT).await;
     let _ = stdin.flush().await;
-    let answer = timeout(ANSWER_TIMEOUT, lines.next_line()).await.map_err(|_| wrong(lost()))?;
+    let answer = timeout(ANSWER_TIMEOUT, lines.next_line())
+        .await
+        .map_err(|_| wrong(lost()))?;
     // Why the command did not begin is in the error of the stream.
     let answer = answer.map_err(|error| wrong(error.downcast().unwrap_or_else(|_| lost())))?;
     match answer.as_deref() {
@@ -238,7 +281,11 @@ async fn lock_host(name: &HostName, host: &Arc<Connection>, holder: &Holder) -> 
                 beat(&mut stdin, &mut lines, &watched, sent).await;
                 watched.ended.store(true, Ordering::SeqCst);
             });
-            Ok(Held { host: name.clone(), pulse, beats })
+            Ok(Held {
+                host: name.clone(),
+                pulse,
+                beats,
+            })
         }
         Some("held") => {
             let text = timeout(ANSWER_TIMEOUT, lines.next_line())
@@ -257,11 +304,19 @@ async fn lock_host(name: &HostName, host: &Arc<Connection>, holder: &Holder) -> 
             };
             let text = crate::words::printable(text.as_bytes());
             let holder_there = serde_json::from_str(&text).unwrap_or(unknown);
-            Err(LockError::Held { cluster: holder.cluster.clone(), host: name.clone(), holder: holder_there })
+            Err(LockError::Held {
+                cluster: holder.cluster.clone(),
+                host: name.clone(),
+                holder: holder_there,
+            })
         }
         Some(other) => {
             let stderr = crate::words::printable(other.as_bytes());
-            Err(wrong(HostError::Failed { command: "lock".to_owned(), status: 1, stderr }))
+            Err(wrong(HostError::Failed {
+                command: "lock".to_owned(),
+                status: 1,
+                stderr,
+            }))
         }
         None => Err(wrong(lost())),
     }
@@ -314,7 +369,10 @@ mod tests {
     fn a_host_that_was_never_locked_is_not_held() {
         let host = HostName::parse("a").unwrap();
         let error = Lock::default().check(&host).unwrap_err();
-        assert!(error.to_string().starts_with("the lock of a is lost"), "{error}");
+        assert!(
+            error.to_string().starts_with("the lock of a is lost"),
+            "{error}"
+        );
     }
 
     #[test]
@@ -330,7 +388,9 @@ mod tests {
         let mut lines = BufReader::new(read).lines();
         let pulse = Arc::new(Pulse::default());
         let watched = Arc::clone(&pulse);
-        let task = tokio::spawn(async move { beat(&mut write, &mut lines, &watched, Duration::from_secs(7)).await });
+        let task = tokio::spawn(async move {
+            beat(&mut write, &mut lines, &watched, Duration::from_secs(7)).await
+        });
         let (read, mut write) = tokio::io::split(theirs);
         write.write_all(b"+\n").await.unwrap();
         write.flush().await.unwrap();

@@ -22,29 +22,53 @@ pub fn start(verbose: u8) -> Option<PathBuf> {
         _ => LevelFilter::TRACE,
     };
     let ours = |level: LevelFilter| EnvFilter::new(format!("off,docker_cluster={level}"));
-    let screen = fmt::layer().with_writer(std::io::stderr).with_target(false).with_filter(ours(level));
+    let screen = fmt::layer()
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .with_filter(ours(level));
     let file = open();
-    let layer =
-        file.as_ref().map(|(_, file)| file.try_clone()).and_then(Result::ok).map(|file| {
-            fmt::layer().with_ansi(false).with_writer(Mutex::new(file)).with_filter(ours(LevelFilter::TRACE))
+    let layer = file
+        .as_ref()
+        .map(|(_, file)| file.try_clone())
+        .and_then(Result::ok)
+        .map(|file| {
+            fmt::layer()
+                .with_ansi(false)
+                .with_writer(Mutex::new(file))
+                .with_filter(ours(LevelFilter::TRACE))
         });
-    tracing_subscriber::registry().with(screen).with(layer).init();
+    tracing_subscriber::registry()
+        .with(screen)
+        .with(layer)
+        .init();
     file.map(|(path, _)| path)
 }
 
 fn open() -> Option<(PathBuf, File)> {
     let base = etcetera::choose_base_strategy().ok()?;
-    let folder = base.state_dir().unwrap_or_else(|| base.cache_dir()).join("docker-cluster").join("log");
+    let folder = base
+        .state_dir()
+        .unwrap_or_else(|| base.cache_dir())
+        .join("docker-cluster")
+        .join("log");
     std::fs::create_dir_all(&folder).ok()?;
     prune(&folder);
-    let path = folder.join(format!("{}-{}.log", time::OffsetDateTime::now_utc().unix_timestamp(), std::process::id()));
+    let path = folder.join(format!(
+        "{}-{}.log",
+        time::OffsetDateTime::now_utc().unix_timestamp(),
+        std::process::id()
+    ));
     let file = File::create(&path).ok()?;
     Some((path, file))
 }
 
 fn prune(folder: &Path) {
-    let mut logs: Vec<PathBuf> =
-        std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
+    let mut logs: Vec<PathBuf> = std::fs::read_dir(folder)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path())
+        .collect();
     // Names begin with the time, so their order is that of the runs.
     logs.sort();
     for old in logs.iter().rev().skip(KEPT - 1) {

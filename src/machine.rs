@@ -8,8 +8,13 @@ use clap::{Args, Parser};
 use crate::commands::machine::Verb;
 
 /// As docker-machine says it: scripts read the second word.
-const VERSION: &str =
-    concat!("version ", env!("CARGO_PKG_VERSION"), ", build ", env!("BUILD_COMMIT"), " (docker-cluster)");
+const VERSION: &str = concat!(
+    "version ",
+    env!("CARGO_PKG_VERSION"),
+    ", build ",
+    env!("BUILD_COMMIT"),
+    " (docker-cluster)"
+);
 
 /// docker-machine's verbs for hosts that you already have (its driver `generic`), by docker-cluster.
 ///
@@ -68,7 +73,9 @@ const DEFAULT_DRIVER: &str = "virtualbox";
 /// Whether the program was called by that name.
 #[must_use]
 pub fn is_called(program: &str) -> bool {
-    Path::new(program).file_name().is_some_and(|name| name == NAME)
+    Path::new(program)
+        .file_name()
+        .is_some_and(|name| name == NAME)
 }
 
 /// The arguments with two dashes before long names: docker-machine takes one as well, and has no clusters of short ones.
@@ -76,7 +83,10 @@ pub fn is_called(program: &str) -> bool {
 pub fn normalised(arguments: Vec<String>) -> Vec<String> {
     let mut is_theirs = false;
     let long = |word: String| match word.strip_prefix('-') {
-        Some(name) if !name.starts_with('-') && name.split('=').next().is_some_and(|name| name.len() > 1) => {
+        Some(name)
+            if !name.starts_with('-')
+                && name.split('=').next().is_some_and(|name| name.len() > 1) =>
+        {
             format!("-{word}")
         }
         _ => word,
@@ -97,11 +107,19 @@ pub fn other_driver(arguments: &[String], default: Option<&str>) -> Option<Strin
     if words.iter().any(|word| word == "-h" || word == "--help") {
         return None;
     }
-    let named = words.iter().enumerate().find_map(|(at, word)| match word.as_str() {
-        "-d" | "--driver" => words.get(at + 1).cloned(),
-        _ => ["-d=", "--driver="].iter().find_map(|flag| word.strip_prefix(flag)).map(str::to_owned),
-    });
-    let driver = named.or_else(|| default.map(str::to_owned)).unwrap_or_else(|| DEFAULT_DRIVER.to_owned());
+    let named = words
+        .iter()
+        .enumerate()
+        .find_map(|(at, word)| match word.as_str() {
+            "-d" | "--driver" => words.get(at + 1).cloned(),
+            _ => ["-d=", "--driver="]
+                .iter()
+                .find_map(|flag| word.strip_prefix(flag))
+                .map(str::to_owned),
+        });
+    let driver = named
+        .or_else(|| default.map(str::to_owned))
+        .unwrap_or_else(|| DEFAULT_DRIVER.to_owned());
     (driver != GENERIC).then_some(driver)
 }
 
@@ -121,7 +139,10 @@ mod tests {
                 "dm create --driver generic --generic-ip-address=10.0.0.1 a",
             ),
             ("dm -s=/x ls -q -f={{.Name}}", "dm -s=/x ls -q -f={{.Name}}"),
-            ("dm -native-ssh ssh a ls -la", "dm --native-ssh ssh a ls -la"),
+            (
+                "dm -native-ssh ssh a ls -la",
+                "dm --native-ssh ssh a ls -la",
+            ),
         ] {
             assert_eq!(normalised(words(typed)), words(taken));
         }
@@ -130,8 +151,14 @@ mod tests {
     #[test]
     fn a_driver_that_makes_machines_is_seen_before_its_options() {
         let other = |text: &str, default| other_driver(&words(text), default);
-        assert_eq!(other("dm create -d amazonec2 --amazonec2-region x a", None).as_deref(), Some("amazonec2"));
-        assert_eq!(other("dm create --driver=none a", Some("generic")).as_deref(), Some("none"));
+        assert_eq!(
+            other("dm create -d amazonec2 --amazonec2-region x a", None).as_deref(),
+            Some("amazonec2")
+        );
+        assert_eq!(
+            other("dm create --driver=none a", Some("generic")).as_deref(),
+            Some("none")
+        );
         assert_eq!(other("dm create a", None).as_deref(), Some("virtualbox"));
         assert_eq!(other("dm create a", Some("generic")), None);
         assert_eq!(other("dm create -d generic a", Some("digitalocean")), None);

@@ -13,13 +13,22 @@ use docker_cluster::{dispatch, logging};
 
 fn main() -> ExitCode {
     let (name, arguments) = arguments();
-    if arguments.first().is_some_and(|program| machine::is_called(program)) {
+    if arguments
+        .first()
+        .is_some_and(|program| machine::is_called(program))
+    {
         return as_docker_machine(arguments);
     }
     let matches = Cli::command().bin_name(name).get_matches_from(arguments);
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let ui = Ui::new(cli.global.color);
-    let needs = if cli.command.is_local() { Needs::Nothing } else { Needs::Hosts { verbose: cli.global.verbose } };
+    let needs = if cli.command.is_local() {
+        Needs::Nothing
+    } else {
+        Needs::Hosts {
+            verbose: cli.global.verbose,
+        }
+    };
     let (result, log) = run(needs, dispatch::run(cli, ui));
     finish(result, log, ui)
 }
@@ -36,11 +45,20 @@ fn as_docker_machine(arguments: Vec<String>) -> ExitCode {
         Ok(machine) => machine,
         Err(error) => {
             let _ = error.print();
-            return if error.use_stderr() { Exit::Failed.into() } else { Exit::Done.into() };
+            return if error.use_stderr() {
+                Exit::Failed.into()
+            } else {
+                Exit::Done.into()
+            };
         }
     };
-    let needs =
-        if machine.verb.is_local() { Needs::Nothing } else { Needs::Hosts { verbose: u8::from(machine.debug) } };
+    let needs = if machine.verb.is_local() {
+        Needs::Nothing
+    } else {
+        Needs::Hosts {
+            verbose: u8::from(machine.debug),
+        }
+    };
     let is_debug = machine.debug;
     let (result, log) = run(needs, dispatch::machine(machine, ui));
     match result {
@@ -67,14 +85,22 @@ enum Needs {
 }
 
 /// Runs a command. Returns its end, and where its log is.
-fn run(needs: Needs, task: impl Future<Output = Result<Exit, Error>>) -> (Result<Exit, Error>, Option<PathBuf>) {
+fn run(
+    needs: Needs,
+    task: impl Future<Output = Result<Exit, Error>>,
+) -> (Result<Exit, Error>, Option<PathBuf>) {
     let (runtime, log) = match needs {
         Needs::Nothing => (tokio::runtime::Builder::new_current_thread().build(), None),
         Needs::Hosts { verbose } => {
             // Before anything speaks TLS; that a provider is there already is what is wanted.
             let _ = rustls::crypto::ring::default_provider().install_default();
             let log = logging::start(verbose);
-            (tokio::runtime::Builder::new_multi_thread().enable_all().build(), log)
+            (
+                tokio::runtime::Builder::new_multi_thread()
+                    .enable_all()
+                    .build(),
+                log,
+            )
         }
     };
     match runtime {

@@ -7,8 +7,8 @@ use std::sync::RwLock;
 
 use base64::Engine as _;
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, SanType,
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
+    Issuer, KeyPair, KeyUsagePurpose, SanType,
 };
 use serde::{Deserialize, Serialize};
 use time::{Duration, OffsetDateTime};
@@ -71,7 +71,9 @@ pub enum SecretsError {
     #[error("the store's secrets on the host cannot be read: {0}")]
     Bundle(#[from] serde_json::Error),
     /// Something in the bundle is not of the kind that it should be. Whoever wrote it wants it to mean more.
-    #[error("the store's secrets on the host cannot be used: `{0}` is not what docker-cluster writes there")]
+    #[error(
+        "the store's secrets on the host cannot be used: `{0}` is not what docker-cluster writes there"
+    )]
     Strange(&'static str),
     /// No randomness.
     #[error("this machine gives no random numbers")]
@@ -102,18 +104,30 @@ impl StoreBundle {
             return Ok(self);
         }
         let (ca_cert, ca_key) = new_ca(cluster)?;
-        Ok(Self { previous_ca: Some(self.ca_cert), ca_cert, ca_key, ..self })
+        Ok(Self {
+            previous_ca: Some(self.ca_cert),
+            ca_cert,
+            ca_key,
+            ..self
+        })
     }
 
     /// These secrets without the CA of before.
     #[must_use]
     pub fn retired(self) -> Self {
-        Self { previous_ca: None, ..self }
+        Self {
+            previous_ca: None,
+            ..self
+        }
     }
 
     /// The certificates that are trusted, in PEM: the present CA first.
     fn trusted(&self) -> String {
-        format!("{}{}", self.ca_cert, self.previous_ca.as_deref().unwrap_or_default())
+        format!(
+            "{}{}",
+            self.ca_cert,
+            self.previous_ca.as_deref().unwrap_or_default()
+        )
     }
 
     /// Reads them as they are kept. What is in them ends in files of other hosts: it may be nothing but what it is said to be.
@@ -133,7 +147,10 @@ impl StoreBundle {
         if !gossip.is_ok_and(|key| key.len() == GOSSIP_BYTES) {
             return Err(SecretsError::Strange("gossip"));
         }
-        let certificates = [(Some(&bundle.ca_cert), "ca_cert"), (bundle.previous_ca.as_ref(), "previous_ca")];
+        let certificates = [
+            (Some(&bundle.ca_cert), "ca_cert"),
+            (bundle.previous_ca.as_ref(), "previous_ca"),
+        ];
         for (text, name) in certificates {
             if text.is_some_and(|text| !is_one_certificate(text)) {
                 return Err(SecretsError::Strange(name));
@@ -154,8 +171,13 @@ impl StoreBundle {
         let key = KeyPair::generate()?;
         let mut params = CertificateParams::new(dns_names.to_vec())?;
         params.distinguished_name = name(common_name);
-        params.subject_alt_names.extend(addresses.iter().map(|ip| SanType::IpAddress(*ip)));
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        params
+            .subject_alt_names
+            .extend(addresses.iter().map(|ip| SanType::IpAddress(*ip)));
+        params.extended_key_usages = vec![
+            ExtendedKeyUsagePurpose::ServerAuth,
+            ExtendedKeyUsagePurpose::ClientAuth,
+        ];
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         (params.not_before, params.not_after) = lifetime(days);
         let cert = params.signed_by(&key, &issuer)?;
@@ -166,7 +188,9 @@ impl StoreBundle {
 /// Whether a text is one certificate in PEM, and nothing else.
 fn is_one_certificate(text: &str) -> bool {
     let blocks: Vec<_> = x509_parser::pem::Pem::iter_from_buffer(text.as_bytes()).collect();
-    let [Ok(block)] = &blocks[..] else { return false };
+    let [Ok(block)] = &blocks[..] else {
+        return false;
+    };
     let is_bare = text.trim_start().starts_with("-----BEGIN CERTIFICATE-----")
         && text.trim_end().ends_with("-----END CERTIFICATE-----");
     is_bare && block.parse_x509().is_ok()
@@ -195,12 +219,18 @@ fn name(common_name: &str) -> DistinguishedName {
 /// Both dates: the default of rcgen ends in the year 4096, which some TLS stacks refuse.
 fn lifetime(days: i64) -> (OffsetDateTime, OffsetDateTime) {
     let now = OffsetDateTime::now_utc();
-    (now - Duration::minutes(BACKDATE_MINUTES), now + Duration::days(days))
+    (
+        now - Duration::minutes(BACKDATE_MINUTES),
+        now + Duration::days(days),
+    )
 }
 
 fn random<const N: usize>() -> Result<[u8; N], SecretsError> {
     let mut bytes = [0; N];
-    rustls::crypto::ring::default_provider().secure_random.fill(&mut bytes).map_err(|_| SecretsError::Random)?;
+    rustls::crypto::ring::default_provider()
+        .secure_random
+        .fill(&mut bytes)
+        .map_err(|_| SecretsError::Random)?;
     Ok(bytes)
 }
 
@@ -220,7 +250,10 @@ impl fmt::Debug for StoreBundle {
 impl Slots {
     /// Fills a slot.
     pub fn fill(&self, slot: Slot, secret: Secret) {
-        self.filled.write().unwrap_or_else(std::sync::PoisonError::into_inner).insert(slot, secret);
+        self.filled
+            .write()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .insert(slot, secret);
     }
 
     /// Fills all slots of the store.
@@ -237,7 +270,10 @@ impl Slots {
         for (slot, text) in pairs {
             self.fill(slot, Secret::new(text));
         }
-        *self.bundle.write().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(bundle);
+        *self
+            .bundle
+            .write()
+            .unwrap_or_else(std::sync::PoisonError::into_inner) = Some(bundle);
         Ok(())
     }
 
@@ -291,28 +327,44 @@ mod tests {
         let token = bundle.engine_token.clone();
         slots.fill_store(bundle).unwrap();
         let shown = format!("{slots:?}");
-        assert!(!shown.contains(&token) && shown.contains("[secret]"), "{shown}");
+        assert!(
+            !shown.contains(&token) && shown.contains("[secret]"),
+            "{shown}"
+        );
     }
 
     #[test]
     fn secrets_of_another_kind_are_refused() {
-        let bundle = serde_json::to_value(StoreBundle::mint("c").unwrap().rotated("c").unwrap()).unwrap();
+        let bundle =
+            serde_json::to_value(StoreBundle::mint("c").unwrap().rotated("c").unwrap()).unwrap();
         assert!(StoreBundle::parse(&bundle.to_string()).is_ok());
         let ca = bundle["ca_cert"].as_str().unwrap();
         for (key, value) in [
-            ("gossip", "KEY\", \"enable_local_script_checks\": true".to_owned()),
+            (
+                "gossip",
+                "KEY\", \"enable_local_script_checks\": true".to_owned(),
+            ),
             ("gossip", "c2hvcnQ=".to_owned()),
             ("agent_token", "\"}}, \"checks\": []".to_owned()),
-            ("engine_token", "{00000000-0000-0000-0000-000000000000}".to_owned()),
+            (
+                "engine_token",
+                "{00000000-0000-0000-0000-000000000000}".to_owned(),
+            ),
             ("ca_cert", format!("{ca}{ca}")),
             ("ca_cert", format!("{ca}more")),
             ("ca_cert", String::new()),
-            ("previous_ca", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n".to_owned()),
+            (
+                "previous_ca",
+                "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n".to_owned(),
+            ),
         ] {
             let mut strange = bundle.clone();
             strange[key] = serde_json::json!(value);
             let refused = StoreBundle::parse(&strange.to_string());
-            assert!(matches!(&refused, Err(SecretsError::Strange(name)) if *name == key), "{key} {value}: {refused:?}");
+            assert!(
+                matches!(&refused, Err(SecretsError::Strange(name)) if *name == key),
+                "{key} {value}: {refused:?}"
+            );
         }
     }
 
@@ -324,7 +376,10 @@ mod tests {
         assert_ne!(both.ca_key, old.ca_key);
         assert_eq!(both.engine_token, old.engine_token);
         let again = both.clone().rotated("c").unwrap();
-        assert_eq!(again.ca_cert, both.ca_cert, "one that is under way is gone on with");
+        assert_eq!(
+            again.ca_cert, both.ca_cert,
+            "one that is under way is gone on with"
+        );
         assert_eq!(both.clone().retired().trusted(), both.ca_cert);
     }
 
@@ -332,8 +387,14 @@ mod tests {
     fn a_certificate_is_of_the_ca_and_names_its_host() {
         let bundle = StoreBundle::mint("c").unwrap();
         let bundle = StoreBundle::parse(&serde_json::to_string(&bundle).unwrap()).unwrap();
-        let (cert, _) =
-            bundle.issue("a", &["server.dc1.consul".to_owned()], &["10.0.0.1".parse().unwrap()], 30).unwrap();
+        let (cert, _) = bundle
+            .issue(
+                "a",
+                &["server.dc1.consul".to_owned()],
+                &["10.0.0.1".parse().unwrap()],
+                30,
+            )
+            .unwrap();
         let (_, pem) = x509_parser::pem::parse_x509_pem(cert.as_bytes()).unwrap();
         let (_, ca) = x509_parser::pem::parse_x509_pem(bundle.ca_cert.as_bytes()).unwrap();
         let (cert, ca) = (pem.parse_x509().unwrap(), ca.parse_x509().unwrap());

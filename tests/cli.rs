@@ -8,10 +8,17 @@ use assert_cmd::assert::OutputAssertExt;
 fn program(home: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_docker-cluster"));
     // A home of its own, no colours, and nothing of the caller's: the same everywhere.
-    command.env("HOME", home).current_dir(home).env("NO_COLOR", "1").env_remove("SHELL");
+    command
+        .env("HOME", home)
+        .current_dir(home)
+        .env("NO_COLOR", "1")
+        .env_remove("SHELL");
     for (variable, _) in std::env::vars_os() {
         let name = variable.to_string_lossy();
-        if ["DOCKER_", "XDG_", "CLICOLOR"].iter().any(|prefix| name.starts_with(prefix)) {
+        if ["DOCKER_", "XDG_", "CLICOLOR"]
+            .iter()
+            .any(|prefix| name.starts_with(prefix))
+        {
             command.env_remove(variable);
         }
     }
@@ -55,21 +62,33 @@ fn init_writes_what_every_command_reads() {
     assert_eq!((ran.code, ran.err.as_str()), (0, ""));
     insta::assert_snapshot!(ran.out);
     let ran = with_inventory(&ran.out, &["env", "10.0.0.12"]);
-    assert!(ran.out.starts_with("export DOCKER_HOST=ssh://ops@10.0.0.12:2222\n"), "{}", ran.out);
+    assert!(
+        ran.out
+            .starts_with("export DOCKER_HOST=ssh://ops@10.0.0.12:2222\n"),
+        "{}",
+        ran.out
+    );
 }
 
 #[test]
 fn init_refuses_what_is_no_address() {
     let ran = run(&["init", "10.0.0.11", "10.0.0.11"]);
     assert_eq!(ran.code, 2);
-    assert!(ran.err.contains("two hosts are called `10.0.0.11`"), "{}", ran.err);
+    assert!(
+        ran.err.contains("two hosts are called `10.0.0.11`"),
+        "{}",
+        ran.err
+    );
     assert_eq!(run(&["init", "$(reboot)"]).code, 2);
     assert_eq!(run(&["init"]).code, 2);
 }
 
 #[test]
 fn an_inventory_error_shows_line_caret_and_help() {
-    let ran = with_inventory("cluster: c\nhosts:\n  - {name: a, adress: 10.0.0.1}\n", &["plan"]);
+    let ran = with_inventory(
+        "cluster: c\nhosts:\n  - {name: a, adress: 10.0.0.1}\n",
+        &["plan"],
+    );
     assert_eq!((ran.code, ran.out.as_str()), (2, ""));
     insta::assert_snapshot!(ran.err);
 }
@@ -80,7 +99,11 @@ fn no_inventory_says_how_to_get_one() {
     assert_eq!(ran.code, 2);
     assert!(ran.err.contains("docker-cluster init"), "{}", ran.err);
     let ran = run(&["-f", "other.yaml", "plan"]);
-    assert!(ran.err.contains("cannot read the inventory other.yaml"), "{}", ran.err);
+    assert!(
+        ran.err.contains("cannot read the inventory other.yaml"),
+        "{}",
+        ran.err
+    );
 }
 
 #[test]
@@ -107,18 +130,28 @@ impl Shell {
     /// What lines of a POSIX shell print; `dc` there is docker-cluster.
     fn run(&self, variables: &[(&str, &str)], lines: &str) -> String {
         let program = env!("CARGO_BIN_EXE_docker-cluster");
-        let script =
-            format!("set -eu\ndc() {{ '{program}' \"$@\"; }}\nseen() {{ env | grep '^DOCKER' | sort; }}\n{lines}");
+        let script = format!(
+            "set -eu\ndc() {{ '{program}' \"$@\"; }}\nseen() {{ env | grep '^DOCKER' | sort; }}\n{lines}"
+        );
         let mut shell = self::program(self.home.path());
         let output = Command::new("sh")
             .args(["-c", &script])
             .current_dir(self.home.path())
             .env_clear()
-            .envs(shell.env("PATH", "/usr/bin:/bin").get_envs().filter_map(|(name, value)| Some((name, value?))))
+            .envs(
+                shell
+                    .env("PATH", "/usr/bin:/bin")
+                    .get_envs()
+                    .filter_map(|(name, value)| Some((name, value?))),
+            )
             .envs(variables.iter().copied())
             .output()
             .unwrap();
-        assert!(output.status.success(), "{lines}: {}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "{lines}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         String::from_utf8(output.stdout).unwrap()
     }
 }
@@ -127,7 +160,11 @@ impl Shell {
 fn env_prints_exports_and_nothing_else() {
     let home = tempfile::tempdir().unwrap();
     std::fs::write(home.path().join("cluster.yaml"), PLAIN).unwrap();
-    let output = program(home.path()).env("PATH", "/usr/bin:/bin").args(["env", "a"]).output().unwrap();
+    let output = program(home.path())
+        .env("PATH", "/usr/bin:/bin")
+        .args(["env", "a"])
+        .output()
+        .unwrap();
     let shim = home.path().join(".local/state/docker-cluster/ssh/cluster");
     assert_eq!((output.status.code(), &*output.stderr), (Some(0), &b""[..]));
     assert_eq!(
@@ -141,7 +178,11 @@ fn env_prints_exports_and_nothing_else() {
     );
     let ran = with_inventory(PLAIN, &["env", "c"]);
     assert_eq!((ran.code, ran.out.as_str()), (2, ""));
-    assert!(ran.err.contains("no host is called `c`") && ran.err.contains("the inventory has a, b"), "{}", ran.err);
+    assert!(
+        ran.err.contains("no host is called `c`") && ran.err.contains("the inventory has a, b"),
+        "{}",
+        ran.err
+    );
 }
 
 /// Docker Machine, a context, and a shell that has been pointed at a host before.
@@ -150,7 +191,10 @@ fn what_other_tools_left_for_dockers_client_is_out_of_its_way_and_comes_back() {
     let shell = Shell::new();
     let left = [
         ("DOCKER_TLS_VERIFY", "1"),
-        ("DOCKER_CERT_PATH", "/home/me/.docker/machine/machines/it's mine"),
+        (
+            "DOCKER_CERT_PATH",
+            "/home/me/.docker/machine/machines/it's mine",
+        ),
         ("DOCKER_MACHINE_NAME", "default"),
         ("DOCKER_CONTEXT", "other"),
         ("DOCKER_HOST", "tcp://192.168.99.100:2376"),
@@ -158,7 +202,10 @@ fn what_other_tools_left_for_dockers_client_is_out_of_its_way_and_comes_back() {
     ];
     let before = shell.run(&left, "seen; echo $PATH");
     let path = "echo $PATH";
-    for calls in ["eval \"$(dc env a)\"", "eval \"$(dc env a)\"; eval \"$(dc env b)\"; eval \"$(dc env a)\""] {
+    for calls in [
+        "eval \"$(dc env a)\"",
+        "eval \"$(dc env a)\"; eval \"$(dc env b)\"; eval \"$(dc env a)\"",
+    ] {
         let during = shell.run(&left, &format!("{calls}; seen | grep -v _SAVED_"));
         assert_eq!(
             during,
@@ -166,10 +213,16 @@ fn what_other_tools_left_for_dockers_client_is_out_of_its_way_and_comes_back() {
              DOCKER_HOST=ssh://db-1\nDOCKER_MACHINE_NAME=a\n",
             "{calls}"
         );
-        let after = shell.run(&left, &format!("{calls}; eval \"$(dc env --unset)\"; seen; {path}"));
+        let after = shell.run(
+            &left,
+            &format!("{calls}; eval \"$(dc env --unset)\"; seen; {path}"),
+        );
         assert_eq!(after, before, "{calls}");
         // Where there was nothing, there is nothing.
-        let after = shell.run(&[], &format!("{calls}; eval \"$(dc env --unset)\"; seen || true; {path}"));
+        let after = shell.run(
+            &[],
+            &format!("{calls}; eval \"$(dc env --unset)\"; seen || true; {path}"),
+        );
         assert_eq!(after, "/usr/bin:/bin\n", "{calls}");
     }
     // Only what is set is spoken of.
@@ -187,14 +240,30 @@ fn the_ssh_of_env_is_in_nobodys_way() {
     let fake = shell.home.path().join("bin");
     std::fs::create_dir(&fake).unwrap();
     std::fs::write(fake.join("ssh"), "#!/bin/sh\nprintf '%s\\n' \"$*\"\n").unwrap();
-    Command::new("chmod").arg("+x").arg(fake.join("ssh")).assert().success();
+    Command::new("chmod")
+        .arg("+x")
+        .arg(fake.join("ssh"))
+        .assert()
+        .success();
     let begin = format!("PATH={}:$PATH; eval \"$(dc env a)\";", fake.display());
-    assert_eq!(shell.run(&[], &format!("{begin} ssh elsewhere uptime")), "elsewhere uptime\n");
     assert_eq!(
-        shell.run(&[], &format!("{begin} echo hosts: > cluster.yaml; ssh elsewhere uptime")),
+        shell.run(&[], &format!("{begin} ssh elsewhere uptime")),
         "elsewhere uptime\n"
     );
-    assert_eq!(shell.run(&[], &format!("{begin} rm cluster.yaml; ssh elsewhere uptime")), "elsewhere uptime\n");
+    assert_eq!(
+        shell.run(
+            &[],
+            &format!("{begin} echo hosts: > cluster.yaml; ssh elsewhere uptime")
+        ),
+        "elsewhere uptime\n"
+    );
+    assert_eq!(
+        shell.run(
+            &[],
+            &format!("{begin} rm cluster.yaml; ssh elsewhere uptime")
+        ),
+        "elsewhere uptime\n"
+    );
     std::fs::write(shell.home.path().join("cluster.yaml"), PLAIN).unwrap();
     let gone = format!(
         "{begin} f=$(dirname $(command -v ssh)); sed -i s,^program=.*,program=/gone, $f/ssh; sed -i 's, program=[^ ]*, program=/gone,' $f/ssh; ssh elsewhere uptime"
@@ -207,9 +276,15 @@ fn env_swarm_asks_and_says_so_when_nobody_answers() {
     let text = "hosts:\n  - {name: a, address: 127.0.0.1, ssh: {port: 1}}\n  - {name: b, address: nowhere.invalid}\n";
     let ran = with_inventory(text, &["env", "--swarm"]);
     assert_eq!((ran.code, ran.out.as_str()), (1, ""), "nothing to eval");
-    assert!(ran.err.contains("no host answers that could say who is a manager"), "{}", ran.err);
     assert!(
-        ran.err.contains("a: 127.0.0.1 refuses SSH connections") && ran.err.contains("b: cannot resolve"),
+        ran.err
+            .contains("no host answers that could say who is a manager"),
+        "{}",
+        ran.err
+    );
+    assert!(
+        ran.err.contains("a: 127.0.0.1 refuses SSH connections")
+            && ran.err.contains("b: cannot resolve"),
         "{}",
         ran.err
     );
@@ -227,48 +302,95 @@ fn an_inventory_in_another_encoding_is_named_with_the_way_out() {
         run_in(home.path(), &["env", "a"])
     };
     let wide = |order: fn(u16) -> [u8; 2]| text.encode_utf16().flat_map(order).collect::<Vec<u8>>();
-    let latin: Vec<u8> = text.chars().map(|c| u8::try_from(c as u32).unwrap()).collect();
+    let latin: Vec<u8> = text
+        .chars()
+        .map(|c| u8::try_from(c as u32).unwrap())
+        .collect();
     for (bytes, place, encoding) in [
-        ([&b"\xff\xfe"[..], &wide(u16::to_le_bytes)].concat(), "line 1, byte 1 (0xff)", "UTF-16"),
-        ([&b"\xfe\xff"[..], &wide(u16::to_be_bytes)].concat(), "line 1, byte 1 (0xfe)", "UTF-16"),
+        (
+            [&b"\xff\xfe"[..], &wide(u16::to_le_bytes)].concat(),
+            "line 1, byte 1 (0xff)",
+            "UTF-16",
+        ),
+        (
+            [&b"\xfe\xff"[..], &wide(u16::to_be_bytes)].concat(),
+            "line 1, byte 1 (0xfe)",
+            "UTF-16",
+        ),
         (wide(u16::to_le_bytes), "line 1, byte 2 (0x00)", "UTF-16LE"),
         (latin, "line 3, byte 38 (0xf6)", "ISO-8859-1"),
     ] {
         let ran = told(&bytes);
         assert_eq!((ran.code, ran.out.as_str()), (2, ""));
-        assert!(ran.err.contains("cannot read the inventory cluster.yaml") && ran.err.contains(place), "{}", ran.err);
+        assert!(
+            ran.err.contains("cannot read the inventory cluster.yaml") && ran.err.contains(place),
+            "{}",
+            ran.err
+        );
         let way_out = format!("`iconv -f {encoding} -t UTF-8 cluster.yaml > new.yaml`");
         assert!(ran.err.contains(&way_out), "{}", ran.err);
         // It is one: the file that it makes is read.
         let line = format!("iconv -f {encoding} -t UTF-8 cluster.yaml > new.yaml");
-        Command::new("sh").args(["-c", &line]).current_dir(home.path()).assert().success();
+        Command::new("sh")
+            .args(["-c", &line])
+            .current_dir(home.path())
+            .assert()
+            .success();
         assert_eq!(run_in(home.path(), &["-f", "new.yaml", "env", "a"]).code, 0);
     }
-    assert_eq!(told(&[b"\xef\xbb\xbf", text.as_bytes()].concat()).code, 0, "a mark before UTF-8 means nothing");
+    assert_eq!(
+        told(&[b"\xef\xbb\xbf", text.as_bytes()].concat()).code,
+        0,
+        "a mark before UTF-8 means nothing"
+    );
     let ran = told(b"cluster: k\nhosts:\n  - \0\n");
-    assert!(ran.code == 2 && ran.err.contains("line 3, byte 5 (0x00)") && ran.err.contains("od -c"), "{}", ran.err);
+    assert!(
+        ran.code == 2 && ran.err.contains("line 3, byte 5 (0x00)") && ran.err.contains("od -c"),
+        "{}",
+        ran.err
+    );
 }
 
 #[test]
 fn env_of_a_host_with_a_key_brings_an_ssh_that_knows_it() {
     let home = tempfile::tempdir().unwrap();
-    std::fs::write(home.path().join("cluster.yaml"), "hosts: [{name: a, address: db-1, ssh: {identity: a key}}]\n")
-        .unwrap();
+    std::fs::write(
+        home.path().join("cluster.yaml"),
+        "hosts: [{name: a, address: db-1, ssh: {identity: a key}}]\n",
+    )
+    .unwrap();
     let ran = run_in(home.path(), &["env", "a"]);
     let shim = home.path().join(".local/state/docker-cluster/ssh/cluster");
-    assert!(ran.out.contains(&format!("export PATH={}:", shim.display())), "{}", ran.out);
+    assert!(
+        ran.out
+            .contains(&format!("export PATH={}:", shim.display())),
+        "{}",
+        ran.out
+    );
     // The folder goes before the ssh of this machine, which here is one that shows what it is asked.
     let fake = home.path().join("bin");
     std::fs::create_dir(&fake).unwrap();
-    std::fs::write(fake.join("ssh"), "#!/bin/sh\nprintf '%s\\n' \"$@\" | tee \"$HOME/asked\"\n").unwrap();
-    Command::new("chmod").arg("+x").arg(fake.join("ssh")).assert().success();
+    std::fs::write(
+        fake.join("ssh"),
+        "#!/bin/sh\nprintf '%s\\n' \"$@\" | tee \"$HOME/asked\"\n",
+    )
+    .unwrap();
+    Command::new("chmod")
+        .arg("+x")
+        .arg(fake.join("ssh"))
+        .assert()
+        .success();
     let path = format!("{}:{}:/usr/bin:/bin", shim.display(), fake.display());
     let asked = program(home.path())
         .env("PATH", &path)
         .args(["docker-ssh", "--", "-l", "x", "other", "true"])
         .output()
         .unwrap();
-    assert_eq!(String::from_utf8_lossy(&asked.stdout), "-l\nx\nother\ntrue\n", "another host is none of our business");
+    assert_eq!(
+        String::from_utf8_lossy(&asked.stdout),
+        "-l\nx\nother\ntrue\n",
+        "another host is none of our business"
+    );
     let asked = Command::new(shim.join("ssh"))
         .env("PATH", &path)
         .env("HOME", home.path())
@@ -278,10 +400,19 @@ fn env_of_a_host_with_a_key_brings_an_ssh_that_knows_it() {
     // What comes without a mark is not the engine's, and not let through.
     assert_eq!((asked.status.code(), &*asked.stdout), (Some(1), &b""[..]));
     let asked = String::from_utf8_lossy(&asked.stderr);
-    assert!(asked.contains("no way to the engine") && asked.contains("db-1 runs no commands"), "{asked}");
+    assert!(
+        asked.contains("no way to the engine") && asked.contains("db-1 runs no commands"),
+        "{asked}"
+    );
     let asked = std::fs::read_to_string(home.path().join("asked")).unwrap();
-    assert!(asked.contains(&format!("-i\n{}\n", home.path().join("a key").display())), "{asked}");
-    assert!(asked.contains("docker -H unix:///var/run/docker.sock system dial-stdio"), "{asked}");
+    assert!(
+        asked.contains(&format!("-i\n{}\n", home.path().join("a key").display())),
+        "{asked}"
+    );
+    assert!(
+        asked.contains("docker -H unix:///var/run/docker.sock system dial-stdio"),
+        "{asked}"
+    );
     let asked = Command::new(shim.join("ssh"))
         .env("PATH", &path)
         .env("HOME", home.path())
@@ -296,7 +427,11 @@ fn env_of_a_host_with_a_key_brings_an_ssh_that_knows_it() {
 fn on_selects_hosts_or_says_what_there_is() {
     let ran = with_inventory("hosts: [{name: a, address: x}]\n", &["plan", "--on", "b"]);
     assert_eq!(ran.code, 2);
-    assert!(ran.err.contains("--on: no host is called `b`; there are a"), "{}", ran.err);
+    assert!(
+        ran.err.contains("--on: no host is called `b`; there are a"),
+        "{}",
+        ran.err
+    );
 }
 
 #[test]
@@ -305,8 +440,16 @@ fn it_is_a_plugin_of_dockers_client() {
     let document: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
     assert_eq!(document["SchemaVersion"], "0.1.0");
     assert!(document["Vendor"].is_string() && document["ShortDescription"].is_string());
-    assert!(run(&["cluster", "--help"]).out.contains("Usage: docker cluster [OPTIONS] <COMMAND>"));
-    assert!(run(&["--help"]).out.contains("Usage: docker-cluster [OPTIONS] <COMMAND>"));
+    assert!(
+        run(&["cluster", "--help"])
+            .out
+            .contains("Usage: docker cluster [OPTIONS] <COMMAND>")
+    );
+    assert!(
+        run(&["--help"])
+            .out
+            .contains("Usage: docker-cluster [OPTIONS] <COMMAND>")
+    );
     // `docker cluster schema` arrives with the plugin's own name in front.
     assert_eq!(run(&["cluster", "schema"]).out, run(&["schema"]).out);
 }
@@ -322,10 +465,23 @@ fn ways_not_to_get_in_read_differently() {
     let text = "hosts:\n  - {name: closed, address: 127.0.0.1, ssh: {port: 1}}\n  - {name: nowhere, address: nowhere.invalid}\n";
     let ran = with_inventory(text, &["plan"]);
     assert_eq!(ran.code, 1);
-    assert!(ran.err.contains("127.0.0.1 refuses SSH connections on that port"), "{}", ran.err);
-    assert!(ran.err.contains("cannot resolve the name nowhere.invalid"), "{}", ran.err);
+    assert!(
+        ran.err
+            .contains("127.0.0.1 refuses SSH connections on that port"),
+        "{}",
+        ran.err
+    );
+    assert!(
+        ran.err.contains("cannot resolve the name nowhere.invalid"),
+        "{}",
+        ran.err
+    );
     assert_eq!(ran.err.matches("Hint:").count(), 2);
-    assert!(!ran.out.contains("as the inventory says"), "nobody was asked: {}", ran.out);
+    assert!(
+        !ran.out.contains("as the inventory says"),
+        "nobody was asked: {}",
+        ran.out
+    );
     let ran = with_inventory(text, &["ls", "--output", "json"]);
     let document: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
     assert_eq!(document["hosts"][0]["state"], "unreachable");
@@ -334,14 +490,26 @@ fn ways_not_to_get_in_read_differently() {
     // One host has no pair, and is not well for that.
     let ran = with_inventory(text, &["--on", "closed", "verify"]);
     assert_eq!(ran.code, 4, "{}", ran.out);
-    assert!(ran.out.contains("it cannot be asked: 127.0.0.1 refuses SSH connections"), "{}", ran.out);
+    assert!(
+        ran.out
+            .contains("it cannot be asked: 127.0.0.1 refuses SSH connections"),
+        "{}",
+        ran.out
+    );
 }
 
 /// The file of a snapshot and the file of the inventory are two: the one must not be taken for the other.
 #[test]
 fn a_snapshot_is_no_inventory() {
-    let ran =
-        with_inventory("hosts: [{name: a, address: 127.0.0.1, ssh: {port: 1}}]\n", &["store", "backup", "x.snapshot"]);
+    let ran = with_inventory(
+        "hosts: [{name: a, address: 127.0.0.1, ssh: {port: 1}}]\n",
+        &["store", "backup", "x.snapshot"],
+    );
     assert_eq!(ran.code, 1);
-    assert!(ran.err.contains("no host that answers is a server of a store"), "{}", ran.err);
+    assert!(
+        ran.err
+            .contains("no host that answers is a server of a store"),
+        "{}",
+        ran.err
+    );
 }

@@ -74,23 +74,41 @@ fn root() -> PathBuf {
 fn documents() -> Vec<Document> {
     let mut paths = vec!["README.md".to_owned(), "CONTRIBUTING.md".to_owned()];
     let folder = std::fs::read_dir(root().join("docs")).unwrap();
-    let mut docs: Vec<String> =
-        folder.map(|entry| format!("docs/{}", entry.unwrap().file_name().to_str().unwrap())).collect();
+    let mut docs: Vec<String> = folder
+        .map(|entry| format!("docs/{}", entry.unwrap().file_name().to_str().unwrap()))
+        .collect();
     docs.retain(|path| path.ends_with(".md"));
     docs.sort();
     paths.extend(docs);
     paths
         .into_iter()
-        .map(|path| Document { text: std::fs::read_to_string(root().join(&path)).unwrap(), path })
+        .map(|path| Document {
+            text: std::fs::read_to_string(root().join(&path)).unwrap(),
+            path,
+        })
         .collect()
 }
 
 /// The commands that `--help` shows, with those of commands: `["lab", "up"]`, and for each the long options that `--help` shows.
 static VISIBLE: LazyLock<BTreeMap<Vec<String>, BTreeSet<String>>> = LazyLock::new(|| {
-    fn walk(command: &clap::Command, path: &[String], all: &mut BTreeMap<Vec<String>, BTreeSet<String>>) {
-        let options = command.get_arguments().filter(|argument| !argument.is_hide_set());
-        all.insert(path.to_vec(), options.filter_map(|option| Some(format!("--{}", option.get_long()?))).collect());
-        for inner in command.get_subcommands().filter(|inner| !inner.is_hide_set() && inner.get_name() != "help") {
+    fn walk(
+        command: &clap::Command,
+        path: &[String],
+        all: &mut BTreeMap<Vec<String>, BTreeSet<String>>,
+    ) {
+        let options = command
+            .get_arguments()
+            .filter(|argument| !argument.is_hide_set());
+        all.insert(
+            path.to_vec(),
+            options
+                .filter_map(|option| Some(format!("--{}", option.get_long()?)))
+                .collect(),
+        );
+        for inner in command
+            .get_subcommands()
+            .filter(|inner| !inner.is_hide_set() && inner.get_name() != "help")
+        {
             walk(inner, &[path, &[inner.get_name().to_owned()]].concat(), all);
         }
     }
@@ -103,37 +121,71 @@ static VISIBLE: LazyLock<BTreeMap<Vec<String>, BTreeSet<String>>> = LazyLock::ne
 
 /// Code of a document: its fenced blocks and what stands between backticks.
 fn code(document: &Document) -> Vec<Code> {
-    let mut section = if document.path == COMMANDS { Section::All } else { Section::Elsewhere };
+    let mut section = if document.path == COMMANDS {
+        Section::All
+    } else {
+        Section::Elsewhere
+    };
     let mut all = Vec::new();
     let mut block: Option<(usize, String, String)> = None;
     let mut paragraph = (1, String::new());
     let mut end_paragraph = |section: &Section, (line, text): (usize, String)| {
         for span in spans(&text) {
             let (section, document) = (section.clone(), document.path.clone());
-            all.push(Code { document, line, section, language: None, text: span });
+            all.push(Code {
+                document,
+                line,
+                section,
+                language: None,
+                text: span,
+            });
         }
     };
     let mut blocks = Vec::new();
     for (number, line) in (1..).zip(document.text.lines()) {
         if let Some(words) = line.trim_start().strip_prefix("```") {
-            end_paragraph(&section, std::mem::replace(&mut paragraph, (number + 1, String::new())));
+            end_paragraph(
+                &section,
+                std::mem::replace(&mut paragraph, (number + 1, String::new())),
+            );
             block = match block.take() {
                 None => Some((number + 1, words.trim().to_owned(), String::new())),
                 Some((line, language, text)) => {
                     let (section, document) = (section.clone(), document.path.clone());
-                    blocks.push(Code { document, line, section, language: Some(language), text });
+                    blocks.push(Code {
+                        document,
+                        line,
+                        section,
+                        language: Some(language),
+                        text,
+                    });
                     None
                 }
             };
         } else if let Some((_, _, text)) = &mut block {
             text.push_str(line);
             text.push('\n');
-        } else if line.trim().is_empty() || line.starts_with('#') || line.starts_with('|') || line.starts_with("- ") {
-            end_paragraph(&section, std::mem::replace(&mut paragraph, (number, format!("{line}\n"))));
+        } else if line.trim().is_empty()
+            || line.starts_with('#')
+            || line.starts_with('|')
+            || line.starts_with("- ")
+        {
+            end_paragraph(
+                &section,
+                std::mem::replace(&mut paragraph, (number, format!("{line}\n"))),
+            );
             if document.path == COMMANDS && line.starts_with("##") {
-                let words: Vec<String> =
-                    line.trim_start_matches('#').replace('`', "").split_whitespace().map(str::to_owned).collect();
-                section = if VISIBLE.contains_key(&words) { Section::Command(words) } else { Section::All };
+                let words: Vec<String> = line
+                    .trim_start_matches('#')
+                    .replace('`', "")
+                    .split_whitespace()
+                    .map(str::to_owned)
+                    .collect();
+                section = if VISIBLE.contains_key(&words) {
+                    Section::Command(words)
+                } else {
+                    Section::All
+                };
             }
         } else {
             paragraph.1.push_str(line);
@@ -141,7 +193,11 @@ fn code(document: &Document) -> Vec<Code> {
         }
     }
     end_paragraph(&section, paragraph);
-    assert!(block.is_none(), "{}: a block of code does not end", document.path);
+    assert!(
+        block.is_none(),
+        "{}: a block of code does not end",
+        document.path
+    );
     all.extend(blocks);
     all
 }
@@ -155,7 +211,12 @@ fn spans(text: &str) -> Vec<String> {
         let after = &rest[start + ticks..];
         let mark = "`".repeat(ticks);
         let Some(end) = after.find(&mark) else { break };
-        all.push(after[..end].split_whitespace().collect::<Vec<_>>().join(" "));
+        all.push(
+            after[..end]
+                .split_whitespace()
+                .collect::<Vec<_>>()
+                .join(" "),
+        );
         rest = &after[end + ticks..];
     }
     all
@@ -180,7 +241,9 @@ fn lines_of(text: &str, names: &[&str]) -> Vec<(usize, String)> {
         for name in names {
             for (at, _) in line.match_indices(name) {
                 let after = &line[at + name.len()..];
-                if is_command_position(&line[..at]) && (after.is_empty() || after.starts_with([' ', ')', ';'])) {
+                if is_command_position(&line[..at])
+                    && (after.is_empty() || after.starts_with([' ', ')', ';']))
+                {
                     all.push((number, arguments(after)));
                 }
             }
@@ -206,7 +269,9 @@ fn arguments(after: &str) -> String {
             Some(open) if c == open => quote = None,
             Some(_) => {}
             None if c == '\'' || c == '"' => quote = Some(c),
-            None if ";|&<>)`".contains(c) || (c == '#' && previous == ' ') => return after[..at].trim().to_owned(),
+            None if ";|&<>)`".contains(c) || (c == '#' && previous == ' ') => {
+                return after[..at].trim().to_owned();
+            }
             None => {}
         }
         previous = c;
@@ -216,12 +281,15 @@ fn arguments(after: &str) -> String {
 
 /// Whether a value is a placeholder such as `HOST` or `FROM:TO`.
 fn is_placeholder(value: &str) -> bool {
-    value.contains(|c: char| c.is_ascii_uppercase()) && !value.contains(|c: char| c.is_ascii_lowercase())
+    value.contains(|c: char| c.is_ascii_uppercase())
+        && !value.contains(|c: char| c.is_ascii_lowercase())
 }
 
 /// Why the program would not take these arguments.
 fn refusal(words: &[String]) -> Option<String> {
-    let error = Cli::try_parse_from(std::iter::once(PROGRAM).chain(words.iter().map(String::as_str))).err()?;
+    let error =
+        Cli::try_parse_from(std::iter::once(PROGRAM).chain(words.iter().map(String::as_str)))
+            .err()?;
     let placeholder = || match error.get(ContextKind::InvalidValue) {
         Some(ContextValue::String(value)) => is_placeholder(value),
         _ => false,
@@ -231,13 +299,23 @@ fn refusal(words: &[String]) -> Option<String> {
         ErrorKind::ValueValidation | ErrorKind::InvalidValue if placeholder() => None,
         // `lab --help` and the like are no lines to run, but `docker-cluster` by itself is the program's name.
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand if words.is_empty() => None,
-        _ => Some(error.to_string().lines().next().unwrap_or_default().to_owned()),
+        _ => Some(
+            error
+                .to_string()
+                .lines()
+                .next()
+                .unwrap_or_default()
+                .to_owned(),
+        ),
     }
 }
 
 /// The command that words begin with, after options of every command: `-f demo.yaml lab up --bare` is `lab up`.
 fn command_of(words: &[String]) -> Vec<String> {
-    let begin = words.iter().position(|word| VISIBLE.contains_key(std::slice::from_ref(word))).unwrap_or(words.len());
+    let begin = words
+        .iter()
+        .position(|word| VISIBLE.contains_key(std::slice::from_ref(word)))
+        .unwrap_or(words.len());
     let mut path = Vec::new();
     for word in &words[begin..] {
         let longer = [path.clone(), vec![word.clone()]].concat();
@@ -252,7 +330,9 @@ fn command_of(words: &[String]) -> Vec<String> {
 /// The long options among words, without their values; what follows `--` is another program's.
 fn options(words: &[String]) -> Vec<String> {
     let ours = words.iter().take_while(|word| *word != "--");
-    ours.filter(|word| word.starts_with("--")).map(|word| word.split('=').next().unwrap().to_owned()).collect()
+    ours.filter(|word| word.starts_with("--"))
+        .map(|word| word.split('=').next().unwrap().to_owned())
+        .collect()
 }
 
 /// What a document says of commands and options.
@@ -271,10 +351,13 @@ impl Mentions {
         for (number, line) in &lines {
             let place = format!("{}:{}", code.document, code.line + number);
             match shlex::split(line) {
-                None => self.wrong.push(format!("{place}: `{PROGRAM} {line}` has a quote that does not end")),
+                None => self.wrong.push(format!(
+                    "{place}: `{PROGRAM} {line}` has a quote that does not end"
+                )),
                 Some(words) => {
                     if let Some(why) = refusal(&words) {
-                        self.wrong.push(format!("{place}: `{PROGRAM} {line}`: {why}"));
+                        self.wrong
+                            .push(format!("{place}: `{PROGRAM} {line}`: {why}"));
                     }
                     self.take(&place, command_of(&words), &words);
                 }
@@ -285,7 +368,9 @@ impl Mentions {
         }
         let place = format!("{}:{}", code.document, code.line);
         // Within a sentence the name of the program is often left out: `up --yes`, `--deep`.
-        let Some(words) = shlex::split(&code.text).filter(|words| !words.is_empty()) else { return };
+        let Some(words) = shlex::split(&code.text).filter(|words| !words.is_empty()) else {
+            return;
+        };
         let named = command_of(&words[..1]);
         if !named.is_empty() {
             self.take(&place, command_of(&words), &words);
@@ -302,12 +387,19 @@ impl Mentions {
     fn take(&mut self, place: &str, path: Vec<String>, words: &[String]) {
         for option in options(words) {
             let below = VISIBLE.iter().filter(|(other, _)| other.starts_with(&path));
-            let owners: Vec<_> = below.filter(|(_, has)| has.contains(&option)).map(|(path, _)| path.clone()).collect();
+            let owners: Vec<_> = below
+                .filter(|(_, has)| has.contains(&option))
+                .map(|(path, _)| path.clone())
+                .collect();
             if owners.is_empty() && !OF_OTHERS.contains(&option.as_str()) {
-                self.wrong.push(format!("{place}: `{PROGRAM} {}` has no option `{option}`", path.join(" ")));
+                self.wrong.push(format!(
+                    "{place}: `{PROGRAM} {}` has no option `{option}`",
+                    path.join(" ")
+                ));
             }
             // What is said of a command in general is said of its commands too; what is said of every command, of each that has it.
-            self.options.extend(owners.into_iter().map(|owner| (owner, option.clone())));
+            self.options
+                .extend(owners.into_iter().map(|owner| (owner, option.clone())));
         }
         self.commands.insert(path);
     }
@@ -315,7 +407,8 @@ impl Mentions {
     /// An option by itself, in a document that is about something else: some command has it.
     fn look_for(&mut self, place: &str, words: &[String]) {
         for option in options(words) {
-            let is_of_machine = place.starts_with(OF_MACHINE) && machine_options().iter().any(|own| own.long == option);
+            let is_of_machine = place.starts_with(OF_MACHINE)
+                && machine_options().iter().any(|own| own.long == option);
             if !is_of_machine
                 && !VISIBLE.values().any(|has| has.contains(&option))
                 && !OF_OTHERS.contains(&option.as_str())
@@ -353,12 +446,19 @@ fn every_command_and_every_option_is_in_a_document() {
     let mut missing = Vec::new();
     for (path, has) in VISIBLE.iter() {
         let name = path.join(" ");
-        let section =
-            format!("in {COMMANDS}, section `## {}`", path.first().map_or("What every command takes", String::as_str));
+        let section = format!(
+            "in {COMMANDS}, section `## {}`",
+            path.first()
+                .map_or("What every command takes", String::as_str)
+        );
         if !path.is_empty() && !said.commands.contains(path) {
-            missing.push(format!("`{PROGRAM} {name}` is in no document: say what it does {section}"));
+            missing.push(format!(
+                "`{PROGRAM} {name}` is in no document: say what it does {section}"
+            ));
         }
-        let unsaid = has.iter().filter(|option| !said.options.contains(&(path.clone(), (*option).clone())));
+        let unsaid = has
+            .iter()
+            .filter(|option| !said.options.contains(&(path.clone(), (*option).clone())));
         missing.extend(unsaid.map(|option| {
             format!("`{PROGRAM} {name} {option}` is in no document with its command: say what it does {section}")
         }));
@@ -380,40 +480,87 @@ fn machine_options() -> Vec<MachineOption> {
     let of = |command: &clap::Command| -> Vec<MachineOption> {
         let option = |argument: &clap::Arg| {
             let long = format!("--{}", argument.get_long()?);
-            Some(MachineOption { verb: command.get_name().to_owned(), long, is_hidden: argument.is_hide_set() })
+            Some(MachineOption {
+                verb: command.get_name().to_owned(),
+                long,
+                is_hidden: argument.is_hide_set(),
+            })
         };
-        command.get_arguments().filter_map(option).filter(|option| option.long != "--help").collect()
+        command
+            .get_arguments()
+            .filter_map(option)
+            .filter(|option| option.long != "--help")
+            .collect()
     };
-    let verbs = program.get_subcommands().filter(|verb| verb.get_name() != "help");
-    std::iter::once(&program).chain(verbs).flat_map(of).collect()
+    let verbs = program
+        .get_subcommands()
+        .filter(|verb| verb.get_name() != "help");
+    std::iter::once(&program)
+        .chain(verbs)
+        .flat_map(of)
+        .collect()
 }
 
 #[test]
 fn every_verb_of_docker_machine_and_every_option_is_described() {
-    let document = documents().into_iter().find(|document| document.path == OF_MACHINE).unwrap();
+    let document = documents()
+        .into_iter()
+        .find(|document| document.path == OF_MACHINE)
+        .unwrap();
     let row = |verb: &str| {
         let rows = document.text.lines().filter(|line| line.starts_with("| `"));
-        rows.filter(|line| line[1..].split('|').next().unwrap().contains(&format!("`{verb}"))).count()
+        rows.filter(|line| {
+            line[1..]
+                .split('|')
+                .next()
+                .unwrap()
+                .contains(&format!("`{verb}"))
+        })
+        .count()
     };
     let verbs = Machine::command();
-    let missing = verbs.get_subcommands().map(clap::Command::get_name).filter(|verb| row(verb) == 0);
-    let mut missing: Vec<String> = missing.map(|verb| format!("{OF_MACHINE} has no row for `{verb}`")).collect();
-    let words: BTreeSet<&str> = document.text.split(|c: char| !c.is_alphanumeric() && c != '-').collect();
-    let shown = machine_options().into_iter().filter(|option| !option.is_hidden);
+    let missing = verbs
+        .get_subcommands()
+        .map(clap::Command::get_name)
+        .filter(|verb| row(verb) == 0);
+    let mut missing: Vec<String> = missing
+        .map(|verb| format!("{OF_MACHINE} has no row for `{verb}`"))
+        .collect();
+    let words: BTreeSet<&str> = document
+        .text
+        .split(|c: char| !c.is_alphanumeric() && c != '-')
+        .collect();
+    let shown = machine_options()
+        .into_iter()
+        .filter(|option| !option.is_hidden);
     let unsaid = shown.filter(|option| !words.contains(option.long.as_str()));
-    missing.extend(unsaid.map(|MachineOption { verb, long, .. }| format!("`{verb} {long}` is not in {OF_MACHINE}")));
+    missing.extend(
+        unsaid.map(|MachineOption { verb, long, .. }| {
+            format!("`{verb} {long}` is not in {OF_MACHINE}")
+        }),
+    );
     nothing(&missing);
 }
 
 #[test]
 fn every_line_of_docker_machine_in_the_documents_is_one_that_it_takes() {
     let (mut wrong, mut count) = (Vec::new(), 0);
-    for piece in documents().iter().filter(|document| document.path == OF_MACHINE).flat_map(code) {
+    for piece in documents()
+        .iter()
+        .filter(|document| document.path == OF_MACHINE)
+        .flat_map(code)
+    {
         for (number, line) in lines_of(&piece.text, &[MACHINE]) {
             let words = shlex::split(&format!("{MACHINE} {line}")).unwrap();
             count += 1;
-            if let (true, Err(error)) = (words.len() > 1, Machine::try_parse_from(normalised(words))) {
-                wrong.push(format!("{}:{}: `{MACHINE} {line}`: {error}", piece.document, piece.line + number));
+            if let (true, Err(error)) =
+                (words.len() > 1, Machine::try_parse_from(normalised(words)))
+            {
+                wrong.push(format!(
+                    "{}:{}: `{MACHINE} {line}`: {error}",
+                    piece.document,
+                    piece.line + number
+                ));
             }
         }
     }
@@ -424,9 +571,18 @@ fn every_line_of_docker_machine_in_the_documents_is_one_that_it_takes() {
 #[test]
 fn every_command_has_a_section() {
     let text = std::fs::read_to_string(root().join(COMMANDS)).unwrap();
-    let names: Vec<String> = VISIBLE.keys().filter_map(|path| path.first().cloned()).collect();
-    let missing = names.iter().filter(|name| !text.lines().any(|line| line == format!("## {name}")));
-    nothing(&missing.map(|name| format!("{COMMANDS} has no section `## {name}`")).collect::<Vec<_>>());
+    let names: Vec<String> = VISIBLE
+        .keys()
+        .filter_map(|path| path.first().cloned())
+        .collect();
+    let missing = names
+        .iter()
+        .filter(|name| !text.lines().any(|line| line == format!("## {name}")));
+    nothing(
+        &missing
+            .map(|name| format!("{COMMANDS} has no section `## {name}`"))
+            .collect::<Vec<_>>(),
+    );
 }
 
 #[test]
@@ -434,11 +590,23 @@ fn every_make_target_in_the_documents_is_there() {
     let makefile = std::fs::read_to_string(root().join("Makefile")).unwrap();
     let mut wrong = Vec::new();
     for piece in documents().iter().flat_map(code) {
-        for line in piece.text.lines().filter_map(|line| line.trim_start_matches("$ ").strip_prefix("make ")) {
-            let words = line.split_whitespace().take_while(|word| !word.starts_with('#'));
+        for line in piece
+            .text
+            .lines()
+            .filter_map(|line| line.trim_start_matches("$ ").strip_prefix("make "))
+        {
+            let words = line
+                .split_whitespace()
+                .take_while(|word| !word.starts_with('#'));
             for target in words.filter(|word| !word.contains('=')) {
-                if !makefile.lines().any(|line| line.starts_with(&format!("{target}:"))) {
-                    wrong.push(format!("{}:{}: the Makefile has no `{target}`", piece.document, piece.line));
+                if !makefile
+                    .lines()
+                    .any(|line| line.starts_with(&format!("{target}:")))
+                {
+                    wrong.push(format!(
+                        "{}:{}: the Makefile has no `{target}`",
+                        piece.document, piece.line
+                    ));
                 }
             }
         }
@@ -449,17 +617,23 @@ fn every_make_target_in_the_documents_is_there() {
 /// The targets of links and images: `[text](target)`.
 fn links(text: &str) -> Vec<String> {
     let starts = text.match_indices("](");
-    starts.filter_map(|(at, mark)| Some(text[at + mark.len()..].split_once(')')?.0.to_owned())).collect()
+    starts
+        .filter_map(|(at, mark)| Some(text[at + mark.len()..].split_once(')')?.0.to_owned()))
+        .collect()
 }
 
 /// The name by which a page shows a heading in its address, as GitHub makes it.
 fn anchor(heading: &str) -> String {
     let kept = heading.trim().to_lowercase().replace(' ', "-");
-    kept.chars().filter(|c| c.is_alphanumeric() || "-_".contains(*c)).collect()
+    kept.chars()
+        .filter(|c| c.is_alphanumeric() || "-_".contains(*c))
+        .collect()
 }
 
 fn has_anchor(text: &str, wanted: &str) -> bool {
-    text.lines().filter(|line| line.starts_with('#')).any(|line| anchor(line.trim_start_matches('#')) == wanted)
+    text.lines()
+        .filter(|line| line.starts_with('#'))
+        .any(|line| anchor(line.trim_start_matches('#')) == wanted)
 }
 
 #[test]
@@ -472,11 +646,20 @@ fn every_link_leads_somewhere() {
                 continue;
             }
             let (file, place) = link.split_once('#').unwrap_or((&link, ""));
-            let target = if file.is_empty() { root().join(&document.path) } else { folder.join(file) };
+            let target = if file.is_empty() {
+                root().join(&document.path)
+            } else {
+                folder.join(file)
+            };
             if !target.exists() {
                 wrong.push(format!("{}: {link} is not there", document.path));
-            } else if !place.is_empty() && !has_anchor(&std::fs::read_to_string(&target).unwrap(), place) {
-                wrong.push(format!("{}: {link}: no heading is called so", document.path));
+            } else if !place.is_empty()
+                && !has_anchor(&std::fs::read_to_string(&target).unwrap(), place)
+            {
+                wrong.push(format!(
+                    "{}: {link}: no heading is called so",
+                    document.path
+                ));
             }
         }
     }
@@ -520,43 +703,76 @@ fn keys(schema: &serde_json::Value, all: &mut BTreeSet<String>) {
 fn every_key_of_an_inventory_is_described() {
     let mut known = BTreeSet::new();
     keys(&Inventory::schema(), &mut known);
-    let document = documents().into_iter().find(|document| document.path == INVENTORY).unwrap();
-    let written: String = code(&document).into_iter().map(|piece| piece.text + "\n").collect();
-    let words: BTreeSet<&str> = written.split(|c: char| !c.is_alphanumeric() && c != '_').collect();
+    let document = documents()
+        .into_iter()
+        .find(|document| document.path == INVENTORY)
+        .unwrap();
+    let written: String = code(&document)
+        .into_iter()
+        .map(|piece| piece.text + "\n")
+        .collect();
+    let words: BTreeSet<&str> = written
+        .split(|c: char| !c.is_alphanumeric() && c != '_')
+        .collect();
     let missing = known.iter().filter(|key| !words.contains(key.as_str()));
-    nothing(&missing.map(|key| format!("the key `{key}` is not in {INVENTORY}")).collect::<Vec<_>>());
+    nothing(
+        &missing
+            .map(|key| format!("the key `{key}` is not in {INVENTORY}"))
+            .collect::<Vec<_>>(),
+    );
 }
 
 #[test]
 fn every_cause_is_described() {
     let text = std::fs::read_to_string(root().join("docs/verify.md")).unwrap();
-    let missing = all_causes().into_iter().filter(|cause| !text.contains(&format!("`{}`", cause.id)));
-    nothing(&missing.map(|cause| format!("the cause `{}` is not in docs/verify.md", cause.id)).collect::<Vec<_>>());
+    let missing = all_causes()
+        .into_iter()
+        .filter(|cause| !text.contains(&format!("`{}`", cause.id)));
+    nothing(
+        &missing
+            .map(|cause| format!("the cause `{}` is not in docs/verify.md", cause.id))
+            .collect::<Vec<_>>(),
+    );
 }
 
 /// The codes that `--help` names, and the table of them.
 #[test]
 fn every_exit_code_is_described() {
     let help = Cli::command().get_after_help().unwrap().to_string();
-    let codes: Vec<&str> = help.split_whitespace().filter(|word| word.parse::<u8>().is_ok()).collect();
+    let codes: Vec<&str> = help
+        .split_whitespace()
+        .filter(|word| word.parse::<u8>().is_ok())
+        .collect();
     assert!(codes.len() > 1, "{help}");
     let text = std::fs::read_to_string(root().join("docs/programs.md")).unwrap();
-    let missing = codes.iter().filter(|code| !text.contains(&format!("\n| {code} |")));
-    nothing(&missing.map(|code| format!("the exit code {code} is not in docs/programs.md")).collect::<Vec<_>>());
+    let missing = codes
+        .iter()
+        .filter(|code| !text.contains(&format!("\n| {code} |")));
+    nothing(
+        &missing
+            .map(|code| format!("the exit code {code} is not in docs/programs.md"))
+            .collect::<Vec<_>>(),
+    );
 }
 
 #[test]
 fn the_readme_is_short() {
     let text = std::fs::read_to_string(root().join("README.md")).unwrap();
     let words = text.split_whitespace().count();
-    assert!(words < README_WORDS, "README.md has {words} words: move what not everybody needs to docs/");
+    assert!(
+        words < README_WORDS,
+        "README.md has {words} words: move what not everybody needs to docs/"
+    );
 }
 
 /// What the other tests find, they find because these are told apart.
 #[test]
 fn what_is_wrong_is_found() {
     let told = |document: &str, text: &str| {
-        let document = Document { path: document.to_owned(), text: text.to_owned() };
+        let document = Document {
+            path: document.to_owned(),
+            text: text.to_owned(),
+        };
         let mut all = Mentions::default();
         code(&document).iter().for_each(|piece| all.read(piece));
         all.wrong
@@ -573,7 +789,11 @@ fn what_is_wrong_is_found() {
     ] {
         assert_ne!(told("docs/x.md", wrong), Vec::<String>::new(), "{wrong}");
     }
-    assert_eq!(told(COMMANDS, "## verify\n\n`--deep` and `--purge`\n").len(), 1, "an option of another command");
+    assert_eq!(
+        told(COMMANDS, "## verify\n\n`--deep` and `--purge`\n").len(),
+        1,
+        "an option of another command"
+    );
     for good in [
         "```\n$ docker-cluster -f x.yaml up --lock-wait TIME   # waits, or --not\ndocker-cluster ssh HOST -- docker --version\n```\n",
         "```\ndocker-cluster init 10.0.0.11 > cluster.yaml && docker-cluster plan\n```\n",
@@ -582,7 +802,13 @@ fn what_is_wrong_is_found() {
         assert_eq!(told("docs/x.md", good), Vec::<String>::new(), "{good}");
     }
     let two = "make it\ndocker-cluster up \\\n  --yes\ndocker-cluster plan\n";
-    assert_eq!(command_lines(two), [(1, "up    --yes".to_owned()), (3, "plan".to_owned())]);
+    assert_eq!(
+        command_lines(two),
+        [(1, "up    --yes".to_owned()), (3, "plan".to_owned())]
+    );
     assert_eq!(links("a [b](c.md#d) ![e](f.svg)"), ["c.md#d", "f.svg"]);
-    assert_eq!(anchor(" `verify` and what it asks, again"), "verify-and-what-it-asks-again");
+    assert_eq!(
+        anchor(" `verify` and what it asks, again"),
+        "verify-and-what-it-asks-again"
+    );
 }

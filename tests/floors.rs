@@ -8,7 +8,15 @@ use std::path::{Path, PathBuf};
 
 /// The rooms of the half that decides, the lowest floor first.
 const DECIDING: &[&[&str]] = &[
-    &["checksum", "daemon_json", "labels", "paths", "versions", "words", "x509"],
+    &[
+        "checksum",
+        "daemon_json",
+        "labels",
+        "paths",
+        "versions",
+        "words",
+        "x509",
+    ],
     &["names", "record"],
     &["inventory"],
     &["facts"],
@@ -63,20 +71,33 @@ fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
 
 /// The room that a file is in: the first part of its path below the root.
 fn room(root: &Path, file: &Path) -> String {
-    let first = file.strip_prefix(root).unwrap().iter().next().unwrap().to_str().unwrap();
+    let first = file
+        .strip_prefix(root)
+        .unwrap()
+        .iter()
+        .next()
+        .unwrap()
+        .to_str()
+        .unwrap();
     first.trim_end_matches(".rs").to_owned()
 }
 
 /// The code of a file: without comments.
 fn code(file: &Path) -> String {
     let text = std::fs::read_to_string(file).unwrap();
-    text.lines().map(|line| line.split("//").next().unwrap_or_default()).collect::<Vec<_>>().join("\n")
+    text.lines()
+        .map(|line| line.split("//").next().unwrap_or_default())
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 /// The rooms that code takes from: `crate::ROOM`, and each of `crate::{ROOM, ROOM::item}`.
 fn taken(code: &str) -> BTreeSet<String> {
     let word = |text: &str| -> String {
-        text.trim_start().chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect()
+        text.trim_start()
+            .chars()
+            .take_while(|c| c.is_ascii_alphanumeric() || *c == '_')
+            .collect()
     };
     let mut all = BTreeSet::new();
     for after in code.split("crate::").skip(1) {
@@ -109,7 +130,10 @@ fn taken(code: &str) -> BTreeSet<String> {
 /// What is wrong with the imports below a root. `ground` are rooms that everybody may take from.
 fn wrong(root: &Path, floors: &[&[&str]], ground: &[&[&str]]) -> Vec<String> {
     let floor_of = |room: &str| floors.iter().position(|floor| floor.contains(&room));
-    let below: BTreeSet<&str> = ground.iter().flat_map(|floor| floor.iter().copied()).collect();
+    let below: BTreeSet<&str> = ground
+        .iter()
+        .flat_map(|floor| floor.iter().copied())
+        .collect();
     let mut files = Vec::new();
     sources(root, &mut files);
     let mut found = Vec::new();
@@ -119,12 +143,21 @@ fn wrong(root: &Path, floors: &[&[&str]], ground: &[&[&str]]) -> Vec<String> {
             continue;
         }
         let Some(floor) = floor_of(&own) else {
-            found.push(format!("{} is on no floor: give it one in tests/floors.rs", file.display()));
+            found.push(format!(
+                "{} is on no floor: give it one in tests/floors.rs",
+                file.display()
+            ));
             continue;
         };
-        for other in taken(&code(&file)).into_iter().filter(|other| *other != own && !below.contains(other.as_str())) {
+        for other in taken(&code(&file))
+            .into_iter()
+            .filter(|other| *other != own && !below.contains(other.as_str()))
+        {
             if floor_of(&other).is_none_or(|of_other| of_other >= floor) {
-                found.push(format!("{} takes from {other}, which is not below {own}", file.display()));
+                found.push(format!(
+                    "{} takes from {other}, which is not below {own}",
+                    file.display()
+                ));
             }
         }
     }
@@ -148,14 +181,24 @@ fn what_decides_reaches_nothing_outside() {
     for file in files.iter().filter(|file| !file.ends_with("tests.rs")) {
         let code = code(file);
         // Tests below the code of a file may do what they like.
-        let code = code.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+        let code = code
+            .split("#[cfg(test)]\nmod tests {")
+            .next()
+            .unwrap_or_default();
         for outside in OUTSIDE.iter().filter(|outside| code.contains(**outside)) {
             found.push(format!("{} reaches {outside}", file.display()));
         }
     }
     let manifest = std::fs::read_to_string(root.join("Cargo.toml")).unwrap();
-    let crates = ["bollard", "openssh", "reqwest", "tokio", "tempfile", "etcetera", "uuid"];
-    found.extend(crates.iter().filter(|name| manifest.contains(**name)).map(|name| format!("it depends on {name}")));
+    let crates = [
+        "bollard", "openssh", "reqwest", "tokio", "tempfile", "etcetera", "uuid",
+    ];
+    found.extend(
+        crates
+            .iter()
+            .filter(|name| manifest.contains(**name))
+            .map(|name| format!("it depends on {name}")),
+    );
     assert!(found.is_empty(), "{}", found.join("\n"));
 }
 
@@ -163,7 +206,10 @@ fn what_decides_reaches_nothing_outside() {
 #[test]
 fn imports_are_read_as_they_are_written() {
     let code = "use crate::plan::{Action, Step};\nuse crate::{facts, stores::{self, consul}};\nlet x = crate::words::reason(y);";
-    assert_eq!(taken(code).into_iter().collect::<Vec<_>>(), ["facts", "plan", "stores", "words"]);
+    assert_eq!(
+        taken(code).into_iter().collect::<Vec<_>>(),
+        ["facts", "plan", "stores", "words"]
+    );
     let upward = tempfile::tempdir().unwrap();
     std::fs::write(upward.path().join("plan.rs"), "use crate::decide;\n").unwrap();
     std::fs::write(upward.path().join("attic.rs"), "").unwrap();

@@ -8,7 +8,11 @@ fn flaws(source: &str) -> Vec<(usize, String)> {
         Err(error) => {
             let shown = error.render(100, Colour::Off);
             assert!(shown.contains("cluster.yaml"), "the file is named: {shown}");
-            error.flaws.iter().map(|flaw| (flaw.line, flaw.message.clone())).collect()
+            error
+                .flaws
+                .iter()
+                .map(|flaw| (flaw.line, flaw.message.clone()))
+                .collect()
         }
     }
 }
@@ -49,54 +53,102 @@ fn narrow_terminals_are_told_everything() {
     for width in 1..=80 {
         let shown = error.render(width, Colour::Off);
         let words: String = shown.chars().filter(|c| c.is_alphanumeric()).collect();
-        assert!(words.contains("unknownfieldadress") && words.contains("checkthespelling"), "{width}: {shown}");
+        assert!(
+            words.contains("unknownfieldadress") && words.contains("checkthespelling"),
+            "{width}: {shown}"
+        );
         if width >= 20 {
-            assert!(shown.contains("`adress`") && shown.contains("spelling"), "{width}: {shown}");
+            assert!(
+                shown.contains("`adress`") && shown.contains("spelling"),
+                "{width}: {shown}"
+            );
         }
     }
 }
 
 #[test]
 fn two_hosts_of_one_name_or_address() {
-    let (line, message) = only_flaw("hosts:\n  - {name: a, address: x}\n  - {name: a, address: y}\n");
+    let (line, message) =
+        only_flaw("hosts:\n  - {name: a, address: x}\n  - {name: a, address: y}\n");
     assert_eq!((line, message.as_str()), (3, "two hosts are called `a`"));
-    let (line, message) = only_flaw("hosts:\n  - {name: a, address: x}\n  - {name: b, address: x}\n");
-    assert_eq!((line, message.as_str()), (3, "two hosts have the address `x`"));
+    let (line, message) =
+        only_flaw("hosts:\n  - {name: a, address: x}\n  - {name: b, address: x}\n");
+    assert_eq!(
+        (line, message.as_str()),
+        (3, "two hosts have the address `x`")
+    );
 }
 
 #[test]
 fn a_subnet_that_holds_a_host() {
     let (line, message) = only_flaw("network:\n  subnet: 10.0.0.0/16\nhosts:\n  - 10.0.0.11\n");
     assert_eq!(line, 2);
-    assert!(message.contains("overlaps with the address 10.0.0.11"), "{message}");
+    assert!(
+        message.contains("overlaps with the address 10.0.0.11"),
+        "{message}"
+    );
 }
 
 #[test]
 fn containers_in_the_lan_have_a_part_of_it_for_themselves() {
-    let of = |network: &str| format!("network:\n{network}hosts:\n  - {{name: a, address: x, private: 10.0.0.11}}\n");
+    let of = |network: &str| {
+        format!("network:\n{network}hosts:\n  - {{name: a, address: x, private: 10.0.0.11}}\n")
+    };
     let lan = "  fabric: macvlan\n  pool: 10.0.0.128/25\n";
-    let inventory = Inventory::parse(&of(&format!("{lan}  gateway: 10.0.0.1\n")), "cluster.yaml").unwrap();
+    let inventory =
+        Inventory::parse(&of(&format!("{lan}  gateway: 10.0.0.1\n")), "cluster.yaml").unwrap();
     assert_eq!(inventory.network.subnet.to_string(), "10.0.0.128/25");
     assert_eq!(inventory.network.host_prefix, 28);
-    assert_eq!(inventory.network.lan.unwrap().gateway.unwrap().to_string(), "10.0.0.1");
+    assert_eq!(
+        inventory.network.lan.unwrap().gateway.unwrap().to_string(),
+        "10.0.0.1"
+    );
     let cases = [
-        ("  fabric: macvlan\n", 2, "no `pool` says which of its addresses they may have"),
-        ("  pool: 10.0.0.128/25\n", 2, "`pool` is for fabrics whose containers are hosts of the LAN"),
-        ("  fabric: vxlan\n  shim: true\n", 3, "`shim` is for fabrics whose containers are hosts of the LAN"),
+        (
+            "  fabric: macvlan\n",
+            2,
+            "no `pool` says which of its addresses they may have",
+        ),
+        (
+            "  pool: 10.0.0.128/25\n",
+            2,
+            "`pool` is for fabrics whose containers are hosts of the LAN",
+        ),
+        (
+            "  fabric: vxlan\n  shim: true\n",
+            3,
+            "`shim` is for fabrics whose containers are hosts of the LAN",
+        ),
         (
             "  fabric: macvlan\n  pool: 10.0.0.0/25\n",
             3,
             "the network's pool 10.0.0.0/25 overlaps with the address 10.0.0.11",
         ),
-        (&format!("{lan}  gateway: 10.0.0.129\n"), 3, "the pool 10.0.0.128/25 holds the gateway 10.0.0.129"),
-        (&format!("{lan}  gateway: fe80::1\n"), 4, "\"fe80::1\" is not an IPv4 address"),
-        (&format!("{lan}  interface: a/b\n"), 4, "\"a/b\" is not the name of an interface"),
+        (
+            &format!("{lan}  gateway: 10.0.0.129\n"),
+            3,
+            "the pool 10.0.0.128/25 holds the gateway 10.0.0.129",
+        ),
+        (
+            &format!("{lan}  gateway: fe80::1\n"),
+            4,
+            "\"fe80::1\" is not an IPv4 address",
+        ),
+        (
+            &format!("{lan}  interface: a/b\n"),
+            4,
+            "\"a/b\" is not the name of an interface",
+        ),
         (
             &format!("{lan}  subnet: 10.0.0.0/25\n  interface: eth1\n"),
             3,
             "the pool 10.0.0.128/25 is not in 10.0.0.0/25",
         ),
-        (&format!("{lan}  subnet: 10.0.0.128/25\n"), 6, "the host's address 10.0.0.11 is not in the LAN's subnet"),
+        (
+            &format!("{lan}  subnet: 10.0.0.128/25\n"),
+            6,
+            "the host's address 10.0.0.11 is not in the LAN's subnet",
+        ),
         (
             &format!("{lan}  subnet: 10.0.0.0/24\n  gateway: 10.1.0.1\n"),
             5,
@@ -105,46 +157,94 @@ fn containers_in_the_lan_have_a_part_of_it_for_themselves() {
     ];
     for (network, line, words) in cases {
         let (at, message) = only_flaw(&of(network));
-        assert!(at == line && message.contains(words), "{network}: {at}: {message}");
+        assert!(
+            at == line && message.contains(words),
+            "{network}: {at}: {message}"
+        );
     }
 }
 
 #[test]
 fn the_default_subnet_counts_as_well() {
-    let error = Inventory::parse("hosts:\n  - 10.0.0.1\n  - 10.90.0.5\n", "cluster.yaml").unwrap_err();
+    let error =
+        Inventory::parse("hosts:\n  - 10.0.0.1\n  - 10.90.0.5\n", "cluster.yaml").unwrap_err();
     assert_eq!((error.flaws.len(), error.flaws[0].line), (1, 3));
-    assert!(error.flaws[0].message.contains("default subnet 10.90.0.0/16 overlaps with the address 10.90.0.5"));
-    assert!(error.flaws[0].help.contains("network: {subnet: 10.91.0.0/16}"), "{}", error.flaws[0].help);
+    assert!(
+        error.flaws[0]
+            .message
+            .contains("default subnet 10.90.0.0/16 overlaps with the address 10.90.0.5")
+    );
+    assert!(
+        error.flaws[0]
+            .help
+            .contains("network: {subnet: 10.91.0.0/16}"),
+        "{}",
+        error.flaws[0].help
+    );
 }
 
 #[test]
 fn ranges_that_share_addresses() {
     for (text, at) in [
-        ("network: {subnet: 10.91.0.0/16}\nswarm: {address_pool: 10.91.128.0/20}\nhosts: [x]\n", 2),
+        (
+            "network: {subnet: 10.91.0.0/16}\nswarm: {address_pool: 10.91.128.0/20}\nhosts: [x]\n",
+            2,
+        ),
         ("engine:\n  options: {bip: 10.90.1.1/24}\nhosts: [x]\n", 2),
-        ("engine:\n  options: {default-address-pools: [{base: 10.88.0.0/13, size: 24}]}\nhosts: [x]\n", 2),
+        (
+            "engine:\n  options: {default-address-pools: [{base: 10.88.0.0/13, size: 24}]}\nhosts: [x]\n",
+            2,
+        ),
     ] {
         let (line, message) = only_flaw(text);
-        assert!(line == at && message.contains("overlaps with the network's subnet"), "{line}: {message}");
+        assert!(
+            line == at && message.contains("overlaps with the network's subnet"),
+            "{line}: {message}"
+        );
     }
 }
 
 #[test]
 fn settings_that_contradict_each_other() {
     let outside = "store: {url: 'consul://h:8500', servers: 1}\nhosts: [x]\n";
-    assert!(only_flaw(outside).1.contains("`servers` are of a store that docker-cluster runs"));
-    assert!(only_flaw("swarm: {data_path_port: 7946}\nhosts: [x]\n").1.contains("swarm mode's own"));
-    assert!(only_flaw("swarm: {spread: [rack-9]}\nhosts: [x]\n").1.contains("no host has the tag `rack-9`"));
-    assert!(only_flaw("network: {fabric: overlay, encrypted: true}\nhosts: [x]\n").1.contains("cannot encrypt"));
+    assert!(
+        only_flaw(outside)
+            .1
+            .contains("`servers` are of a store that docker-cluster runs")
+    );
+    assert!(
+        only_flaw("swarm: {data_path_port: 7946}\nhosts: [x]\n")
+            .1
+            .contains("swarm mode's own")
+    );
+    assert!(
+        only_flaw("swarm: {spread: [rack-9]}\nhosts: [x]\n")
+            .1
+            .contains("no host has the tag `rack-9`")
+    );
+    assert!(
+        only_flaw("network: {fabric: overlay, encrypted: true}\nhosts: [x]\n")
+            .1
+            .contains("cannot encrypt")
+    );
 }
 
 #[test]
 fn the_parser_speaks_of_the_file_and_not_of_itself() {
     for (text, said) in [
-        ("hosts:\n  - {name: a, address: x, ssh: {port: 70000}}\n", "from 0 to 65535"),
-        ("hosts:\n  - {name: a, address: x, address: y}\n", "duplicate key `address`"),
+        (
+            "hosts:\n  - {name: a, address: x, ssh: {port: 70000}}\n",
+            "from 0 to 65535",
+        ),
+        (
+            "hosts:\n  - {name: a, address: x, address: y}\n",
+            "duplicate key `address`",
+        ),
         ("hosts:\n  a: b\n", "here must be a list"),
-        ("network: {fabric: bridge}\nhosts: [x]\n", "unknown value `bridge`, expected one of auto, overlay, swarm"),
+        (
+            "network: {fabric: bridge}\nhosts: [x]\n",
+            "unknown value `bridge`, expected one of auto, overlay, swarm",
+        ),
     ] {
         let (_, message) = only_flaw(text);
         assert!(message.contains(said), "{message}");
@@ -153,17 +253,32 @@ fn the_parser_speaks_of_the_file_and_not_of_itself() {
 
 #[test]
 fn names_that_could_break_out_are_refused_with_their_line() {
-    for name in ["\"a;reboot\"", "\"$(reboot)\"", "\"a b\"", "\"-oProxyCommand=x\"", "\"a\\nb\"", "\"a'b\""] {
+    for name in [
+        "\"a;reboot\"",
+        "\"$(reboot)\"",
+        "\"a b\"",
+        "\"-oProxyCommand=x\"",
+        "\"a\\nb\"",
+        "\"a'b\"",
+    ] {
         let (line, _) = only_flaw(&format!("hosts:\n  - name: {name}\n    address: x\n"));
         assert_eq!(line, 2, "{name}");
         let found = flaws(&format!("hosts:\n  - x\n  - {name}\n"));
-        assert_eq!(found.iter().map(|(line, _)| *line).collect::<Vec<_>>(), [3], "{name}: {found:?}");
+        assert_eq!(
+            found.iter().map(|(line, _)| *line).collect::<Vec<_>>(),
+            [3],
+            "{name}: {found:?}"
+        );
     }
 }
 
 #[test]
 fn an_error_shows_the_line_with_a_caret_and_what_to_do() {
-    let error = Inventory::parse("hosts:\n  - {name: a, address: x, color: red}\n", "cluster.yaml").unwrap_err();
+    let error = Inventory::parse(
+        "hosts:\n  - {name: a, address: x, color: red}\n",
+        "cluster.yaml",
+    )
+    .unwrap_err();
     let shown = error.render(100, Colour::Off);
     assert!(shown.contains("cluster.yaml:2:"), "{shown}");
     assert!(shown.contains("color: red"), "{shown}");
@@ -173,7 +288,9 @@ fn an_error_shows_the_line_with_a_caret_and_what_to_do() {
 #[test]
 fn the_schema_knows_every_part() {
     let schema = Inventory::schema();
-    for key in ["hosts", "engine", "store", "network", "smoke", "ssh", "swarm", "kernel", "restart"] {
+    for key in [
+        "hosts", "engine", "store", "network", "smoke", "ssh", "swarm", "kernel", "restart",
+    ] {
         assert!(schema["properties"].get(key).is_some(), "{key}");
     }
 }
@@ -184,7 +301,12 @@ fn holds(source: &str) -> Result<(), proptest::test_runner::TestCaseError> {
         let lines = source.split('\n').count();
         proptest::prop_assert!(!error.flaws.is_empty());
         for flaw in &error.flaws {
-            proptest::prop_assert!((1..=lines).contains(&flaw.line), "line {} of {lines}: {}", flaw.line, flaw.message);
+            proptest::prop_assert!(
+                (1..=lines).contains(&flaw.line),
+                "line {} of {lines}: {}",
+                flaw.line,
+                flaw.message
+            );
             proptest::prop_assert!(!flaw.message.is_empty() && !flaw.help.is_empty());
         }
         proptest::prop_assert!(!error.render(80, Colour::Off).is_empty());
@@ -219,24 +341,71 @@ fn options_that_no_engine_takes_are_pointed_at() {
             5,
             "`log-opts.max-file` is 3, and the engine takes text only",
         ),
-        ("    log-opts: {compress: true}", 3, "`log-opts.compress` is true, and the engine takes text only"),
-        ("    debug: 'yes'", 3, "`debug` is \"yes\", and the engine wants true or false here"),
-        ("    mtu: '1400'", 3, "`mtu` is \"1400\", and the engine wants a whole number here"),
-        ("    dns: 10.0.0.2", 3, "`dns` is \"10.0.0.2\", and the engine wants a list of texts here"),
-        ("    labels: [1]", 3, "`labels` is [1], and the engine wants a list of texts here"),
-        ("    bip: 10", 3, "`bip` is 10, and the engine wants text here"),
-        ("    log-driver:", 3, "`log-driver` is null, and the engine wants text here"),
-        ("    mtu: 1400\n    log-opt: {max-size: 10m}", 4, "in its file the option is called `log-opts`"),
-        ("    host: ['fd://']", 3, "in its file the option is called `hosts`"),
-        ("    mtu: 1400\n    cluster-store: consul://x", 4, "`cluster-store` is written by docker-cluster itself"),
+        (
+            "    log-opts: {compress: true}",
+            3,
+            "`log-opts.compress` is true, and the engine takes text only",
+        ),
+        (
+            "    debug: 'yes'",
+            3,
+            "`debug` is \"yes\", and the engine wants true or false here",
+        ),
+        (
+            "    mtu: '1400'",
+            3,
+            "`mtu` is \"1400\", and the engine wants a whole number here",
+        ),
+        (
+            "    dns: 10.0.0.2",
+            3,
+            "`dns` is \"10.0.0.2\", and the engine wants a list of texts here",
+        ),
+        (
+            "    labels: [1]",
+            3,
+            "`labels` is [1], and the engine wants a list of texts here",
+        ),
+        (
+            "    bip: 10",
+            3,
+            "`bip` is 10, and the engine wants text here",
+        ),
+        (
+            "    log-driver:",
+            3,
+            "`log-driver` is null, and the engine wants text here",
+        ),
+        (
+            "    mtu: 1400\n    log-opt: {max-size: 10m}",
+            4,
+            "in its file the option is called `log-opts`",
+        ),
+        (
+            "    host: ['fd://']",
+            3,
+            "in its file the option is called `hosts`",
+        ),
+        (
+            "    mtu: 1400\n    cluster-store: consul://x",
+            4,
+            "`cluster-store` is written by docker-cluster itself",
+        ),
     ] {
         let found = options(text);
-        assert_eq!(found.iter().map(|(line, _)| *line).collect::<Vec<_>>(), [line], "{text}: {found:?}");
+        assert_eq!(
+            found.iter().map(|(line, _)| *line).collect::<Vec<_>>(),
+            [line],
+            "{text}: {found:?}"
+        );
         assert!(found[0].1.contains(said), "{found:?}");
     }
     let good = "    log-opts: {max-file: '3'}\n    graph: /srv\n    features: {buildkit: true}\n    default-ulimits: {nofile: {Name: nofile, Hard: 1, Soft: 1}}\n    shutdown-timeout: 30";
     assert_eq!(options(good), []);
     let swarm = "network: {fabric: swarm}\nengine: {options: {live-restore: true}}\nhosts: [x]\n";
     let (line, message) = only_flaw(swarm);
-    assert_eq!((line, message.as_str()), (2, "`live-restore` excludes swarm mode"));
+    assert_eq!(
+        (line, message.as_str()),
+        (2, "`live-restore` excludes swarm mode")
+    );
 }

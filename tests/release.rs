@@ -14,7 +14,9 @@ fn skipped(why: &str) {
 
 fn find(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).map(|folder| folder.join(program)).find(|program| program.is_file())
+    std::env::split_paths(&path)
+        .map(|folder| folder.join(program))
+        .find(|program| program.is_file())
 }
 
 /// Runs a program that must succeed without a word on standard error, and returns what it printed.
@@ -28,20 +30,40 @@ fn quiet(command: &mut Command) -> String {
 /// A script, which gets the program without what only a debugger reads: that is most of it.
 fn script(name: &str, folder: &Path) -> Command {
     let binary = folder.join("docker-cluster");
-    let stripped = Command::new("strip").arg("-o").arg(&binary).arg(PROGRAM).output();
-    let binary = if stripped.is_ok_and(|ran| ran.status.success()) { binary } else { PathBuf::from(PROGRAM) };
-    let mut command = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts").join(name));
-    command.env("BINARY", binary).env("PACK", "fast").env_remove("SOURCE_DATE_EPOCH");
+    let stripped = Command::new("strip")
+        .arg("-o")
+        .arg(&binary)
+        .arg(PROGRAM)
+        .output();
+    let binary = if stripped.is_ok_and(|ran| ran.status.success()) {
+        binary
+    } else {
+        PathBuf::from(PROGRAM)
+    };
+    let mut command = Command::new(
+        Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("scripts")
+            .join(name),
+    );
+    command
+        .env("BINARY", binary)
+        .env("PACK", "fast")
+        .env_remove("SOURCE_DATE_EPOCH");
     command
 }
 
 #[test]
 fn the_version_says_what_it_is_made_of() {
     let version = quiet(Command::new(PROGRAM).arg("--version"));
-    let rest = version.strip_prefix(concat!("docker-cluster ", env!("CARGO_PKG_VERSION"), " (")).unwrap();
+    let rest = version
+        .strip_prefix(concat!("docker-cluster ", env!("CARGO_PKG_VERSION"), " ("))
+        .unwrap();
     let of = rest.strip_suffix(")\n").unwrap();
     let is_commit = of.len() == 12 && of.bytes().all(|byte| byte.is_ascii_hexdigit());
-    assert!(is_commit || ["debug build", "unknown"].contains(&of), "{version}");
+    assert!(
+        is_commit || ["debug build", "unknown"].contains(&of),
+        "{version}"
+    );
 }
 
 /// The build script in a checkout, in an archive that lies in somebody else's checkout, and in a crate as cargo packs it.
@@ -51,10 +73,20 @@ fn a_release_says_its_commit_and_an_archive_nobody_elses() {
     let program = work.path().join("build-script");
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("build.rs");
     let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
-    quiet(Command::new(rustc).args(["--edition", "2024", "-o"]).arg(&program).arg(source));
+    quiet(
+        Command::new(rustc)
+            .args(["--edition", "2024", "-o"])
+            .arg(&program)
+            .arg(source),
+    );
     let git = |arguments: &[&str]| {
         let name = ["-c", "user.name=x", "-c", "user.email=x@localhost"];
-        quiet(Command::new("git").args(name).args(arguments).current_dir(work.path()))
+        quiet(
+            Command::new("git")
+                .args(name)
+                .args(arguments)
+                .current_dir(work.path()),
+        )
     };
     git(&["init", "-q"]);
     std::fs::write(work.path().join("Cargo.toml"), "").unwrap();
@@ -62,23 +94,42 @@ fn a_release_says_its_commit_and_an_archive_nobody_elses() {
     git(&["commit", "-q", "-m", "x"]);
     let commit = |folder: &Path, variables: &[(&str, &str)]| {
         let mut command = Command::new(&program);
-        command.current_dir(folder).env_remove("DOCKER_CLUSTER_COMMIT").env("PROFILE", "release");
+        command
+            .current_dir(folder)
+            .env_remove("DOCKER_CLUSTER_COMMIT")
+            .env("PROFILE", "release");
         let out = quiet(command.envs(variables.iter().copied()));
-        let commit =
-            out.lines().find_map(|line| line.strip_prefix("cargo:rustc-env=BUILD_COMMIT=")).unwrap().to_owned();
+        let commit = out
+            .lines()
+            .find_map(|line| line.strip_prefix("cargo:rustc-env=BUILD_COMMIT="))
+            .unwrap()
+            .to_owned();
         (commit, out)
     };
     let head = git(&["rev-parse", "HEAD"]);
     let (here, out) = commit(work.path(), &[]);
     assert_eq!(here, head[..12]);
-    assert!(out.contains("cargo:rerun-if-changed=.git/logs/HEAD"), "a new commit is seen: {out}");
-    assert_eq!(commit(work.path(), &[("PROFILE", "debug")]).0, "debug build");
+    assert!(
+        out.contains("cargo:rerun-if-changed=.git/logs/HEAD"),
+        "a new commit is seen: {out}"
+    );
+    assert_eq!(
+        commit(work.path(), &[("PROFILE", "debug")]).0,
+        "debug build"
+    );
     let archive = work.path().join("unpacked");
     std::fs::create_dir(&archive).unwrap();
     std::fs::write(archive.join("Cargo.toml"), "").unwrap();
     assert_eq!(commit(&archive, &[]).0, "unknown");
-    assert_eq!(commit(&archive, &[("DOCKER_CLUSTER_COMMIT", "0123456789abcdef")]).0, "0123456789ab");
-    assert_eq!(commit(&archive, &[("PATH", "/nowhere")]).0, "unknown", "without git");
+    assert_eq!(
+        commit(&archive, &[("DOCKER_CLUSTER_COMMIT", "0123456789abcdef")]).0,
+        "0123456789ab"
+    );
+    assert_eq!(
+        commit(&archive, &[("PATH", "/nowhere")]).0,
+        "unknown",
+        "without git"
+    );
     let packed = r#"{"git": {"sha1": "fedcba9876543210"}, "path_in_vcs": ""}"#;
     std::fs::write(archive.join(".cargo_vcs_info.json"), packed).unwrap();
     assert_eq!(commit(&archive, &[]).0, "fedcba987654");
@@ -94,7 +145,11 @@ fn an_installation_is_whole() {
         .env("PLUGINS", "/plugins")
         .output();
     let installed = installed.unwrap();
-    assert!(installed.status.success(), "{}", String::from_utf8_lossy(&installed.stderr));
+    assert!(
+        installed.status.success(),
+        "{}",
+        String::from_utf8_lossy(&installed.stderr)
+    );
     let share = root.path().join("usr/share");
     completions_are_read(&share);
     pages_are_read(&share.join("man/man1"));
@@ -107,13 +162,25 @@ fn an_installation_is_whole() {
     for name in ["DESTDIR", "PREFIX", "PLUGINS"] {
         by_default.env_remove(name);
     }
-    let said = quiet(by_default.env("HOME", home.path()).env("DOCKER_MACHINE", "yes"));
-    assert!(said.contains("Installed docker-cluster") && said.contains("not in your PATH"), "{said}");
+    let said = quiet(
+        by_default
+            .env("HOME", home.path())
+            .env("DOCKER_MACHINE", "yes"),
+    );
+    assert!(
+        said.contains("Installed docker-cluster") && said.contains("not in your PATH"),
+        "{said}"
+    );
     let called = quiet(Command::new(home.path().join(".local/bin/docker-machine")).arg("version"));
     assert!(called.starts_with("docker-machine version "), "{called}");
-    assert!(!root.path().join("usr/bin/docker-machine").exists(), "only for who asks");
+    assert!(
+        !root.path().join("usr/bin/docker-machine").exists(),
+        "only for who asks"
+    );
     let plugin = home.path().join(".docker/cli-plugins/docker-cluster");
-    assert!(quiet(Command::new(plugin).arg("docker-cli-plugin-metadata")).contains("SchemaVersion"));
+    assert!(
+        quiet(Command::new(plugin).arg("docker-cli-plugin-metadata")).contains("SchemaVersion")
+    );
 }
 
 fn completions_are_read(share: &Path) {
@@ -126,15 +193,25 @@ fn completions_are_read(share: &Path) {
     for (shell, file) in files {
         let file = share.join(file);
         let text = std::fs::read_to_string(&file).unwrap();
-        assert!(text.contains("ssh-config") && text.contains("run-on"), "{shell} knows the commands");
+        assert!(
+            text.contains("ssh-config") && text.contains("run-on"),
+            "{shell} knows the commands"
+        );
         match (find(shell), shell) {
-            (None, _) => skipped(&format!("there is no {shell} here, so nobody has read its completions")),
-            (Some(pwsh), "pwsh") => drop(quiet(Command::new(pwsh).args(["-NoProfile", "-File"]).arg(&file))),
+            (None, _) => skipped(&format!(
+                "there is no {shell} here, so nobody has read its completions"
+            )),
+            (Some(pwsh), "pwsh") => drop(quiet(
+                Command::new(pwsh).args(["-NoProfile", "-File"]).arg(&file),
+            )),
             (Some(shell), _) => drop(quiet(Command::new(shell).arg("-n").arg(&file))),
         }
     }
     if let Some(fish) = find("fish") {
-        let load = format!("source {}; complete -C 'docker-cluster ssh-c'", share.join(files[2].1).display());
+        let load = format!(
+            "source {}; complete -C 'docker-cluster ssh-c'",
+            share.join(files[2].1).display()
+        );
         let mut shell = Command::new(fish);
         let out = quiet(shell.args(["-N", "-c", &load]).env("LC_ALL", "C.UTF-8"));
         assert!(out.starts_with("ssh-config\t"), "{out}");
@@ -149,21 +226,44 @@ fn completions_are_read(share: &Path) {
 }
 
 fn pages_are_read(folder: &Path) {
-    let mut pages: Vec<PathBuf> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut pages: Vec<PathBuf> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
     pages.sort();
-    let names: Vec<String> =
-        pages.iter().map(|page| page.file_name().unwrap().to_string_lossy().into_owned()).collect();
-    for name in ["docker-cluster.1", "docker-cluster-up.1", "docker-cluster-context-create.1"] {
+    let names: Vec<String> = pages
+        .iter()
+        .map(|page| page.file_name().unwrap().to_string_lossy().into_owned())
+        .collect();
+    for name in [
+        "docker-cluster.1",
+        "docker-cluster-up.1",
+        "docker-cluster-context-create.1",
+    ] {
         assert!(names.iter().any(|other| other == name), "{names:?}");
     }
-    assert!(!names.iter().any(|name| name.contains("docker-ssh") || name.contains("manual")), "{names:?}");
+    assert!(
+        !names
+            .iter()
+            .any(|name| name.contains("docker-ssh") || name.contains("manual")),
+        "{names:?}"
+    );
     let Some(man) = find("man") else {
         return skipped("there is no man here, so nobody has read the manual pages");
     };
     for page in &pages {
         let mut man = Command::new(&man);
-        let text = quiet(man.args(["--warnings", "-l"]).arg(page).env("MANPAGER", "cat").env("LC_ALL", "C.UTF-8"));
-        assert!(text.contains("SYNOPSIS") && text.contains("DESCRIPTION"), "{}: {text}", page.display());
+        let text = quiet(
+            man.args(["--warnings", "-l"])
+                .arg(page)
+                .env("MANPAGER", "cat")
+                .env("LC_ALL", "C.UTF-8"),
+        );
+        assert!(
+            text.contains("SYNOPSIS") && text.contains("DESCRIPTION"),
+            "{}: {text}",
+            page.display()
+        );
     }
 }
 
@@ -171,36 +271,66 @@ fn pages_are_read(folder: &Path) {
 #[test]
 fn a_release_is_whole_and_has_checksums() {
     let (out, built) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let made = script("dist", built.path()).env("OUT", out.path()).output().unwrap();
+    let made = script("dist", built.path())
+        .env("OUT", out.path())
+        .output()
+        .unwrap();
     let said = String::from_utf8_lossy(&made.stderr).into_owned();
     assert!(made.status.success(), "{said}");
-    quiet(Command::new("sha256sum").args(["--check", "--strict", "--quiet", "SHA256SUMS"]).current_dir(out.path()));
+    quiet(
+        Command::new("sha256sum")
+            .args(["--check", "--strict", "--quiet", "SHA256SUMS"])
+            .current_dir(out.path()),
+    );
     let file = |ending: &str| {
-        let files = std::fs::read_dir(out.path()).unwrap().map(|entry| entry.unwrap().path());
-        files.into_iter().find(|path| path.to_string_lossy().ends_with(ending))
+        let files = std::fs::read_dir(out.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().path());
+        files
+            .into_iter()
+            .find(|path| path.to_string_lossy().ends_with(ending))
     };
     let tarball = file(".tar.gz").unwrap();
     let name = tarball.file_name().unwrap().to_string_lossy().into_owned();
     // Named for what it is.
-    assert_eq!(name.contains("-linux-gnu"), said.contains("needs glibc"), "{name}: {said}");
+    assert_eq!(
+        name.contains("-linux-gnu"),
+        said.contains("needs glibc"),
+        "{name}: {said}"
+    );
     let unpacked = tempfile::tempdir().unwrap();
-    quiet(Command::new("tar").arg("-xzf").arg(&tarball).current_dir(unpacked.path()));
+    quiet(
+        Command::new("tar")
+            .arg("-xzf")
+            .arg(&tarball)
+            .current_dir(unpacked.path()),
+    );
     let folder = unpacked.path().join(name.trim_end_matches(".tar.gz"));
     let version = quiet(Command::new(PROGRAM).arg("--version"));
-    assert_eq!(quiet(Command::new(folder.join("docker-cluster")).arg("--version")), version);
+    assert_eq!(
+        quiet(Command::new(folder.join("docker-cluster")).arg("--version")),
+        version
+    );
     let home = tempfile::tempdir().unwrap();
     let mut install = Command::new(folder.join("install"));
     for name in ["BINARY", "DESTDIR", "PREFIX", "PLUGINS"] {
         install.env_remove(name);
     }
     quiet(install.env("HOME", home.path()));
-    assert_eq!(quiet(Command::new(home.path().join(".local/bin/docker-cluster")).arg("--version")), version);
+    assert_eq!(
+        quiet(Command::new(home.path().join(".local/bin/docker-cluster")).arg("--version")),
+        version
+    );
     let Some(package) = file(".deb") else {
         assert!(said.contains("there is no dpkg-deb here"), "{said}");
         return skipped("there is no dpkg-deb here, so no package was made");
     };
     let fields = quiet(Command::new("dpkg-deb").arg("--field").arg(&package));
-    for line in ["Package: docker-cluster\n", concat!("Version: ", env!("CARGO_PKG_VERSION"), "\n"), "openssh-client"] {
+    for line in [
+        "Package: docker-cluster\n",
+        concat!("Version: ", env!("CARGO_PKG_VERSION"), "\n"),
+        "openssh-client",
+    ] {
         assert!(fields.contains(line), "{fields}");
     }
     let list = quiet(Command::new("dpkg-deb").arg("--contents").arg(&package));

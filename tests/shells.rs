@@ -9,11 +9,15 @@ use std::process::Command;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_docker-cluster");
 
-const INVENTORY: &str = "hosts: [{name: a, address: db-1, ssh: {user: ops, port: 2222}}, {name: b, address: db-2}]\n";
+const INVENTORY: &str =
+    "hosts: [{name: a, address: db-1, ssh: {user: ops, port: 2222}}, {name: b, address: db-2}]\n";
 
 /// What other tools left, with everything in it that some shell makes something of. Only the command prompt cannot be told all of it.
 const LEFT: [(&str, &str); 6] = [
-    ("DOCKER_CERT_PATH", r#"/a  b/it's "my" $HOME/`id`/!x/\n\\/%PATH%/(c)/{d}/*/~/#e;f&g|h<i>j^k’l"#),
+    (
+        "DOCKER_CERT_PATH",
+        r#"/a  b/it's "my" $HOME/`id`/!x/\n\\/%PATH%/(c)/{d}/*/~/#e;f&g|h<i>j^k’l"#,
+    ),
     ("DOCKER_TLS_VERIFY", "1"),
     ("DOCKER_CONTEXT", "other"),
     ("DOCKER_MACHINE_NAME", "default"),
@@ -28,7 +32,9 @@ fn skipped(why: &str) {
 
 fn find(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).map(|folder| folder.join(program)).find(|program| program.is_file())
+    std::env::split_paths(&path)
+        .map(|folder| folder.join(program))
+        .find(|program| program.is_file())
 }
 
 type Variables = BTreeMap<String, String>;
@@ -66,32 +72,70 @@ impl Home {
 
     /// Folders of programs, one of them with blanks in its name.
     fn search_path(&self) -> String {
-        format!("{}:/opt/a  b's:/usr/bin:/bin", self.path().join("bin").display())
+        format!(
+            "{}:/opt/a  b's:/usr/bin:/bin",
+            self.path().join("bin").display()
+        )
     }
 
     /// Has a shell run these lines, and returns what programs saw at each `seen`, which writes to a file of its own.
-    fn run(&self, shell: &Path, options: &[&str], left: &[(&str, &str)], lines: &str) -> Vec<Variables> {
+    fn run(
+        &self,
+        shell: &Path,
+        options: &[&str],
+        left: &[(&str, &str)],
+        lines: &str,
+    ) -> Vec<Variables> {
         let seen = self.path().join("bin/seen");
         // Variables with a line feed would need a format of their own: there is none among what is looked at.
-        let script = format!("#!/bin/sh\nexec env > '{}'/seen.$$\n", self.path().display());
+        let script = format!(
+            "#!/bin/sh\nexec env > '{}'/seen.$$\n",
+            self.path().display()
+        );
         std::fs::write(&seen, script).unwrap();
-        assert!(Command::new("chmod").arg("+x").arg(&seen).status().unwrap().success());
-        let ran = self.command(shell, left).args(options).arg(lines).output().unwrap();
-        let (out, err) = (String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
-        assert!(ran.status.success() && err.is_empty(), "{}: {lines}\n{out}{err}", shell.display());
+        assert!(
+            Command::new("chmod")
+                .arg("+x")
+                .arg(&seen)
+                .status()
+                .unwrap()
+                .success()
+        );
+        let ran = self
+            .command(shell, left)
+            .args(options)
+            .arg(lines)
+            .output()
+            .unwrap();
+        let (out, err) = (
+            String::from_utf8_lossy(&ran.stdout),
+            String::from_utf8_lossy(&ran.stderr),
+        );
+        assert!(
+            ran.status.success() && err.is_empty(),
+            "{}: {lines}\n{out}{err}",
+            shell.display()
+        );
         let mut files: Vec<PathBuf> = std::fs::read_dir(self.path())
             .unwrap()
             .map(|entry| entry.unwrap().path())
-            .filter(|path| path.extension().is_some() && path.file_stem().is_some_and(|stem| stem == "seen"))
+            .filter(|path| {
+                path.extension().is_some() && path.file_stem().is_some_and(|stem| stem == "seen")
+            })
             .collect();
         files.sort_by_key(|file| std::fs::metadata(file).unwrap().modified().unwrap());
-        files.iter().map(|file| variables(&std::fs::read_to_string(file).unwrap())).collect()
+        files
+            .iter()
+            .map(|file| variables(&std::fs::read_to_string(file).unwrap()))
+            .collect()
     }
 }
 
 /// Of what `env` prints, what is Docker's, a proxy's, or the PATH.
 fn variables(text: &str) -> Variables {
-    let ours = |name: &str| name.starts_with("DOCKER") || name == "PATH" || name.eq_ignore_ascii_case("no_proxy");
+    let ours = |name: &str| {
+        name.starts_with("DOCKER") || name == "PATH" || name.eq_ignore_ascii_case("no_proxy")
+    };
     text.lines()
         .filter_map(|line| line.split_once('='))
         .filter(|(name, _)| ours(name))
@@ -104,20 +148,47 @@ fn both_ways(shell: &Path, options: &[&str], lines: &str) {
     for left in [&LEFT[..], &[]] {
         let home = Home::new();
         let seen = home.run(shell, options, left, lines);
-        let [during, after] = seen.as_slice() else { panic!("{}: {seen:?}", shell.display()) };
-        let mut before: Variables = left.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
+        let [during, after] = seen.as_slice() else {
+            panic!("{}: {seen:?}", shell.display())
+        };
+        let mut before: Variables = left
+            .iter()
+            .map(|(name, value)| ((*name).into(), (*value).into()))
+            .collect();
         before.insert("PATH".to_owned(), home.search_path());
-        assert_eq!(*after, before, "{}: what was there is there again", shell.display());
-        assert_eq!(during["DOCKER_HOST"], "ssh://ops@db-1:2222", "{}", shell.display());
+        assert_eq!(
+            *after,
+            before,
+            "{}: what was there is there again",
+            shell.display()
+        );
+        assert_eq!(
+            during["DOCKER_HOST"],
+            "ssh://ops@db-1:2222",
+            "{}",
+            shell.display()
+        );
         assert_eq!(during["DOCKER_MACHINE_NAME"], "a");
-        let list = before.get("NO_PROXY").map_or_else(|| "db-1".to_owned(), |list| format!("{list},db-1"));
+        let list = before
+            .get("NO_PROXY")
+            .map_or_else(|| "db-1".to_owned(), |list| format!("{list},db-1"));
         assert_eq!(during["NO_PROXY"], list);
         for name in ["DOCKER_CERT_PATH", "DOCKER_TLS_VERIFY", "DOCKER_CONTEXT"] {
             assert_eq!(during.get(name), None, "{}", shell.display());
-            assert_eq!(during.get(&format!("DOCKER_CLUSTER_SAVED_{name}")), before.get(name), "{}", shell.display());
+            assert_eq!(
+                during.get(&format!("DOCKER_CLUSTER_SAVED_{name}")),
+                before.get(name),
+                "{}",
+                shell.display()
+            );
         }
         let shim = home.path().join(".local/state/docker-cluster/ssh/cluster");
-        assert_eq!(during["PATH"], format!("{}:{}", shim.display(), home.search_path()), "{}", shell.display());
+        assert_eq!(
+            during["PATH"],
+            format!("{}:{}", shim.display(), home.search_path()),
+            "{}",
+            shell.display()
+        );
     }
 }
 
@@ -125,14 +196,20 @@ fn both_ways(shell: &Path, options: &[&str], lines: &str) {
 fn in_shell(name: &str, options: &[&str], lines: &str) {
     match find(name) {
         Some(shell) => both_ways(&shell, options, lines),
-        None => skipped(&format!("there is no {name} here, so nobody has read what `env --shell {name}` prints")),
+        None => skipped(&format!(
+            "there is no {name} here, so nobody has read what `env --shell {name}` prints"
+        )),
     }
 }
 
 #[test]
 fn posix_shells() {
     for shell in ["sh", "bash", "zsh", "ksh", "busybox"] {
-        let options: &[&str] = if shell == "busybox" { &["sh", "-c"] } else { &["-c"] };
+        let options: &[&str] = if shell == "busybox" {
+            &["sh", "-c"]
+        } else {
+            &["-c"]
+        };
         let lines = r#"eval "$(dc env --no-proxy a)"; seen; eval "$(dc env --unset)"; seen"#;
         in_shell(shell, options, lines);
     }
@@ -185,7 +262,8 @@ fn nushell() {
                 ^seen\"'";
     in_shell("nu", &["--no-config-file", "--commands"], lines);
     // And with JSON, in one go.
-    let lines = "def --env take [] { let e = $in | from json; load-env $e.set; hide-env ...$e.unset }
+    let lines =
+        "def --env take [] { let e = $in | from json; load-env $e.set; hide-env ...$e.unset }
         ^dc env --output json --no-proxy a | take
         ^seen
         ^dc env --output json --unset | take
@@ -203,13 +281,26 @@ fn powershell() {
 /// It runs on Windows alone: what it is told is held as text, with the values that it cannot be told.
 #[test]
 fn the_command_prompt() {
-    skipped("the command prompt of Windows is nowhere else, so nobody has read what `env --shell cmd` prints");
+    skipped(
+        "the command prompt of Windows is nowhere else, so nobody has read what `env --shell cmd` prints",
+    );
     let home = Home::new();
     let dc = |left: &[(&str, &str)], arguments: &[&str]| {
-        let ran = home.command(Path::new(PROGRAM), left).args(arguments).output().unwrap();
-        (ran.status.code(), String::from_utf8(ran.stdout).unwrap(), String::from_utf8(ran.stderr).unwrap())
+        let ran = home
+            .command(Path::new(PROGRAM), left)
+            .args(arguments)
+            .output()
+            .unwrap();
+        (
+            ran.status.code(),
+            String::from_utf8(ran.stdout).unwrap(),
+            String::from_utf8(ran.stderr).unwrap(),
+        )
     };
-    let (code, out, err) = dc(&[("DOCKER_TLS_VERIFY", "1")], &["env", "--shell", "cmd", "a"]);
+    let (code, out, err) = dc(
+        &[("DOCKER_TLS_VERIFY", "1")],
+        &["env", "--shell", "cmd", "a"],
+    );
     assert_eq!((code, err.as_str()), (Some(0), ""));
     assert_eq!(
         out,
@@ -221,23 +312,50 @@ fn the_command_prompt() {
     );
     let (code, out, err) = dc(&LEFT, &["env", "--shell", "cmd", "a"]);
     assert_eq!((code, out.as_str()), (Some(1), ""), "nothing half");
-    assert!(err.contains("DOCKER_CLUSTER_SAVED_DOCKER_CERT_PATH holds `\"`, which cmd cannot be told"), "{err}");
+    assert!(
+        err.contains("DOCKER_CLUSTER_SAVED_DOCKER_CERT_PATH holds `\"`, which cmd cannot be told"),
+        "{err}"
+    );
 }
 
 #[test]
 fn the_shell_is_the_persons_own_unless_another_is_named() {
     let home = Home::new();
     let first = |shell: &[(&str, &str)], arguments: &[&str]| {
-        let ran = home.command(Path::new(PROGRAM), shell).args(arguments).output().unwrap();
-        String::from_utf8(ran.stdout).unwrap().lines().next().unwrap_or_default().to_owned()
+        let ran = home
+            .command(Path::new(PROGRAM), shell)
+            .args(arguments)
+            .output()
+            .unwrap();
+        String::from_utf8(ran.stdout)
+            .unwrap()
+            .lines()
+            .next()
+            .unwrap_or_default()
+            .to_owned()
     };
     let host = "ssh://ops@db-1:2222";
-    assert_eq!(first(&[], &["env", "a"]), format!("export DOCKER_HOST={host}"));
-    assert_eq!(first(&[("SHELL", "/usr/bin/fish")], &["env", "a"]), format!("set -gx DOCKER_HOST '{host}';"));
-    assert_eq!(first(&[("SHELL", "/bin/tcsh")], &["env", "a"]), format!("setenv DOCKER_HOST '{host}';"));
+    assert_eq!(
+        first(&[], &["env", "a"]),
+        format!("export DOCKER_HOST={host}")
+    );
+    assert_eq!(
+        first(&[("SHELL", "/usr/bin/fish")], &["env", "a"]),
+        format!("set -gx DOCKER_HOST '{host}';")
+    );
+    assert_eq!(
+        first(&[("SHELL", "/bin/tcsh")], &["env", "a"]),
+        format!("setenv DOCKER_HOST '{host}';")
+    );
     let named = ["env", "--shell", "bash", "a"];
-    assert_eq!(first(&[("SHELL", "/usr/bin/fish")], &named), format!("export DOCKER_HOST={host}"));
-    assert_eq!(first(&[("SHELL", "/usr/bin/fish")], &["env", "-u"]), "set -eg DOCKER_HOST;");
+    assert_eq!(
+        first(&[("SHELL", "/usr/bin/fish")], &named),
+        format!("export DOCKER_HOST={host}")
+    );
+    assert_eq!(
+        first(&[("SHELL", "/usr/bin/fish")], &["env", "-u"]),
+        "set -eg DOCKER_HOST;"
+    );
 }
 
 /// The hint is the command that was typed, so that it can be copied.
@@ -245,8 +363,17 @@ fn the_shell_is_the_persons_own_unless_another_is_named() {
 fn the_hint_repeats_the_command() {
     let home = Home::new();
     let last = |arguments: &[&str]| {
-        let ran = home.command(Path::new(PROGRAM), &[]).args(arguments).output().unwrap();
-        String::from_utf8(ran.stdout).unwrap().lines().last().unwrap_or_default().to_owned()
+        let ran = home
+            .command(Path::new(PROGRAM), &[])
+            .args(arguments)
+            .output()
+            .unwrap();
+        String::from_utf8(ran.stdout)
+            .unwrap()
+            .lines()
+            .last()
+            .unwrap_or_default()
+            .to_owned()
     };
     assert_eq!(last(&["env", "a"]), "# eval \"$(docker-cluster env a)\"");
     let file = home.path().join("cluster.yaml");
@@ -255,5 +382,8 @@ fn the_hint_repeats_the_command() {
         last(&["-f", file, "env", "--shell", "fish", "--no-proxy", "a"]),
         format!("# docker-cluster -f {file} env --shell fish --no-proxy a | source")
     );
-    assert_eq!(last(&["env", "--shell", "tcsh", "a"]), ": 'eval \"`docker-cluster env --shell tcsh a`\"';");
+    assert_eq!(
+        last(&["env", "--shell", "tcsh", "a"]),
+        ": 'eval \"`docker-cluster env --shell tcsh a`\"';"
+    );
 }

@@ -65,10 +65,17 @@ struct Api {
 }
 
 /// Obeys a call of the plan on the agent of a host.
-pub async fn call(host: &Arc<Connection>, slots: &Slots, call: &ConsulCall) -> Result<(), ConsulError> {
+pub async fn call(
+    host: &Arc<Connection>,
+    slots: &Slots,
+    call: &ConsulCall,
+) -> Result<(), ConsulError> {
     let api = Api::open(host, slots).await?;
     match call {
-        ConsulCall::EnsureAccess { engine_rules, agent_rules } => {
+        ConsulCall::EnsureAccess {
+            engine_rules,
+            agent_rules,
+        } => {
             api.wait_for_leader().await?;
             api.ensure(
                 "docker-cluster-engine",
@@ -87,19 +94,26 @@ pub async fn call(host: &Arc<Connection>, slots: &Slots, call: &ConsulCall) -> R
         }
         ConsulCall::Backup { file } => {
             let snapshot = api.snapshot_of_a_leader().await?;
-            save(file, &snapshot)
-                .map_err(|error| ConsulError::File(format!("cannot write {}: {error}", file.display())))
+            save(file, &snapshot).map_err(|error| {
+                ConsulError::File(format!("cannot write {}: {error}", file.display()))
+            })
         }
         ConsulCall::Restore { file } => {
-            let cannot = |error| ConsulError::File(format!("cannot read {}: {error}", file.display()));
+            let cannot =
+                |error| ConsulError::File(format!("cannot read {}: {error}", file.display()));
             let snapshot = tokio::fs::read(file).await.map_err(cannot)?;
             api.restore(snapshot).await
         }
         ConsulCall::RemovePeers { addresses } => {
             api.wait_for_leader().await?;
             for address in addresses {
-                let answer =
-                    api.request(Method::DELETE, &format!("/v1/operator/raft/peer?address={address}"), None).await?;
+                let answer = api
+                    .request(
+                        Method::DELETE,
+                        &format!("/v1/operator/raft/peer?address={address}"),
+                        None,
+                    )
+                    .await?;
                 // A server that the others removed already is what is wanted.
                 if !answer.0.is_success() && !answer.1.contains("was not found") {
                     return Err(refused("removing a server", &answer));
@@ -114,10 +128,15 @@ impl Api {
     async fn open(host: &Connection, slots: &Slots) -> Result<Self, ConsulError> {
         let socket = host.forward(&Remote::Loopback(HTTPS_PORT)).await?;
         // The CA's key is at hand: a certificate for this one conversation, instead of reading a host's key.
-        let (cert, key) = slots.bundle()?.issue("docker-cluster", &["docker-cluster".to_owned()], &[], 1)?;
+        let (cert, key) =
+            slots
+                .bundle()?
+                .issue("docker-cluster", &["docker-cluster".to_owned()], &[], 1)?;
         let transport = |error: reqwest::Error| ConsulError::Transport(error.to_string());
-        let identity = Identity::from_pem(format!("{cert}{}", key.expose()).as_bytes()).map_err(transport)?;
-        let trusted = Certificate::from_pem_bundle(slots.get(Slot::StoreCa)?.expose().as_bytes()).map_err(transport)?;
+        let identity =
+            Identity::from_pem(format!("{cert}{}", key.expose()).as_bytes()).map_err(transport)?;
+        let trusted = Certificate::from_pem_bundle(slots.get(Slot::StoreCa)?.expose().as_bytes())
+            .map_err(transport)?;
         let client = Client::builder()
             .unix_socket(socket)
             .tls_certs_only(trusted)
@@ -126,7 +145,10 @@ impl Api {
             .no_proxy()
             .build()
             .map_err(transport)?;
-        Ok(Self { client, token: slots.get(Slot::ManagementToken)? })
+        Ok(Self {
+            client,
+            token: slots.get(Slot::ManagementToken)?,
+        })
     }
 
     async fn request(
@@ -146,7 +168,10 @@ impl Api {
         let response = request.send().await.map_err(transport)?;
         let status = response.status();
         let body = bounded(response, MAX_OUTPUT).await?;
-        Ok((status, printable(&body).replace(self.token.expose(), "[token]")))
+        Ok((
+            status,
+            printable(&body).replace(self.token.expose(), "[token]"),
+        ))
     }
 
     /// Everything in the store, as Consul packs it: a compressed archive with its own checksums.
@@ -155,7 +180,9 @@ impl Api {
         let end = Instant::now() + LEADER_DEADLINE;
         loop {
             match self.snapshot().await {
-                Err(ConsulError::Refused { status, .. }) if status >= 500 && Instant::now() < end => {
+                Err(ConsulError::Refused { status, .. })
+                    if status >= 500 && Instant::now() < end =>
+                {
                     tokio::time::sleep(POLL).await;
                 }
                 answer => return answer,
@@ -192,7 +219,10 @@ impl Api {
         let body = bounded(response, MAX_OUTPUT).await?;
         match status.is_success() {
             true => Ok(()),
-            false => Err(refused("putting the store back", &(status, printable(&body)))),
+            false => Err(refused(
+                "putting the store back",
+                &(status, printable(&body)),
+            )),
         }
     }
 
@@ -211,9 +241,17 @@ impl Api {
     }
 
     /// Registers a policy and a token with it, or finds them registered.
-    async fn ensure(&self, name: &str, description: &str, rules: &str, token: &Secret) -> Result<(), ConsulError> {
+    async fn ensure(
+        &self,
+        name: &str,
+        description: &str,
+        rules: &str,
+        token: &Secret,
+    ) -> Result<(), ConsulError> {
         let policy = json!({"Name": name, "Description": description, "Rules": rules});
-        let answer = self.request(Method::PUT, "/v1/acl/policy", Some(&policy)).await?;
+        let answer = self
+            .request(Method::PUT, "/v1/acl/policy", Some(&policy))
+            .await?;
         if !answer.0.is_success() {
             if !answer.1.contains("already exists") {
                 return Err(refused("registering a policy", &answer));
@@ -221,7 +259,9 @@ impl Api {
             self.update_policy(name, &policy).await?;
         }
         let body = json!({"SecretID": token.expose(), "Description": description, "Policies": [{"Name": name}]});
-        let answer = self.request(Method::PUT, "/v1/acl/token", Some(&body)).await?;
+        let answer = self
+            .request(Method::PUT, "/v1/acl/token", Some(&body))
+            .await?;
         let text = answer.1.replace(token.expose(), "[token]");
         if !answer.0.is_success() && !text.contains("already in use") {
             return Err(refused("registering a token", &(answer.0, text)));
@@ -230,7 +270,9 @@ impl Api {
     }
 
     async fn update_policy(&self, name: &str, policy: &Value) -> Result<(), ConsulError> {
-        let found = self.request(Method::GET, &format!("/v1/acl/policy/name/{name}"), None).await;
+        let found = self
+            .request(Method::GET, &format!("/v1/acl/policy/name/{name}"), None)
+            .await;
         // Consul before 1.7 cannot find a policy by name; there the list is short.
         let list = self.request(Method::GET, "/v1/acl/policies", None).await?;
         let id_of = |value: &Value| value.get("ID").and_then(Value::as_str).map(str::to_owned);
@@ -241,21 +283,32 @@ impl Api {
             .and_then(|value| id_of(&value));
         let listed = || {
             let list: Vec<Value> = serde_json::from_str(&list.1).ok()?;
-            list.iter().find(|policy| policy.get("Name").and_then(Value::as_str) == Some(name)).and_then(id_of)
+            list.iter()
+                .find(|policy| policy.get("Name").and_then(Value::as_str) == Some(name))
+                .and_then(id_of)
         };
         let Some(id) = direct.or_else(listed) else {
             return Err(refused("finding a policy", &list));
         };
         let mut body = policy.clone();
         body["ID"] = json!(id);
-        let answer = self.request(Method::PUT, &format!("/v1/acl/policy/{id}"), Some(&body)).await?;
-        if answer.0.is_success() { Ok(()) } else { Err(refused("updating a policy", &answer)) }
+        let answer = self
+            .request(Method::PUT, &format!("/v1/acl/policy/{id}"), Some(&body))
+            .await?;
+        if answer.0.is_success() {
+            Ok(())
+        } else {
+            Err(refused("updating a policy", &answer))
+        }
     }
 }
 
 /// Writes a file as a whole or not at all, for its owner alone: what a temporary file is.
 fn save(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
     let file = tempfile::NamedTempFile::new_in(folder)?;
     std::fs::write(file.path(), bytes)?;
     file.as_file().sync_all()?;
@@ -264,7 +317,11 @@ fn save(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
 }
 
 fn refused(what: &str, (status, body): &(StatusCode, String)) -> ConsulError {
-    ConsulError::Refused { what: what.to_owned(), status: status.as_u16(), body: body.trim().to_owned() }
+    ConsulError::Refused {
+        what: what.to_owned(),
+        status: status.as_u16(),
+        body: body.trim().to_owned(),
+    }
 }
 
 async fn bounded(response: reqwest::Response, limit: usize) -> Result<Vec<u8>, ConsulError> {

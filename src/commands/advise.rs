@@ -25,11 +25,16 @@ pub async fn run(global: &Global, ui: Ui) -> Result<Exit, Error> {
     let world = World::new(&inventory, &asked.facts, unreached);
     let all = advise(&world);
     match global.output {
-        Output::Json => ui.json(&json!({ "cluster": inventory.cluster, "advice": all, "unreached": world.unreached })),
+        Output::Json => ui.json(
+            &json!({ "cluster": inventory.cluster, "advice": all, "unreached": world.unreached }),
+        ),
         Output::Text => {
             ui.print(&shown(&all, ui));
             for unreached in &world.unreached {
-                ui.note(&format!("{} cannot be asked: {}", unreached.host, unreached.error));
+                ui.note(&format!(
+                    "{} cannot be asked: {}",
+                    unreached.host, unreached.error
+                ));
             }
         }
     }
@@ -39,7 +44,11 @@ pub async fn run(global: &Global, ui: Ui) -> Result<Exit, Error> {
 fn shown(all: &[Advice], ui: Ui) -> String {
     let plain = |text: &str| (text.to_owned(), Tone::Plain);
     let rows = all.iter().map(|advice| {
-        let fits = if advice.fits() { ("yes".to_owned(), Tone::Good) } else { ("no".to_owned(), Tone::Bad) };
+        let fits = if advice.fits() {
+            ("yes".to_owned(), Tone::Good)
+        } else {
+            ("no".to_owned(), Tone::Bad)
+        };
         let about = advice.about;
         vec![
             plain(&advice.fabric.to_string()),
@@ -51,15 +60,31 @@ fn shown(all: &[Advice], ui: Ui) -> String {
             plain(about.disturbs),
         ]
     });
-    let columns = ["FABRIC", "FITS", "LAYER", "NAMES", "ENCRYPTION", "MTU", "DISTURBS"];
+    let columns = [
+        "FABRIC",
+        "FITS",
+        "LAYER",
+        "NAMES",
+        "ENCRYPTION",
+        "MTU",
+        "DISTURBS",
+    ];
     let mut text = table(&columns, rows.collect(), ui.out, list_width());
     for advice in all.iter().filter(|advice| !advice.fits()) {
         text.push_str(&format!("\n{} does not fit:\n", advice.fabric));
         for problem in advice.problems.iter().take(REASONS) {
-            let whose = problem.host.as_ref().map_or_else(String::new, |host| format!("{host}: "));
+            let whose = problem
+                .host
+                .as_ref()
+                .map_or_else(String::new, |host| format!("{host}: "));
             text.push_str(&format!("  {whose}{}\n", problem.what));
         }
-        if let Some(more) = advice.problems.len().checked_sub(REASONS).filter(|more| *more > 0) {
+        if let Some(more) = advice
+            .problems
+            .len()
+            .checked_sub(REASONS)
+            .filter(|more| *more > 0)
+        {
             text.push_str(&format!("  and {more} more\n"));
         }
     }

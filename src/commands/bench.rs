@@ -41,14 +41,31 @@ pub async fn run(args: &Bench, global: &Global, ui: Ui) -> Result<Exit, Error> {
     let asked = ask(&selected, progress.events()).await?;
     let stop = stop_signal(progress.events().clone());
     let world = World::new(&inventory, &asked.facts, asked.unreached.clone());
-    let underlay = world.hosts.iter().map(|host| (host.name().clone(), host.private)).collect();
-    let look = Look { measure, underlay, ..Look::default() };
+    let underlay = world
+        .hosts
+        .iter()
+        .map(|host| (host.name().clone(), host.private))
+        .collect();
+    let look = Look {
+        measure,
+        underlay,
+        ..Look::default()
+    };
     let absent = asked.absent();
-    let (matrix, _) = verify(&inventory, &asked.hosts, &absent, &look, progress.events(), stop).await;
+    let (matrix, _) = verify(
+        &inventory,
+        &asked.hosts,
+        &absent,
+        &look,
+        progress.events(),
+        stop,
+    )
+    .await;
     progress.finish_now().await;
     if let Some(file) = &args.html {
-        save(file, &ui::html(&matrix))
-            .map_err(|error| Error::failed(format!("cannot write {}", file.display())).because(error))?;
+        save(file, &ui::html(&matrix)).map_err(|error| {
+            Error::failed(format!("cannot write {}", file.display())).because(error)
+        })?;
     }
     match global.output {
         Output::Json => ui.json(&matrix.to_json()),
@@ -63,23 +80,37 @@ pub async fn run(args: &Bench, global: &Global, ui: Ui) -> Result<Exit, Error> {
 fn directions(pairs: &[String], selected: &[&HostSpec]) -> Result<Vec<Direction>, Error> {
     let names: Vec<&HostName> = selected.iter().map(|spec| &spec.name).collect();
     if pairs.is_empty() {
-        let all = names.iter().flat_map(|from| names.iter().map(move |to| (*from, *to)));
+        let all = names
+            .iter()
+            .flat_map(|from| names.iter().map(move |to| (*from, *to)));
         return Ok(all
             .filter(|(from, to)| from != to)
-            .map(|(from, to)| Direction { from: from.clone(), to: to.clone() })
+            .map(|(from, to)| Direction {
+                from: from.clone(),
+                to: to.clone(),
+            })
             .collect());
     }
     pairs
         .iter()
         .map(|pair| {
-            let known = |name: &str| names.iter().find(|known| known.as_str() == name).map(|name| (*name).clone());
-            let found = pair.split_once(':').and_then(|(from, to)| Some((known(from)?, known(to)?)));
+            let known = |name: &str| {
+                names
+                    .iter()
+                    .find(|known| known.as_str() == name)
+                    .map(|name| (*name).clone())
+            };
+            let found = pair
+                .split_once(':')
+                .and_then(|(from, to)| Some((known(from)?, known(to)?)));
             match found {
                 Some((from, to)) if from != to => Ok(Direction { from, to }),
                 _ => {
                     let known: Vec<&str> = names.iter().map(|name| name.as_str()).collect();
-                    Err(Error::usage(format!("`{pair}` is not a direction between two hosts"))
-                        .hint(format!("write FROM:TO, with two of {}", known.join(", "))))
+                    Err(
+                        Error::usage(format!("`{pair}` is not a direction between two hosts"))
+                            .hint(format!("write FROM:TO, with two of {}", known.join(", "))),
+                    )
                 }
             }
         })

@@ -26,10 +26,20 @@ pub enum Input {
 }
 
 /// Runs a command on a host, over the connection that is there, and ends as it ends.
-pub fn speak(spec: &SshSpec, spoken: &Spoken, terminal: Terminal, input: Input) -> Result<Exit, Error> {
-    let arguments = ssh_arguments(spec).map_err(|error| Error::failed("cannot prepare ssh").because(error))?;
+pub fn speak(
+    spec: &SshSpec,
+    spoken: &Spoken,
+    terminal: Terminal,
+    input: Input,
+) -> Result<Exit, Error> {
+    let arguments =
+        ssh_arguments(spec).map_err(|error| Error::failed("cannot prepare ssh").because(error))?;
     let mut ssh = Command::new(system_ssh());
-    ssh.args(arguments).arg(if terminal == Terminal::Yes { "-t" } else { "-T" });
+    ssh.args(arguments).arg(if terminal == Terminal::Yes {
+        "-t"
+    } else {
+        "-T"
+    });
     match input {
         Input::Passed => {}
         Input::None => drop(ssh.stdin(Stdio::null())),
@@ -47,7 +57,11 @@ pub fn beside(ssh: &mut Command, spoken: &Spoken, refused: &str) -> Result<Exit,
     let mut retries = Retries::default();
     loop {
         let failed = |error| Error::failed("cannot run ssh").because(error);
-        let Heard { code, instead, words } = hear(ssh, spoken).map_err(failed)?;
+        let Heard {
+            code,
+            instead,
+            words,
+        } = hear(ssh, spoken).map_err(failed)?;
         match instead {
             None => std::process::exit(code),
             // ssh failed, and has said why. What is for the engine is still unread: ssh reads nothing before it has logged in.
@@ -93,9 +107,15 @@ fn hear(ssh: &mut Command, spoken: &Spoken) -> std::io::Result<Heard> {
     });
     let status = child.wait()?;
     Ok(Heard {
-        code: status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or_default()),
+        code: status
+            .code()
+            .unwrap_or_else(|| 128 + status.signal().unwrap_or_default()),
         // A client that has hung up is not an error of ours.
         instead: heard.ok().and_then(Result::err),
-        words: words.ok().and_then(Result::ok).and_then(Result::err).unwrap_or_default(),
+        words: words
+            .ok()
+            .and_then(Result::ok)
+            .and_then(Result::err)
+            .unwrap_or_default(),
     })
 }

@@ -59,23 +59,37 @@ pub fn check_consent(command: &str, yes: bool) -> Result<(), Error> {
     if yes || may_ask {
         return Ok(());
     }
-    Err(Error::usage(format!("`{command}` asks before it changes hosts, and there is no terminal to ask in"))
-        .hint("look at what it would do first, then say --yes"))
+    Err(Error::usage(format!(
+        "`{command}` asks before it changes hosts, and there is no terminal to ask in"
+    ))
+    .hint("look at what it would do first, then say --yes"))
 }
 
 /// Carries it out.
 pub async fn carry_out(job: &Job<'_>, global: &Global, ui: Ui) -> Result<Exit, Error> {
-    let Job { inventory, asked, .. } = job;
-    let mut plan = (job.decide)(&World::new(inventory, &asked.facts, asked.unreached.clone()));
+    let Job {
+        inventory, asked, ..
+    } = job;
+    let mut plan = (job.decide)(&World::new(
+        inventory,
+        &asked.facts,
+        asked.unreached.clone(),
+    ));
     consent(job, &plan, job.manner.yes, global, ui)?;
     let progress = Progress::start(ui);
-    let locked = if plan.is_empty() { Ok(None) } else { lock_and_look(job, progress.events()).await };
+    let locked = if plan.is_empty() {
+        Ok(None)
+    } else {
+        lock_and_look(job, progress.events()).await
+    };
     progress.finish().await;
     let lock = match locked? {
         None => None,
         Some((lock, now)) => {
             if json!(now) != json!(plan) {
-                ui.note("The hosts have changed since they were looked at. What is to be done now:");
+                ui.note(
+                    "The hosts have changed since they were looked at. What is to be done now:",
+                );
                 consent(job, &now, job.manner.yes, global, ui)?;
                 plan = now;
             }
@@ -88,7 +102,15 @@ pub async fn carry_out(job: &Job<'_>, global: &Global, ui: Ui) -> Result<Exit, E
         true => Pace::StepByStep(Mutex::new(Box::new(BufReader::new(tokio::io::stdin())))),
         false => Pace::Free,
     };
-    let outcome = apply::apply(&plan, &asked.hosts, progress.events(), stop.clone(), &pace, lock.as_ref()).await;
+    let outcome = apply::apply(
+        &plan,
+        &asked.hosts,
+        progress.events(),
+        stop.clone(),
+        &pace,
+        lock.as_ref(),
+    )
+    .await;
     // Where somebody else may be at work by now, there is nothing to prove.
     let is_lost = lock.as_ref().is_some_and(Lock::is_gone);
     drop(lock);
@@ -101,18 +123,28 @@ pub async fn carry_out(job: &Job<'_>, global: &Global, ui: Ui) -> Result<Exit, E
     if !outcome.is_complete() || !plan.unreached.is_empty() {
         return Ok(Exit::Failed);
     }
-    Ok(if matrix.is_some_and(|matrix| !matrix.ok()) { Exit::Broken } else { Exit::Done })
+    Ok(if matrix.is_some_and(|matrix| !matrix.ok()) {
+        Exit::Broken
+    } else {
+        Exit::Done
+    })
 }
 
 /// Locks the cluster and decides again: another run may have been at work between the first look and the lock, and what it did must
 /// not be done again, or undone.
 async fn lock_and_look(job: &Job<'_>, events: &Events) -> Result<Option<(Lock, Plan)>, Error> {
-    let Job { inventory, asked, .. } = job;
+    let Job {
+        inventory, asked, ..
+    } = job;
     let told = |held: &LockError| events.emit(Event::Note(format!("{held}; waiting for it")));
     let patience = job.manner.lock_wait.unwrap_or_default();
     let lock = lock::lock_within(inventory, &asked.hosts, job.command, patience, told).await?;
     let fresh = super::ask_again(inventory, asked, events).await;
-    let plan = (job.decide)(&World::new(inventory, &fresh.facts, fresh.unreached.clone()));
+    let plan = (job.decide)(&World::new(
+        inventory,
+        &fresh.facts,
+        fresh.unreached.clone(),
+    ));
     Ok(Some((lock, plan)))
 }
 
@@ -138,13 +170,20 @@ fn consent(job: &Job<'_>, plan: &Plan, yes: bool, global: &Global, ui: Ui) -> Re
 
 fn confirm(plan: &Plan) -> Result<bool, Error> {
     let failed = |error| Error::failed("cannot ask").because(error);
-    let agreed = dialoguer::Confirm::new().with_prompt("Do this?").default(false).interact().map_err(failed)?;
+    let agreed = dialoguer::Confirm::new()
+        .with_prompt("Do this?")
+        .default(false)
+        .interact()
+        .map_err(failed)?;
     if !agreed || !loses_data(plan) {
         return Ok(agreed);
     }
     // What nothing brings back is not agreed to by the habit of saying yes.
     let typed: String = dialoguer::Input::new()
-        .with_prompt(format!("Data is removed for good. Type the cluster's name, {}, if that is meant", plan.cluster))
+        .with_prompt(format!(
+            "Data is removed for good. Type the cluster's name, {}, if that is meant",
+            plan.cluster
+        ))
         .allow_empty(true)
         .interact_text()
         .map_err(failed)?;
@@ -152,17 +191,34 @@ fn confirm(plan: &Plan) -> Result<bool, Error> {
 }
 
 /// Verifies what is left of the cluster: a host that failed is in the matrix as what it is.
-async fn prove(job: &Job<'_>, outcome: &Outcome, events: &Events, stop: watch::Receiver<bool>) -> Matrix {
-    let Job { inventory, asked, command, .. } = job;
+async fn prove(
+    job: &Job<'_>,
+    outcome: &Outcome,
+    events: &Events,
+    stop: watch::Receiver<bool>,
+) -> Matrix {
+    let Job {
+        inventory,
+        asked,
+        command,
+        ..
+    } = job;
     let mut absent = asked.absent();
-    absent.extend(outcome.failed.iter().map(|failed| (failed.host.clone(), not_finished(command, failed))));
+    absent.extend(
+        outcome
+            .failed
+            .iter()
+            .map(|failed| (failed.host.clone(), not_finished(command, failed))),
+    );
     let hosts: Hosts = asked
         .hosts
         .iter()
         .filter(|(name, _)| !absent.contains_key(*name))
         .map(|(name, host)| (name.clone(), host.clone()))
         .collect();
-    verify::verify(inventory, &hosts, &absent, &Look::default(), events, stop).await.0
+    verify::verify(inventory, &hosts, &absent, &Look::default(), events, stop)
+        .await
+        .0
 }
 
 /// How many lines of what a failed step said are part of the verdict: the reason is among the last, and all of it was printed before.
@@ -171,7 +227,11 @@ const LAST_LINES: usize = 8;
 fn not_finished(command: &str, failed: &Failed) -> Ill {
     let Failed { why, error, .. } = failed;
     let (first, rest) = error.split_once('\n').unwrap_or((error, ""));
-    let reason = if rest.trim().is_empty() { String::new() } else { format!(": {}", words::reason(rest)) };
+    let reason = if rest.trim().is_empty() {
+        String::new()
+    } else {
+        format!(": {}", words::reason(rest))
+    };
     Ill::NotFinished(NotFinished {
         command: command.to_owned(),
         what: format!(
@@ -182,7 +242,14 @@ fn not_finished(command: &str, failed: &Failed) -> Ill {
     })
 }
 
-fn report(job: &Job<'_>, plan: &Plan, outcome: &Outcome, matrix: Option<&Matrix>, global: &Global, ui: Ui) {
+fn report(
+    job: &Job<'_>,
+    plan: &Plan,
+    outcome: &Outcome,
+    matrix: Option<&Matrix>,
+    global: &Global,
+    ui: Ui,
+) {
     match global.output {
         Output::Json => ui.json(&json!({
             "plan": plan,
@@ -196,7 +263,11 @@ fn report(job: &Job<'_>, plan: &Plan, outcome: &Outcome, matrix: Option<&Matrix>
                 ui.print(&crate::ui::matrix(matrix, ui, crate::ui::width()));
             }
             if outcome.left > 0 {
-                let why = if outcome.interrupted { "Stopped" } else { "Not finished" };
+                let why = if outcome.interrupted {
+                    "Stopped"
+                } else {
+                    "Not finished"
+                };
                 let (done, left, command) = (outcome.done, outcome.left, job.command);
                 ui.note(&format!(
                     "{why}: {done} steps done, {left} left. Run `{command}` again: it goes on where this one stopped."
@@ -219,17 +290,35 @@ mod tests {
             error: error.to_owned(),
         };
         let apt = "`apt-install docker.io` failed with exit status 100:\nReading package lists...\nE: Unable to locate package docker.io\n";
-        let Ill::NotFinished(step) = not_finished("up", &failed(apt)) else { panic!() };
+        let Ill::NotFinished(step) = not_finished("up", &failed(apt)) else {
+            panic!()
+        };
         assert_eq!(
             step.what,
             "`up` did not get to its end there, at \u{201c}install docker.io\u{201d}: `apt-install docker.io` failed with exit status 100: E: Unable to locate package docker.io"
         );
-        assert_eq!(step.said, ["Reading package lists...", "E: Unable to locate package docker.io"]);
-        let Ill::NotFinished(step) = not_finished("up", &failed("the engine of the host says: no")) else { panic!() };
-        assert!(step.what.ends_with("\u{201d}: the engine of the host says: no"), "{}", step.what);
+        assert_eq!(
+            step.said,
+            [
+                "Reading package lists...",
+                "E: Unable to locate package docker.io"
+            ]
+        );
+        let Ill::NotFinished(step) = not_finished("up", &failed("the engine of the host says: no"))
+        else {
+            panic!()
+        };
+        assert!(
+            step.what
+                .ends_with("\u{201d}: the engine of the host says: no"),
+            "{}",
+            step.what
+        );
         assert!(step.said.is_empty());
         // A program that fails and says nothing: no colon with nothing after it.
-        let Ill::NotFinished(step) = not_finished("up", &failed("`x` failed with exit status 1:\n\n")) else {
+        let Ill::NotFinished(step) =
+            not_finished("up", &failed("`x` failed with exit status 1:\n\n"))
+        else {
             panic!()
         };
         assert!(step.what.ends_with("exit status 1"), "{}", step.what);

@@ -36,8 +36,9 @@ pub fn run(args: &Completions, mut commands: Command, ui: Ui) -> Result<Exit, Er
 
 /// Writes a manual page for each command.
 pub fn manual(args: &Manual, commands: Command) -> Result<Exit, Error> {
-    let failed =
-        |error: std::io::Error| Error::failed(format!("cannot write to {}", args.folder.display())).because(error);
+    let failed = |error: std::io::Error| {
+        Error::failed(format!("cannot write to {}", args.folder.display())).because(error)
+    };
     std::fs::create_dir_all(&args.folder).map_err(failed)?;
     clap_mangen::generate_to(commands.name(NAME), &args.folder).map_err(failed)?;
     Ok(Exit::Done)

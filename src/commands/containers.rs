@@ -35,7 +35,9 @@ impl Container {
 
     /// Its names: a container that others are linked with has one for each link as well, `other/alias`.
     fn names(&self) -> impl Iterator<Item = &str> {
-        self.field("Names").split(',').filter(|name| !name.contains('/'))
+        self.field("Names")
+            .split(',')
+            .filter(|name| !name.contains('/'))
     }
 
     /// Its name.
@@ -56,10 +58,12 @@ pub struct Found {
 
 /// Asks hosts, all at once. Arguments are those of `docker ps`; the hosts that do not answer are told of.
 pub async fn list(hosts: &[&HostSpec], arguments: &[String], ui: Ui) -> Result<Found, Error> {
-    let connector = Connector::new().map_err(|error| Error::failed("cannot prepare SSH").because(error))?;
+    let connector =
+        Connector::new().map_err(|error| Error::failed("cannot prepare SSH").because(error))?;
     let progress = Progress::start(ui);
     let argv = ["docker", "ps", "--no-trunc", "--format", FORMAT].map(str::to_owned);
-    let question = Command::new(argv.into_iter().chain(arguments.iter().cloned())).rights(Rights::Engine);
+    let question =
+        Command::new(argv.into_iter().chain(arguments.iter().cloned())).rights(Rights::Engine);
     let each = hosts.iter().map(|spec| {
         let (connector, question, events) = (&connector, &question, progress.events());
         async move {
@@ -71,14 +75,23 @@ pub async fn list(hosts: &[&HostSpec], arguments: &[String], ui: Ui) -> Result<F
     for (spec, result) in futures_util::future::join_all(each).await {
         match result {
             Ok(text) => found.containers.extend(read(&spec.name, &text)),
-            Err(error) => found.silent.push(give_up(spec, &FactsError::Host(error), progress.events())),
+            Err(error) => {
+                found
+                    .silent
+                    .push(give_up(spec, &FactsError::Host(error), progress.events()))
+            }
         }
     }
     progress.finish().await;
     Ok(found)
 }
 
-async fn ask(connector: &Connector, spec: &HostSpec, question: &Command, events: &Events) -> Result<String, HostError> {
+async fn ask(
+    connector: &Connector,
+    spec: &HostSpec,
+    question: &Command,
+    events: &Events,
+) -> Result<String, HostError> {
     let (connection, output) = answer(connector, spec, question).await?;
     events.emit(Event::Gathered(spec.name.clone()));
     match output.status {
@@ -94,8 +107,14 @@ fn read(host: &HostName, text: &str) -> Vec<Container> {
             Value::String(text) => text,
             other => other.to_string(),
         };
-        let fields = document.into_iter().map(|(key, value)| (key, text(value))).collect();
-        Some(Container { host: host.clone(), fields })
+        let fields = document
+            .into_iter()
+            .map(|(key, value)| (key, text(value)))
+            .collect();
+        Some(Container {
+            host: host.clone(),
+            fields,
+        })
     };
     let mut containers: Vec<Container> = text.lines().filter_map(line).collect();
     containers.sort_by(|a, b| a.name().cmp(b.name()));
@@ -113,7 +132,10 @@ pub async fn find<'a>(
     let container = one(&found, name)?;
     let spec = super::host(inventory, container.host.as_str())?;
     if !found.silent.is_empty() {
-        ui.note(&format!("{} has a {name}; whether another one has, is not known.", spec.name));
+        ui.note(&format!(
+            "{} has a {name}; whether another one has, is not known.",
+            spec.name
+        ));
     }
     Ok((spec, container))
 }
@@ -122,35 +144,57 @@ pub async fn find<'a>(
 const SHORTEST_ID: usize = 4;
 
 fn one(found: &Found, name: &str) -> Result<Container, Error> {
-    let mut same: Vec<&Container> =
-        found.containers.iter().filter(|container| container.names().any(|own| own == name)).collect();
+    let mut same: Vec<&Container> = found
+        .containers
+        .iter()
+        .filter(|container| container.names().any(|own| own == name))
+        .collect();
     let is_id = name.len() >= SHORTEST_ID && name.bytes().all(|byte| byte.is_ascii_hexdigit());
     if same.is_empty() && is_id {
-        same = found.containers.iter().filter(|container| container.field("ID").starts_with(name)).collect();
+        same = found
+            .containers
+            .iter()
+            .filter(|container| container.field("ID").starts_with(name))
+            .collect();
     }
     match same.as_slice() {
         [container] => Ok((*container).clone()),
-        [] if found.silent.is_empty() => Err(Error::failed(format!("no host has a container {name}"))
-            .hint("`docker-cluster ps -a` lists them, stopped ones as well")),
+        [] if found.silent.is_empty() => {
+            Err(Error::failed(format!("no host has a container {name}"))
+                .hint("`docker-cluster ps -a` lists them, stopped ones as well"))
+        }
         [] => {
             let silent: Vec<&str> = found.silent.iter().map(|host| host.host.as_str()).collect();
             let verb = if silent.len() == 1 { "does" } else { "do" };
-            Err(Error::failed(format!("no host that answers has a container {name}"))
-                .because(format!("{} {verb} not answer, and may have it", silent.join(", "))))
+            Err(
+                Error::failed(format!("no host that answers has a container {name}")).because(
+                    format!("{} {verb} not answer, and may have it", silent.join(", ")),
+                ),
+            )
         }
         many => {
-            let hosts: Vec<String> =
-                many.iter().map(|container| format!("{} ({})", container.host, container.field("Status"))).collect();
+            let hosts: Vec<String> = many
+                .iter()
+                .map(|container| format!("{} ({})", container.host, container.field("Status")))
+                .collect();
             let first = &many[0].host;
-            Err(Error::usage(format!("{} hosts have a container {name}: {}", many.len(), hosts.join(", ")))
-                .hint(format!("say which: `--on {first}`")))
+            Err(Error::usage(format!(
+                "{} hosts have a container {name}: {}",
+                many.len(),
+                hosts.join(", ")
+            ))
+            .hint(format!("say which: `--on {first}`")))
         }
     }
 }
 
 /// What is left to say, and how a listing ends: a host that was not heard is a failure, since what it has is missing.
 pub fn ended(found: &Found) -> Exit {
-    if found.silent.is_empty() { Exit::Done } else { Exit::Failed }
+    if found.silent.is_empty() {
+        Exit::Done
+    } else {
+        Exit::Failed
+    }
 }
 
 #[cfg(test)]
@@ -160,10 +204,17 @@ mod tests {
     fn found(lines: &[(&str, &str)], silent: &[&str]) -> Found {
         let name = |name: &str| HostName::parse(name).unwrap();
         Found {
-            containers: lines.iter().flat_map(|(host, line)| read(&name(host), line)).collect(),
+            containers: lines
+                .iter()
+                .flat_map(|(host, line)| read(&name(host), line))
+                .collect(),
             silent: silent
                 .iter()
-                .map(|host| Unreached { host: name(host), error: "off".to_owned(), hint: String::new() })
+                .map(|host| Unreached {
+                    host: name(host),
+                    error: "off".to_owned(),
+                    hint: String::new(),
+                })
                 .collect(),
         }
     }
@@ -172,19 +223,34 @@ mod tests {
     fn a_name_is_one_container_or_a_question() {
         let web = r#"{"ID":"abcd1234","Names":"web,proxy/web","Status":"Up 2 hours"}"#;
         let app = r#"{"ID":"abcd9999","Names":"app","Status":"Exited (0)"}"#;
-        let host = |found: &Found, name: &str| one(found, name).map(|container| container.host.to_string());
+        let host = |found: &Found, name: &str| {
+            one(found, name).map(|container| container.host.to_string())
+        };
         let two = found(&[("a", web), ("b", app)], &[]);
         assert_eq!(host(&two, "web").unwrap(), "a");
         assert_eq!(host(&two, "abcd9").unwrap(), "b");
         let said = |found: &Found, name: &str| format!("{:?}", one(found, name).unwrap_err());
-        assert!(said(&two, "abcd").contains("2 hosts have a container abcd: a (Up 2 hours), b (Exited (0))"));
+        assert!(
+            said(&two, "abcd")
+                .contains("2 hosts have a container abcd: a (Up 2 hours), b (Exited (0))")
+        );
         assert!(said(&two, "we").contains("no host has a container we"));
-        assert!(said(&two, "abc").contains("no host has"), "three digits are no id");
+        assert!(
+            said(&two, "abc").contains("no host has"),
+            "three digits are no id"
+        );
         let silent = found(&[("a", web)], &["b", "c"]);
         assert!(said(&silent, "app").contains("b, c do not answer, and may have it"));
         assert_eq!(host(&silent, "web").unwrap(), "a");
         let both = found(&[("a", web), ("b", web)], &[]);
-        assert!(said(&both, "web").contains("say which: `--on a`"), "{}", said(&both, "web"));
-        assert!(read(&HostName::parse("a").unwrap(), "WARNING: x\n").is_empty(), "what is no JSON is none");
+        assert!(
+            said(&both, "web").contains("say which: `--on a`"),
+            "{}",
+            said(&both, "web")
+        );
+        assert!(
+            read(&HostName::parse("a").unwrap(), "WARNING: x\n").is_empty(),
+            "what is no JSON is none"
+        );
     }
 }

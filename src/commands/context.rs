@@ -51,7 +51,9 @@ pub fn run(args: &ContextArgs, global: &Global, ui: Ui) -> Result<Exit, Error> {
     let inventory = load(global)?;
     let store = Store::open()?;
     match &args.command {
-        ContextCommand::Create { hosts } => create(&store, &inventory, &named(&inventory, hosts, global)?, ui),
+        ContextCommand::Create { hosts } => {
+            create(&store, &inventory, &named(&inventory, hosts, global)?, ui)
+        }
         ContextCommand::Rm { hosts } => remove(&store, &inventory, hosts, global, ui),
         ContextCommand::Ls => {
             list(&store, &inventory, global, ui)?;
@@ -60,17 +62,37 @@ pub fn run(args: &ContextArgs, global: &Global, ui: Ui) -> Result<Exit, Error> {
     }
 }
 
-fn named<'a>(inventory: &'a Inventory, names: &[String], global: &Global) -> Result<Vec<&'a HostSpec>, Error> {
-    if names.is_empty() { select(inventory, global) } else { names.iter().map(|name| host(inventory, name)).collect() }
+fn named<'a>(
+    inventory: &'a Inventory,
+    names: &[String],
+    global: &Global,
+) -> Result<Vec<&'a HostSpec>, Error> {
+    if names.is_empty() {
+        select(inventory, global)
+    } else {
+        names.iter().map(|name| host(inventory, name)).collect()
+    }
 }
 
-fn create(store: &Store, inventory: &Inventory, hosts: &[&HostSpec], ui: Ui) -> Result<Exit, Error> {
+fn create(
+    store: &Store,
+    inventory: &Inventory,
+    hosts: &[&HostSpec],
+    ui: Ui,
+) -> Result<Exit, Error> {
     // All or none: a name that somebody else has is found before anything is written.
     for host in hosts {
         let name = context_name(&inventory.cluster, &host.name);
-        if store.read(&name)?.is_some_and(|context| context.host_of(&inventory.cluster).is_none()) {
-            return Err(Error::failed(format!("there is a context {name} that is not of this cluster"))
-                .hint(format!("`docker context rm {name}` removes it, if it is yours")));
+        if store
+            .read(&name)?
+            .is_some_and(|context| context.host_of(&inventory.cluster).is_none())
+        {
+            return Err(Error::failed(format!(
+                "there is a context {name} that is not of this cluster"
+            ))
+            .hint(format!(
+                "`docker context rm {name}` removes it, if it is yours"
+            )));
         }
     }
     for host in hosts {
@@ -80,7 +102,10 @@ fn create(store: &Store, inventory: &Inventory, hosts: &[&HostSpec], ui: Ui) -> 
     }
     let need_settings = |host: &&&HostSpec| {
         let ssh = &host.ssh;
-        ssh.identity.is_some() || ssh.jump.is_some() || ssh.known_hosts.is_some() || ssh.host_key.is_some()
+        ssh.identity.is_some()
+            || ssh.jump.is_some()
+            || ssh.known_hosts.is_some()
+            || ssh.host_key.is_some()
     };
     if hosts.iter().any(|host| need_settings(&host)) {
         ui.note(
@@ -88,8 +113,11 @@ fn create(store: &Store, inventory: &Inventory, hosts: &[&HostSpec], ui: Ui) -> 
              `docker-cluster ssh-config` prints what belongs there.",
         );
     }
-    let sudo: Vec<&str> =
-        hosts.iter().filter(|host| host.ssh.become_root == Become::Sudo).map(|host| host.name.as_str()).collect();
+    let sudo: Vec<&str> = hosts
+        .iter()
+        .filter(|host| host.ssh.become_root == Become::Sudo)
+        .map(|host| host.name.as_str())
+        .collect();
     if !sudo.is_empty() {
         ui.note(&format!(
             "The login on {} needs sudo, which Docker's client knows nothing of: use `docker-cluster env` there.",
@@ -99,23 +127,42 @@ fn create(store: &Store, inventory: &Inventory, hosts: &[&HostSpec], ui: Ui) -> 
     Ok(Exit::Done)
 }
 
-fn remove(store: &Store, inventory: &Inventory, hosts: &[String], global: &Global, ui: Ui) -> Result<Exit, Error> {
+fn remove(
+    store: &Store,
+    inventory: &Inventory,
+    hosts: &[String],
+    global: &Global,
+    ui: Ui,
+) -> Result<Exit, Error> {
     let wanted: Option<Vec<HostName>> = match hosts.is_empty() && global.on.is_none() {
         true => None,
-        false => Some(named(inventory, hosts, global)?.into_iter().map(|host| host.name.clone()).collect()),
+        false => Some(
+            named(inventory, hosts, global)?
+                .into_iter()
+                .map(|host| host.name.clone())
+                .collect(),
+        ),
     };
     let ours = store.of_cluster(&inventory.cluster)?;
     let chosen: Vec<&Context> = ours
         .iter()
-        .filter(|context| match (&wanted, context.host_of(&inventory.cluster)) {
-            (Some(wanted), Some(host)) => wanted.iter().any(|name| name.as_str() == host),
-            _ => true,
-        })
+        .filter(
+            |context| match (&wanted, context.host_of(&inventory.cluster)) {
+                (Some(wanted), Some(host)) => wanted.iter().any(|name| name.as_str() == host),
+                _ => true,
+            },
+        )
         .collect();
     let current = store.current();
-    if let Some(used) = chosen.iter().find(|context| Some(&context.name) == current.as_ref()) {
-        return Err(Error::failed(format!("{} is the context that Docker's client uses", used.name))
-            .hint("`docker context use default` first"));
+    if let Some(used) = chosen
+        .iter()
+        .find(|context| Some(&context.name) == current.as_ref())
+    {
+        return Err(Error::failed(format!(
+            "{} is the context that Docker's client uses",
+            used.name
+        ))
+        .hint("`docker context use default` first"));
     }
     for context in &chosen {
         store.remove(&context.name)?;
@@ -143,17 +190,33 @@ fn list(store: &Store, inventory: &Inventory, global: &Global, ui: Ui) -> Result
             });
             ui.json(&json!({"cluster": inventory.cluster, "contexts": each.collect::<Vec<_>>()}));
         }
-        Output::Text if contexts.is_empty() => ui.note("There are none; `docker-cluster context create` makes them."),
+        Output::Text if contexts.is_empty() => {
+            ui.note("There are none; `docker-cluster context create` makes them.")
+        }
         Output::Text => {
             let rows = contexts.iter().map(|context| {
                 let host = context.host_of(&inventory.cluster).unwrap_or_default();
                 // One that is left of a host that is not in the inventory any more.
-                let tone = if inventory.host(host).is_some() { Tone::Plain } else { Tone::Dim };
+                let tone = if inventory.host(host).is_some() {
+                    Tone::Plain
+                } else {
+                    Tone::Dim
+                };
                 let mark = if is_current(context) { "*" } else { "-" };
-                let cells = [(&*context.name, tone), (host, tone), (mark, Tone::Dim), (context.endpoint(), tone)];
+                let cells = [
+                    (&*context.name, tone),
+                    (host, tone),
+                    (mark, Tone::Dim),
+                    (context.endpoint(), tone),
+                ];
                 cells.map(|(text, tone)| (text.to_owned(), tone)).to_vec()
             });
-            ui.print(&table(&["CONTEXT", "HOST", "CURRENT", "ENDPOINT"], rows.collect(), ui.out, list_width()));
+            ui.print(&table(
+                &["CONTEXT", "HOST", "CURRENT", "ENDPOINT"],
+                rows.collect(),
+                ui.out,
+                list_width(),
+            ));
         }
     }
     Ok(())
@@ -181,7 +244,9 @@ impl Context {
     }
 
     fn endpoint(&self) -> &str {
-        self.meta["Endpoints"]["docker"]["Host"].as_str().unwrap_or_default()
+        self.meta["Endpoints"]["docker"]["Host"]
+            .as_str()
+            .unwrap_or_default()
     }
 }
 
@@ -195,13 +260,18 @@ impl Store {
     pub fn open() -> Result<Self, Error> {
         let config = match std::env::var_os("DOCKER_CONFIG").filter(|folder| !folder.is_empty()) {
             Some(folder) => PathBuf::from(folder),
-            None => etcetera::home_dir().map_err(|_| Error::failed("this user has no home folder"))?.join(".docker"),
+            None => etcetera::home_dir()
+                .map_err(|_| Error::failed("this user has no home folder"))?
+                .join(".docker"),
         };
         Ok(Self { config })
     }
 
     fn folder(&self, kind: &str, name: &str) -> PathBuf {
-        let id: String = Sha256::digest(name.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
+        let id: String = Sha256::digest(name.as_bytes())
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
         self.config.join("contexts").join(kind).join(id)
     }
 
@@ -209,9 +279,17 @@ impl Store {
         read(&self.folder("meta", name).join("meta.json"))
     }
 
-    fn write(&self, name: &str, cluster: &ClusterName, host: &HostName, endpoint: &Endpoint) -> Result<(), Error> {
+    fn write(
+        &self,
+        name: &str,
+        cluster: &ClusterName,
+        host: &HostName,
+        endpoint: &Endpoint,
+    ) -> Result<(), Error> {
         let folder = self.folder("meta", name);
-        let failed = |error: std::io::Error| Error::failed(format!("cannot write the context {name}")).because(error);
+        let failed = |error: std::io::Error| {
+            Error::failed(format!("cannot write the context {name}")).because(error)
+        };
         let meta = json!({
             "Name": name,
             "Metadata": {
@@ -220,11 +298,16 @@ impl Store {
             },
             "Endpoints": {"docker": {"Host": endpoint.url, "SkipTLSVerify": false}},
         });
-        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(failed)?;
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&folder)
+            .map_err(failed)?;
         // Renamed into place: a client that runs right now reads the old one or the new one.
         let new = tempfile::NamedTempFile::new_in(&folder).map_err(failed)?;
         std::fs::write(new.path(), meta.to_string()).map_err(failed)?;
-        new.persist(folder.join("meta.json")).map_err(|error| failed(error.error))?;
+        new.persist(folder.join("meta.json"))
+            .map_err(|error| failed(error.error))?;
         Ok(())
     }
 
@@ -232,7 +315,9 @@ impl Store {
         for kind in ["meta", "tls"] {
             match std::fs::remove_dir_all(self.folder(kind, name)) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(Error::failed(format!("cannot remove the context {name}")).because(error));
+                    return Err(
+                        Error::failed(format!("cannot remove the context {name}")).because(error)
+                    );
                 }
                 _ => {}
             }
@@ -243,7 +328,11 @@ impl Store {
     /// The contexts that are of this cluster, by name.
     fn of_cluster(&self, cluster: &ClusterName) -> Result<Vec<Context>, Error> {
         let mut found = Vec::new();
-        for entry in std::fs::read_dir(self.config.join("contexts/meta")).into_iter().flatten().flatten() {
+        for entry in std::fs::read_dir(self.config.join("contexts/meta"))
+            .into_iter()
+            .flatten()
+            .flatten()
+        {
             // What cannot be read is none of ours, and Docker's client says so itself.
             let context = read(&entry.path().join("meta.json")).ok().flatten();
             found.extend(context.filter(|context| context.host_of(cluster).is_some()));
@@ -257,12 +346,16 @@ impl Store {
     pub fn current(&self) -> Option<String> {
         let text = std::fs::read_to_string(self.config.join("config.json")).ok()?;
         let config: Value = serde_json::from_str(&text).ok()?;
-        config["currentContext"].as_str().filter(|name| !name.is_empty()).map(ToOwned::to_owned)
+        config["currentContext"]
+            .as_str()
+            .filter(|name| !name.is_empty())
+            .map(ToOwned::to_owned)
     }
 }
 
 fn read(path: &Path) -> Result<Option<Context>, Error> {
-    let failed = |why: String| Error::failed(format!("cannot read {}", path.display())).because(why);
+    let failed =
+        |why: String| Error::failed(format!("cannot read {}", path.display())).because(why);
     let text = match std::fs::read_to_string(path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         text => text.map_err(|error| failed(error.to_string()))?,

@@ -43,13 +43,19 @@ pub fn run(args: &DockerSsh, global: &Global, ui: Ui) -> Result<Exit, Error> {
     let Some((host, destination)) = found.and_then(|(all, to)| Some((to.find(all)?, to))) else {
         return Err(replaced(ssh.args(&args.arguments)));
     };
-    let arguments = ssh_arguments(&host.ssh).map_err(|error| Error::failed("cannot prepare ssh").because(error))?;
+    let arguments = ssh_arguments(&host.ssh)
+        .map_err(|error| Error::failed("cannot prepare ssh").because(error))?;
     let Some(words) = destination.dockers_words() else {
         // What a person, rsync or git wants of ssh is theirs: every word stays, and what the inventory's settings would take from them
         // (questions, forwards, their own way around) is given back. Of two settings ssh takes the first, of two jumps none.
         ssh.args(["-o", "BatchMode=no", "-o", "ClearAllForwardings=no"]);
-        let jumps = destination.options(&args.arguments).any(|word| word.starts_with("-J"));
-        let jump = arguments.iter().position(|word| word == "-J").filter(|_| jumps);
+        let jumps = destination
+            .options(&args.arguments)
+            .any(|word| word.starts_with("-J"));
+        let jump = arguments
+            .iter()
+            .position(|word| word == "-J")
+            .filter(|_| jumps);
         ssh.args(
             arguments
                 .iter()
@@ -111,13 +117,20 @@ impl Destination {
             user.get_or_insert(name.to_owned());
             host = rest.to_owned();
         }
-        Some(Self { host, user, port, command: words.cloned().collect() })
+        Some(Self {
+            host,
+            user,
+            port,
+            command: words.cloned().collect(),
+        })
     }
 
     /// The words before the destination.
     fn options<'a>(&'a self, arguments: &'a [String]) -> impl Iterator<Item = &'a String> {
         let ends = format!("@{}", self.host);
-        arguments.iter().take_while(move |word| **word != self.host && !word.ends_with(&ends))
+        arguments
+            .iter()
+            .take_while(move |word| **word != self.host && !word.ends_with(&ends))
     }
 
     fn find<'a>(&self, inventory: &'a Inventory) -> Option<&'a HostSpec> {
@@ -134,9 +147,14 @@ impl Destination {
     fn dockers_words(&self) -> Option<Vec<String>> {
         let words = shlex::split(&self.command.join(" "))?;
         let rest: &[String] = match words.as_slice() {
-            [docker, option, _, rest @ ..] if docker == "docker" && (option == "-H" || option == "--host") => rest,
+            [docker, option, _, rest @ ..]
+                if docker == "docker" && (option == "-H" || option == "--host") =>
+            {
+                rest
+            }
             [docker, option, rest @ ..]
-                if docker == "docker" && (option.starts_with("--host=") || option.starts_with("-H")) =>
+                if docker == "docker"
+                    && (option.starts_with("--host=") || option.starts_with("-H")) =>
             {
                 rest
             }
@@ -158,21 +176,38 @@ mod tests {
 
     #[test]
     fn command_lines_of_dockers_client() {
-        let found = parse("-o ConnectTimeout=30 -T -l root -p 2222 -- db-1 docker system dial-stdio");
-        assert_eq!((found.host.as_str(), found.user.as_deref(), found.port), ("db-1", Some("root"), Some(2222)));
+        let found =
+            parse("-o ConnectTimeout=30 -T -l root -p 2222 -- db-1 docker system dial-stdio");
+        assert_eq!(
+            (found.host.as_str(), found.user.as_deref(), found.port),
+            ("db-1", Some("root"), Some(2222))
+        );
         assert_eq!(found.command, ["docker", "system", "dial-stdio"]);
         let found = parse("-p2222 -vT ops@db-1 -- x");
-        assert_eq!((found.host.as_str(), found.user.as_deref(), found.port), ("db-1", Some("ops"), Some(2222)));
+        assert_eq!(
+            (found.host.as_str(), found.user.as_deref(), found.port),
+            ("db-1", Some("ops"), Some(2222))
+        );
     }
 
     #[test]
     fn only_dockers_command_is_framed() {
         assert_eq!(parse("h uptime -p").dockers_words(), None);
-        assert_eq!(parse("h docker system dial-stdio").dockers_words().unwrap(), ["docker", "system", "dial-stdio"]);
-        assert_eq!(parse("h 'docker system dial-stdio'").dockers_words().unwrap().len(), 3);
-        for mine in
-            ["h 'docker --host unix:///run/user/1/docker.sock system dial-stdio'", "h docker -H x system dial-stdio"]
-        {
+        assert_eq!(
+            parse("h docker system dial-stdio").dockers_words().unwrap(),
+            ["docker", "system", "dial-stdio"]
+        );
+        assert_eq!(
+            parse("h 'docker system dial-stdio'")
+                .dockers_words()
+                .unwrap()
+                .len(),
+            3
+        );
+        for mine in [
+            "h 'docker --host unix:///run/user/1/docker.sock system dial-stdio'",
+            "h docker -H x system dial-stdio",
+        ] {
             assert!(parse(mine).dockers_words().is_some(), "{mine}");
         }
         for theirs in [

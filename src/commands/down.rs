@@ -42,7 +42,11 @@ pub async fn run(args: &Down, global: &Global, ui: Ui) -> Result<Exit, Error> {
     let progress = Progress::start(ui);
     let all: Vec<&HostSpec> = inventory.hosts.iter().collect();
     // What would be lost must be known, and how much of it where packages go.
-    let scope = if args.purge { Scope::Data } else { Scope::Removal };
+    let scope = if args.purge {
+        Scope::Data
+    } else {
+        Scope::Removal
+    };
     let asked = ask_for(&all, scope, progress.events()).await;
     progress.finish().await;
     let asked = asked?;
@@ -53,9 +57,17 @@ pub async fn run(args: &Down, global: &Global, ui: Ui) -> Result<Exit, Error> {
     };
     let decide = |world: &World<'_>| down::plan(world, packages);
     if args.plan {
-        let plan = decide(&World::new(&inventory, &asked.facts, asked.unreached.clone()));
+        let plan = decide(&World::new(
+            &inventory,
+            &asked.facts,
+            asked.unreached.clone(),
+        ));
         plan::show(&plan, global, ui);
-        return Ok(if plan.problems.is_empty() { Exit::Done } else { Exit::Failed });
+        return Ok(if plan.problems.is_empty() {
+            Exit::Done
+        } else {
+            Exit::Failed
+        });
     }
     let job = Job {
         command: "down",

@@ -14,10 +14,20 @@ impl Endpoint {
     #[must_use]
     pub fn of(host: &HostSpec) -> Self {
         let ssh = &host.ssh;
-        let user = ssh.user.as_ref().map(|user| format!("{user}@")).unwrap_or_default();
+        let user = ssh
+            .user
+            .as_ref()
+            .map(|user| format!("{user}@"))
+            .unwrap_or_default();
         let port = ssh.port.map(|port| format!(":{port}")).unwrap_or_default();
-        let address = if ssh.address.contains(':') { format!("[{}]", ssh.address) } else { ssh.address.clone() };
-        Self { url: format!("ssh://{user}{address}{port}") }
+        let address = if ssh.address.contains(':') {
+            format!("[{}]", ssh.address)
+        } else {
+            ssh.address.clone()
+        };
+        Self {
+            url: format!("ssh://{user}{address}{port}"),
+        }
     }
 
     /// As arguments of Docker's client. Each survives a shell that breaks its words at blanks.

@@ -25,8 +25,13 @@ use crate::ui::Ui;
 
 /// What Docker's client takes from its environment instead of, or together with, `DOCKER_HOST`. `DOCKER_CONFIG` stays, where a
 /// person's credentials and plugins are.
-const OTHERS: [&str; 5] =
-    ["DOCKER_CONTEXT", "DOCKER_TLS", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH", "DOCKER_API_VERSION"];
+const OTHERS: [&str; 5] = [
+    "DOCKER_CONTEXT",
+    "DOCKER_TLS",
+    "DOCKER_TLS_VERIFY",
+    "DOCKER_CERT_PATH",
+    "DOCKER_API_VERSION",
+];
 
 const DOCKER_HOST: &str = "DOCKER_HOST";
 
@@ -70,7 +75,9 @@ type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
 /// Runs it.
 pub async fn run(args: &Env, global: &Global, ui: Ui) -> Result<Exit, Error> {
     let lookup = |name: &str| std::env::var(name).ok();
-    let shell = args.shell.unwrap_or_else(|| Shell::of_login(lookup("SHELL").as_deref()));
+    let shell = args
+        .shell
+        .unwrap_or_else(|| Shell::of_login(lookup("SHELL").as_deref()));
     if args.unset {
         return take_back(shell, global, ui);
     }
@@ -79,7 +86,11 @@ pub async fn run(args: &Env, global: &Global, ui: Ui) -> Result<Exit, Error> {
         Some(name) => host(&inventory, name)?,
         None => a_manager(&inventory, global).await?,
     };
-    let wish = Wish { shell, no_proxy: args.no_proxy, command: again(args, global) };
+    let wish = Wish {
+        shell,
+        no_proxy: args.no_proxy,
+        command: again(args, global),
+    };
     point_at(&inventory, host, &wish, global, ui)
 }
 
@@ -102,7 +113,10 @@ pub(super) fn point_at(
     ui: Ui,
 ) -> Result<Exit, Error> {
     let lookup = |name: &str| std::env::var(name).ok();
-    let mut wanted = vec![(DOCKER_HOST, Endpoint::of(host).url), (NAME, host.name.to_string())];
+    let mut wanted = vec![
+        (DOCKER_HOST, Endpoint::of(host).url),
+        (NAME, host.name.to_string()),
+    ];
     if wish.no_proxy {
         wanted.push(without_proxy(&host.ssh.address, &lookup));
     }
@@ -143,7 +157,10 @@ fn say(
             ui.json(&json!({"set": set, "unset": unset}));
         }
         Output::Text => {
-            let hint = command.map(|command| shell.hint(command)).transpose()?.unwrap_or_default();
+            let hint = command
+                .map(|command| shell.hint(command))
+                .transpose()?
+                .unwrap_or_default();
             ui.print(&format!("{}{hint}", shell.lines(changes)?));
         }
     }
@@ -169,11 +186,20 @@ fn again(args: &Env, global: &Global) -> Vec<String> {
 
 /// The list of who is reached without a proxy, with one more address: under the name that is in use.
 fn without_proxy(address: &str, lookup: Lookup<'_>) -> (&'static str, String) {
-    let (name, marker) = if lookup("no_proxy").is_some() { OURS[3] } else { OURS[2] };
+    let (name, marker) = if lookup("no_proxy").is_some() {
+        OURS[3]
+    } else {
+        OURS[2]
+    };
     let now = lookup(name);
     // What an earlier call has added is not added to.
     let own = now.is_some() && now == lookup(marker);
-    let before = if own { lookup(&format!("{SAVED}{name}")) } else { now }.filter(|list| !list.is_empty());
+    let before = if own {
+        lookup(&format!("{SAVED}{name}"))
+    } else {
+        now
+    }
+    .filter(|list| !list.is_empty());
     match before {
         Some(list) if list.split(',').any(|part| part.trim() == address) => (name, list),
         Some(list) => (name, format!("{list},{address}")),
@@ -183,10 +209,14 @@ fn without_proxy(address: &str, lookup: Lookup<'_>) -> (&'static str, String) {
 
 /// Sets these variables, and keeps aside what somebody else has set. Twice is as once.
 fn exported(wanted: &[(&str, String)], lookup: Lookup<'_>) -> Vec<Change> {
-    let mut changes: Vec<Change> =
-        wanted.iter().map(|(name, value)| Change::Set((*name).to_owned(), value.clone())).collect();
+    let mut changes: Vec<Change> = wanted
+        .iter()
+        .map(|(name, value)| Change::Set((*name).to_owned(), value.clone()))
+        .collect();
     for (name, marker) in OURS {
-        let Some((_, value)) = wanted.iter().find(|(wanted, _)| *wanted == name) else { continue };
+        let Some((_, value)) = wanted.iter().find(|(wanted, _)| *wanted == name) else {
+            continue;
+        };
         let own = lookup(marker);
         if own.as_ref() != Some(value) {
             changes.push(Change::Set(marker.to_owned(), value.clone()));
@@ -232,7 +262,9 @@ fn taken_back(lookup: Lookup<'_>) -> Vec<Change> {
 /// Sets a variable to what it was, if nobody else has set it. Returns whether it did.
 fn bring_back(name: &str, is_free: bool, lookup: Lookup<'_>, changes: &mut Vec<Change>) -> bool {
     let saved = format!("{SAVED}{name}");
-    let Some(old) = lookup(&saved) else { return false };
+    let Some(old) = lookup(&saved) else {
+        return false;
+    };
     if is_free {
         changes.push(Change::Set(name.to_owned(), old));
     }
@@ -242,9 +274,11 @@ fn bring_back(name: &str, is_free: bool, lookup: Lookup<'_>, changes: &mut Vec<C
 
 /// A host whose engine is a manager, by its own word.
 async fn a_manager<'a>(inventory: &'a Inventory, global: &Global) -> Result<&'a HostSpec, Error> {
-    let connector = Connector::new().map_err(|error| Error::failed("cannot prepare SSH").because(error))?;
-    let question =
-        Command::new(["docker", "info", "--format", "{{json .Swarm}}"]).rights(Rights::Engine).timeout(SWARM_TIMEOUT);
+    let connector =
+        Connector::new().map_err(|error| Error::failed("cannot prepare SSH").because(error))?;
+    let question = Command::new(["docker", "info", "--format", "{{json .Swarm}}"])
+        .rights(Rights::Engine)
+        .timeout(SWARM_TIMEOUT);
     let each = select(inventory, global)?.into_iter().map(|spec| {
         let (connector, question) = (&connector, &question);
         async move {
@@ -266,7 +300,11 @@ const SWARM_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(20);
 
 fn swarm(text: &str) -> Swarm {
     let part: serde_json::Value = serde_json::from_str(text.trim()).unwrap_or_default();
-    Engine { info: Some(json!({"Swarm": part})), ..Engine::default() }.swarm()
+    Engine {
+        info: Some(json!({"Swarm": part})),
+        ..Engine::default()
+    }
+    .swarm()
 }
 
 /// The first manager in the inventory's order. Which hosts are managers was decided when they joined, by `swarm.managers` and `spread`.
@@ -274,7 +312,8 @@ fn manager_of<'a>(
     inventory: &'a Inventory,
     answers: Vec<(&HostName, Result<Swarm, HostError>)>,
 ) -> Result<&'a HostSpec, Error> {
-    let (mut managers, mut others, mut silent, mut hint) = (Vec::new(), Vec::new(), Vec::new(), None);
+    let (mut managers, mut others, mut silent, mut hint) =
+        (Vec::new(), Vec::new(), Vec::new(), None);
     for (name, answer) in answers {
         match answer {
             Ok(swarm) if swarm.is_manager => managers.push((name, swarm.cluster_id)),
@@ -287,28 +326,38 @@ fn manager_of<'a>(
     }
     if let Some(((first, swarm), rest)) = managers.split_first() {
         if let Some((other, _)) = rest.iter().find(|(_, other)| other != swarm) {
-            return Err(Error::failed(format!("{first} and {other} are managers of two swarms"))
-                .hint("`docker-cluster env HOST` points at one of them"));
+            return Err(
+                Error::failed(format!("{first} and {other} are managers of two swarms"))
+                    .hint("`docker-cluster env HOST` points at one of them"),
+            );
         }
         return host(inventory, first.as_str());
     }
     let silent = silent.join("\n");
     if others.is_empty() {
-        return Err(Error::failed("no host answers that could say who is a manager")
-            .because(silent)
-            .hint(hint.unwrap_or_default()));
+        return Err(
+            Error::failed("no host answers that could say who is a manager")
+                .because(silent)
+                .hint(hint.unwrap_or_default()),
+        );
     }
     let error = Error::failed(format!(
         "no manager of a swarm answers; {} {} none",
         others.join(", "),
         if others.len() == 1 { "is" } else { "are" }
     ));
-    let error = if silent.is_empty() { error } else { error.because(silent) };
+    let error = if silent.is_empty() {
+        error
+    } else {
+        error.because(silent)
+    };
     Err(error.hint("`docker-cluster plan` says what the swarm lacks; `docker-cluster env HOST` points at one host"))
 }
 
 fn quote(text: &str) -> Result<String, Error> {
-    shlex::try_quote(text).map(Into::into).map_err(|_| Error::failed("a path or address holds a NUL byte"))
+    shlex::try_quote(text)
+        .map(Into::into)
+        .map_err(|_| Error::failed("a path or address holds a NUL byte"))
 }
 
 fn shims() -> Result<PathBuf, Error> {
@@ -317,12 +366,20 @@ fn shims() -> Result<PathBuf, Error> {
 
 /// Writes the folder with the `ssh` for this inventory.
 fn write_shim(global: &Global, inventory: &Inventory) -> Result<PathBuf, Error> {
-    let failed = |error: std::io::Error| Error::failed("cannot write the ssh for Docker's client").because(error);
+    let failed = |error: std::io::Error| {
+        Error::failed("cannot write the ssh for Docker's client").because(error)
+    };
     let file = std::fs::canonicalize(&global.file).map_err(failed)?;
     // By its own name: called by a link it may be another program, `docker-machine`.
-    let program = std::env::current_exe().and_then(std::fs::canonicalize).map_err(failed)?;
+    let program = std::env::current_exe()
+        .and_then(std::fs::canonicalize)
+        .map_err(failed)?;
     let folder = shims()?.join(inventory.cluster.as_str());
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(failed)?;
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&folder)
+        .map_err(failed)?;
     let text = format!(
         "#!/bin/sh\n# Written by `docker-cluster env`: ssh with the settings of an inventory, for Docker's client.\n\
          folder={} program={} file={}\n\
@@ -347,14 +404,24 @@ fn path_change(shim: Option<&Path>) -> Result<Option<Change>, Error> {
     let all = shims()?;
     let path = std::env::var_os("PATH").unwrap_or_default();
     let old: Vec<PathBuf> = std::env::split_paths(&path).collect();
-    let others = old.iter().filter(|folder| !folder.starts_with(&all)).cloned();
-    let new: Vec<PathBuf> = shim.map(Path::to_path_buf).into_iter().chain(others).collect();
+    let others = old
+        .iter()
+        .filter(|folder| !folder.starts_with(&all))
+        .cloned();
+    let new: Vec<PathBuf> = shim
+        .map(Path::to_path_buf)
+        .into_iter()
+        .chain(others)
+        .collect();
     if new == old {
         return Ok(None);
     }
-    let joined =
-        std::env::join_paths(new).map_err(|error| Error::failed("the PATH cannot be changed").because(error))?;
-    Ok(Some(Change::SetPath("PATH".to_owned(), joined.to_string_lossy().into_owned())))
+    let joined = std::env::join_paths(new)
+        .map_err(|error| Error::failed("the PATH cannot be changed").because(error))?;
+    Ok(Some(Change::SetPath(
+        "PATH".to_owned(),
+        joined.to_string_lossy().into_owned(),
+    )))
 }
 
 #[cfg(test)]
@@ -369,7 +436,12 @@ mod tests {
 
     impl Shell {
         fn with(variables: &[(&str, &str)]) -> Self {
-            Self(variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect())
+            Self(
+                variables
+                    .iter()
+                    .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+                    .collect(),
+            )
         }
 
         fn lookup(&self) -> impl Fn(&str) -> Option<String> {
@@ -379,7 +451,9 @@ mod tests {
         fn apply(mut self, changes: Vec<Change>) -> Self {
             for change in changes {
                 match change {
-                    Change::Set(name, value) | Change::SetPath(name, value) => drop(self.0.insert(name, value)),
+                    Change::Set(name, value) | Change::SetPath(name, value) => {
+                        drop(self.0.insert(name, value))
+                    }
                     Change::Unset(name) => drop(self.0.remove(&name)),
                 }
             }
@@ -387,7 +461,12 @@ mod tests {
         }
 
         fn set(self, variables: &[(&str, &str)]) -> Self {
-            self.apply(variables.iter().map(|(name, value)| Change::Set((*name).into(), (*value).into())).collect())
+            self.apply(
+                variables
+                    .iter()
+                    .map(|(name, value)| Change::Set((*name).into(), (*value).into()))
+                    .collect(),
+            )
         }
 
         fn env(self, address: &str) -> Self {
@@ -415,21 +494,40 @@ mod tests {
                 ("DOCKER_TLS_VERIFY", "1"),
                 ("DOCKER_CERT_PATH", "/a b/'c'"),
             ],
-            &[("DOCKER_CONTEXT", "other"), ("DOCKER_MACHINE_NAME", "default"), ("DOCKER_TLS", "")],
-            &[("DOCKER_HOST", "ssh://db-2"), ("DOCKER_API_VERSION", "1.41"), ("DOCKER_CONFIG", "/c")],
-            &[("NO_PROXY", "localhost,.example.org"), ("DOCKER_MACHINE_NAME", "db-1")],
+            &[
+                ("DOCKER_CONTEXT", "other"),
+                ("DOCKER_MACHINE_NAME", "default"),
+                ("DOCKER_TLS", ""),
+            ],
+            &[
+                ("DOCKER_HOST", "ssh://db-2"),
+                ("DOCKER_API_VERSION", "1.41"),
+                ("DOCKER_CONFIG", "/c"),
+            ],
+            &[
+                ("NO_PROXY", "localhost,.example.org"),
+                ("DOCKER_MACHINE_NAME", "db-1"),
+            ],
             &[("no_proxy", "db-1"), ("NO_PROXY", "")],
         ];
         for world in worlds {
             let before = Shell::with(world);
             for hosts in [&["db-1"][..], &["db-1", "db-1"], &["db-1", "db-2", "db-1"]] {
-                let during = hosts.iter().fold(before.clone(), |shell, host| shell.env(host));
+                let during = hosts
+                    .iter()
+                    .fold(before.clone(), |shell, host| shell.env(host));
                 let last = *hosts.last().unwrap();
                 assert_eq!(during.0["DOCKER_HOST"], format!("ssh://{last}"));
                 assert_eq!(during.0["DOCKER_MACHINE_NAME"], last);
                 let (name, _) = without_proxy("x", &before.lookup());
-                assert!(during.0[name].ends_with(last) && !during.0[name].contains("db-2"), "{during:?}");
-                assert!(OTHERS.iter().all(|name| !during.0.contains_key(*name)), "{during:?}");
+                assert!(
+                    during.0[name].ends_with(last) && !during.0[name].contains("db-2"),
+                    "{during:?}"
+                );
+                assert!(
+                    OTHERS.iter().all(|name| !during.0.contains_key(*name)),
+                    "{during:?}"
+                );
                 assert_eq!(during.0.get("DOCKER_CONFIG"), before.0.get("DOCKER_CONFIG"));
                 let after = during.unset();
                 assert_eq!(after, before, "{hosts:?}");
@@ -444,23 +542,49 @@ mod tests {
 
     #[test]
     fn what_somebody_has_set_since_is_theirs() {
-        let theirs = [("DOCKER_HOST", "tcp://theirs:2376"), ("DOCKER_TLS_VERIFY", "0"), ("NO_PROXY", "theirs")];
-        let shell = Shell::with(&[("DOCKER_TLS_VERIFY", "1"), ("DOCKER_MACHINE_NAME", "m")]).env("db-1");
+        let theirs = [
+            ("DOCKER_HOST", "tcp://theirs:2376"),
+            ("DOCKER_TLS_VERIFY", "0"),
+            ("NO_PROXY", "theirs"),
+        ];
+        let shell =
+            Shell::with(&[("DOCKER_TLS_VERIFY", "1"), ("DOCKER_MACHINE_NAME", "m")]).env("db-1");
         let shell = shell.set(&theirs).unset();
-        assert_eq!(shell, Shell::with(&theirs).set(&[("DOCKER_MACHINE_NAME", "m")]));
+        assert_eq!(
+            shell,
+            Shell::with(&theirs).set(&[("DOCKER_MACHINE_NAME", "m")])
+        );
         // And what they have set between two calls is what comes back.
-        let shell = Shell::default().env("db-1").set(&theirs[..1]).env("db-2").unset();
+        let shell = Shell::default()
+            .env("db-1")
+            .set(&theirs[..1])
+            .env("db-2")
+            .unset();
         assert_eq!(shell, Shell::with(&theirs[..1]));
     }
 
     #[test]
     fn an_address_is_in_the_list_once() {
-        let list = |variables: &[(&str, &str)]| without_proxy("10.0.0.1", &Shell::with(variables).lookup());
+        let list = |variables: &[(&str, &str)]| {
+            without_proxy("10.0.0.1", &Shell::with(variables).lookup())
+        };
         assert_eq!(list(&[]), ("NO_PROXY", "10.0.0.1".to_owned()));
-        assert_eq!(list(&[("NO_PROXY", "a")]), ("NO_PROXY", "a,10.0.0.1".to_owned()));
-        assert_eq!(list(&[("no_proxy", ""), ("NO_PROXY", "a")]), ("no_proxy", "10.0.0.1".to_owned()));
-        assert_eq!(list(&[("NO_PROXY", "10.0.0.1, b")]), ("NO_PROXY", "10.0.0.1, b".to_owned()));
-        assert_eq!(list(&[("NO_PROXY", "10.0.0.11")]), ("NO_PROXY", "10.0.0.11,10.0.0.1".to_owned()));
+        assert_eq!(
+            list(&[("NO_PROXY", "a")]),
+            ("NO_PROXY", "a,10.0.0.1".to_owned())
+        );
+        assert_eq!(
+            list(&[("no_proxy", ""), ("NO_PROXY", "a")]),
+            ("no_proxy", "10.0.0.1".to_owned())
+        );
+        assert_eq!(
+            list(&[("NO_PROXY", "10.0.0.1, b")]),
+            ("NO_PROXY", "10.0.0.1, b".to_owned())
+        );
+        assert_eq!(
+            list(&[("NO_PROXY", "10.0.0.11")]),
+            ("NO_PROXY", "10.0.0.11,10.0.0.1".to_owned())
+        );
     }
 
     #[test]
@@ -469,24 +593,46 @@ mod tests {
         let inventory = Inventory::parse(text, "x.yaml").unwrap();
         let name = |at: usize| &inventory.hosts[at].name;
         let manager = |id: &str| {
-            swarm(&format!(r#"{{"LocalNodeState":"active","ControlAvailable":true,"Cluster":{{"ID":"{id}"}}}}"#))
+            swarm(&format!(
+                r#"{{"LocalNodeState":"active","ControlAvailable":true,"Cluster":{{"ID":"{id}"}}}}"#
+            ))
         };
         let worker = || swarm(r#"{"LocalNodeState":"active","ControlAvailable":false}"#);
-        let silent = || HostError::Refused { address: "x".to_owned() };
+        let silent = || HostError::Refused {
+            address: "x".to_owned(),
+        };
         let chosen = |answers: Vec<Result<Swarm, HostError>>| {
-            let answers = answers.into_iter().enumerate().map(|(at, answer)| (name(at), answer)).collect();
+            let answers = answers
+                .into_iter()
+                .enumerate()
+                .map(|(at, answer)| (name(at), answer))
+                .collect();
             manager_of(&inventory, answers).map(|host| host.name.to_string())
         };
-        assert_eq!(chosen(vec![Ok(worker()), Ok(manager("s")), Ok(manager("s"))]).unwrap(), "b");
-        assert_eq!(chosen(vec![Err(silent()), Ok(worker()), Ok(manager("s"))]).unwrap(), "c");
+        assert_eq!(
+            chosen(vec![Ok(worker()), Ok(manager("s")), Ok(manager("s"))]).unwrap(),
+            "b"
+        );
+        assert_eq!(
+            chosen(vec![Err(silent()), Ok(worker()), Ok(manager("s"))]).unwrap(),
+            "c"
+        );
         let said = |answers| format!("{:?}", chosen(answers).unwrap_err());
         assert!(
             said(vec![Ok(worker()), Ok(worker()), Err(silent())])
                 .contains("no manager of a swarm answers; a, b are none")
         );
         let none = said(vec![Err(silent()), Err(silent()), Err(silent())]);
-        assert!(none.contains("no host answers") && none.contains("b: x refuses"), "{none}");
-        assert!(said(vec![Ok(manager("s")), Ok(manager("t")), Ok(worker())]).contains("two swarms"));
-        assert!(said(vec![Ok(swarm("")), Ok(swarm("null")), Ok(swarm("<html>"))]).contains("a, b, c are none"));
+        assert!(
+            none.contains("no host answers") && none.contains("b: x refuses"),
+            "{none}"
+        );
+        assert!(
+            said(vec![Ok(manager("s")), Ok(manager("t")), Ok(worker())]).contains("two swarms")
+        );
+        assert!(
+            said(vec![Ok(swarm("")), Ok(swarm("null")), Ok(swarm("<html>"))])
+                .contains("a, b, c are none")
+        );
     }
 }

@@ -51,14 +51,24 @@ pub async fn run(args: &Exec, global: &Global, ui: Ui) -> Result<Exit, Error> {
         }
     }
     let options = [("--user", &args.user), ("--workdir", &args.workdir)];
-    let options = options.into_iter().filter_map(|(flag, value)| Some((flag, value.as_ref()?)));
+    let options = options
+        .into_iter()
+        .filter_map(|(flag, value)| Some((flag, value.as_ref()?)));
     for (flag, value) in options.chain(args.env.iter().map(|value| ("--env", value))) {
         argv.extend([flag.to_owned(), value.clone()]);
     }
     argv.push(container.field("ID").to_owned());
     argv.extend(args.command.iter().cloned());
-    let terminal = if args.tty { Terminal::Yes } else { Terminal::No };
-    let input = if args.interactive { Input::Passed } else { Input::None };
+    let terminal = if args.tty {
+        Terminal::Yes
+    } else {
+        Terminal::No
+    };
+    let input = if args.interactive {
+        Input::Passed
+    } else {
+        Input::None
+    };
     let spoken = Spoken::docker(&argv, &host.ssh, terminal)
         .map_err(|error| Error::usage("the command cannot be sent").because(error))?;
     speak(&host.ssh, &spoken, terminal, input)

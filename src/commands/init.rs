@@ -16,8 +16,11 @@ pub struct Init {
 
 /// Runs it.
 pub fn run(args: &Init, ui: Ui) -> Result<Exit, Error> {
-    let hosts: String =
-        args.addresses.iter().map(|address| format!("  - {}\n", serde_json::Value::from(address.as_str()))).collect();
+    let hosts: String = args
+        .addresses
+        .iter()
+        .map(|address| format!("  - {}\n", serde_json::Value::from(address.as_str())))
+        .collect();
     let text = include_str!("../../templates/inventory.yaml").replace("@HOSTS@\n", &hosts);
     // What is printed is what every other command accepts.
     Inventory::parse(&text, "cluster.yaml").map_err(|error| Error::Inventory(Box::new(error)))?;

@@ -24,15 +24,28 @@ pub struct Inspect {
 /// Runs it.
 pub fn run(args: &Inspect, global: &Global, ui: Ui) -> Result<Exit, Error> {
     let inventory = load(global)?;
-    let hosts = args.hosts.iter().map(|name| host(&inventory, name)).collect::<Result<Vec<_>, _>>()?;
-    let documents: Vec<Value> = hosts.iter().map(|host| document(&inventory, host)).collect();
+    let hosts = args
+        .hosts
+        .iter()
+        .map(|name| host(&inventory, name))
+        .collect::<Result<Vec<_>, _>>()?;
+    let documents: Vec<Value> = hosts
+        .iter()
+        .map(|host| document(&inventory, host))
+        .collect();
     match &args.format {
         Some(text) => {
             let wrong = |error| Error::usage(format!("--format: {error}"));
             let template = Template::parse(text).map_err(wrong)?;
-            ui.print(&template.rows(&documents, ui.out, crate::ui::list_width()).map_err(wrong)?);
+            ui.print(
+                &template
+                    .rows(&documents, ui.out, crate::ui::list_width())
+                    .map_err(wrong)?,
+            );
         }
-        None => documents.iter().for_each(|document| ui.print(&pretty(document))),
+        None => documents
+            .iter()
+            .for_each(|document| ui.print(&pretty(document))),
     }
     Ok(Exit::Done)
 }
@@ -42,7 +55,11 @@ const SSH_PORT: u16 = 22;
 
 fn document(inventory: &Inventory, host: &HostSpec) -> Value {
     let ssh = &host.ssh;
-    let labels: Vec<String> = host.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    let labels: Vec<String> = host
+        .labels
+        .iter()
+        .map(|(key, value)| format!("{key}={value}"))
+        .collect();
     json!({
         "Name": host.name,
         "Cluster": inventory.cluster,

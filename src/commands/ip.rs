@@ -26,10 +26,17 @@ pub struct Ip {
 /// Runs it.
 pub async fn run(args: &Ip, global: &Global, ui: Ui) -> Result<Exit, Error> {
     let inventory = load(global)?;
-    let hosts = args.hosts.iter().map(|name| host(&inventory, name)).collect::<Result<Vec<_>, _>>()?;
+    let hosts = args
+        .hosts
+        .iter()
+        .map(|name| host(&inventory, name))
+        .collect::<Result<Vec<_>, _>>()?;
     let addresses = match args.private {
         true => private(&inventory, &hosts, ui).await?,
-        false => hosts.iter().map(|host| reached(host)).collect::<Result<Vec<_>, _>>()?,
+        false => hosts
+            .iter()
+            .map(|host| reached(host))
+            .collect::<Result<Vec<_>, _>>()?,
     };
     for address in addresses {
         ui.print(&address.to_string());
@@ -48,12 +55,20 @@ pub(super) fn reached(host: &HostSpec) -> Result<IpAddr, Error> {
         return Ok(ip);
     }
     let failed = |why: String| {
-        Error::failed(format!("cannot resolve {name}, the address of {}", host.name))
-            .because(why)
-            .hint("behind a jump host only that may know it; `ip --private` asks the host itself")
+        Error::failed(format!(
+            "cannot resolve {name}, the address of {}",
+            host.name
+        ))
+        .because(why)
+        .hint("behind a jump host only that may know it; `ip --private` asks the host itself")
     };
-    let mut found = (name, 0).to_socket_addrs().map_err(|error| failed(error.to_string()))?;
-    found.next().map(|address| address.ip()).ok_or_else(|| failed("it has no address".to_owned()))
+    let mut found = (name, 0)
+        .to_socket_addrs()
+        .map_err(|error| failed(error.to_string()))?;
+    found
+        .next()
+        .map(|address| address.ip())
+        .ok_or_else(|| failed("it has no address".to_owned()))
 }
 
 /// Where the other hosts reach them.
@@ -67,12 +82,21 @@ async fn private(inventory: &Inventory, hosts: &[&HostSpec], ui: Ui) -> Result<V
     }
     let world = World::new(inventory, &asked.facts, Vec::new());
     let of = |spec: &&HostSpec| {
-        world.host(&spec.name).map(|host| host.private).ok_or_else(|| {
-            match world.problems.iter().find(|problem| problem.host.as_ref() == Some(&spec.name)) {
-                Some(problem) => Error::failed(format!("{}: {}", spec.name, problem.what)).hint(&problem.fix),
-                None => Error::failed(format!("{} has no private address", spec.name)),
-            }
-        })
+        world
+            .host(&spec.name)
+            .map(|host| host.private)
+            .ok_or_else(|| {
+                match world
+                    .problems
+                    .iter()
+                    .find(|problem| problem.host.as_ref() == Some(&spec.name))
+                {
+                    Some(problem) => {
+                        Error::failed(format!("{}: {}", spec.name, problem.what)).hint(&problem.fix)
+                    }
+                    None => Error::failed(format!("{} has no private address", spec.name)),
+                }
+            })
     };
     hosts.iter().map(of).collect()
 }

@@ -80,15 +80,27 @@ async fn up(args: &LabUp, ui: Ui) -> Result<Exit, Error> {
     if !(1..=MAX_HOSTS).contains(&args.hosts) {
         return Err(Error::usage(format!("--hosts is from 1 to {MAX_HOSTS}")));
     }
-    let inventory = args.inventory.clone().unwrap_or_else(|| PathBuf::from(format!("{name}.yaml")));
-    let wanted =
-        Wanted { name, hosts: args.hosts, os: args.os, bare: args.bare, mirror: args.mirror.clone(), inventory };
+    let inventory = args
+        .inventory
+        .clone()
+        .unwrap_or_else(|| PathBuf::from(format!("{name}.yaml")));
+    let wanted = Wanted {
+        name,
+        hosts: args.hosts,
+        os: args.os,
+        bare: args.bare,
+        mirror: args.mirror.clone(),
+        inventory,
+    };
     let progress = Progress::start(ui);
     let result = lab::up(&wanted, progress.events()).await;
     progress.finish().await;
     result.map_err(wrong)?;
     let file = wanted.inventory.display();
-    ui.note(&format!("Made {} hosts. Next: docker-cluster -f {file} up", wanted.hosts));
+    ui.note(&format!(
+        "Made {} hosts. Next: docker-cluster -f {file} up",
+        wanted.hosts
+    ));
     Ok(Exit::Done)
 }
 
@@ -99,9 +111,15 @@ async fn ls(global: &Global, ui: Ui) -> Result<Exit, Error> {
         Output::Text if labs.is_empty() => ui.note("There are no labs."),
         Output::Text => {
             let row = |lab: &lab::Lab, host: &lab::LabHost| {
-                let tone = if host.status.starts_with("Up") { Tone::Good } else { Tone::Bad };
-                let inventory =
-                    lab.inventory.as_ref().map_or_else(|| "-".to_owned(), |path| path.display().to_string());
+                let tone = if host.status.starts_with("Up") {
+                    Tone::Good
+                } else {
+                    Tone::Bad
+                };
+                let inventory = lab
+                    .inventory
+                    .as_ref()
+                    .map_or_else(|| "-".to_owned(), |path| path.display().to_string());
                 vec![
                     (lab.name.clone(), Tone::Plain),
                     (host.name.clone(), Tone::Plain),
@@ -110,8 +128,16 @@ async fn ls(global: &Global, ui: Ui) -> Result<Exit, Error> {
                     (inventory, Tone::Dim),
                 ]
             };
-            let rows = labs.iter().flat_map(|lab| lab.hosts.iter().map(move |host| row(lab, host))).collect();
-            ui.print(&table(&["LAB", "HOST", "OS", "STATUS", "INVENTORY"], rows, ui.out, list_width()));
+            let rows = labs
+                .iter()
+                .flat_map(|lab| lab.hosts.iter().map(move |host| row(lab, host)))
+                .collect();
+            ui.print(&table(
+                &["LAB", "HOST", "OS", "STATUS", "INVENTORY"],
+                rows,
+                ui.out,
+                list_width(),
+            ));
         }
     }
     Ok(Exit::Done)
@@ -121,8 +147,10 @@ fn parse_name(text: &str) -> Result<ClusterName, Error> {
     // Hosts are called NAME-1, and a host name is at most 63 characters.
     match ClusterName::parse(text) {
         Ok(name) if text.len() <= 40 && !text.contains(['.', '_']) => Ok(name),
-        Ok(_) => Err(Error::usage(format!("`{text}` cannot be the name of a lab"))
-            .hint("at most 40 letters, digits and `-`: hosts are named after it")),
+        Ok(_) => Err(
+            Error::usage(format!("`{text}` cannot be the name of a lab"))
+                .hint("at most 40 letters, digits and `-`: hosts are named after it"),
+        ),
         Err(error) => Err(Error::usage(error)),
     }
 }

@@ -12,7 +12,12 @@ use crate::inventory::{HostSpec, Inventory};
 use crate::ui::Ui;
 
 /// The units of a host that its part in a cluster depends on: the engine and what runs it, and those of ours.
-const UNITS: [&str; 4] = ["docker.service", "docker.socket", "containerd.service", "docker-cluster-*"];
+const UNITS: [&str; 4] = [
+    "docker.service",
+    "docker.socket",
+    "containerd.service",
+    "docker-cluster-*",
+];
 
 /// Lines of a host's units that are shown unless more are asked for: a few screens.
 const USUAL_LINES: &str = "200";
@@ -54,23 +59,46 @@ async fn of_units(args: &Logs, host: &HostSpec) -> Result<Exit, Error> {
     let mut argv = ["journalctl", "--no-pager"].map(str::to_owned).to_vec();
     match &args.unit {
         Some(unit) => argv.extend(["--unit".to_owned(), unit.clone()]),
-        None => argv.extend(UNITS.iter().flat_map(|unit| ["--unit".to_owned(), (*unit).to_owned()])),
+        None => argv.extend(
+            UNITS
+                .iter()
+                .flat_map(|unit| ["--unit".to_owned(), (*unit).to_owned()]),
+        ),
     }
-    let lines = args.tail.map_or_else(|| USUAL_LINES.to_owned(), |lines| lines.to_string());
-    argv.extend(["--lines".to_owned(), if args.since.is_some() && args.tail.is_none() { "all".into() } else { lines }]);
+    let lines = args
+        .tail
+        .map_or_else(|| USUAL_LINES.to_owned(), |lines| lines.to_string());
+    argv.extend([
+        "--lines".to_owned(),
+        if args.since.is_some() && args.tail.is_none() {
+            "all".into()
+        } else {
+            lines
+        },
+    ]);
     if let Some(since) = &args.since {
         argv.extend(["--since".to_owned(), before_now(since)]);
     }
     if args.follow {
         argv.push("--follow".to_owned());
     }
-    argv.extend(["--output".to_owned(), if args.timestamps { "short-iso" } else { "short" }.to_owned()]);
+    argv.extend([
+        "--output".to_owned(),
+        if args.timestamps {
+            "short-iso"
+        } else {
+            "short"
+        }
+        .to_owned(),
+    ]);
     // What is wrong with the way in is told as everywhere, and the connection stays for the next command.
-    let connector = Connector::new().map_err(|error| Error::failed("cannot prepare SSH").because(error))?;
-    connector
-        .connect(host)
-        .await
-        .map_err(|error| Error::failed(format!("{} cannot be asked", host.name)).because(&error).hint(error.hint()))?;
+    let connector =
+        Connector::new().map_err(|error| Error::failed("cannot prepare SSH").because(error))?;
+    connector.connect(host).await.map_err(|error| {
+        Error::failed(format!("{} cannot be asked", host.name))
+            .because(&error)
+            .hint(error.hint())
+    })?;
     listen(args, host, argv, Rights::Root)
 }
 
@@ -78,12 +106,19 @@ async fn of_units(args: &Logs, host: &HostSpec) -> Result<Exit, Error> {
 fn listen(args: &Logs, host: &HostSpec, argv: Vec<String>, rights: Rights) -> Result<Exit, Error> {
     let (argv, input) = match args.follow {
         // The end of what is typed here, which nobody does, is the end of this program.
-        true => (["sh", "-c", FOLLOW, "sh"].map(str::to_owned).into_iter().chain(argv).collect(), Input::Held),
+        true => (
+            ["sh", "-c", FOLLOW, "sh"]
+                .map(str::to_owned)
+                .into_iter()
+                .chain(argv)
+                .collect(),
+            Input::Held,
+        ),
         false => (argv, Input::None),
     };
     let command = Command::new(argv).rights(rights).timeout(LONGEST_RUN);
-    let spoken =
-        Spoken::of(&command, &host.ssh).map_err(|error| Error::usage("the command cannot be sent").because(error))?;
+    let spoken = Spoken::of(&command, &host.ssh)
+        .map_err(|error| Error::usage("the command cannot be sent").because(error))?;
     speak(&host.ssh, &spoken, Terminal::No, input)
 }
 
@@ -95,7 +130,12 @@ fn before_now(since: &str) -> String {
     }
 }
 
-async fn of_container(args: &Logs, inventory: &Inventory, global: &Global, ui: Ui) -> Result<Exit, Error> {
+async fn of_container(
+    args: &Logs,
+    inventory: &Inventory,
+    global: &Global,
+    ui: Ui,
+) -> Result<Exit, Error> {
     if args.unit.is_some() {
         super::host(inventory, &args.name)?;
     }
@@ -108,7 +148,11 @@ async fn of_container(args: &Logs, inventory: &Inventory, global: &Global, ui: U
     }
     let tail = args.tail.map(|lines| lines.to_string());
     for (flag, value) in [("--tail", &tail), ("--since", &args.since)] {
-        argv.extend(value.iter().flat_map(|value| [flag.to_owned(), value.clone()]));
+        argv.extend(
+            value
+                .iter()
+                .flat_map(|value| [flag.to_owned(), value.clone()]),
+        );
     }
     argv.push(container.field("ID").to_owned());
     listen(args, host, argv, Rights::Engine)

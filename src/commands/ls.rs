@@ -53,7 +53,11 @@ impl Wish {
                 None => Self::Label(value, None),
             },
             "state" => Self::State(value),
-            other => return Err(format!("`{other}` is no key; there are name, tag, label and state")),
+            other => {
+                return Err(format!(
+                    "`{other}` is no key; there are name, tag, label and state"
+                ));
+            }
         })
     }
 
@@ -61,15 +65,19 @@ impl Wish {
         // Names and tags are selected as `--on` does it.
         let selects = |text: &str| {
             let filter = Filter::parse(text);
-            let selected = filter.as_ref().ok().and_then(|filter| filter.select(inventory).ok());
+            let selected = filter
+                .as_ref()
+                .ok()
+                .and_then(|filter| filter.select(inventory).ok());
             selected.is_some_and(|hosts| hosts.iter().any(|other| other.name == host.name))
         };
         match self {
             Self::Name(glob) => selects(glob),
             Self::Tag(glob) => selects(&format!("@{glob}")),
-            Self::Label(key, value) => {
-                host.labels.get(key).is_some_and(|own| value.as_ref().is_none_or(|value| value == own))
-            }
+            Self::Label(key, value) => host
+                .labels
+                .get(key)
+                .is_some_and(|own| value.as_ref().is_none_or(|value| value == own)),
             // What is not known yet does not exclude it.
             Self::State(wanted) => state.is_none_or(|state| state.eq_ignore_ascii_case(wanted)),
         }
@@ -80,15 +88,22 @@ impl Ls {
     /// Whether nothing is asked of any host.
     #[must_use]
     pub fn asks_nobody(&self) -> bool {
-        self.quiet && !self.filter.iter().any(|wish| matches!(wish, Wish::State(_)))
+        self.quiet
+            && !self
+                .filter
+                .iter()
+                .any(|wish| matches!(wish, Wish::State(_)))
     }
 
     /// Whether a host is as the filters want it: of each key one.
     fn wants(&self, inventory: &Inventory, host: &HostSpec, state: Option<&str>) -> bool {
         self.filter.iter().all(|wish| {
-            let same =
-                self.filter.iter().filter(|other| std::mem::discriminant(*other) == std::mem::discriminant(wish));
-            same.into_iter().any(|wish| wish.is_met(inventory, host, state))
+            let same = self
+                .filter
+                .iter()
+                .filter(|other| std::mem::discriminant(*other) == std::mem::discriminant(wish));
+            same.into_iter()
+                .any(|wish| wish.is_met(inventory, host, state))
         })
     }
 }
@@ -97,10 +112,17 @@ impl Ls {
 pub async fn run(args: &Ls, global: &Global, ui: Ui) -> Result<Exit, Error> {
     let inventory = load(global)?;
     let wrong = |error| Error::usage(format!("--format: {error}"));
-    let template = args.format.as_deref().map(Template::parse).transpose().map_err(wrong)?;
+    let template = args
+        .format
+        .as_deref()
+        .map(Template::parse)
+        .transpose()
+        .map_err(wrong)?;
     let mut selected = select(&inventory, global)?;
     selected.retain(|host| args.wants(&inventory, host, None));
-    let names = |names: &mut dyn Iterator<Item = &HostName>| names.map(|name| format!("{name}\n")).collect::<String>();
+    let names = |names: &mut dyn Iterator<Item = &HostName>| {
+        names.map(|name| format!("{name}\n")).collect::<String>()
+    };
     if args.asks_nobody() {
         ui.print(&names(&mut selected.iter().map(|host| &host.name)));
         return Ok(Exit::Done);
@@ -109,15 +131,23 @@ pub async fn run(args: &Ls, global: &Global, ui: Ui) -> Result<Exit, Error> {
     let asked = ask(&selected, progress.events()).await;
     progress.finish().await;
     let asked = asked?;
-    let mut hosts: Vec<(&HostSpec, Value)> =
-        selected.iter().map(|host| (*host, described(&inventory, host, &asked))).collect();
+    let mut hosts: Vec<(&HostSpec, Value)> = selected
+        .iter()
+        .map(|host| (*host, described(&inventory, host, &asked)))
+        .collect();
     hosts.retain(|(host, about)| args.wants(&inventory, host, about["state"].as_str()));
     match (template, global.output) {
         (Some(template), _) => {
             let active = active(&inventory)?.map(|host| &host.name);
-            let fields: Vec<Value> =
-                hosts.iter().map(|(host, about)| fields(host, about, active == Some(&host.name))).collect();
-            ui.print(&template.rows(&fields, ui.out, list_width()).map_err(wrong)?);
+            let fields: Vec<Value> = hosts
+                .iter()
+                .map(|(host, about)| fields(host, about, active == Some(&host.name)))
+                .collect();
+            ui.print(
+                &template
+                    .rows(&fields, ui.out, list_width())
+                    .map_err(wrong)?,
+            );
         }
         (None, _) if args.quiet => ui.print(&names(&mut hosts.iter().map(|(host, _)| &host.name))),
         (None, Output::Json) => {
@@ -125,31 +155,56 @@ pub async fn run(args: &Ls, global: &Global, ui: Ui) -> Result<Exit, Error> {
             ui.json(&json!({"cluster": inventory.cluster, "hosts": hosts}));
         }
         (None, Output::Text) => {
-            let columns = ["name", "address", "state", "engine", "kernel", "store", "certificate", "network"];
+            let columns = [
+                "name",
+                "address",
+                "state",
+                "engine",
+                "kernel",
+                "store",
+                "certificate",
+                "network",
+            ];
             let row = |about: &Value| columns.iter().map(|column| cell(about, column)).collect();
             ui.print(&table(
-                &columns.map(str::to_uppercase).each_ref().map(String::as_str),
+                &columns
+                    .map(str::to_uppercase)
+                    .each_ref()
+                    .map(String::as_str),
                 hosts.iter().map(|(_, about)| row(about)).collect(),
                 ui.out,
                 list_width(),
             ));
         }
     }
-    Ok(if asked.unreached.is_empty() { Exit::Done } else { Exit::Failed })
+    Ok(if asked.unreached.is_empty() {
+        Exit::Done
+    } else {
+        Exit::Failed
+    })
 }
 
 fn described(inventory: &Inventory, host: &HostSpec, asked: &Asked) -> Value {
     if let Some((_, facts)) = asked.facts.iter().find(|(name, _)| *name == host.name) {
         return describe(inventory, host, facts);
     }
-    let unreached = asked.unreached.iter().find(|unreached| unreached.host == host.name);
+    let unreached = asked
+        .unreached
+        .iter()
+        .find(|unreached| unreached.host == host.name);
     let error = unreached.map(|unreached| unreached.error.clone());
     json!({"name": host.name, "address": host.ssh.address, "state": "unreachable", "error": error})
 }
 
 /// What a template sees: the names that scripts know from Docker Machine, and those of the columns.
 fn fields(host: &HostSpec, about: &Value, is_active: bool) -> Value {
-    let text = |key: &str| about.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let text = |key: &str| {
+        about
+            .get(key)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned()
+    };
     json!({
         "Name": host.name,
         "Active": if is_active { "*" } else { "-" },
@@ -170,7 +225,11 @@ fn fields(host: &HostSpec, about: &Value, is_active: bool) -> Value {
 }
 
 fn cell(host: &Value, column: &str) -> (String, Tone) {
-    let text = host.get(column).and_then(Value::as_str).unwrap_or("-").to_owned();
+    let text = host
+        .get(column)
+        .and_then(Value::as_str)
+        .unwrap_or("-")
+        .to_owned();
     let tone = match (column, text.as_str()) {
         ("state", UP) => Tone::Good,
         ("state", _) => Tone::Bad,
@@ -186,7 +245,8 @@ const DAY: i64 = 86_400;
 
 fn rfc3339(at: i64) -> Option<String> {
     let at = time::OffsetDateTime::from_unix_timestamp(at).ok()?;
-    at.format(&time::format_description::well_known::Rfc3339).ok()
+    at.format(&time::format_description::well_known::Rfc3339)
+        .ok()
 }
 
 /// A host of which the engine answers.
@@ -220,7 +280,8 @@ fn describe(inventory: &Inventory, host: &HostSpec, facts: &Facts) -> Value {
         None => None,
     };
     // Of the agent in the store, or of the node in its swarm.
-    let expires = crate::x509::expiry(&facts.store.agent_cert).filter(|_| stores::part(facts).is_some());
+    let expires =
+        crate::x509::expiry(&facts.store.agent_cert).filter(|_| stores::part(facts).is_some());
     let expires = expires.or(facts.swarm_certificate_ends.filter(|_| swarm.is_member()));
     let certificate = expires.map(|at| match at - facts.clock {
         left if left < 0 => format!("expired {} days ago", -left / DAY),
@@ -249,20 +310,44 @@ mod tests {
             - {name: web-2, address: b, tags: [front]}\n  - {name: db, address: c, labels: {disk: hdd}}\n";
         let inventory = Inventory::parse(text, "x.yaml").unwrap();
         let names = |filters: &[&str], state: Option<&str>| {
-            let filter = filters.iter().map(|text| Wish::parse(text).unwrap()).collect();
-            let args = Ls { quiet: true, filter, format: None };
-            let hosts = inventory.hosts.iter().filter(|host| args.wants(&inventory, host, state));
-            hosts.map(|host| host.name.as_str()).collect::<Vec<_>>().join(" ")
+            let filter = filters
+                .iter()
+                .map(|text| Wish::parse(text).unwrap())
+                .collect();
+            let args = Ls {
+                quiet: true,
+                filter,
+                format: None,
+            };
+            let hosts = inventory
+                .hosts
+                .iter()
+                .filter(|host| args.wants(&inventory, host, state));
+            hosts
+                .map(|host| host.name.as_str())
+                .collect::<Vec<_>>()
+                .join(" ")
         };
         assert_eq!(names(&[], None), "web-1 web-2 db");
         assert_eq!(names(&["name=web-*"], None), "web-1 web-2");
         assert_eq!(names(&["name=web-2", "name=db"], None), "web-2 db");
         assert_eq!(names(&["tag=front", "label=disk"], None), "web-1");
         assert_eq!(names(&["label=disk=hdd"], None), "db");
-        assert_eq!(names(&["name=nobody"], None), "", "a filter may find nothing");
-        assert_eq!(names(&["state=up"], None), "web-1 web-2 db", "not known yet");
+        assert_eq!(
+            names(&["name=nobody"], None),
+            "",
+            "a filter may find nothing"
+        );
+        assert_eq!(
+            names(&["state=up"], None),
+            "web-1 web-2 db",
+            "not known yet"
+        );
         assert_eq!(names(&["state=up"], Some("engine stopped")), "");
-        for (text, why) in [("name", "KEY=VALUE"), ("driver=x", "`driver` is no key; there are name")] {
+        for (text, why) in [
+            ("name", "KEY=VALUE"),
+            ("driver=x", "`driver` is no key; there are name"),
+        ] {
             assert!(Wish::parse(text).unwrap_err().contains(why), "{text}");
         }
     }

@@ -39,24 +39,45 @@ pub async fn run(args: &Migrate, global: &Global, ui: Ui) -> Result<Exit, Error>
     if !args.plan {
         check_consent("migrate", args.manner.yes)?;
     }
-    let way = if args.rollback { Way::Back } else { Way::ToSwarm { upgrade: args.upgrade } };
+    let way = if args.rollback {
+        Way::Back
+    } else {
+        Way::ToSwarm {
+            upgrade: args.upgrade,
+        }
+    };
     let all: Vec<&HostSpec> = inventory.hosts.iter().collect();
     for pass in 1..=PASSES {
         let progress = Progress::start(ui);
         // The way back ends a swarm: what is in it must be known.
-        let scope = if args.rollback { Scope::Removal } else { Scope::Candidates };
+        let scope = if args.rollback {
+            Scope::Removal
+        } else {
+            Scope::Candidates
+        };
         let asked = ask_for(&all, scope, progress.events()).await;
         progress.finish().await;
         let asked = asked?;
         let decide = |world: &World<'_>| plan(world, way);
-        let plan = decide(&World::new(&inventory, &asked.facts, asked.unreached.clone()));
+        let plan = decide(&World::new(
+            &inventory,
+            &asked.facts,
+            asked.unreached.clone(),
+        ));
         if args.plan {
             super::plan::show(&plan, global, ui);
-            return Ok(if plan.problems.is_empty() { Exit::Done } else { Exit::Failed });
+            return Ok(if plan.problems.is_empty() {
+                Exit::Done
+            } else {
+                Exit::Failed
+            });
         }
         // A way back ends where it began, which is where the way forth would begin again: it is walked once.
         let last = plan.is_empty() || args.rollback;
-        let manner = Manner { yes: args.manner.yes || pass > 1, ..args.manner.clone() };
+        let manner = Manner {
+            yes: args.manner.yes || pass > 1,
+            ..args.manner.clone()
+        };
         let job = Job {
             command: "migrate",
             inventory: &inventory,
@@ -70,5 +91,6 @@ pub async fn run(args: &Migrate, global: &Global, ui: Ui) -> Result<Exit, Error>
             return Ok(exit);
         }
     }
-    Err(Error::failed("the hosts do not become what the plan wants").hint("look at `docker-cluster migrate --plan`"))
+    Err(Error::failed("the hosts do not become what the plan wants")
+        .hint("look at `docker-cluster migrate --plan`"))
 }

@@ -46,7 +46,9 @@ use crate::error::{Error, Exit};
 use crate::event::{Event, Events};
 use crate::facts::{Facts, Scope};
 use crate::global::Global;
-use crate::host::{Command as RemoteCommand, Connection, Connector, HostError, Hosts, Liveness, Output};
+use crate::host::{
+    Command as RemoteCommand, Connection, Connector, HostError, Hosts, Liveness, Output,
+};
 use crate::inventory::{DEFAULT_FILE, Filter, HostName, HostSpec, Inventory, decode};
 use crate::plan::Unreached;
 use crate::probe::{self, FactsError};
@@ -55,7 +57,8 @@ use crate::proof::Ill;
 /// Reads the inventory.
 pub fn load(global: &Global) -> Result<Inventory, Error> {
     let file = global.file.display().to_string();
-    let unreadable = |cause: String| Error::usage(format!("cannot read the inventory {file}")).because(cause);
+    let unreadable =
+        |cause: String| Error::usage(format!("cannot read the inventory {file}")).because(cause);
     let bytes = std::fs::read(&global.file).map_err(|error| {
         let error = unreadable(error.to_string());
         let hint = if file == DEFAULT_FILE {
@@ -65,8 +68,10 @@ pub fn load(global: &Global) -> Result<Inventory, Error> {
         };
         error.hint(hint)
     })?;
-    let source = decode(&bytes).map_err(|error| unreadable(error.what.clone()).hint(error.hint(&file)))?;
-    let inventory = Inventory::parse(source, &file).map_err(|error| Error::Inventory(Box::new(error)))?;
+    let source =
+        decode(&bytes).map_err(|error| unreadable(error.what.clone()).hint(error.hint(&file)))?;
+    let inventory =
+        Inventory::parse(source, &file).map_err(|error| Error::Inventory(Box::new(error)))?;
     Ok(match etcetera::home_dir() {
         Ok(home) => inventory.with_home(&home),
         // Who has no home has no files in it.
@@ -77,17 +82,26 @@ pub fn load(global: &Global) -> Result<Inventory, Error> {
 /// The hosts that `--on` selects.
 pub fn select<'a>(inventory: &'a Inventory, global: &Global) -> Result<Vec<&'a HostSpec>, Error> {
     let filter = match &global.on {
-        Some(text) => Filter::parse(text).map_err(|error| Error::usage(format!("--on: {error}")))?,
+        Some(text) => {
+            Filter::parse(text).map_err(|error| Error::usage(format!("--on: {error}")))?
+        }
         None => Filter::default(),
     };
-    filter.select(inventory).map_err(|error| Error::usage(format!("--on: {error}")))
+    filter
+        .select(inventory)
+        .map_err(|error| Error::usage(format!("--on: {error}")))
 }
 
 /// The host of that name.
 pub fn host<'a>(inventory: &'a Inventory, name: &str) -> Result<&'a HostSpec, Error> {
     inventory.host(name).ok_or_else(|| {
-        let known: Vec<&str> = inventory.hosts.iter().map(|host| host.name.as_str()).collect();
-        Error::usage(format!("no host is called `{name}`")).hint(format!("the inventory has {}", known.join(", ")))
+        let known: Vec<&str> = inventory
+            .hosts
+            .iter()
+            .map(|host| host.name.as_str())
+            .collect();
+        Error::usage(format!("no host is called `{name}`"))
+            .hint(format!("the inventory has {}", known.join(", ")))
     })
 }
 
@@ -114,7 +128,12 @@ impl Asked {
 
 impl Asked {
     /// Takes in what became of asking a host.
-    fn take(&mut self, spec: &HostSpec, result: Result<(Arc<Connection>, Facts), FactsError>, events: &Events) {
+    fn take(
+        &mut self,
+        spec: &HostSpec,
+        result: Result<(Arc<Connection>, Facts), FactsError>,
+        events: &Events,
+    ) {
         match result {
             Ok((connection, facts)) => {
                 events.emit(Event::Gathered(spec.name.clone()));
@@ -133,31 +152,61 @@ pub async fn ask(specs: &[&HostSpec], events: &Events) -> Result<Asked, Error> {
 
 /// The same with a wider or narrower question.
 pub async fn ask_for(specs: &[&HostSpec], scope: Scope, events: &Events) -> Result<Asked, Error> {
-    let connector = Connector::new().map_err(|error| Error::failed("cannot prepare SSH").because(error))?;
+    let connector =
+        Connector::new().map_err(|error| Error::failed("cannot prepare SSH").because(error))?;
     let each = specs.iter().map(|spec| async {
         events.emit(Event::Connecting(spec.name.clone()));
         (*spec, ask_one(&connector, spec, scope).await)
     });
-    let mut asked = Asked { scope, ..Asked::default() };
+    let mut asked = Asked {
+        scope,
+        ..Asked::default()
+    };
     for (spec, result) in futures_util::future::join_all(each).await {
-        asked.take(spec, result.map(|(connection, facts)| (Arc::new(connection), facts)), events);
+        asked.take(
+            spec,
+            result.map(|(connection, facts)| (Arc::new(connection), facts)),
+            events,
+        );
     }
     Ok(asked)
 }
 
 /// A host that could not be asked, for `verify`.
 fn absent(unreached: Unreached) -> (HostName, Ill) {
-    (unreached.host, Ill::Unreached { error: unreached.error, hint: unreached.hint })
+    (
+        unreached.host,
+        Ill::Unreached {
+            error: unreached.error,
+            hint: unreached.hint,
+        },
+    )
 }
 
 /// Asks the connected hosts once more, in the inventory's order. One that does not answer any more is unreached from now on.
 pub async fn ask_again(inventory: &Inventory, asked: &Asked, events: &Events) -> Asked {
-    let connected = inventory.hosts.iter().filter_map(|spec| Some((spec, asked.hosts.get(&spec.name)?)));
-    let each = connected
-        .map(|(spec, connection)| async move { (spec, connection, probe::gather(connection, asked.scope).await) });
-    let mut again = Asked { scope: asked.scope, unreached: asked.unreached.clone(), ..Asked::default() };
+    let connected = inventory
+        .hosts
+        .iter()
+        .filter_map(|spec| Some((spec, asked.hosts.get(&spec.name)?)));
+    let each = connected.map(|(spec, connection)| async move {
+        (
+            spec,
+            connection,
+            probe::gather(connection, asked.scope).await,
+        )
+    });
+    let mut again = Asked {
+        scope: asked.scope,
+        unreached: asked.unreached.clone(),
+        ..Asked::default()
+    };
     for (spec, connection, result) in futures_util::future::join_all(each).await {
-        again.take(spec, result.map(|facts| (Arc::clone(connection), facts)), events);
+        again.take(
+            spec,
+            result.map(|facts| (Arc::clone(connection), facts)),
+            events,
+        );
     }
     again
 }
@@ -165,7 +214,8 @@ pub async fn ask_again(inventory: &Inventory, asked: &Asked, events: &Events) ->
 /// Connects to hosts, all at once, without their facts: a verification looks for itself, and asks for facts only where it must say
 /// why a pair fails.
 pub async fn reach(specs: &[&HostSpec], events: &Events) -> Result<(Hosts, Vec<Unreached>), Error> {
-    let connector = Connector::new().map_err(|error| Error::failed("cannot prepare SSH").because(error))?;
+    let connector =
+        Connector::new().map_err(|error| Error::failed("cannot prepare SSH").because(error))?;
     let each = specs.iter().map(|spec| async {
         events.emit(Event::Connecting(spec.name.clone()));
         (*spec, reach_one(&connector, spec).await)
@@ -217,9 +267,15 @@ async fn answer(
 fn give_up(spec: &HostSpec, error: &FactsError, events: &Events) -> Unreached {
     let hint = match error {
         FactsError::Host(error) => error.hint(),
-        FactsError::Garbled(_) => "look at the host by hand: `docker-cluster ssh HOST` is a shell on it".to_owned(),
+        FactsError::Garbled(_) => {
+            "look at the host by hand: `docker-cluster ssh HOST` is a shell on it".to_owned()
+        }
     };
-    let unreached = Unreached { host: spec.name.clone(), error: error.to_string(), hint };
+    let unreached = Unreached {
+        host: spec.name.clone(),
+        error: error.to_string(),
+        hint,
+    };
     events.emit(Event::Unreached {
         host: unreached.host.clone(),
         error: unreached.error.clone(),
@@ -228,13 +284,17 @@ fn give_up(spec: &HostSpec, error: &FactsError, events: &Events) -> Unreached {
     unreached
 }
 
-async fn ask_one(connector: &Connector, spec: &HostSpec, scope: Scope) -> Result<(Connection, Facts), FactsError> {
+async fn ask_one(
+    connector: &Connector,
+    spec: &HostSpec,
+    scope: Scope,
+) -> Result<(Connection, Facts), FactsError> {
     let connection = connector.connect(spec).await?;
     match probe::gather(&connection, scope).await {
         // A connection that an earlier command left may be to a host that has rebooted since.
-        Err(FactsError::Host(HostError::Disconnected { .. } | HostError::CommandTimedOut { .. }))
-            if connection.liveness == Liveness::Reused =>
-        {
+        Err(FactsError::Host(
+            HostError::Disconnected { .. } | HostError::CommandTimedOut { .. },
+        )) if connection.liveness == Liveness::Reused => {
             let connection = connector.reconnect(spec).await?;
             let facts = probe::gather(&connection, scope).await?;
             Ok((connection, facts))
@@ -251,7 +311,8 @@ pub fn stop_signal(events: Events) -> watch::Receiver<bool> {
     tokio::spawn(async move {
         wait_for_signal().await;
         events.emit(Event::Note(
-            "Stopping: the steps that run are finished first. Once more to stop at once.".to_owned(),
+            "Stopping: the steps that run are finished first. Once more to stop at once."
+                .to_owned(),
         ));
         drop(events);
         sender.send_replace(true);

@@ -21,13 +21,21 @@ pub struct PlanArgs {
 /// Runs it.
 pub async fn run(args: &PlanArgs, global: &Global, ui: Ui) -> Result<Exit, Error> {
     let inventory = load(global)?;
-    let selected: Vec<HostName> = select(&inventory, global)?.iter().map(|host| host.name.clone()).collect();
+    let selected: Vec<HostName> = select(&inventory, global)?
+        .iter()
+        .map(|host| host.name.clone())
+        .collect();
     let progress = Progress::start(ui);
     let all: Vec<&HostSpec> = inventory.hosts.iter().collect();
     let asked = ask(&all, progress.events()).await;
     progress.finish().await;
     let mut asked = asked?;
-    let plan = make(&inventory, &asked.facts, std::mem::take(&mut asked.unreached), &selected);
+    let plan = make(
+        &inventory,
+        &asked.facts,
+        std::mem::take(&mut asked.unreached),
+        &selected,
+    );
     show(&plan, global, ui);
     Ok(match () {
         () if !plan.problems.is_empty() || !plan.unreached.is_empty() => Exit::Failed,

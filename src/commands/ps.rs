@@ -32,9 +32,17 @@ const SHORT_ID: usize = 12;
 /// Runs it.
 pub async fn run(args: &Ps, global: &Global, ui: Ui) -> Result<Exit, Error> {
     let inventory = load(global)?;
-    let template = args.format.as_deref().map(Template::parse).transpose().map_err(wrong)?;
-    let mut arguments: Vec<String> =
-        args.filter.iter().flat_map(|filter| ["--filter".into(), filter.clone()]).collect();
+    let template = args
+        .format
+        .as_deref()
+        .map(Template::parse)
+        .transpose()
+        .map_err(wrong)?;
+    let mut arguments: Vec<String> = args
+        .filter
+        .iter()
+        .flat_map(|filter| ["--filter".into(), filter.clone()])
+        .collect();
     if args.all {
         arguments.push("--all".to_owned());
     }
@@ -42,10 +50,17 @@ pub async fn run(args: &Ps, global: &Global, ui: Ui) -> Result<Exit, Error> {
     match (template, global.output) {
         (Some(template), _) => {
             let documents: Vec<Value> = found.containers.iter().map(fields).collect();
-            ui.print(&template.rows(&documents, ui.out, list_width()).map_err(wrong)?);
+            ui.print(
+                &template
+                    .rows(&documents, ui.out, list_width())
+                    .map_err(wrong)?,
+            );
         }
         (None, _) if args.quiet => {
-            let ids = found.containers.iter().map(|container| short(container.field("ID")) + "\n");
+            let ids = found
+                .containers
+                .iter()
+                .map(|container| short(container.field("ID")) + "\n");
             ui.print(&ids.collect::<String>());
         }
         (None, Output::Json) => ui.json(&json!({
@@ -55,7 +70,12 @@ pub async fn run(args: &Ps, global: &Global, ui: Ui) -> Result<Exit, Error> {
         })),
         (None, Output::Text) => {
             let rows = found.containers.iter().map(row).collect();
-            ui.print(&table(&["HOST", "NAME", "IMAGE", "STATUS", "NETWORKS", "PORTS"], rows, ui.out, list_width()));
+            ui.print(&table(
+                &["HOST", "NAME", "IMAGE", "STATUS", "NETWORKS", "PORTS"],
+                rows,
+                ui.out,
+                list_width(),
+            ));
         }
     }
     Ok(ended(&found))
@@ -91,8 +111,11 @@ fn row(container: &Container) -> Vec<(String, Tone)> {
 
 /// What a template sees: Docker's own fields, and the host.
 fn fields(container: &Container) -> Value {
-    let mut map: Map<String, Value> =
-        container.fields.iter().map(|(key, value)| (key.clone(), value.clone().into())).collect();
+    let mut map: Map<String, Value> = container
+        .fields
+        .iter()
+        .map(|(key, value)| (key.clone(), value.clone().into()))
+        .collect();
     map.insert("ID".to_owned(), short(container.field("ID")).into());
     map.insert("Host".to_owned(), container.host.as_str().into());
     map.into()
@@ -100,7 +123,10 @@ fn fields(container: &Container) -> Value {
 
 fn document(container: &Container) -> Value {
     let list = |text: &str| -> Vec<String> {
-        text.split(',').map(|part| part.trim().to_owned()).filter(|part| !part.is_empty()).collect()
+        text.split(',')
+            .map(|part| part.trim().to_owned())
+            .filter(|part| !part.is_empty())
+            .collect()
     };
     json!({
         "host": container.host,

@@ -41,10 +41,21 @@ pub async fn run(args: &Restart, global: &Global, ui: Ui) -> Result<Exit, Error>
 }
 
 /// The hosts that are named, in the inventory's order, or those of `--on`.
-fn chosen<'a>(inventory: &'a Inventory, names: &[String], global: &Global) -> Result<Vec<&'a HostSpec>, Error> {
+fn chosen<'a>(
+    inventory: &'a Inventory,
+    names: &[String],
+    global: &Global,
+) -> Result<Vec<&'a HostSpec>, Error> {
     if names.is_empty() {
         return select(inventory, global);
     }
-    let named = names.iter().map(|name| host(inventory, name).map(|host| &host.name)).collect::<Result<Vec<_>, _>>()?;
-    Ok(inventory.hosts.iter().filter(|host| named.contains(&&host.name)).collect())
+    let named = names
+        .iter()
+        .map(|name| host(inventory, name).map(|host| &host.name))
+        .collect::<Result<Vec<_>, _>>()?;
+    Ok(inventory
+        .hosts
+        .iter()
+        .filter(|host| named.contains(&&host.name))
+        .collect())
 }

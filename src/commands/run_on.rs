@@ -13,7 +13,8 @@ use super::load;
 use crate::error::{Error, Exit};
 use crate::global::{Global, Output};
 use crate::host::{
-    Command, Connector, HostError, LONGEST_RUN, Liveness, MAX_OUTPUT, Rights, Spoken, ssh_arguments, system_ssh,
+    Command, Connector, HostError, LONGEST_RUN, Liveness, MAX_OUTPUT, Rights, Spoken,
+    ssh_arguments, system_ssh,
 };
 use crate::inventory::{Filter, HostSpec, Inventory};
 use crate::ui::Ui;
@@ -68,10 +69,21 @@ enum Of {
 pub async fn run(args: &RunOn, global: &Global, ui: Ui) -> Result<Exit, Error> {
     let inventory = load(global)?;
     let hosts = chosen(&inventory, &args.hosts)?;
-    let connector = Connector::new().map_err(|error| Error::failed("cannot prepare SSH").because(error))?;
-    let rights = if args.root { Rights::Root } else { Rights::Login };
-    let command = Command::new(args.command.iter().cloned()).rights(rights).timeout(LONGEST_RUN);
-    let widest = hosts.iter().map(|host| host.name.as_str().len()).max().unwrap_or(0);
+    let connector =
+        Connector::new().map_err(|error| Error::failed("cannot prepare SSH").because(error))?;
+    let rights = if args.root {
+        Rights::Root
+    } else {
+        Rights::Login
+    };
+    let command = Command::new(args.command.iter().cloned())
+        .rights(rights)
+        .timeout(LONGEST_RUN);
+    let widest = hosts
+        .iter()
+        .map(|host| host.name.as_str().len())
+        .max()
+        .unwrap_or(0);
     let each = hosts.iter().enumerate().map(|(at, spec)| {
         let name = format!("{:<widest$}", spec.name.as_str());
         let style = COLOURS[at % COLOURS.len()](Style::new());
@@ -79,13 +91,23 @@ pub async fn run(args: &RunOn, global: &Global, ui: Ui) -> Result<Exit, Error> {
             Of::Stdout => ui.print(&format!("{} | {line}\n", ui.paint(ui.out, style, &name))),
             Of::Stderr => ui.note(&format!("{} | {line}", ui.paint(ui.err, style, &name))),
         };
-        run_on(&connector, spec, &command, (global.output == Output::Text).then_some(say))
+        run_on(
+            &connector,
+            spec,
+            &command,
+            (global.output == Output::Text).then_some(say),
+        )
     });
     let all: Vec<Ended> = futures_util::future::join_all(each).await;
     let is_done = all.iter().all(|ended| matches!(ended.status, Ok(0)));
     match global.output {
-        Output::Json => ui.json(&json!({"hosts": hosts.iter().zip(&all).map(document).collect::<Vec<_>>()})),
-        Output::Text => hosts.iter().zip(&all).for_each(|(host, ended)| tell(host, ended, ui)),
+        Output::Json => {
+            ui.json(&json!({"hosts": hosts.iter().zip(&all).map(document).collect::<Vec<_>>()}))
+        }
+        Output::Text => hosts
+            .iter()
+            .zip(&all)
+            .for_each(|(host, ended)| tell(host, ended, ui)),
     }
     Ok(if is_done { Exit::Done } else { Exit::Failed })
 }
@@ -94,7 +116,9 @@ fn chosen<'a>(inventory: &'a Inventory, text: &str) -> Result<Vec<&'a HostSpec>,
     if text == ALL && inventory.host(ALL).is_none() {
         return Ok(inventory.hosts.iter().collect());
     }
-    Filter::parse(text).and_then(|filter| filter.select(inventory)).map_err(Error::usage)
+    Filter::parse(text)
+        .and_then(|filter| filter.select(inventory))
+        .map_err(Error::usage)
 }
 
 fn document((host, ended): (&&HostSpec, &Ended)) -> serde_json::Value {
@@ -113,23 +137,43 @@ fn document((host, ended): (&&HostSpec, &Ended)) -> serde_json::Value {
 
 /// Says of a host where it went wrong.
 fn tell(host: &HostSpec, ended: &Ended, ui: Ui) {
-    let mut text = format!("{} {}: ", ui.paint(ui.err, Style::new().red().bold(), "✗"), host.name);
+    let mut text = format!(
+        "{} {}: ",
+        ui.paint(ui.err, Style::new().red().bold(), "✗"),
+        host.name
+    );
     match &ended.status {
         Ok(0) => return,
-        Ok(SSH_FAILED) => text.push_str("exit status 255, or the connection was lost: ssh ends with the same"),
+        Ok(SSH_FAILED) => {
+            text.push_str("exit status 255, or the connection was lost: ssh ends with the same")
+        }
         Ok(status) => {
             let _ = write!(text, "exit status {status}");
         }
         Err(error) => {
             let hint = ui.paint(ui.err, Style::new().cyan(), "Hint:");
-            let _ = write!(text, "{}\n    {hint} {}", crate::ui::indent(&error.to_string()), error.hint());
+            let _ = write!(
+                text,
+                "{}\n    {hint} {}",
+                crate::ui::indent(&error.to_string()),
+                error.hint()
+            );
         }
     }
     ui.note(&text);
 }
 
-async fn run_on(connector: &Connector, spec: &HostSpec, command: &Command, say: Option<impl Fn(Of, &str)>) -> Ended {
-    let mut ended = Ended { status: Ok(0), stdout: String::new(), stderr: String::new() };
+async fn run_on(
+    connector: &Connector,
+    spec: &HostSpec,
+    command: &Command,
+    say: Option<impl Fn(Of, &str)>,
+) -> Ended {
+    let mut ended = Ended {
+        status: Ok(0),
+        stdout: String::new(),
+        stderr: String::new(),
+    };
     let result = async {
         let liveness = connector.connect(spec).await?.liveness;
         match run_once(spec, command, say.as_ref(), &mut ended).await {
@@ -152,7 +196,10 @@ async fn run_once(
     ended: &mut Ended,
 ) -> Result<i32, HostError> {
     let spoken = Spoken::of(command, &spec.ssh)?;
-    let failed = |source| HostError::Local { what: "cannot run ssh".to_owned(), source };
+    let failed = |source| HostError::Local {
+        what: "cannot run ssh".to_owned(),
+        source,
+    };
     let mut ssh = tokio::process::Command::new(system_ssh())
         .args(ssh_arguments(&spec.ssh)?)
         .args(["-T", "--"])
@@ -166,8 +213,18 @@ async fn run_once(
         .map_err(failed)?;
     let (stdout, stderr) = (ssh.stdout.take(), ssh.stderr.take());
     let (out, err) = tokio::join!(
-        hear(stdout, &spoken, |line| told(say, Of::Stdout, line, &mut ended.stdout)),
-        hear(stderr, &spoken, |line| told(say, Of::Stderr, line, &mut ended.stderr)),
+        hear(stdout, &spoken, |line| told(
+            say,
+            Of::Stdout,
+            line,
+            &mut ended.stdout
+        )),
+        hear(stderr, &spoken, |line| told(
+            say,
+            Of::Stderr,
+            line,
+            &mut ended.stderr
+        )),
     );
     let status = ssh.wait().await.map_err(failed)?;
     match out {
@@ -175,9 +232,10 @@ async fn run_once(
         Err(before) => {
             let words = err.err().unwrap_or_default();
             Err(match status.code() {
-                Some(SSH_FAILED) if before.is_empty() => {
-                    HostError::Ssh { destination: spec.ssh.destination(), detail: printable(&words).trim().to_owned() }
-                }
+                Some(SSH_FAILED) if before.is_empty() => HostError::Ssh {
+                    destination: spec.ssh.destination(),
+                    detail: printable(&words).trim().to_owned(),
+                },
                 _ => spoken.refusal(&before, &words),
             })
         }
@@ -202,13 +260,17 @@ async fn hear(
     spoken: &Spoken,
     mut line: impl FnMut(&str),
 ) -> Result<(), Vec<u8>> {
-    let Some(mut stream) = stream else { return Err(Vec::new()) };
+    let Some(mut stream) = stream else {
+        return Err(Vec::new());
+    };
     let (mut pending, mut piece, mut begun) = (Vec::new(), vec![0; PIECE], false);
     // A read error means that ssh has ended: what has come is what there is.
     while let Ok(read @ 1..) = stream.read(&mut piece).await {
         pending.extend_from_slice(&piece[..read]);
         if !begun {
-            let Some(at) = spoken.begins(&pending) else { continue };
+            let Some(at) = spoken.begins(&pending) else {
+                continue;
+            };
             pending.drain(..at);
             begun = true;
         }

@@ -28,20 +28,34 @@ pub struct Scp {
 /// Runs it. The exit status is that of scp.
 pub fn run(args: &Scp, global: &Global) -> Result<Exit, Error> {
     let inventory = load(global)?;
-    let hosts: Vec<Option<&HostSpec>> =
-        args.paths.iter().map(|path| host_of(&inventory, path)).collect::<Result<_, _>>()?;
+    let hosts: Vec<Option<&HostSpec>> = args
+        .paths
+        .iter()
+        .map(|path| host_of(&inventory, path))
+        .collect::<Result<_, _>>()?;
     let mut named: Vec<&HostSpec> = hosts.iter().flatten().copied().collect();
     if named.is_empty() {
-        return Err(Error::usage("neither of these paths is on a host").hint("write one as HOST:PATH"));
+        return Err(
+            Error::usage("neither of these paths is on a host").hint("write one as HOST:PATH")
+        );
     }
     named.sort_by_key(|host| &host.name);
     named.dedup_by_key(|host| &host.name);
     let failed = |error: std::io::Error| Error::failed("cannot run scp").because(error);
-    let mut config = tempfile::Builder::new().prefix("docker-cluster-ssh").tempfile().map_err(failed)?;
-    config.write_all(fragment(&inventory, &named, Sharing::Found)?.as_bytes()).map_err(failed)?;
+    let mut config = tempfile::Builder::new()
+        .prefix("docker-cluster-ssh")
+        .tempfile()
+        .map_err(failed)?;
+    config
+        .write_all(fragment(&inventory, &named, Sharing::Found)?.as_bytes())
+        .map_err(failed)?;
     let mut scp = Command::new("scp");
     // Between two hosts by way of this machine: they may not know each other, nor each other's keys.
-    scp.arg("-3").arg("-F").arg(config.path()).arg("-S").arg(crate::host::system_ssh());
+    scp.arg("-3")
+        .arg("-F")
+        .arg(config.path())
+        .arg("-S")
+        .arg(crate::host::system_ssh());
     for (flag, is_set) in [("-r", args.recursive), ("-q", args.quiet)] {
         if is_set {
             scp.arg(flag);
@@ -57,14 +71,19 @@ pub fn run(args: &Scp, global: &Global) -> Result<Exit, Error> {
 
 /// The host that a path is on; none if it is here.
 fn host_of<'a>(inventory: &'a Inventory, path: &str) -> Result<Option<&'a HostSpec>, Error> {
-    name_of(path).map(|name| super::host(inventory, name)).transpose()
+    name_of(path)
+        .map(|name| super::host(inventory, name))
+        .transpose()
 }
 
 /// The name of the host that a path is on; none if it is here. As scp itself decides: what has a colon before any slash is elsewhere.
 pub(super) fn name_of(path: &str) -> Option<&str> {
     let name = match path.strip_prefix('[') {
         Some(rest) => rest.split_once("]:").map(|(name, _)| name),
-        None => path.split_once(':').map(|(name, _)| name).filter(|name| !name.contains('/') && !name.is_empty()),
+        None => path
+            .split_once(':')
+            .map(|(name, _)| name)
+            .filter(|name| !name.contains('/') && !name.is_empty()),
     };
     // `user@HOST:PATH` is another login than the inventory's.
     name.map(|name| name.rsplit_once('@').map_or(name, |(_, name)| name))
@@ -78,7 +97,9 @@ mod tests {
     fn a_path_is_here_or_on_a_host() {
         let text = "hosts: [{name: a, address: x}, {name: 'fd00::2', address: 'fd00::2'}]";
         let inventory = Inventory::parse(text, "x.yaml").unwrap();
-        let host = |path: &str| host_of(&inventory, path).map(|host| host.map(|host| host.name.to_string()));
+        let host = |path: &str| {
+            host_of(&inventory, path).map(|host| host.map(|host| host.name.to_string()))
+        };
         for (path, name) in [
             ("a:/etc/hosts", Some("a")),
             ("a:", Some("a")),

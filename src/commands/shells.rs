@@ -53,14 +53,19 @@ impl Shell {
     /// The one that `$SHELL` names, by the last part of its path; any that is not known is taken for a POSIX shell.
     #[must_use]
     pub fn of_login(shell: Option<&str>) -> Self {
-        let name = shell.unwrap_or_default().rsplit('/').next().unwrap_or_default();
+        let name = shell
+            .unwrap_or_default()
+            .rsplit('/')
+            .next()
+            .unwrap_or_default();
         Self::from_str(name, false).unwrap_or(Self::Sh)
     }
 
     /// Its name, as `--shell` takes it.
     #[must_use]
     pub fn name(self) -> String {
-        self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
+        self.to_possible_value()
+            .map_or_else(String::new, |value| value.get_name().to_owned())
     }
 
     /// Whether it can run the `ssh` of our own, which is a script: the command prompt looks for programs of Windows.
@@ -97,7 +102,12 @@ impl Shell {
     }
 
     fn set_path(self, name: &str, value: &str) -> Result<String, Error> {
-        let each = || value.split(':').map(|folder| self.quote(name, folder)).collect::<Result<Vec<_>, _>>();
+        let each = || {
+            value
+                .split(':')
+                .map(|folder| self.quote(name, folder))
+                .collect::<Result<Vec<_>, _>>()
+        };
         match self {
             Self::Fish => Ok(format!("set -gx {name} {};", each()?.join(" "))),
             Self::Nushell => Ok(format!("$env.{name} = [{}]", each()?.join(", "))),
@@ -152,20 +162,27 @@ impl Shell {
             return Err(refused(self, name, "a NUL byte"));
         }
         Ok(match self {
-            Self::Sh | Self::Bash | Self::Zsh => {
-                shlex::try_quote(value).map_err(|_| refused(self, name, "a NUL byte"))?.into()
-            }
+            Self::Sh | Self::Bash | Self::Zsh => shlex::try_quote(value)
+                .map_err(|_| refused(self, name, "a NUL byte"))?
+                .into(),
             // The lines may be joined with blanks before they are read: no line feed within one.
             Self::Fish => {
-                let text = value.replace('\\', "\\\\").replace('\'', "\\'").replace('\n', "'\\n'");
+                let text = value
+                    .replace('\\', "\\\\")
+                    .replace('\'', "\\'")
+                    .replace('\n', "'\\n'");
                 format!("'{text}'")
             }
             Self::Tcsh if value.contains('\n') => return Err(refused(self, name, "a line feed")),
             Self::Tcsh => tcsh_quote(value),
             // Its lines arrive one by one.
-            Self::PowerShell if value.contains(['\n', '\r']) => return Err(refused(self, name, "a line feed")),
+            Self::PowerShell if value.contains(['\n', '\r']) => {
+                return Err(refused(self, name, "a line feed"));
+            }
             Self::PowerShell => {
-                let double = |c: char| std::iter::repeat_n(c, if POWERSHELL_QUOTES.contains(&c) { 2 } else { 1 });
+                let double = |c: char| {
+                    std::iter::repeat_n(c, if POWERSHELL_QUOTES.contains(&c) { 2 } else { 1 })
+                };
                 format!("'{}'", value.chars().flat_map(double).collect::<String>())
             }
             // Between these quotes only a percent sign and another quote mean something, and nothing takes that away.
@@ -181,8 +198,11 @@ impl Shell {
 }
 
 fn refused(shell: Shell, name: &str, what: &str) -> Error {
-    Error::failed(format!("{name} holds {what}, which {} cannot be told", shell.name()))
-        .hint("`--shell` names another shell; `--output json` has the values as they are")
+    Error::failed(format!(
+        "{name} holds {what}, which {} cannot be told",
+        shell.name()
+    ))
+    .hint("`--shell` names another shell; `--output json` has the values as they are")
 }
 
 /// `!` calls up the history even between single quotes.
@@ -226,7 +246,12 @@ mod tests {
         let text: String = SHELLS
             .iter()
             .map(|shell| {
-                format!("{}:\n{}{}", shell.name(), shell.lines(&changes).unwrap(), shell.hint(&command).unwrap())
+                format!(
+                    "{}:\n{}{}",
+                    shell.name(),
+                    shell.lines(&changes).unwrap(),
+                    shell.hint(&command).unwrap()
+                )
             })
             .collect();
         insta::assert_snapshot!(text);
@@ -255,12 +280,19 @@ mod tests {
             (Shell::Cmd, "50%", "A holds `%`, which cmd cannot be told"),
             (Shell::Cmd, "a\"b", "A holds `\"`"),
             (Shell::Cmd, "a\nb", "A holds a line feed"),
-            (Shell::PowerShell, "a\nb", "A holds a line feed, which powershell"),
+            (
+                Shell::PowerShell,
+                "a\nb",
+                "A holds a line feed, which powershell",
+            ),
             (Shell::Tcsh, "a\nb", "A holds a line feed, which tcsh"),
             (Shell::Sh, "a\0b", "a NUL byte"),
         ] {
             let said = format!("{:?}", shell.lines(&set(value)).unwrap_err());
-            assert!(said.contains(&format!("{what:?}")[1..format!("{what:?}").len() - 1]), "{said}");
+            assert!(
+                said.contains(&format!("{what:?}")[1..format!("{what:?}").len() - 1]),
+                "{said}"
+            );
         }
     }
 }

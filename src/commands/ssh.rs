@@ -33,10 +33,15 @@ pub async fn run(args: &Ssh, global: &Global) -> Result<Exit, Error> {
 /// Runs a line of the login's shell on a host, or the shell itself, and ends as it ends.
 pub(super) async fn talk(host: &HostSpec, line: Option<String>) -> Result<Exit, Error> {
     let failed = |error: std::io::Error| Error::failed("cannot run ssh").because(error);
-    let arguments = ssh_arguments(&host.ssh).map_err(|error| Error::failed("cannot prepare ssh").because(error))?;
+    let arguments = ssh_arguments(&host.ssh)
+        .map_err(|error| Error::failed("cannot prepare ssh").because(error))?;
     let mut ssh = tokio::process::Command::new(crate::host::system_ssh());
     // A person may be asked for what a program may not: a password, the passphrase of a key. The first of two values counts.
-    ssh.args(["-o", "BatchMode=no"]).args(arguments).arg("--").arg(&host.ssh.address).args(line);
+    ssh.args(["-o", "BatchMode=no"])
+        .args(arguments)
+        .arg("--")
+        .arg(&host.ssh.address)
+        .args(line);
     let status = ssh.status().await.map_err(failed)?;
     match status.code() {
         Some(0) => Ok(Exit::Done),

@@ -48,7 +48,11 @@ pub fn run(global: &Global, ui: Ui) -> Result<Exit, Error> {
 }
 
 /// The fragment for these hosts.
-pub fn fragment(inventory: &Inventory, hosts: &[&HostSpec], sharing: Sharing) -> Result<String, Error> {
+pub fn fragment(
+    inventory: &Inventory,
+    hosts: &[&HostSpec],
+    sharing: Sharing,
+) -> Result<String, Error> {
     let mut text = String::new();
     for host in hosts {
         let settings = Settings::ask(&host.ssh)?;
@@ -63,7 +67,11 @@ pub fn fragment(inventory: &Inventory, hosts: &[&HostSpec], sharing: Sharing) ->
         let _ = write!(text, "Host {}{others}\n{body}", host.name);
         if let Some(port) = by_port {
             // Docker's client is told the address and the port: the address alone is that of several hosts.
-            let _ = write!(text, "Match originalhost {} exec \"test %p = {port}\"\n{body}", host.ssh.address);
+            let _ = write!(
+                text,
+                "Match originalhost {} exec \"test %p = {port}\"\n{body}",
+                host.ssh.address
+            );
         }
     }
     for jump in jumps(hosts) {
@@ -79,11 +87,22 @@ fn addresses(inventory: &Inventory, host: &HostSpec) -> (String, Option<u16>) {
         return (String::new(), None);
     }
     let port = |spec: &SshSpec| spec.port.unwrap_or(SSH_PORT);
-    let same: Vec<&HostSpec> = inventory.hosts.iter().filter(|other| other.ssh.address == *address).collect();
+    let same: Vec<&HostSpec> = inventory
+        .hosts
+        .iter()
+        .filter(|other| other.ssh.address == *address)
+        .collect();
     match same.as_slice() {
         [_] => (format!(" {address}"), None),
         // Behind different jump hosts one address and port can be two machines.
-        _ if same.iter().filter(|other| port(&other.ssh) == port(&host.ssh)).count() > 1 => (String::new(), None),
+        _ if same
+            .iter()
+            .filter(|other| port(&other.ssh) == port(&host.ssh))
+            .count()
+            > 1 =>
+        {
+            (String::new(), None)
+        }
         _ => (String::new(), Some(port(&host.ssh))),
     }
 }
@@ -101,7 +120,8 @@ impl Settings {
                 .because(why)
                 .hint("`ssh -G` followed by the address shows the same; is ~/.ssh/config in order?")
         };
-        let arguments = ssh_arguments(spec).map_err(|error| Error::failed("cannot prepare ssh").because(error))?;
+        let arguments = ssh_arguments(spec)
+            .map_err(|error| Error::failed("cannot prepare ssh").because(error))?;
         let ran = std::process::Command::new(system_ssh())
             .arg("-G")
             .args(arguments)
@@ -110,12 +130,17 @@ impl Settings {
             .output()
             .map_err(|error| failed(error.to_string()))?;
         if !ran.status.success() {
-            return Err(failed(String::from_utf8_lossy(&ran.stderr).trim().to_owned()));
+            return Err(failed(
+                String::from_utf8_lossy(&ran.stderr).trim().to_owned(),
+            ));
         }
         let mut settings: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for line in String::from_utf8_lossy(&ran.stdout).lines() {
             if let Some((key, value)) = line.split_once(' ') {
-                settings.entry(key.to_owned()).or_default().push(value.to_owned());
+                settings
+                    .entry(key.to_owned())
+                    .or_default()
+                    .push(value.to_owned());
             }
         }
         Ok(Self(settings))
@@ -126,44 +151,90 @@ impl Settings {
     }
 
     pub(super) fn one(&self, key: &str) -> Option<&str> {
-        self.all(key).first().map(String::as_str).filter(|value| *value != "none")
+        self.all(key)
+            .first()
+            .map(String::as_str)
+            .filter(|value| *value != "none")
     }
 }
 
 /// Keys that ssh tries by itself: they need no line.
-const USUAL_KEYS: [&str; 7] = ["id_rsa", "id_dsa", "id_ecdsa", "id_ecdsa_sk", "id_ed25519", "id_ed25519_sk", "id_xmss"];
+const USUAL_KEYS: [&str; 7] = [
+    "id_rsa",
+    "id_dsa",
+    "id_ecdsa",
+    "id_ecdsa_sk",
+    "id_ed25519",
+    "id_ed25519_sk",
+    "id_xmss",
+];
 
 fn body(spec: &SshSpec, settings: &Settings, sharing: Sharing) -> Result<String, Error> {
     let mut lines = Vec::new();
     let mut line = |key: &str, value: &str| lines.push(format!("  {key} {value}\n"));
-    line("HostName", settings.one("hostname").unwrap_or(&spec.address));
-    let login = ["USER", "LOGNAME"].into_iter().find_map(|name| std::env::var(name).ok());
-    if let Some(user) = settings.one("user").filter(|user| spec.user.is_some() || Some(*user) != login.as_deref()) {
+    line(
+        "HostName",
+        settings.one("hostname").unwrap_or(&spec.address),
+    );
+    let login = ["USER", "LOGNAME"]
+        .into_iter()
+        .find_map(|name| std::env::var(name).ok());
+    if let Some(user) = settings
+        .one("user")
+        .filter(|user| spec.user.is_some() || Some(*user) != login.as_deref())
+    {
         line("User", user);
     }
-    if let Some(port) = settings.one("port").filter(|port| *port != SSH_PORT.to_string()) {
+    if let Some(port) = settings
+        .one("port")
+        .filter(|port| *port != SSH_PORT.to_string())
+    {
         line("Port", port);
     }
     match &spec.identity {
         Some(path) => line("IdentityFile", &quoted(path)),
         None => {
-            let is_usual = |path: &str| USUAL_KEYS.iter().any(|name| path == format!("~/.ssh/{name}"));
-            settings.all("identityfile").iter().filter(|path| !is_usual(path)).for_each(|path| {
-                line("IdentityFile", &quoted(Path::new(path)));
-            });
+            let is_usual = |path: &str| {
+                USUAL_KEYS
+                    .iter()
+                    .any(|name| path == format!("~/.ssh/{name}"))
+            };
+            settings
+                .all("identityfile")
+                .iter()
+                .filter(|path| !is_usual(path))
+                .for_each(|path| {
+                    line("IdentityFile", &quoted(Path::new(path)));
+                });
         }
     }
-    for (key, name) in [("identitiesonly", "IdentitiesOnly"), ("proxyjump", "ProxyJump")] {
-        settings.one(key).filter(|value| *value != "no").into_iter().for_each(|value| line(name, value));
+    for (key, name) in [
+        ("identitiesonly", "IdentitiesOnly"),
+        ("proxyjump", "ProxyJump"),
+    ] {
+        settings
+            .one(key)
+            .filter(|value| *value != "no")
+            .into_iter()
+            .for_each(|value| line(name, value));
     }
-    for (key, name) in
-        [("proxycommand", "ProxyCommand"), ("hostkeyalias", "HostKeyAlias"), ("certificatefile", "CertificateFile")]
-    {
-        settings.one(key).into_iter().for_each(|value| line(name, value));
+    for (key, name) in [
+        ("proxycommand", "ProxyCommand"),
+        ("hostkeyalias", "HostKeyAlias"),
+        ("certificatefile", "CertificateFile"),
+    ] {
+        settings
+            .one(key)
+            .into_iter()
+            .for_each(|value| line(name, value));
     }
     lines.extend(host_keys(spec, settings));
     let mut text: String = lines.concat();
-    let _ = writeln!(text, "  ConnectTimeout {}", spec.connect_timeout.as_secs().max(1));
+    let _ = writeln!(
+        text,
+        "  ConnectTimeout {}",
+        spec.connect_timeout.as_secs().max(1)
+    );
     for key in ["ServerAliveInterval", "ServerAliveCountMax"] {
         if let Some(value) = settings.one(&key.to_ascii_lowercase()) {
             let _ = writeln!(text, "  {key} {value}");
@@ -182,7 +253,9 @@ fn host_keys(spec: &SshSpec, settings: &Settings) -> Vec<String> {
     // What the person's own configuration says goes on holding, and needs no line.
     match settings.one("stricthostkeychecking") {
         Some("accept-new") => lines.push("  StrictHostKeyChecking accept-new\n".to_owned()),
-        Some("true" | "yes") if spec.host_key.is_some() => lines.push("  StrictHostKeyChecking yes\n".to_owned()),
+        Some("true" | "yes") if spec.host_key.is_some() => {
+            lines.push("  StrictHostKeyChecking yes\n".to_owned())
+        }
         _ => {}
     }
     lines
@@ -204,7 +277,10 @@ fn shared(spec: &SshSpec, settings: &Settings, sharing: Sharing) -> Result<Strin
         );
     }
     let path = word(&format!("{}/dc-%C", escaped(&folder)));
-    Ok(format!("  ControlMaster auto\n  ControlPath {path}\n  ControlPersist {}\n", spec.persist.as_secs()))
+    Ok(format!(
+        "  ControlMaster auto\n  ControlPath {path}\n  ControlPersist {}\n",
+        spec.persist.as_secs()
+    ))
 }
 
 /// The folder of sockets: ssh ends where it is told to share connections in a folder that is not there.
@@ -212,7 +288,11 @@ fn sockets() -> Result<PathBuf, Error> {
     let failed = |error: std::io::Error| Error::failed("cannot make ~/.ssh").because(error);
     let home = etcetera::home_dir().map_err(|_| Error::failed("this user has no home folder"))?;
     let folder = home.join(".ssh");
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(failed)?;
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&folder)
+        .map_err(failed)?;
     Ok(folder)
 }
 
@@ -222,11 +302,18 @@ fn jumps(hosts: &[&HostSpec]) -> Vec<SshSpec> {
     for spec in hosts.iter().map(|host| &host.ssh) {
         for jump in spec.jump.iter().flat_map(|jump| jump.split(',')) {
             let address = jump.rsplit_once('@').map_or(jump, |(_, host)| host);
-            let address = match address.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+            let address = match address
+                .strip_prefix('[')
+                .and_then(|rest| rest.split_once(']'))
+            {
                 Some((address, _)) => address,
-                None => address.split_once(':').map_or(address, |(address, _)| address),
+                None => address
+                    .split_once(':')
+                    .map_or(address, |(address, _)| address),
             };
-            if !hosts.iter().any(|host| host.name.as_str() == address || host.ssh.address == address)
+            if !hosts
+                .iter()
+                .any(|host| host.name.as_str() == address || host.ssh.address == address)
                 && !found.iter().any(|other| other.address == address)
             {
                 // User and port of the jump stand in the line that names it.
@@ -247,12 +334,18 @@ fn jumps(hosts: &[&HostSpec]) -> Vec<SshSpec> {
 /// What this file alone must know of a jump host.
 fn of_jump(spec: &SshSpec) -> Result<String, Error> {
     let settings = Settings::ask(spec)?;
-    let is_alias = settings.one("hostname").is_some_and(|name| !name.eq_ignore_ascii_case(&spec.address));
+    let is_alias = settings
+        .one("hostname")
+        .is_some_and(|name| !name.eq_ignore_ascii_case(&spec.address));
     let body = match is_alias {
         true => body(spec, &settings, Sharing::Made)?,
         false => host_keys(spec, &settings).concat(),
     };
-    Ok(if body.is_empty() { body } else { format!("\n# A jump host.\nHost {}\n{body}", spec.address) })
+    Ok(if body.is_empty() {
+        body
+    } else {
+        format!("\n# A jump host.\nHost {}\n{body}", spec.address)
+    })
 }
 
 /// A path as one word of the file.
@@ -262,8 +355,15 @@ fn quoted(path: &Path) -> String {
 
 /// A path of which ssh expands nothing.
 fn escaped(path: &Path) -> String {
-    let whole = std::path::absolute(path).ok().filter(|_| !path.starts_with("~"));
-    whole.as_deref().unwrap_or(path).display().to_string().replace('%', "%%")
+    let whole = std::path::absolute(path)
+        .ok()
+        .filter(|_| !path.starts_with("~"));
+    whole
+        .as_deref()
+        .unwrap_or(path)
+        .display()
+        .to_string()
+        .replace('%', "%%")
 }
 
 /// One word of the file, which breaks at blanks.

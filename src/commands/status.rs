@@ -23,7 +23,14 @@ pub async fn run(args: &Status, global: &Global, ui: Ui) -> Result<Exit, Error> 
     let asked = ask(&[host], progress.events()).await;
     progress.finish().await;
     let asked = asked?;
-    let state = asked.facts.first().map_or("unreachable", |(_, facts)| state(facts));
+    let state = asked
+        .facts
+        .first()
+        .map_or("unreachable", |(_, facts)| state(facts));
     ui.print(state);
-    Ok(if state == super::ls::UP { Exit::Done } else { Exit::Failed })
+    Ok(if state == super::ls::UP {
+        Exit::Done
+    } else {
+        Exit::Failed
+    })
 }

@@ -68,32 +68,76 @@ pub async fn run(args: &StoreArgs, global: &Global, ui: Ui) -> Result<Exit, Erro
             let progress = Progress::start(ui);
             // Nothing is changed: neither a lock nor consent is needed.
             let (_stop, never) = watch::channel(false);
-            let outcome = apply(&plan, &asked.hosts, progress.events(), never, &Pace::Free, None).await;
+            let outcome = apply(
+                &plan,
+                &asked.hosts,
+                progress.events(),
+                never,
+                &Pace::Free,
+                None,
+            )
+            .await;
             progress.finish().await;
             if !outcome.is_complete() {
                 return Ok(Exit::Failed);
             }
-            ui.note(&format!("Saved to {}. It holds tokens: keep it like a key.", file.display()));
+            ui.note(&format!(
+                "Saved to {}. It holds tokens: keep it like a key.",
+                file.display()
+            ));
             Ok(Exit::Done)
         }
-        StoreCommand::Restore { snapshot: file, manner } => {
+        StoreCommand::Restore {
+            snapshot: file,
+            manner,
+        } => {
             check_consent("store restore", manner.yes)?;
-            std::fs::metadata(file)
-                .map_err(|error| Error::usage(format!("cannot read {}", file.display())).because(error))?;
+            std::fs::metadata(file).map_err(|error| {
+                Error::usage(format!("cannot read {}", file.display())).because(error)
+            })?;
             let asked = ask_all(&inventory, Scope::Usual, ui).await?;
-            own(&inventory, &asked, |world| consul::plan_restore(world, file))?;
+            own(&inventory, &asked, |world| {
+                consul::plan_restore(world, file)
+            })?;
             let decide = |world: &World<'_>| consul::plan_restore(world, file);
-            job("store restore", &inventory, &asked, &decide, manner, global, ui).await
+            job(
+                "store restore",
+                &inventory,
+                &asked,
+                &decide,
+                manner,
+                global,
+                ui,
+            )
+            .await
         }
         StoreCommand::RotateCa { manner } => {
             check_consent("store rotate-ca", manner.yes)?;
             let asked = ask_all(&inventory, Scope::Usual, ui).await?;
-            job("store rotate-ca", &inventory, &asked, &rotation::plan_rotation, manner, global, ui).await
+            job(
+                "store rotate-ca",
+                &inventory,
+                &asked,
+                &rotation::plan_rotation,
+                manner,
+                global,
+                ui,
+            )
+            .await
         }
         StoreCommand::Prune { manner } => {
             check_consent("store prune", manner.yes)?;
             let asked = ask_all(&inventory, Scope::Endpoints, ui).await?;
-            job("store prune", &inventory, &asked, &plan_prune, manner, global, ui).await
+            job(
+                "store prune",
+                &inventory,
+                &asked,
+                &plan_prune,
+                manner,
+                global,
+                ui,
+            )
+            .await
         }
     }
 }
@@ -107,7 +151,19 @@ async fn job(
     global: &Global,
     ui: Ui,
 ) -> Result<Exit, Error> {
-    carry_out(&Job { command, inventory, asked, decide, manner, prove: false }, global, ui).await
+    carry_out(
+        &Job {
+            command,
+            inventory,
+            asked,
+            decide,
+            manner,
+            prove: false,
+        },
+        global,
+        ui,
+    )
+    .await
 }
 
 async fn ask_all(inventory: &Inventory, scope: Scope, ui: Ui) -> Result<Asked, Error> {
@@ -119,7 +175,11 @@ async fn ask_all(inventory: &Inventory, scope: Scope, ui: Ui) -> Result<Asked, E
 }
 
 /// The plan, if there is a store of docker-cluster's own.
-fn own(inventory: &Inventory, asked: &Asked, plan: impl Fn(&World<'_>) -> Plan) -> Result<Plan, Error> {
+fn own(
+    inventory: &Inventory,
+    asked: &Asked,
+    plan: impl Fn(&World<'_>) -> Plan,
+) -> Result<Plan, Error> {
     let world = World::new(inventory, &asked.facts, asked.unreached.clone());
     let plan = plan(&world);
     match plan.problems.first() {

@@ -25,7 +25,10 @@ pub struct Up {
 /// Runs it.
 pub async fn run(args: &Up, global: &Global, ui: Ui) -> Result<Exit, Error> {
     let inventory = load(global)?;
-    let selected: Vec<HostName> = select(&inventory, global)?.iter().map(|host| host.name.clone()).collect();
+    let selected: Vec<HostName> = select(&inventory, global)?
+        .iter()
+        .map(|host| host.name.clone())
+        .collect();
     check_consent("up", args.manner.yes)?;
     let progress = Progress::start(ui);
     let all: Vec<&HostSpec> = inventory.hosts.iter().collect();
@@ -39,6 +42,13 @@ pub async fn run(args: &Up, global: &Global, ui: Ui) -> Result<Exit, Error> {
     };
     // A swarm that was just recovered is not whole yet: the next run makes it so.
     let prove = !args.recover_quorum;
-    let job = Job { command: "up", inventory: &inventory, asked: &asked, decide: &decide, manner: &args.manner, prove };
+    let job = Job {
+        command: "up",
+        inventory: &inventory,
+        asked: &asked,
+        decide: &decide,
+        manner: &args.manner,
+        prove,
+    };
     carry_out(&job, global, ui).await
 }

@@ -47,7 +47,9 @@ const MIN_INTERVAL: Duration = Duration::from_secs(5);
 
 fn interval(text: &str) -> Result<Duration, String> {
     match humantime::parse_duration(text) {
-        Err(error) => Err(format!("{error}; write a number with a unit, such as 30s or 5m")),
+        Err(error) => Err(format!(
+            "{error}; write a number with a unit, such as 30s or 5m"
+        )),
         Ok(interval) if interval < MIN_INTERVAL => Err(format!(
             "at least {}, so that the hosts have other things to do",
             humantime::format_duration(MIN_INTERVAL)
@@ -91,15 +93,28 @@ async fn once(
 ) -> Result<(Matrix, Reports), Error> {
     let selected = select(inventory, global)?;
     let (hosts, unreached) = reach(&selected, events).await?;
-    let depth = if args.deep { Depth::Everything } else { Depth::Failures };
+    let depth = if args.deep {
+        Depth::Everything
+    } else {
+        Depth::Failures
+    };
     let absent = unreached.into_iter().map(absent).collect();
-    let look = Look { depth, ..Look::default() };
+    let look = Look {
+        depth,
+        ..Look::default()
+    };
     Ok(crate::verify::verify(inventory, &hosts, &absent, &look, events, stop).await)
 }
 
 /// Verifies again and again, and says what has changed. Ends on a signal, or with the state that was waited for; the exit code is
 /// that of the last look.
-async fn watch(args: &Verify, global: &Global, ui: Ui, inventory: &Inventory, every: Duration) -> Result<Exit, Error> {
+async fn watch(
+    args: &Verify,
+    global: &Global,
+    ui: Ui,
+    inventory: &Inventory,
+    every: Duration,
+) -> Result<Exit, Error> {
     // Progress of every round would be noise: nobody listens to the events.
     let (events, _) = Events::channel();
     let mut stop = stop_signal(events.clone());
@@ -139,28 +154,45 @@ async fn watch(args: &Verify, global: &Global, ui: Ui, inventory: &Inventory, ev
 fn write(args: &Verify, matrix: &Matrix, reports: &Reports) -> Result<(), Error> {
     if let Some(folder) = &args.evidence {
         let write = || -> std::io::Result<()> {
-            save(&folder.join("verify.json"), &format!("{:#}\n", matrix.to_json()))?;
+            save(
+                &folder.join("verify.json"),
+                &format!("{:#}\n", matrix.to_json()),
+            )?;
             for ((host, file), text) in reports {
                 save(&folder.join(host.as_str()).join(file), text)?;
             }
             Ok(())
         };
         write().map_err(|error| {
-            Error::failed(format!("cannot keep the evidence in {}", folder.display())).because(error)
+            Error::failed(format!("cannot keep the evidence in {}", folder.display()))
+                .because(error)
         })?;
     }
-    let files = [(&args.junit, ui::junit as fn(&Matrix) -> String), (&args.html, ui::html)];
-    for (file, text) in files.into_iter().filter_map(|(file, render)| Some((file.as_ref()?, render(matrix)))) {
-        save(file, &text).map_err(|error| Error::failed(format!("cannot write {}", file.display())).because(error))?;
+    let files = [
+        (&args.junit, ui::junit as fn(&Matrix) -> String),
+        (&args.html, ui::html),
+    ];
+    for (file, text) in files
+        .into_iter()
+        .filter_map(|(file, render)| Some((file.as_ref()?, render(matrix))))
+    {
+        save(file, &text).map_err(|error| {
+            Error::failed(format!("cannot write {}", file.display())).because(error)
+        })?;
     }
     Ok(())
 }
 
 /// Writes a file as a whole or not at all, with the folders above it.
 pub(super) fn save(path: &Path, text: &str) -> std::io::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
     std::fs::create_dir_all(folder)?;
-    let file = tempfile::Builder::new().permissions(readable()).tempfile_in(folder)?;
+    let file = tempfile::Builder::new()
+        .permissions(readable())
+        .tempfile_in(folder)?;
     std::fs::write(file.path(), text)?;
     file.persist(path)?;
     Ok(())

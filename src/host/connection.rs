@@ -104,7 +104,11 @@ impl<'a> Open<'a> {
 
 impl Drop for Open<'_> {
     fn drop(&mut self) {
-        *self.0.last_end.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        *self
+            .0
+            .last_end
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
         self.0.short.fetch_sub(1, Ordering::SeqCst);
         self.0.ended.notify_waiters();
     }
@@ -118,7 +122,13 @@ struct Came {
 }
 
 impl Connection {
-    pub(super) fn new(spec: SshSpec, liveness: Liveness, parcels: Arc<Parcels>, way: Way, session: Session) -> Self {
+    pub(super) fn new(
+        spec: SshSpec,
+        liveness: Liveness,
+        parcels: Arc<Parcels>,
+        way: Way,
+        session: Session,
+    ) -> Self {
         let first = Arc::new(session);
         Self {
             spec,
@@ -141,7 +151,13 @@ impl Connection {
     pub async fn check_anew(&self, command: &Command) -> Result<String, HostError> {
         self.way.stop_one(&self.spec, FRESH).await;
         let (session, liveness) = self.way.master(&self.spec, FRESH).await?;
-        let fresh = Self::new(self.spec.clone(), liveness, Arc::clone(&self.parcels), self.way.clone(), session);
+        let fresh = Self::new(
+            self.spec.clone(),
+            liveness,
+            Arc::clone(&self.parcels),
+            self.way.clone(),
+            session,
+        );
         let checked = fresh.check(command).await;
         self.way.stop_one(&self.spec, FRESH).await;
         checked
@@ -177,7 +193,10 @@ impl Connection {
                 Some(Ok(output))
             }
             Ok(Err(broken)) => broken.error(command).map(Err),
-            Err(_) => Some(Err(HostError::CommandTimedOut { command: command.display(), after: command.timeout })),
+            Err(_) => Some(Err(HostError::CommandTimedOut {
+                command: command.display(),
+                after: command.timeout,
+            })),
         }
     }
 
@@ -189,7 +208,9 @@ impl Connection {
         let _permit = self.session_permit().await?;
         let wire = Wire::new(command, self.spec.become_root, Framed::Whole)?;
         trace!(address = %self.spec.address, port = self.spec.port, command = %command.display(), "run");
-        let (mut child, _open) = self.open(&wire.line, Stay::Short, &command.display()).await?;
+        let (mut child, _open) = self
+            .open(&wire.line, Stay::Short, &command.display())
+            .await?;
         let mut came = Came::default();
         let hear = async {
             run_inner(&mut child, command, &mut came).await?;
@@ -202,16 +223,22 @@ impl Connection {
             (Ok(Err(error)), _) => Err(error),
             (_, Heard::Ran(output)) => within(output, command),
             // Where the login says something else and then waits, its words are worth more than how long it took.
-            (Err(_), Heard::NoShell(words)) if !words.is_empty() => {
-                Err(HostError::NoShell { destination: self.spec.destination(), words })
-            }
-            (Err(_), _) => Err(HostError::CommandTimedOut { command: command.display(), after: command.timeout }),
+            (Err(_), Heard::NoShell(words)) if !words.is_empty() => Err(HostError::NoShell {
+                destination: self.spec.destination(),
+                words,
+            }),
+            (Err(_), _) => Err(HostError::CommandTimedOut {
+                command: command.display(),
+                after: command.timeout,
+            }),
             // What the crate makes of 127, the status of a shell that did not find its command.
             (Ok(Ok(Ok(_) | Err(openssh::Error::Remote(_)))), heard) => {
                 Err(refused(&self.spec, heard, &command.display()))
             }
             // A connection that ended says nothing of the login, whatever it had printed by then.
-            (Ok(Ok(Err(_))), _) => Err(HostError::Disconnected { command: command.display() }),
+            (Ok(Ok(Err(_))), _) => Err(HostError::Disconnected {
+                command: command.display(),
+            }),
         }
     }
 
@@ -230,10 +257,15 @@ impl Connection {
         let stderr = output.stderr_text();
         match status {
             // What `timeout` exits with when the time is over, and with `-k` when it had to kill.
-            124 | 137 if stderr.is_empty() => {
-                HostError::CommandTimedOut { command: command.display(), after: command.timeout }
-            }
-            _ => HostError::Failed { command: command.display(), status, stderr },
+            124 | 137 if stderr.is_empty() => HostError::CommandTimedOut {
+                command: command.display(),
+                after: command.timeout,
+            },
+            _ => HostError::Failed {
+                command: command.display(),
+                status,
+                stderr,
+            },
         }
     }
 
@@ -242,12 +274,21 @@ impl Connection {
     pub async fn stream(&self, command: &Command) -> Result<Stream, HostError> {
         let Wire { line, marks } = Wire::new(command, self.spec.become_root, Framed::Beginning)?;
         let (child, _) = self.open(&line, Stay::Long, &command.display()).await?;
-        let beginning = Beginning { marks, spec: self.spec.clone(), command: command.display() };
+        let beginning = Beginning {
+            marks,
+            spec: self.spec.clone(),
+            command: command.display(),
+        };
         Ok(Stream { child, beginning })
     }
 
     /// Opens a session on a connection that has one left.
-    async fn open(&self, line: &str, stay: Stay, command: &str) -> Result<(Child, Option<Open<'_>>), HostError> {
+    async fn open(
+        &self,
+        line: &str,
+        stay: Stay,
+        command: &str,
+    ) -> Result<(Child, Option<Open<'_>>), HostError> {
         let mut fresh = None;
         let mut turn = None;
         let began = Instant::now();
@@ -259,16 +300,28 @@ impl Connection {
             let masters = self.masters.lock().await.clone();
             for master in &masters {
                 match timeout(SESSION_TIMEOUT, spawn(master, line, stay)).await {
-                    Ok(Ok(child)) => return Ok((child, (stay == Stay::Short).then(|| Open::new(self)))),
+                    Ok(Ok(child)) => {
+                        return Ok((child, (stay == Stay::Short).then(|| Open::new(self))));
+                    }
                     Ok(Err(error)) if is_refusal(&error) => {
                         debug!(address = %self.spec.address, connections = masters.len(), "no session left");
-                        if fresh.as_ref().is_some_and(|fresh| Arc::ptr_eq(fresh, master)) {
+                        if fresh
+                            .as_ref()
+                            .is_some_and(|fresh| Arc::ptr_eq(fresh, master))
+                        {
                             return Err(self.no_session(0));
                         }
                     }
-                    Ok(Err(_)) => return Err(HostError::Disconnected { command: command.to_owned() }),
+                    Ok(Err(_)) => {
+                        return Err(HostError::Disconnected {
+                            command: command.to_owned(),
+                        });
+                    }
                     Err(_) => {
-                        return Err(HostError::CommandTimedOut { command: command.to_owned(), after: SESSION_TIMEOUT });
+                        return Err(HostError::CommandTimedOut {
+                            command: command.to_owned(),
+                            after: SESSION_TIMEOUT,
+                        });
                     }
                 }
             }
@@ -311,21 +364,34 @@ impl Connection {
     }
 
     fn no_session(&self, connections: usize) -> HostError {
-        HostError::NoSession { destination: self.spec.destination(), connections }
+        HostError::NoSession {
+            destination: self.spec.destination(),
+            connections,
+        }
     }
 
     /// Forwards a new private local socket to something on the host. The socket goes when the master goes.
     pub async fn forward(&self, remote: &Remote) -> Result<PathBuf, HostError> {
         let path = self.socket_path();
         let target = match remote {
-            Remote::Unix(path) => Socket::UnixSocket { path: Cow::Owned(PathBuf::from(path)) },
-            Remote::Loopback(port) => Socket::TcpSocket { host: "127.0.0.1".into(), port: *port },
+            Remote::Unix(path) => Socket::UnixSocket {
+                path: Cow::Owned(PathBuf::from(path)),
+            },
+            Remote::Loopback(port) => Socket::TcpSocket {
+                host: "127.0.0.1".into(),
+                port: *port,
+            },
         };
-        let listen = Socket::UnixSocket { path: Cow::Borrowed(path.as_path()) };
-        self.first.request_port_forward(ForwardType::Local, listen, target).await.map_err(|error| HostError::Ssh {
-            destination: self.spec.destination(),
-            detail: format!("forwarding a socket: {error}"),
-        })?;
+        let listen = Socket::UnixSocket {
+            path: Cow::Borrowed(path.as_path()),
+        };
+        self.first
+            .request_port_forward(ForwardType::Local, listen, target)
+            .await
+            .map_err(|error| HostError::Ssh {
+                destination: self.spec.destination(),
+                detail: format!("forwarding a socket: {error}"),
+            })?;
         Ok(path)
     }
 
@@ -337,7 +403,10 @@ impl Connection {
 
     /// Whether the connection is still there: a command that was lost may have been lost alone.
     pub async fn is_alive(&self) -> bool {
-        matches!(timeout(MASTER_CHECK_TIMEOUT, self.first.check()).await, Ok(Ok(())))
+        matches!(
+            timeout(MASTER_CHECK_TIMEOUT, self.first.check()).await,
+            Ok(Ok(()))
+        )
     }
 
     /// Ends the connection, so that the next use makes a new one.
@@ -346,7 +415,10 @@ impl Connection {
     }
 
     async fn session_permit(&self) -> Result<SemaphorePermit<'_>, HostError> {
-        self.sessions.acquire().await.map_err(|error| local("no session left", std::io::Error::other(error)))
+        self.sessions
+            .acquire()
+            .await
+            .map_err(|error| local("no session left", std::io::Error::other(error)))
     }
 }
 
@@ -362,12 +434,18 @@ type Child = openssh::Child<Arc<Session>>;
 
 async fn spawn(master: &Arc<Session>, line: &str, stay: Stay) -> Result<Child, openssh::Error> {
     // `raw_command`: sshd hands the line to the login shell as it is, and every word of it is already quoted.
-    let mut command: OwningCommand<Arc<Session>> = Session::to_raw_command(Arc::clone(master), line);
+    let mut command: OwningCommand<Arc<Session>> =
+        Session::to_raw_command(Arc::clone(master), line);
     let errors = match stay {
         Stay::Short => Stdio::piped(),
         Stay::Long => Stdio::null(),
     };
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(errors).spawn().await
+    command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(errors)
+        .spawn()
+        .await
 }
 
 /// Whether sshd refused to open a session, and the connection is well: the master says so in a word of the multiplexing protocol.
@@ -407,13 +485,24 @@ async fn read_bounded(
         // A read error means that the connection ended; the mark of the end is missing then.
         let _ = stream.take(limit as u64 + 1).read_to_end(bytes).await;
     }
-    if bytes.len() > limit { Err(too_much(command)) } else { Ok(()) }
+    if bytes.len() > limit {
+        Err(too_much(command))
+    } else {
+        Ok(())
+    }
 }
 
 fn within(output: Output, command: &Command) -> Result<Output, HostError> {
-    if output.stdout.len().max(output.stderr.len()) > MAX_OUTPUT { Err(too_much(command)) } else { Ok(output) }
+    if output.stdout.len().max(output.stderr.len()) > MAX_OUTPUT {
+        Err(too_much(command))
+    } else {
+        Ok(output)
+    }
 }
 
 fn too_much(command: &Command) -> HostError {
-    HostError::TooMuchOutput { command: command.display(), limit: MAX_OUTPUT }
+    HostError::TooMuchOutput {
+        command: command.display(),
+        limit: MAX_OUTPUT,
+    }
 }

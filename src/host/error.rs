@@ -184,12 +184,18 @@ pub enum StrictBy {
 /// Why root could not be had, after "is not root".
 fn no_root(how: &Become, login: &Login, words: &str) -> String {
     match (how, login.sudo.as_str()) {
-        (Become::Root, _) => format!(" (it has the user id {}), and the inventory says `become: root`", login.uid),
+        (Become::Root, _) => format!(
+            " (it has the user id {}), and the inventory says `become: root`",
+            login.uid
+        ),
         (_, "sudo") => match words {
             "" => " and has no passwordless sudo: it says nothing".to_owned(),
             words => format!(" and has no passwordless sudo: {words}"),
         },
-        (_, "doas") => " and has no passwordless sudo: there is no sudo on the host, and doas is not used".to_owned(),
+        (_, "doas") => {
+            " and has no passwordless sudo: there is no sudo on the host, and doas is not used"
+                .to_owned()
+        }
         _ => " and has no passwordless sudo: there is no sudo on the host".to_owned(),
     }
 }
@@ -268,19 +274,34 @@ pub(super) fn is_busy(log: &str) -> bool {
 
 /// Tells an ssh failure from its log (LogLevel INFO of OpenSSH 7.6 and later).
 pub(super) fn classify(log: &str, tried: &Tried) -> HostError {
-    let Tried { address, destination, connect_timeout, host_key } = tried.clone();
+    let Tried {
+        address,
+        destination,
+        connect_timeout,
+        host_key,
+    } = tried.clone();
     let has = |needle: &str| log.contains(needle);
     // Of a jump host the log has another name than the one that was asked for; with a port of its own it is `[name]:port`.
     let named = |before: &str, after: &str| {
         let name = log.split_once(before)?.1.split_once(after)?.0;
-        let name = name.strip_prefix('[').and_then(|rest| rest.split_once("]:")).map_or(name, |(name, _)| name);
+        let name = name
+            .strip_prefix('[')
+            .and_then(|rest| rest.split_once("]:"))
+            .map_or(name, |(name, _)| name);
         (!name.contains(char::is_whitespace)).then(|| name.to_owned())
     };
     // Order matters where two sentences appear together: a changed key is reported before the refusal that follows from it.
     if has("REMOTE HOST IDENTIFICATION HAS CHANGED") || has("HOST IDENTIFICATION HAS CHANGED") {
-        let word = |prefix: &str| log.split_whitespace().find(|word| word.starts_with(prefix)).unwrap_or_default();
+        let word = |prefix: &str| {
+            log.split_whitespace()
+                .find(|word| word.starts_with(prefix))
+                .unwrap_or_default()
+        };
         let offending = log.lines().filter(|line| line.starts_with("Offending"));
-        let known_in = offending.filter_map(|line| line.split("key in ").nth(1)).next().unwrap_or("known_hosts");
+        let known_in = offending
+            .filter_map(|line| line.split("key in ").nth(1))
+            .next()
+            .unwrap_or("known_hosts");
         return HostError::HostKeyChanged {
             address: named("Host key for ", " has changed").unwrap_or(address),
             fingerprint: word("SHA256:").trim_end_matches('.').to_owned(),
@@ -301,10 +322,16 @@ pub(super) fn classify(log: &str, tried: &Tried) -> HostError {
         return HostError::Unresolvable { address };
     }
     if has("Permission denied (") || has("Too many authentication failures") {
-        let methods = log.rsplit("Permission denied (").next().and_then(|rest| rest.split(')').next());
+        let methods = log
+            .rsplit("Permission denied (")
+            .next()
+            .and_then(|rest| rest.split(')').next());
         return HostError::Denied {
             destination,
-            methods: methods.filter(|text| text.len() < 80).unwrap_or("publickey").to_owned(),
+            methods: methods
+                .filter(|text| text.len() < 80)
+                .unwrap_or("publickey")
+                .to_owned(),
         };
     }
     if has("Connection refused") {
@@ -314,12 +341,26 @@ pub(super) fn classify(log: &str, tried: &Tried) -> HostError {
         return HostError::Unreachable { address };
     }
     if has("Connection timed out") || has("Operation timed out") || has("timed out") {
-        return HostError::TimedOut { address, after: connect_timeout };
+        return HostError::TimedOut {
+            address,
+            after: connect_timeout,
+        };
     }
-    let lines: Vec<&str> = log.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let lines: Vec<&str> = log
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .collect();
     // Three lines hold the reason and what led to it; all of the log is in the run's log file.
     let detail = lines[lines.len().saturating_sub(3)..].join("; ");
-    HostError::Ssh { destination, detail: if detail.is_empty() { "it said nothing".to_owned() } else { detail } }
+    HostError::Ssh {
+        destination,
+        detail: if detail.is_empty() {
+            "it said nothing".to_owned()
+        } else {
+            detail
+        },
+    }
 }
 
 #[cfg(test)]
@@ -346,43 +387,96 @@ mod tests {
             told(log),
             "the host key of db-2 is not known, and your ssh configuration takes no new ones (`StrictHostKeyChecking`)"
         );
-        let strict = Tried { host_key: Some(HostKeyPolicy::Strict), ..tried() };
+        let strict = Tried {
+            host_key: Some(HostKeyPolicy::Strict),
+            ..tried()
+        };
         assert_eq!(
             classify(log, &strict).to_string(),
             "the host key of db-2 is not known, and the inventory asks for `host_key: strict`"
         );
-        assert!(classify(log, &tried()).hint().contains("`host_key: accept-new` in the inventory, which wins"));
-        assert!(told(&log.replace("db-2", "[db-2]:2222")).starts_with("the host key of db-2 is not known"));
+        assert!(
+            classify(log, &tried())
+                .hint()
+                .contains("`host_key: accept-new` in the inventory, which wins")
+        );
+        assert!(
+            told(&log.replace("db-2", "[db-2]:2222"))
+                .starts_with("the host key of db-2 is not known")
+        );
         // The key that is not known is the jump host's.
         let log = log.replace("db-2", "jump.example");
-        assert!(told(&log).starts_with("the host key of jump.example is not known"), "{}", told(&log));
+        assert!(
+            told(&log).starts_with("the host key of jump.example is not known"),
+            "{}",
+            told(&log)
+        );
     }
 
     #[test]
     fn why_root_cannot_be_had_is_told_by_what_is_there_not_by_words() {
         let told = |how, uid: &str, sudo: &str, may_use_engine, words: &str| {
-            let login = Login { uid: uid.to_owned(), may_use_engine, sudo: sudo.to_owned() };
-            let error = HostError::NoRoot { destination: "ops@db-2".to_owned(), how, login, words: words.to_owned() };
+            let login = Login {
+                uid: uid.to_owned(),
+                may_use_engine,
+                sudo: sudo.to_owned(),
+            };
+            let error = HostError::NoRoot {
+                destination: "ops@db-2".to_owned(),
+                how,
+                login,
+                words: words.to_owned(),
+            };
             (error.to_string(), error.hint())
         };
-        let (what, hint) = told(Become::Auto, "1000", "sudo", false, "sudo : un mot de passe est requis");
-        assert_eq!(what, "ops@db-2 is not root and has no passwordless sudo: sudo : un mot de passe est requis");
-        assert!(hint.contains("NOPASSWD") && !hint.contains("Docker's client"), "{hint}");
-        let (_, hint) = told(Become::Auto, "1000", "sudo", false, "sudo: sorry, you must have a tty to run sudo");
+        let (what, hint) = told(
+            Become::Auto,
+            "1000",
+            "sudo",
+            false,
+            "sudo : un mot de passe est requis",
+        );
+        assert_eq!(
+            what,
+            "ops@db-2 is not root and has no passwordless sudo: sudo : un mot de passe est requis"
+        );
+        assert!(
+            hint.contains("NOPASSWD") && !hint.contains("Docker's client"),
+            "{hint}"
+        );
+        let (_, hint) = told(
+            Become::Auto,
+            "1000",
+            "sudo",
+            false,
+            "sudo: sorry, you must have a tty to run sudo",
+        );
         assert!(hint.contains("!requiretty"), "{hint}");
         let (what, hint) = told(Become::Auto, "1000", "doas", false, "");
-        assert!(what.ends_with("there is no sudo on the host, and doas is not used"), "{what}");
+        assert!(
+            what.ends_with("there is no sudo on the host, and doas is not used"),
+            "{what}"
+        );
         assert!(hint.contains("install sudo"), "{hint}");
         let (what, _) = told(Become::Sudo, "0", "-", false, "");
         assert!(what.ends_with("there is no sudo on the host"), "{what}");
         let (what, hint) = told(Become::Root, "1000", "sudo", true, "");
-        assert_eq!(what, "ops@db-2 is not root (it has the user id 1000), and the inventory says `become: root`");
-        assert!(hint.contains("`become: auto`") && hint.contains("Docker's client works for this user"), "{hint}");
+        assert_eq!(
+            what,
+            "ops@db-2 is not root (it has the user id 1000), and the inventory says `become: root`"
+        );
+        assert!(
+            hint.contains("`become: auto`") && hint.contains("Docker's client works for this user"),
+            "{hint}"
+        );
     }
 
     #[test]
     fn five_ways_not_to_get_in_read_differently() {
-        assert_eq!(told("ssh: connect to host db-2 port 22: No route to host\r\n"), "no route to db-2");
+        assert_eq!(
+            told("ssh: connect to host db-2 port 22: No route to host\r\n"),
+            "no route to db-2"
+        );
         assert_eq!(
             told("ssh: connect to host db-2 port 22: Connection refused\r\n"),
             "db-2 refuses SSH connections on that port"
@@ -405,7 +499,10 @@ mod tests {
     fn a_changed_key_names_the_fingerprint_and_the_line() {
         let log = "@@@\n@    WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!     @\nThe fingerprint for the ED25519 key sent by the remote host is\nSHA256:abcDEF.\nPlease contact your system administrator.\nAdd correct host key in /home/u/.ssh/known_hosts to get rid of this message.\nOffending ED25519 key in /home/u/.ssh/known_hosts:7\nHost key verification failed.\n";
         let error = classify(log, &tried());
-        assert_eq!(error.to_string(), "the host key of db-2 has CHANGED: it now shows SHA256:abcDEF");
+        assert_eq!(
+            error.to_string(),
+            "the host key of db-2 has CHANGED: it now shows SHA256:abcDEF"
+        );
         assert!(error.hint().contains("/home/u/.ssh/known_hosts:7"));
     }
 

@@ -20,7 +20,9 @@ use bytes::Bytes;
 pub use connection::{Connection, Remote};
 pub use error::HostError;
 pub use parcels::{Parcel, Parcels};
-pub use ssh::{Connector, Liveness, Retries, disconnect_all, forget, ssh_arguments, ssh_shims, system_ssh};
+pub use ssh::{
+    Connector, Liveness, Retries, disconnect_all, forget, ssh_arguments, ssh_shims, system_ssh,
+};
 pub use stream::{Stream, StreamOutput, copy_framed};
 pub(crate) use wire::for_a_person;
 pub use wire::{Login, Spoken, Terminal};
@@ -75,8 +77,13 @@ impl Command {
 
     /// A shell script, sent on standard input; `args` are its `$1`, `$2` and so on.
     pub fn script<S: Into<String>>(text: &str, args: impl IntoIterator<Item = S>) -> Self {
-        Self::new(["sh", "-s", "--"].map(String::from).into_iter().chain(args.into_iter().map(Into::into)))
-            .stdin(text.as_bytes())
+        Self::new(
+            ["sh", "-s", "--"]
+                .map(String::from)
+                .into_iter()
+                .chain(args.into_iter().map(Into::into)),
+        )
+        .stdin(text.as_bytes())
     }
 
     /// Bytes for its standard input.
@@ -108,8 +115,15 @@ impl Command {
 
     /// The same command behind another that hands on to it, with that one's standard input.
     fn through(&self, prefix: impl IntoIterator<Item = String>, stdin: String) -> Self {
-        let argv = prefix.into_iter().chain(self.argv.iter().cloned()).collect();
-        Self { argv, stdin: stdin.into_bytes().into(), ..*self }
+        let argv = prefix
+            .into_iter()
+            .chain(self.argv.iter().cloned())
+            .collect();
+        Self {
+            argv,
+            stdin: stdin.into_bytes().into(),
+            ..*self
+        }
     }
 
     /// The argv, for messages; of a script in it the first line. Secrets never are in it: they travel on standard input.
@@ -122,7 +136,11 @@ impl Command {
     /// The argv with its deadline: a dropped connection leaves the remote process running, so the remote end has one as well.
     fn limited(&self) -> Vec<String> {
         let seconds = self.timeout.as_secs().max(1).to_string();
-        ["timeout", "-k", "5", &seconds].map(String::from).into_iter().chain(self.argv.iter().cloned()).collect()
+        ["timeout", "-k", "5", &seconds]
+            .map(String::from)
+            .into_iter()
+            .chain(self.argv.iter().cloned())
+            .collect()
     }
 }
 
@@ -152,7 +170,8 @@ impl Output {
 }
 
 fn first_line(word: &str) -> String {
-    word.split_once('\n').map_or_else(|| word.to_owned(), |(first, _)| format!("{first} …"))
+    word.split_once('\n')
+        .map_or_else(|| word.to_owned(), |(first, _)| format!("{first} …"))
 }
 
 #[cfg(test)]
@@ -167,8 +186,14 @@ mod tests {
 
     #[test]
     fn control_codes_of_a_host_do_not_reach_the_terminal() {
-        assert_eq!(printable(b"a\x1b[31mred\x07\r\nb\tc"), "a\u{fffd}[31mred\u{fffd}\nb\tc");
-        assert_eq!(printable("x\u{202e}y\u{9b}z".as_bytes()), "x\u{fffd}y\u{fffd}z");
+        assert_eq!(
+            printable(b"a\x1b[31mred\x07\r\nb\tc"),
+            "a\u{fffd}[31mred\u{fffd}\nb\tc"
+        );
+        assert_eq!(
+            printable("x\u{202e}y\u{9b}z".as_bytes()),
+            "x\u{fffd}y\u{fffd}z"
+        );
         assert_eq!(printable(&[0xff, b'a']), "\u{fffd}a");
     }
 }

@@ -36,10 +36,21 @@ pub struct Parcels(Mutex<BTreeMap<String, Arc<OnceCell<Arc<Parcel>>>>>);
 
 impl Parcels {
     /// A parcel, made when it is asked for first. Others that ask meanwhile wait for that; after an error the next one tries.
-    pub async fn get<E>(&self, name: &str, make: impl Future<Output = Result<Bytes, E>>) -> Result<Arc<Parcel>, E> {
-        let cell =
-            Arc::clone(self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(name.to_owned()).or_default());
-        let parcel = cell.get_or_try_init(|| async { Ok(Arc::new(Parcel::new(make.await?))) }).await?;
+    pub async fn get<E>(
+        &self,
+        name: &str,
+        make: impl Future<Output = Result<Bytes, E>>,
+    ) -> Result<Arc<Parcel>, E> {
+        let cell = Arc::clone(
+            self.0
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .entry(name.to_owned())
+                .or_default(),
+        );
+        let parcel = cell
+            .get_or_try_init(|| async { Ok(Arc::new(Parcel::new(make.await?))) })
+            .await?;
         Ok(Arc::clone(parcel))
     }
 }
@@ -77,7 +88,11 @@ struct Keeper {
 impl Parcel {
     fn new(bytes: Bytes) -> Self {
         let sha256 = sha256_hex(&bytes);
-        Self { bytes, sha256, place: AsyncMutex::new(Place::Here) }
+        Self {
+            bytes,
+            sha256,
+            place: AsyncMutex::new(Place::Here),
+        }
     }
 
     /// Runs a command with these bytes as its standard input. `address` is where the host's peers reach it; without one the bytes
@@ -92,15 +107,22 @@ impl Parcel {
             && let Some(keeper) = self.keeper(host, address).await
         {
             let fetch = ["perl", "-e", FETCH].map(str::to_owned).into_iter();
-            let from = [keeper.address.to_string(), keeper.port.to_string(), self.bytes.len().to_string()];
+            let from = [
+                keeper.address.to_string(),
+                keeper.port.to_string(),
+                self.bytes.len().to_string(),
+            ];
             let prefix = fetch.chain(from).chain([self.sha256.clone()]);
-            let output = host.run(&command.through(prefix, format!("{}\n", keeper.token))).await?;
+            let output = host
+                .run(&command.through(prefix, format!("{}\n", keeper.token)))
+                .await?;
             if output.status != NOT_HAD {
                 return Ok(output);
             }
             debug!(host = %host.spec.address, words = %output.stderr_text().trim(), "the bytes take the way over SSH");
         }
-        host.run(&command.clone().stdin_shared(self.bytes.clone())).await
+        host.run(&command.clone().stdin_shared(self.bytes.clone()))
+            .await
     }
 
     /// Who gives the bytes to others: this host, if it is the first to ask. The others wait until it has them.
@@ -119,9 +141,17 @@ impl Parcel {
     }
 
     async fn send(&self, host: &Connection, address: Ipv4Addr) -> Option<Keeper> {
-        let argv =
-            ["perl".to_owned(), "-e".to_owned(), KEEP.to_owned(), address.to_string(), self.bytes.len().to_string()];
-        let mut stream = host.stream(&Command::new(argv).timeout(LONGEST_RUN)).await.ok()?;
+        let argv = [
+            "perl".to_owned(),
+            "-e".to_owned(),
+            KEEP.to_owned(),
+            address.to_string(),
+            self.bytes.len().to_string(),
+        ];
+        let mut stream = host
+            .stream(&Command::new(argv).timeout(LONGEST_RUN))
+            .await
+            .ok()?;
         let (mut input, output) = (stream.stdin()?, stream.stdout()?);
         let token = uuid::Uuid::new_v4().simple().to_string();
         let mut line = String::new();
@@ -133,8 +163,17 @@ impl Parcel {
             input.flush().await
         };
         let (sent, read) = tokio::join!(send, output.read_line(&mut line));
-        let port = sent.and(read).ok().and_then(|_| line.trim_end().parse().ok())?;
+        let port = sent
+            .and(read)
+            .ok()
+            .and_then(|_| line.trim_end().parse().ok())?;
         debug!(host = %host.spec.address, bytes = self.bytes.len(), "sent over SSH once, for all hosts");
-        Some(Keeper { address, port, token, _input: input, _stream: stream })
+        Some(Keeper {
+            address,
+            port,
+            token,
+            _input: input,
+            _stream: stream,
+        })
     }
 }

@@ -43,7 +43,10 @@ pub(super) struct Runner {
 
 impl std::fmt::Debug for Runner {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Runner").field("has_begun", &self.has_begun).finish_non_exhaustive()
+        formatter
+            .debug_struct("Runner")
+            .field("has_begun", &self.has_begun)
+            .finish_non_exhaustive()
     }
 }
 
@@ -55,7 +58,12 @@ impl Runner {
         output: impl AsyncRead + Send + 'static,
     ) -> Self {
         let output: Pin<Box<dyn AsyncRead + Send>> = Box::pin(output);
-        Self { input: Box::pin(input), output: BufReader::new(output), has_begun: false, _held: Box::new(held) }
+        Self {
+            input: Box::pin(input),
+            output: BufReader::new(output),
+            has_begun: false,
+            _held: Box::new(held),
+        }
     }
 
     /// Runs a command, as root if the program does. After an error this one is of no more use.
@@ -64,7 +72,13 @@ impl Runner {
         let mut request = format!("{} {}\n{argv}", argv.len(), command.stdin.len()).into_bytes();
         request.extend_from_slice(&command.stdin);
         // Sent before the program is known to run: it costs no round trip of its own.
-        let sent = async { self.input.write_all(&request).await.and(self.input.flush().await) }.await;
+        let sent = async {
+            self.input
+                .write_all(&request)
+                .await
+                .and(self.input.flush().await)
+        }
+        .await;
         if !self.has_begun {
             if self.line().await.as_deref() != Some("ready") {
                 return Err(Broken::NeverBegan);
@@ -73,25 +87,45 @@ impl Runner {
         }
         sent.map_err(|_| Broken::Lost)?;
         let line = self.line().await.ok_or(Broken::Lost)?;
-        let numbers: Vec<usize> = line.split(' ').map_while(|word| word.parse().ok()).collect();
-        let [status, stdout, stderr] = numbers[..] else { return Err(Broken::Lost) };
+        let numbers: Vec<usize> = line
+            .split(' ')
+            .map_while(|word| word.parse().ok())
+            .collect();
+        let [status, stdout, stderr] = numbers[..] else {
+            return Err(Broken::Lost);
+        };
         if stdout > MAX_OUTPUT || stderr > MAX_OUTPUT {
             return Err(Broken::TooMuch);
         }
         let status = i32::try_from(status).map_err(|_| Broken::Lost)?;
-        Ok(Output { status, stdout: self.bytes(stdout).await?, stderr: self.bytes(stderr).await? })
+        Ok(Output {
+            status,
+            stdout: self.bytes(stdout).await?,
+            stderr: self.bytes(stderr).await?,
+        })
     }
 
     async fn line(&mut self) -> Option<String> {
         let mut line = String::new();
-        (&mut self.output).take(MAX_LINE).read_line(&mut line).await.ok()?;
+        (&mut self.output)
+            .take(MAX_LINE)
+            .read_line(&mut line)
+            .await
+            .ok()?;
         line.strip_suffix('\n').map(str::to_owned)
     }
 
     async fn bytes(&mut self, count: usize) -> Result<Vec<u8>, Broken> {
         let mut bytes = Vec::new();
-        let read = (&mut self.output).take(count as u64).read_to_end(&mut bytes).await;
-        if read.is_ok_and(|read| read == count) { Ok(bytes) } else { Err(Broken::Lost) }
+        let read = (&mut self.output)
+            .take(count as u64)
+            .read_to_end(&mut bytes)
+            .await;
+        if read.is_ok_and(|read| read == count) {
+            Ok(bytes)
+        } else {
+            Err(Broken::Lost)
+        }
     }
 }
 
@@ -100,8 +134,13 @@ impl Broken {
     pub fn error(self, command: &Command) -> Option<HostError> {
         match self {
             Self::NeverBegan => None,
-            Self::Lost => Some(HostError::Disconnected { command: command.display() }),
-            Self::TooMuch => Some(HostError::TooMuchOutput { command: command.display(), limit: MAX_OUTPUT }),
+            Self::Lost => Some(HostError::Disconnected {
+                command: command.display(),
+            }),
+            Self::TooMuch => Some(HostError::TooMuchOutput {
+                command: command.display(),
+                limit: MAX_OUTPUT,
+            }),
         }
     }
 }
@@ -132,20 +171,58 @@ mod tests {
     #[tokio::test]
     async fn commands_run_one_after_the_other_with_their_own_streams() {
         let mut runner = perl();
-        let output =
-            runner.run(&Command::script("cat /dev/null; echo \"$1\"; echo no >&2; exit 3", ["a b\n$(id)"])).await;
+        let output = runner
+            .run(&Command::script(
+                "cat /dev/null; echo \"$1\"; echo no >&2; exit 3",
+                ["a b\n$(id)"],
+            ))
+            .await;
         let output = output.unwrap();
-        assert_eq!((output.status, &*output.stdout, &*output.stderr), (3, &b"a b\n$(id)\n"[..], &b"no\n"[..]));
+        assert_eq!(
+            (output.status, &*output.stdout, &*output.stderr),
+            (3, &b"a b\n$(id)\n"[..], &b"no\n"[..])
+        );
         // Every byte there and back, more than any pipe holds.
         let bytes: Vec<u8> = (0..MAX_INPUT).map(|at| (at % 251) as u8).collect();
-        let output = runner.run(&Command::new(["cat"]).stdin(bytes.clone())).await.unwrap();
+        let output = runner
+            .run(&Command::new(["cat"]).stdin(bytes.clone()))
+            .await
+            .unwrap();
         assert_eq!((output.status, output.stdout == bytes), (0, true));
         // One that does not read what it is given, one that is killed, one that is not there.
-        assert_eq!(runner.run(&Command::new(["true"]).stdin(bytes)).await.unwrap().status, 0);
-        assert_eq!(runner.run(&Command::new(["sh", "-c", "kill -9 $$"])).await.unwrap().status, 128 + 9);
-        assert_eq!(runner.run(&Command::new(["no-such-program"])).await.unwrap().status, 127);
-        let output = runner.run(&Command::new(["sh", "-c", "yes | head -n 1"])).await.unwrap();
-        assert_eq!((output.status, &*output.stdout), (0, &b"y\n"[..]), "SIGPIPE ends a program as usual");
+        assert_eq!(
+            runner
+                .run(&Command::new(["true"]).stdin(bytes))
+                .await
+                .unwrap()
+                .status,
+            0
+        );
+        assert_eq!(
+            runner
+                .run(&Command::new(["sh", "-c", "kill -9 $$"]))
+                .await
+                .unwrap()
+                .status,
+            128 + 9
+        );
+        assert_eq!(
+            runner
+                .run(&Command::new(["no-such-program"]))
+                .await
+                .unwrap()
+                .status,
+            127
+        );
+        let output = runner
+            .run(&Command::new(["sh", "-c", "yes | head -n 1"]))
+            .await
+            .unwrap();
+        assert_eq!(
+            (output.status, &*output.stdout),
+            (0, &b"y\n"[..]),
+            "SIGPIPE ends a program as usual"
+        );
     }
 
     #[tokio::test]
@@ -165,7 +242,10 @@ mod tests {
         ] {
             let mut runner = started("printf", &[&lie.replace("; ", "\n")]);
             let told = runner.run(&Command::new(["true"])).await;
-            assert!(matches!(told, Err(Broken::Lost | Broken::TooMuch)), "{lie}: {told:?}");
+            assert!(
+                matches!(told, Err(Broken::Lost | Broken::TooMuch)),
+                "{lie}: {told:?}"
+            );
         }
     }
 }

@@ -69,16 +69,30 @@ impl Connector {
     /// Prepares the private folder for control sockets: `$XDG_RUNTIME_DIR/docker-cluster`, else one under the temporary
     /// folder that is named after the user. Socket paths are limited to 108 bytes, so it is a short one.
     pub fn new() -> Result<Self, HostError> {
-        let folder = control_folder()
-            .map_err(|source| HostError::Local { what: "cannot make the folder for SSH sockets".to_owned(), source })?;
-        let way = Way { folder, starts: Arc::new(Semaphore::new(CONNECTS_AT_A_TIME)) };
-        Ok(Self { way, parcels: Arc::default() })
+        let folder = control_folder().map_err(|source| HostError::Local {
+            what: "cannot make the folder for SSH sockets".to_owned(),
+            source,
+        })?;
+        let way = Way {
+            folder,
+            starts: Arc::new(Semaphore::new(CONNECTS_AT_A_TIME)),
+        };
+        Ok(Self {
+            way,
+            parcels: Arc::default(),
+        })
     }
 
     /// Connects to a host, or finds the connection that an earlier command left.
     pub async fn connect(&self, host: &HostSpec) -> Result<Connection, HostError> {
         let (session, liveness) = self.way.master(&host.ssh, 0).await?;
-        Ok(Connection::new(host.ssh.clone(), liveness, Arc::clone(&self.parcels), self.way.clone(), session))
+        Ok(Connection::new(
+            host.ssh.clone(),
+            liveness,
+            Arc::clone(&self.parcels),
+            self.way.clone(),
+            session,
+        ))
     }
 
     /// Connects anew where the connection that was found turned out to be dead.
@@ -98,7 +112,11 @@ pub struct Retries {
 
 impl Default for Retries {
     fn default() -> Self {
-        Self { began: Instant::now(), pause: CONNECT_PAUSES.0, tries: 0 }
+        Self {
+            began: Instant::now(),
+            pause: CONNECT_PAUSES.0,
+            tries: 0,
+        }
     }
 }
 
@@ -110,7 +128,9 @@ impl Retries {
             return None;
         }
         // Up to twice as long, so that not all of them come at the same instant again.
-        let jitter = self.pause.mul_f64(f64::from(uuid::Uuid::new_v4().into_bytes()[0]) / 255.0);
+        let jitter = self
+            .pause
+            .mul_f64(f64::from(uuid::Uuid::new_v4().into_bytes()[0]) / 255.0);
         let pause = self.pause + jitter;
         self.pause = CONNECT_PAUSES.1.min(self.pause * 3 / 2);
         Some(pause)
@@ -127,16 +147,25 @@ pub(super) struct Way {
 impl Way {
     /// A path for a private local socket of this process.
     pub fn socket_path(&self, spec: &SshSpec, number: usize) -> PathBuf {
-        self.folder.join(format!("{}-{}-{number}.sock", stem(spec), std::process::id()))
+        self.folder.join(format!(
+            "{}-{}-{number}.sock",
+            stem(spec),
+            std::process::id()
+        ))
     }
 
     /// The master of that number of a host, from 0: found, or started.
-    pub async fn master(&self, spec: &SshSpec, number: usize) -> Result<(Session, Liveness), HostError> {
+    pub async fn master(
+        &self,
+        spec: &SshSpec,
+        number: usize,
+    ) -> Result<(Session, Liveness), HostError> {
         let stem = numbered(&stem(spec), number);
         let control = self.folder.join(format!("{stem}.ctl"));
         // Two processes that start a master for one host at once would leave one of them running without a socket.
         let lock_path = self.folder.join(format!("{stem}.lock"));
-        let lock = std::fs::File::create(&lock_path).map_err(|source| local("cannot lock the SSH socket", source))?;
+        let lock = std::fs::File::create(&lock_path)
+            .map_err(|source| local("cannot lock the SSH socket", source))?;
         let lock = tokio::task::spawn_blocking(move || lock.lock().map(|()| lock))
             .await
             .map_err(|error| local("cannot lock the SSH socket", std::io::Error::other(error)))?
@@ -165,7 +194,12 @@ impl Way {
 
     /// Ends the master of that number.
     pub async fn stop_one(&self, spec: &SshSpec, number: usize) {
-        stop_master(&self.folder.join(format!("{}.ctl", numbered(&stem(spec), number)))).await;
+        stop_master(
+            &self
+                .folder
+                .join(format!("{}.ctl", numbered(&stem(spec), number))),
+        )
+        .await;
     }
 
     /// Starts a master, and tries again where sshd has no room for another login at that moment.
@@ -174,7 +208,8 @@ impl Way {
         loop {
             let log = {
                 let permit = self.starts.acquire().await;
-                let _permit = permit.map_err(|error| local("cannot connect", std::io::Error::other(error)))?;
+                let _permit = permit
+                    .map_err(|error| local("cannot connect", std::io::Error::other(error)))?;
                 match self.start_master(spec, control, stem).await? {
                     Started::Up => return Ok(()),
                     Started::Failed { log } => log,
@@ -188,7 +223,12 @@ impl Way {
                 true => HostError::Busy {
                     destination: spec.destination(),
                     tries: retries.tries,
-                    detail: log.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or_default().to_owned(),
+                    detail: log
+                        .lines()
+                        .map(str::trim)
+                        .rfind(|line| !line.is_empty())
+                        .unwrap_or_default()
+                        .to_owned(),
                 },
                 false => classify(
                     &log,
@@ -203,7 +243,12 @@ impl Way {
         }
     }
 
-    async fn start_master(&self, spec: &SshSpec, control: &Path, stem: &str) -> Result<Started, HostError> {
+    async fn start_master(
+        &self,
+        spec: &SshSpec,
+        control: &Path,
+        stem: &str,
+    ) -> Result<Started, HostError> {
         let log = self.folder.join(format!("{stem}.log"));
         for stale in [control, log.as_path()] {
             let _ = std::fs::remove_file(stale);
@@ -212,7 +257,13 @@ impl Way {
         std::fs::write(&config, client_config(spec))
             .map_err(|source| local("cannot write the SSH configuration", source))?;
         let mut ssh = tokio::process::Command::new(system_ssh());
-        ssh.arg("-F").arg(&config).arg("-S").arg(control).arg("-E").arg(&log).args(["-M", "-N", "-f"]);
+        ssh.arg("-F")
+            .arg(&config)
+            .arg("-S")
+            .arg(control)
+            .arg("-E")
+            .arg(&log)
+            .args(["-M", "-N", "-f"]);
         ssh.args(client_options(spec));
         // The master lives on in the background: with our own standard streams it would hold a pipe open after we end.
         ssh.arg("--")
@@ -232,7 +283,10 @@ impl Way {
             }
             Ok(Err(source)) => return Err(local("cannot run `ssh`", source)),
             Err(_) => {
-                return Err(HostError::TimedOut { address: spec.address.clone(), after: limit });
+                return Err(HostError::TimedOut {
+                    address: spec.address.clone(),
+                    after: limit,
+                });
             }
         };
         if status.success() {
@@ -252,7 +306,11 @@ enum Started {
 
 /// Name of the files of a master: the first has the plain one.
 fn numbered(stem: &str, number: usize) -> String {
-    if number == 0 { stem.to_owned() } else { format!("{stem}.{number}") }
+    if number == 0 {
+        stem.to_owned()
+    } else {
+        format!("{stem}.{number}")
+    }
 }
 
 /// Says which folder of the PATH is ours, so that ssh is looked up behind it.
@@ -261,7 +319,12 @@ pub const FOLDER_VARIABLE: &str = "DOCKER_CLUSTER_SSH_FOLDER";
 /// The folder below which `docker-cluster env` makes its own `ssh`, one folder a cluster.
 pub fn ssh_shims() -> Option<PathBuf> {
     let base = etcetera::choose_base_strategy().ok()?;
-    Some(base.state_dir().unwrap_or_else(|| base.data_dir()).join("docker-cluster").join("ssh"))
+    Some(
+        base.state_dir()
+            .unwrap_or_else(|| base.data_dir())
+            .join("docker-cluster")
+            .join("ssh"),
+    )
 }
 
 /// The system's ssh: the first of the PATH that is none of those that `env` makes, which lead back here.
@@ -271,7 +334,12 @@ pub fn system_ssh() -> PathBuf {
     let shims = ssh_shims();
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path)
-        .filter(|folder| Some(folder) != own.as_ref() && shims.as_ref().is_none_or(|shims| !folder.starts_with(shims)))
+        .filter(|folder| {
+            Some(folder) != own.as_ref()
+                && shims
+                    .as_ref()
+                    .is_none_or(|shims| !folder.starts_with(shims))
+        })
         .map(|folder| folder.join("ssh"))
         .find(|program| program.is_file())
         // Not its bare name, which would lead back here.
@@ -280,14 +348,19 @@ pub fn system_ssh() -> PathBuf {
 
 /// Arguments for an `ssh` of a person or of Docker's client: the inventory's settings, over the connection that is there, if any.
 pub fn ssh_arguments(spec: &SshSpec) -> Result<Vec<String>, HostError> {
-    let folder = control_folder().map_err(|source| local("cannot make the folder for SSH sockets", source))?;
+    let folder = control_folder()
+        .map_err(|source| local("cannot make the folder for SSH sockets", source))?;
     let stem = stem(spec);
     let config = folder.join(format!("{stem}.conf"));
     std::fs::write(&config, client_config(spec))
         .map_err(|source| local("cannot write the SSH configuration", source))?;
     let control = folder.join(format!("{stem}.ctl"));
-    let mut arguments =
-        vec!["-F".to_owned(), config.display().to_string(), "-S".to_owned(), control.display().to_string()];
+    let mut arguments = vec![
+        "-F".to_owned(),
+        config.display().to_string(),
+        "-S".to_owned(),
+        control.display().to_string(),
+    ];
     arguments.extend(client_options(spec));
     Ok(arguments)
 }
@@ -310,13 +383,18 @@ pub(crate) fn client_options(spec: &SshSpec) -> Vec<String> {
     ];
     match spec.host_key {
         Some(HostKeyPolicy::Strict) => options.push("StrictHostKeyChecking=yes".to_owned()),
-        Some(HostKeyPolicy::AcceptNew) => options.push("StrictHostKeyChecking=accept-new".to_owned()),
+        Some(HostKeyPolicy::AcceptNew) => {
+            options.push("StrictHostKeyChecking=accept-new".to_owned())
+        }
         None => {}
     }
     if let Some(path) = &spec.known_hosts {
         options.push(format!("UserKnownHostsFile=\"{}\"", path.display()));
     }
-    let mut args: Vec<String> = options.into_iter().flat_map(|option| ["-o".to_owned(), option]).collect();
+    let mut args: Vec<String> = options
+        .into_iter()
+        .flat_map(|option| ["-o".to_owned(), option])
+        .collect();
     args.extend(endpoint_options(spec));
     if let Some(jump) = &spec.jump {
         args.extend(["-J".to_owned(), jump.clone()]);
@@ -350,10 +428,16 @@ fn endpoint_options(spec: &SshSpec) -> Vec<String> {
 pub(crate) fn client_config(spec: &SshSpec) -> String {
     let mut text = String::new();
     if let Ok(home) = etcetera::home_dir() {
-        text.push_str(&format!("Include \"{}\"\n", home.join(".ssh/config").display()));
+        text.push_str(&format!(
+            "Include \"{}\"\n",
+            home.join(".ssh/config").display()
+        ));
     }
     text.push_str("Include /etc/ssh/ssh_config\nHost *\n  StrictHostKeyChecking accept-new\n  BatchMode yes\n");
-    text.push_str(&format!("  ConnectTimeout {}\n", spec.connect_timeout.as_secs().max(1)));
+    text.push_str(&format!(
+        "  ConnectTimeout {}\n",
+        spec.connect_timeout.as_secs().max(1)
+    ));
     if let Some(path) = &spec.known_hosts {
         text.push_str(&format!("  UserKnownHostsFile \"{}\"\n", path.display()));
     }
@@ -363,7 +447,10 @@ pub(crate) fn client_config(spec: &SshSpec) -> String {
 /// The folder that holds control sockets, made if it is missing, refused if somebody else owns it.
 fn control_folder() -> std::io::Result<PathBuf> {
     let uid = std::fs::metadata("/proc/self")?.uid();
-    let folder = match std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|dir| dir.is_dir()) {
+    let folder = match std::env::var_os("XDG_RUNTIME_DIR")
+        .map(PathBuf::from)
+        .filter(|dir| dir.is_dir())
+    {
         Some(dir) => dir.join("docker-cluster"),
         None => std::env::temp_dir().join(format!("docker-cluster-{uid}")),
     };
@@ -385,9 +472,21 @@ fn control_folder() -> std::io::Result<PathBuf> {
 fn stem(spec: &SshSpec) -> String {
     let way = format!(
         "{:?}",
-        (&spec.address, &spec.user, spec.port, &spec.identity, &spec.jump, &spec.known_hosts, spec.host_key)
+        (
+            &spec.address,
+            &spec.user,
+            spec.port,
+            &spec.identity,
+            &spec.jump,
+            &spec.known_hosts,
+            spec.host_key
+        )
     );
-    Sha256::digest(way.as_bytes()).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    Sha256::digest(way.as_bytes())
+        .iter()
+        .take(8)
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }
 
 async fn resume(control: &Path) -> Option<Session> {
@@ -422,8 +521,10 @@ pub async fn forget(host: &HostSpec) {
 
 /// Ends every connection that earlier commands left. Returns how many there were.
 pub async fn disconnect_all() -> Result<usize, HostError> {
-    let folder = control_folder().map_err(|source| local("cannot open the folder of SSH sockets", source))?;
-    let entries = std::fs::read_dir(&folder).map_err(|source| local("cannot list SSH sockets", source))?;
+    let folder = control_folder()
+        .map_err(|source| local("cannot open the folder of SSH sockets", source))?;
+    let entries =
+        std::fs::read_dir(&folder).map_err(|source| local("cannot list SSH sockets", source))?;
     let mut count = 0;
     for path in entries.flatten().map(|entry| entry.path()) {
         if path.extension().is_some_and(|ext| ext == "ctl") {
@@ -437,5 +538,8 @@ pub async fn disconnect_all() -> Result<usize, HostError> {
 }
 
 pub(super) fn local(what: &str, source: std::io::Error) -> HostError {
-    HostError::Local { what: what.to_owned(), source }
+    HostError::Local {
+        what: what.to_owned(),
+        source,
+    }
 }

@@ -31,7 +31,11 @@ impl Stream {
     /// Its standard output. Reading fails with a [`HostError`] if the command does not begin.
     pub fn stdout(&mut self) -> Option<StreamOutput> {
         let inner = self.child.stdout().take()?;
-        Some(StreamOutput { inner, beginning: self.beginning.clone(), state: State::Before(Vec::new()) })
+        Some(StreamOutput {
+            inner,
+            beginning: self.beginning.clone(),
+            state: State::Before(Vec::new()),
+        })
     }
 }
 
@@ -49,7 +53,9 @@ impl Beginning {
             heard @ (Heard::NotRoot(..) | Heard::NoShell(_)) if !stdout.is_empty() => {
                 refused(&self.spec, heard, &self.command)
             }
-            _ => HostError::Disconnected { command: self.command.clone() },
+            _ => HostError::Disconnected {
+                command: self.command.clone(),
+            },
         }
     }
 }
@@ -73,7 +79,11 @@ enum State {
 }
 
 impl AsyncRead for StreamOutput {
-    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         loop {
             match &mut this.state {

@@ -104,7 +104,10 @@ impl Wire {
             quoted(&[run])?,
             quoted(&command.limited())?,
         );
-        Ok(Self { line: line(&text, || command.display())?, marks })
+        Ok(Self {
+            line: line(&text, || command.display())?,
+            marks,
+        })
     }
 }
 
@@ -132,33 +135,55 @@ impl Spoken {
     pub fn docker(argv: &[String], spec: &SshSpec, terminal: Terminal) -> Result<Self, HostError> {
         let marks = Marks::new();
         // An engine that the arguments name is the one that was asked for.
-        let names_an_engine = argv.iter().skip(1).take_while(|word| word.starts_with('-')).any(|word| {
-            matches!(word.as_str(), "-H" | "-c" | "--host" | "--context")
-                || word.starts_with("--host=")
-                || word.starts_with("-H")
-        });
+        let names_an_engine = argv
+            .iter()
+            .skip(1)
+            .take_while(|word| word.starts_with('-'))
+            .any(|word| {
+                matches!(word.as_str(), "-H" | "-c" | "--host" | "--context")
+                    || word.starts_with("--host=")
+                    || word.starts_with("-H")
+            });
         let mut words = argv.to_vec();
         if !names_an_engine {
             // An argument and not a variable: root's own may name another context, and sudo keeps no variables.
             words.splice(1..1, ["-H", ENGINE].map(str::to_owned));
         }
         // On a terminal the second mark would be among the words of the command.
-        let say = if terminal == Terminal::Yes { SAY_BEGIN_ONCE } else { SAY_BEGIN };
+        let say = if terminal == Terminal::Yes {
+            SAY_BEGIN_ONCE
+        } else {
+            SAY_BEGIN
+        };
         let direct = format!("{say}exec \"$@\"");
         let text = format!(
             "{}LC_ALL=C; export LC_ALL; unset {DOCKERS_VARIABLES}\nlogin=$(id -u)\n{SAY_SHELL}set -- {}\n{}",
             marks.halves(),
             quote(&words, argv)?,
-            with_engine(spec.become_root, &direct, &format!("{say}exec sudo -n -- \"$@\"")),
+            with_engine(
+                spec.become_root,
+                &direct,
+                &format!("{say}exec sudo -n -- \"$@\"")
+            ),
         );
         let shown = "docker".to_owned();
-        Ok(Self { line: line(&text, || argv.join(" "))?, marks, spec: spec.clone(), shown })
+        Ok(Self {
+            line: line(&text, || argv.join(" "))?,
+            marks,
+            spec: spec.clone(),
+            shown,
+        })
     }
 
     /// Any command, with its rights and its deadline. Its standard input is that of ssh.
     pub fn of(command: &Command, spec: &SshSpec) -> Result<Self, HostError> {
         let Wire { line, marks } = Wire::new(command, spec.become_root, Framed::Beginning)?;
-        Ok(Self { line, marks, spec: spec.clone(), shown: command.display() })
+        Ok(Self {
+            line,
+            marks,
+            spec: spec.clone(),
+            shown: command.display(),
+        })
     }
 
     /// The line for the login shell.
@@ -184,9 +209,16 @@ impl Spoken {
 pub(super) fn refused(spec: &SshSpec, heard: Heard, command: &str) -> HostError {
     let destination = spec.destination();
     match heard {
-        Heard::NotRoot(login, words) => HostError::NoRoot { destination, how: spec.become_root, login, words },
+        Heard::NotRoot(login, words) => HostError::NoRoot {
+            destination,
+            how: spec.become_root,
+            login,
+            words,
+        },
         Heard::NoShell(words) => HostError::NoShell { destination, words },
-        Heard::Ran(_) | Heard::CutOff => HostError::Disconnected { command: command.to_owned() },
+        Heard::Ran(_) | Heard::CutOff => HostError::Disconnected {
+            command: command.to_owned(),
+        },
     }
 }
 
@@ -199,9 +231,15 @@ pub(crate) fn for_a_person(argv: &[String]) -> Result<String, HostError> {
 /// cannot become root begins nothing, and [`Marks::refusal`] says so.
 fn as_root(how: Become, direct: &str, through_sudo: &str) -> String {
     let sudo = format!("if [ \"$sudo\" != sudo ]; then exit 126; fi\n{through_sudo}");
-    let other = if how == Become::Root { "exit 126" } else { &sudo };
+    let other = if how == Become::Root {
+        "exit 126"
+    } else {
+        &sudo
+    };
     match how {
-        Become::Auto | Become::Root => format!("if [ \"$login\" = 0 ]; then\n{direct}\nfi\n{other}"),
+        Become::Auto | Become::Root => {
+            format!("if [ \"$login\" = 0 ]; then\n{direct}\nfi\n{other}")
+        }
         Become::Sudo => sudo,
     }
 }
@@ -216,13 +254,18 @@ fn with_engine(how: Become, direct: &str, through_sudo: &str) -> String {
 }
 
 fn quote(words: &[String], shown: &[String]) -> Result<String, HostError> {
-    shlex::try_join(words.iter().map(String::as_str)).map_err(|_| HostError::Unquotable { command: shown.join(" ") })
+    shlex::try_join(words.iter().map(String::as_str)).map_err(|_| HostError::Unquotable {
+        command: shown.join(" "),
+    })
 }
 
 fn line(text: &str, shown: impl Fn() -> String) -> Result<String, HostError> {
     let line = format!("exec /bin/sh -c '{BOOT}' '{}'", encode(text));
     if line.len() > MAX_LINE {
-        return Err(HostError::TooLong { command: shown(), limit: MAX_LINE });
+        return Err(HostError::TooLong {
+            command: shown(),
+            limit: MAX_LINE,
+        });
     }
     Ok(line)
 }
@@ -272,7 +315,9 @@ pub(super) enum Heard {
 
 impl Marks {
     fn new() -> Self {
-        Self { token: uuid::Uuid::new_v4().simple().to_string() }
+        Self {
+            token: uuid::Uuid::new_v4().simple().to_string(),
+        }
     }
 
     /// Sets `one` and `two`.
@@ -305,18 +350,33 @@ impl Marks {
 
     /// Reads both streams of a command whose end is framed.
     pub fn read(&self, stdout: &[u8], stderr: &[u8]) -> Heard {
-        let Some(at) = self.beginning(stdout) else { return self.refusal(stdout, stderr) };
+        let Some(at) = self.beginning(stdout) else {
+            return self.refusal(stdout, stderr);
+        };
         let stdout = &stdout[at..];
-        let Some(end) = before_last(stdout, &self.end()) else { return Heard::CutOff };
+        let Some(end) = before_last(stdout, &self.end()) else {
+            return Heard::CutOff;
+        };
         let status = &stdout[end + self.end().len()..];
-        let status = status.split(|byte| *byte == b'\n').next().unwrap_or_default();
-        let Ok(status) = String::from_utf8_lossy(status).trim().parse() else { return Heard::CutOff };
-        Heard::Ran(Output { status, stdout: stdout[..end].to_vec(), stderr: self.own_stderr(stderr).to_vec() })
+        let status = status
+            .split(|byte| *byte == b'\n')
+            .next()
+            .unwrap_or_default();
+        let Ok(status) = String::from_utf8_lossy(status).trim().parse() else {
+            return Heard::CutOff;
+        };
+        Heard::Ran(Output {
+            status,
+            stdout: stdout[..end].to_vec(),
+            stderr: self.own_stderr(stderr).to_vec(),
+        })
     }
 
     /// Of what came on standard error, that of the command. A login that closes the stream takes its marks as well.
     fn own_stderr<'a>(&self, stderr: &'a [u8]) -> &'a [u8] {
-        let from = after(stderr, &self.begin()).or_else(|| self.shell_ends(stderr)).unwrap_or(0);
+        let from = after(stderr, &self.begin())
+            .or_else(|| self.shell_ends(stderr))
+            .unwrap_or(0);
         let own = &stderr[from..];
         &own[..before_last(own, &self.end()).unwrap_or(own.len())]
     }
@@ -327,11 +387,18 @@ impl Marks {
             return Heard::NoShell(words(&[stdout, stderr].concat()));
         };
         let said = &stdout[at..];
-        let line_end = said.iter().position(|byte| *byte == b'\n').unwrap_or(said.len());
+        let line_end = said
+            .iter()
+            .position(|byte| *byte == b'\n')
+            .unwrap_or(said.len());
         let line = printable(&said[..line_end]);
         let mut line = line.split_whitespace();
         let mut word = || line.next().unwrap_or_default().to_owned();
-        let login = Login { uid: word(), may_use_engine: word() == "w", sudo: word() };
+        let login = Login {
+            uid: word(),
+            may_use_engine: word() == "w",
+            sudo: word(),
+        };
         let stderr = &stderr[self.shell_ends(stderr).unwrap_or(0)..];
         Heard::NotRoot(login, words(&[&said[line_end..], stderr].concat()))
     }
@@ -340,18 +407,27 @@ impl Marks {
 /// The last words of a host, short enough for an error.
 fn words(bytes: &[u8]) -> String {
     let text = printable(&bytes[bytes.len().saturating_sub(LAST_WORDS)..]);
-    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let lines: Vec<&str> = text
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .collect();
     let (most, longest) = MAX_WORDS;
-    let shown = lines[lines.len().saturating_sub(most)..].iter().map(|line| match line.char_indices().nth(longest) {
-        Some((end, _)) => format!("{}…", &line[..end]),
-        None => (*line).to_owned(),
-    });
+    let shown = lines[lines.len().saturating_sub(most)..]
+        .iter()
+        .map(|line| match line.char_indices().nth(longest) {
+            Some((end, _)) => format!("{}…", &line[..end]),
+            None => (*line).to_owned(),
+        });
     shown.collect::<Vec<_>>().join("\n")
 }
 
 fn after(bytes: &[u8], mark: &str) -> Option<usize> {
     let mark = mark.as_bytes();
-    bytes.windows(mark.len()).position(|window| window == mark).map(|at| at + mark.len())
+    bytes
+        .windows(mark.len())
+        .position(|window| window == mark)
+        .map(|at| at + mark.len())
 }
 
 fn before_last(bytes: &[u8], mark: &str) -> Option<usize> {
@@ -373,9 +449,21 @@ mod tests {
         let mut child = Local::new("sh")
             .args(["-c", &script])
             .env_clear()
-            .envs([("LINE", wire.line.as_str()), ("PATH", &std::env::var("PATH").unwrap()), ("HOME", "/tmp")])
-            .envs([("DOCKER_HOST", "tcp://elsewhere:1"), ("DOCKER_CONTEXT", "elsewhere"), ("PERL5LIB", "/nowhere")])
-            .envs([("LC_ALL", "de_DE.UTF-8"), ("http_proxy", "http://proxy:1"), ("LD_PRELOAD", "")])
+            .envs([
+                ("LINE", wire.line.as_str()),
+                ("PATH", &std::env::var("PATH").unwrap()),
+                ("HOME", "/tmp"),
+            ])
+            .envs([
+                ("DOCKER_HOST", "tcp://elsewhere:1"),
+                ("DOCKER_CONTEXT", "elsewhere"),
+                ("PERL5LIB", "/nowhere"),
+            ])
+            .envs([
+                ("LC_ALL", "de_DE.UTF-8"),
+                ("http_proxy", "http://proxy:1"),
+                ("LD_PRELOAD", ""),
+            ])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -395,20 +483,36 @@ mod tests {
 
     /// The login shells that this machine has; `sh` there is everywhere.
     fn shells() -> Vec<&'static str> {
-        let all = ["sh", "dash", "bash", "zsh", "ksh", "mksh", "csh", "tcsh", "fish"];
+        let all = [
+            "sh", "dash", "bash", "zsh", "ksh", "mksh", "csh", "tcsh", "fish",
+        ];
         let (there, missing): (Vec<_>, Vec<_>) = all.into_iter().partition(|shell| {
-            let found = Local::new("sh").args(["-c", "command -v \"$1\" >/dev/null", "sh", shell]).status();
+            let found = Local::new("sh")
+                .args(["-c", "command -v \"$1\" >/dev/null", "sh", shell])
+                .status();
             found.is_ok_and(|status| status.success())
         });
         // Past the capture of a test's output: what was not looked at is always told.
         if !missing.is_empty() {
-            let _ = writeln!(std::io::stderr(), "skipped: login shells that are not here: {}", missing.join(", "));
+            let _ = writeln!(
+                std::io::stderr(),
+                "skipped: login shells that are not here: {}",
+                missing.join(", ")
+            );
         }
         there
     }
 
-    const ARGUMENTS: [&str; 8] =
-        ["a b", "$(id) `id` $HOME", "'; rm -rf /", "two\nlines\n", "!! !x", "\\n \\0101 \\\\", "äöü \u{1}", ""];
+    const ARGUMENTS: [&str; 8] = [
+        "a b",
+        "$(id) `id` $HOME",
+        "'; rm -rf /",
+        "two\nlines\n",
+        "!! !x",
+        "\\n \\0101 \\\\",
+        "äöü \u{1}",
+        "",
+    ];
 
     #[test]
     fn every_login_shell_runs_the_same_words() {
@@ -416,8 +520,17 @@ mod tests {
         for shell in shells() {
             for framed in [Framed::Whole, Framed::Beginning] {
                 let argv = ["sh", "-c", script, "sh"].into_iter().chain(ARGUMENTS);
-                let wire = Wire::new(&Command::new(argv).rights(Rights::Login), Become::Auto, framed).unwrap();
-                assert!(!wire.line.contains(['\n', '!']) && wire.line.is_ascii(), "{}", wire.line);
+                let wire = Wire::new(
+                    &Command::new(argv).rights(Rights::Login),
+                    Become::Auto,
+                    framed,
+                )
+                .unwrap();
+                assert!(
+                    !wire.line.contains(['\n', '!']) && wire.line.is_ascii(),
+                    "{}",
+                    wire.line
+                );
                 let mut stdin = ARGUMENTS.concat().into_bytes();
                 stdin.extend((0..=255).cycle().take(100_000).map(|byte: u8| byte));
                 let expected: String = ARGUMENTS.iter().map(|word| format!("<{word}>")).collect();
@@ -433,12 +546,20 @@ mod tests {
                     child.stdin.take().unwrap().write_all(&stdin).unwrap();
                     let output = child.wait_with_output().unwrap();
                     let at = wire.marks.beginning(&output.stdout).unwrap();
-                    assert_eq!((output.status.code(), output.stdout[at..] == expected), (Some(3), true), "{shell}");
+                    assert_eq!(
+                        (output.status.code(), output.stdout[at..] == expected),
+                        (Some(3), true),
+                        "{shell}"
+                    );
                     continue;
                 }
                 let output = ran(through(shell, "", "", &wire, &stdin));
                 assert_eq!(output.status, 3, "{shell}");
-                assert!(output.stdout == expected, "{shell}: {}", output.stdout_text());
+                assert!(
+                    output.stdout == expected,
+                    "{shell}: {}",
+                    output.stdout_text()
+                );
                 assert_eq!(output.stderr, b"error\n", "{shell}");
             }
         }
@@ -446,11 +567,22 @@ mod tests {
 
     #[test]
     fn what_a_login_prints_is_not_the_commands() {
-        let command = Command::new(["sh", "-c", "echo out; echo err >&2; exit 4"]).rights(Rights::Login);
-        let noisy =
-            ["", "echo Welcome; echo to this host >&2", "printf 'no line feed'; printf % >&2", "set -x", "set -v"];
+        let command =
+            Command::new(["sh", "-c", "echo out; echo err >&2; exit 4"]).rights(Rights::Login);
+        let noisy = [
+            "",
+            "echo Welcome; echo to this host >&2",
+            "printf 'no line feed'; printf % >&2",
+            "set -x",
+            "set -v",
+        ];
         for before in noisy {
-            for after in ["", "echo bye; echo bye >&2", "printf x; status=0", "printf '\\0\\377'"] {
+            for after in [
+                "",
+                "echo bye; echo bye >&2",
+                "printf x; status=0",
+                "printf '\\0\\377'",
+            ] {
                 let wire = Wire::new(&command, Become::Auto, Framed::Whole).unwrap();
                 let output = ran(through("sh", before, after, &wire, b""));
                 assert_eq!(
@@ -473,18 +605,32 @@ mod tests {
     fn a_login_that_runs_nothing_is_told_apart_in_its_own_words() {
         let wire = Wire::new(&Command::new(["true"]), Become::Auto, Framed::Whole).unwrap();
         for (before, told) in [
-            ("echo 'This account is currently not available.'; exit 1", "This account is currently not available."),
-            ("echo; echo 'Please login as the user \"admin\"'; echo; exit 142", "Please login as the user \"admin\""),
-            ("echo fatal: unrecognized command >&2; exit 128", "fatal: unrecognized command"),
+            (
+                "echo 'This account is currently not available.'; exit 1",
+                "This account is currently not available.",
+            ),
+            (
+                "echo; echo 'Please login as the user \"admin\"'; echo; exit 142",
+                "Please login as the user \"admin\"",
+            ),
+            (
+                "echo fatal: unrecognized command >&2; exit 128",
+                "fatal: unrecognized command",
+            ),
             ("exit 1", ""),
             // Its own line is not its word.
             ("printf '%s\\n' \"$LINE\" >/dev/null; exit 0", ""),
         ] {
-            let Heard::NoShell(words) = through("sh", before, "", &wire, b"") else { panic!("{before}") };
+            let Heard::NoShell(words) = through("sh", before, "", &wire, b"") else {
+                panic!("{before}")
+            };
             assert_eq!(words, told, "{before}");
         }
         // One that repeats the line, which holds the mark in two halves, is not taken for a shell.
-        assert!(matches!(through("sh", "printf '%s' \"$LINE\"; exit 0", "", &wire, b""), Heard::NoShell(_)));
+        assert!(matches!(
+            through("sh", "printf '%s' \"$LINE\"; exit 0", "", &wire, b""),
+            Heard::NoShell(_)
+        ));
     }
 
     #[test]
@@ -492,36 +638,83 @@ mod tests {
         let marks = Marks::new();
         let begun = format!("{} 0 - -\n{}half", marks.shell(), marks.begin());
         assert!(matches!(marks.read(begun.as_bytes(), b""), Heard::CutOff));
-        assert!(matches!(marks.read(format!("{begun}{}", marks.end()).as_bytes(), b""), Heard::CutOff));
+        assert!(matches!(
+            marks.read(format!("{begun}{}", marks.end()).as_bytes(), b""),
+            Heard::CutOff
+        ));
         let other = Marks::new();
-        assert!(matches!(marks.read(format!("{begun}{} 0\n", other.end()).as_bytes(), b""), Heard::CutOff));
+        assert!(matches!(
+            marks.read(format!("{begun}{} 0\n", other.end()).as_bytes(), b""),
+            Heard::CutOff
+        ));
     }
 
     #[test]
     fn the_environment_of_a_login_reaches_no_command() {
         let command = Command::new(["env"]).rights(Rights::Login);
         let wire = Wire::new(&command, Become::Auto, Framed::Whole).unwrap();
-        let told = ran(through("sh", "export CONSUL_HTTP_ADDR=x DOCKER_TLS_VERIFY=1 DOCKER_CONFIG=/x", "", &wire, b""))
-            .stdout_text();
-        let mut names: Vec<&str> = told.lines().filter_map(|line| line.split_once('=')).map(|(name, _)| name).collect();
+        let told = ran(through(
+            "sh",
+            "export CONSUL_HTTP_ADDR=x DOCKER_TLS_VERIFY=1 DOCKER_CONFIG=/x",
+            "",
+            &wire,
+            b"",
+        ))
+        .stdout_text();
+        let mut names: Vec<&str> = told
+            .lines()
+            .filter_map(|line| line.split_once('='))
+            .map(|(name, _)| name)
+            .collect();
         // What shells set by themselves.
         names.retain(|name| !["PWD", "SHLVL", "_", "OLDPWD"].contains(name));
         names.sort_unstable();
-        assert_eq!(names, ["DOCKER_HOST", "HOME", "LC_ALL", "LOGNAME", "PATH", "SUDO_USER", "USER", "http_proxy"]);
-        assert!(told.contains("DOCKER_HOST=unix:///var/run/docker.sock\n") && told.contains("LC_ALL=C\n"), "{told}");
-        assert!(told.contains("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:"), "{told}");
+        assert_eq!(
+            names,
+            [
+                "DOCKER_HOST",
+                "HOME",
+                "LC_ALL",
+                "LOGNAME",
+                "PATH",
+                "SUDO_USER",
+                "USER",
+                "http_proxy"
+            ]
+        );
+        assert!(
+            told.contains("DOCKER_HOST=unix:///var/run/docker.sock\n")
+                && told.contains("LC_ALL=C\n"),
+            "{told}"
+        );
+        assert!(
+            told.contains("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:"),
+            "{told}"
+        );
     }
 
     #[test]
     fn what_is_written_of_root_is_what_happens() {
         let folder = tempfile::tempdir().unwrap();
-        let id = |uid: &str| std::fs::write(folder.path().join("id"), format!("#!/bin/sh\necho {uid}\n")).unwrap();
+        let id = |uid: &str| {
+            std::fs::write(folder.path().join("id"), format!("#!/bin/sh\necho {uid}\n")).unwrap()
+        };
         let sudo = folder.path().join("sudo");
-        std::fs::write(&sudo, "#!/bin/sh\n[ \"$1 $2\" = '-n --' ] || exit 1\nshift 2\nSUDO_USER=ops exec \"$@\"\n")
-            .unwrap();
+        std::fs::write(
+            &sudo,
+            "#!/bin/sh\n[ \"$1 $2\" = '-n --' ] || exit 1\nshift 2\nSUDO_USER=ops exec \"$@\"\n",
+        )
+        .unwrap();
         id("0");
         for name in ["id", "sudo"] {
-            assert!(Local::new("chmod").arg("+x").arg(folder.path().join(name)).status().unwrap().success());
+            assert!(
+                Local::new("chmod")
+                    .arg("+x")
+                    .arg(folder.path().join(name))
+                    .status()
+                    .unwrap()
+                    .success()
+            );
         }
         let path = format!("export PATH={}:$PATH", folder.path().display());
         let command = Command::new(["sh", "-c", "echo \"<$SUDO_USER>\""]);
@@ -540,12 +733,19 @@ mod tests {
             id(uid);
             assert_eq!(told(how(become_root, "")), user, "{uid} {become_root:?}");
         }
-        let Heard::NotRoot(login, _) = how(Become::Root, "") else { panic!() };
+        let Heard::NotRoot(login, _) = how(Become::Root, "") else {
+            panic!()
+        };
         assert_eq!((login.uid.as_str(), login.sudo.as_str()), ("1000", "sudo"));
         // Refused in whatever words, and with whatever PAM prints on the way.
-        std::fs::write(&sudo, "#!/bin/sh\necho Hinweis\necho 'sudo: Passwort wird ben\u{f6}tigt' >&2\nexit 1\n")
-            .unwrap();
-        let Heard::NotRoot(_, words) = how(Become::Auto, "echo noise; echo noise >&2") else { panic!() };
+        std::fs::write(
+            &sudo,
+            "#!/bin/sh\necho Hinweis\necho 'sudo: Passwort wird ben\u{f6}tigt' >&2\nexit 1\n",
+        )
+        .unwrap();
+        let Heard::NotRoot(_, words) = how(Become::Auto, "echo noise; echo noise >&2") else {
+            panic!()
+        };
         assert_eq!(words, "Hinweis\nsudo: Passwort wird ben\u{f6}tigt");
     }
 
@@ -553,7 +753,11 @@ mod tests {
     fn dockers_own_client_reaches_the_engine_of_that_host() {
         let spec = |become_root| {
             let text = "hosts: [{name: a, address: 127.0.0.1}]";
-            let mut spec = crate::inventory::Inventory::parse(text, "x.yaml").unwrap().hosts.remove(0).ssh;
+            let mut spec = crate::inventory::Inventory::parse(text, "x.yaml")
+                .unwrap()
+                .hosts
+                .remove(0)
+                .ssh;
             spec.become_root = become_root;
             spec
         };
@@ -561,30 +765,56 @@ mod tests {
         let script = "#!/bin/sh\necho \"$@\"; env | grep -c '^DOCKER_' \n";
         for (name, text) in [
             ("docker", script),
-            ("sudo", "#!/bin/sh\nshift 2\necho through sudo; exec \"$@\"\n"),
+            (
+                "sudo",
+                "#!/bin/sh\nshift 2\necho through sudo; exec \"$@\"\n",
+            ),
             ("id", "#!/bin/sh\necho 7\n"),
         ] {
             std::fs::write(folder.path().join(name), text).unwrap();
-            assert!(Local::new("chmod").arg("+x").arg(folder.path().join(name)).status().unwrap().success());
+            assert!(
+                Local::new("chmod")
+                    .arg("+x")
+                    .arg(folder.path().join(name))
+                    .status()
+                    .unwrap()
+                    .success()
+            );
         }
         let asked = |argv: &[&str], how| {
             let argv: Vec<String> = argv.iter().map(|word| (*word).to_owned()).collect();
             let framed = Spoken::docker(&argv, &spec(how), Terminal::No).unwrap();
             let script = "printf noise; printf noise >&2; sh -c \"$LINE\"";
-            let path = format!("{}:{}", folder.path().display(), std::env::var("PATH").unwrap());
+            let path = format!(
+                "{}:{}",
+                folder.path().display(),
+                std::env::var("PATH").unwrap()
+            );
             let output = Local::new("sh")
                 .args(["-c", script])
-                .envs([("LINE", framed.line()), ("PATH", &path), ("DOCKER_HOST", "tcp://x:1"), ("DOCKER_CONTEXT", "x")])
+                .envs([
+                    ("LINE", framed.line()),
+                    ("PATH", &path),
+                    ("DOCKER_HOST", "tcp://x:1"),
+                    ("DOCKER_CONTEXT", "x"),
+                ])
                 .output()
                 .unwrap();
             let mut passed = Vec::new();
-            copy(&output.stdout, &mut passed, &framed).map_err(|said| framed.refusal(&said, &output.stderr))?;
+            copy(&output.stdout, &mut passed, &framed)
+                .map_err(|said| framed.refusal(&said, &output.stderr))?;
             Ok::<_, HostError>(String::from_utf8(passed).unwrap())
         };
         let dial = ["docker", "system", "dial-stdio"];
-        assert_eq!(asked(&dial, Become::Sudo).unwrap(), format!("through sudo\n-H {ENGINE} system dial-stdio\n0\n"));
+        assert_eq!(
+            asked(&dial, Become::Sudo).unwrap(),
+            format!("through sudo\n-H {ENGINE} system dial-stdio\n0\n")
+        );
         let named = ["docker", "--host", "unix:///x.sock", "system", "dial-stdio"];
-        assert_eq!(asked(&named, Become::Sudo).unwrap(), "through sudo\n--host unix:///x.sock system dial-stdio\n0\n");
+        assert_eq!(
+            asked(&named, Become::Sudo).unwrap(),
+            "through sudo\n--host unix:///x.sock system dial-stdio\n0\n"
+        );
         let error = asked(&dial, Become::Root).unwrap_err();
         assert!(error.to_string().contains("`become: root`"), "{error}");
     }
@@ -595,8 +825,14 @@ mod tests {
 
     #[test]
     fn what_cannot_be_sent_is_refused() {
-        assert!(matches!(for_a_person(&["a\0b".to_owned()]), Err(HostError::Unquotable { .. })));
+        assert!(matches!(
+            for_a_person(&["a\0b".to_owned()]),
+            Err(HostError::Unquotable { .. })
+        ));
         let long = Command::new(["echo".to_owned(), "x".repeat(MAX_LINE)]);
-        assert!(matches!(Wire::new(&long, Become::Auto, Framed::Whole), Err(HostError::TooLong { .. })));
+        assert!(matches!(
+            Wire::new(&long, Become::Auto, Framed::Whole),
+            Err(HostError::TooLong { .. })
+        ));
     }
 }

@@ -7,8 +7,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use bollard::models::{
-    ContainerCreateBody, EndpointIpamConfig, EndpointSettings, HostConfig, HostConfigCgroupnsModeEnum, Ipam,
-    IpamConfig, NetworkCreateRequest, NetworkingConfig, PortBinding,
+    ContainerCreateBody, EndpointIpamConfig, EndpointSettings, HostConfig,
+    HostConfigCgroupnsModeEnum, Ipam, IpamConfig, NetworkCreateRequest, NetworkingConfig,
+    PortBinding,
 };
 use bollard::query_parameters::{
     CreateContainerOptionsBuilder, ListContainersOptionsBuilder, RemoveContainerOptionsBuilder,
@@ -67,12 +68,14 @@ pub(super) async fn make(
     events: &Events,
 ) -> Result<(), LabError> {
     let key = state::create(wanted.name.as_str()).await?;
-    let public = std::fs::read(key.with_extension("pub")).map_err(LabError::file("cannot read the lab's key"))?;
+    let public = std::fs::read(key.with_extension("pub"))
+        .map_err(LabError::file("cannot read the lab's key"))?;
     let made = place(docker, wanted, image, &public, events).await?;
     let text = inventory(wanted, &made, &key, smoke);
     let file = wanted.inventory.display().to_string();
-    let parsed = Inventory::parse(&text, &file)
-        .map_err(|error| LabError::InTheWay(format!("the lab's inventory is not valid: {error}")))?;
+    let parsed = Inventory::parse(&text, &file).map_err(|error| {
+        LabError::InTheWay(format!("the lab's inventory is not valid: {error}"))
+    })?;
     wait(&parsed.hosts, wanted, events).await?;
     state::write_inventory(wanted.name.as_str(), &wanted.inventory, &text)
 }
@@ -98,9 +101,16 @@ async fn place(
         loop {
             let Some(port) = ports.next() else {
                 let range = format!("{} to {}", PORTS.start, PORTS.end - 1);
-                return Err(LabError::InTheWay(format!("no port of loopback from {range} is free")));
+                return Err(LabError::InTheWay(format!(
+                    "no port of loopback from {range} is free"
+                )));
             };
-            let host = Made { name: name.clone(), port, address: address.clone(), user };
+            let host = Made {
+                name: name.clone(),
+                port,
+                address: address.clone(),
+                user,
+            };
             create(docker, wanted, &host, image, public).await?;
             match docker.start_container(&name, None).await {
                 Ok(()) => {
@@ -110,7 +120,10 @@ async fn place(
                 // Only the engine's own machine knows all of its ports, and another user's lab knows nothing of the lock.
                 Err(error) if is_port_taken(&error) => {
                     tracing::info!(%error, port, "taken; trying the next");
-                    let options = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
+                    let options = RemoveContainerOptionsBuilder::default()
+                        .force(true)
+                        .v(true)
+                        .build();
                     docker
                         .remove_container(&name, Some(options))
                         .await
@@ -130,15 +143,27 @@ fn is_port_taken(error: &bollard::errors::Error) -> bool {
 
 /// Ports that hosts of labs have, also those that are switched off.
 async fn reserved(docker: &Docker) -> Result<BTreeSet<u16>, LabError> {
-    let options = ListContainersOptionsBuilder::default().all(true).filters(&super::by_label(None)).build();
-    let found = docker.list_containers(Some(options)).await.map_err(LabError::engine("listing labs"))?;
-    let port = |labels: HashMap<String, String>| labels.get(PORT_LABEL).and_then(|port| port.parse().ok());
-    Ok(found.into_iter().filter_map(|container| container.labels.and_then(port)).collect())
+    let options = ListContainersOptionsBuilder::default()
+        .all(true)
+        .filters(&super::by_label(None))
+        .build();
+    let found = docker
+        .list_containers(Some(options))
+        .await
+        .map_err(LabError::engine("listing labs"))?;
+    let port =
+        |labels: HashMap<String, String>| labels.get(PORT_LABEL).and_then(|port| port.parse().ok());
+    Ok(found
+        .into_iter()
+        .filter_map(|container| container.labels.and_then(port))
+        .collect())
 }
 
 /// Ports of loopback that seem free. A host's port is fixed, not left to the engine: one of the engine's changes when the host reboots.
 fn free_ports(reserved: BTreeSet<u16>) -> impl Iterator<Item = u16> {
-    PORTS.filter(move |port| !reserved.contains(port) && TcpListener::bind(("127.0.0.1", *port)).is_ok())
+    PORTS.filter(move |port| {
+        !reserved.contains(port) && TcpListener::bind(("127.0.0.1", *port)).is_ok()
+    })
 }
 
 /// Makes the lab's network, and returns the first three numbers of its subnet.
@@ -155,38 +180,67 @@ async fn network(docker: &Docker, wanted: &Wanted) -> Result<String, LabError> {
             name: wanted.name.to_string(),
             driver: Some("bridge".to_owned()),
             ipam: Some(Ipam {
-                config: Some(vec![IpamConfig { subnet: Some(format!("{subnet}.0/24")), ..Default::default() }]),
+                config: Some(vec![IpamConfig {
+                    subnet: Some(format!("{subnet}.0/24")),
+                    ..Default::default()
+                }]),
                 ..Default::default()
             }),
-            options: mtu.clone().map(|mtu| HashMap::from([("com.docker.network.driver.mtu".to_owned(), mtu)])),
+            options: mtu
+                .clone()
+                .map(|mtu| HashMap::from([("com.docker.network.driver.mtu".to_owned(), mtu)])),
             labels: Some(HashMap::from([(LABEL.to_owned(), wanted.name.to_string())])),
             ..Default::default()
         };
         match docker.create_network(request).await {
             Ok(_) => return Ok(subnet),
-            Err(bollard::errors::Error::DockerResponseServerError { message, .. }) if message.contains("overlap") => {
+            Err(bollard::errors::Error::DockerResponseServerError { message, .. })
+                if message.contains("overlap") =>
+            {
                 refused = message
             }
             Err(error) => return Err(LabError::engine("making the lab's network")(error)),
         }
     }
-    Err(LabError::InTheWay(format!("no subnet from 10.213.0.0/24 to 10.213.31.0/24 is free: {refused}")))
+    Err(LabError::InTheWay(format!(
+        "no subnet from 10.213.0.0/24 to 10.213.31.0/24 is free: {refused}"
+    )))
 }
 
-async fn create(docker: &Docker, wanted: &Wanted, host: &Made, image: &str, public: &[u8]) -> Result<(), LabError> {
-    let binding = PortBinding { host_ip: Some("127.0.0.1".to_owned()), host_port: Some(host.port.to_string()) };
+async fn create(
+    docker: &Docker,
+    wanted: &Wanted,
+    host: &Made,
+    image: &str,
+    public: &[u8],
+) -> Result<(), LabError> {
+    let binding = PortBinding {
+        host_ip: Some("127.0.0.1".to_owned()),
+        host_port: Some(host.port.to_string()),
+    };
     let tmpfs = [("/run", "exec,mode=755"), ("/tmp", "exec,mode=1777")];
     let port = host.port.to_string();
-    let labels =
-        [(LABEL, wanted.name.as_str()), ("docker-cluster.lab.os", wanted.os.name()), (PORT_LABEL, port.as_str())];
+    let labels = [
+        (LABEL, wanted.name.as_str()),
+        ("docker-cluster.lab.os", wanted.os.name()),
+        (PORT_LABEL, port.as_str()),
+    ];
     let endpoint = EndpointSettings {
-        ipam_config: Some(EndpointIpamConfig { ipv4_address: Some(host.address.clone()), ..Default::default() }),
+        ipam_config: Some(EndpointIpamConfig {
+            ipv4_address: Some(host.address.clone()),
+            ..Default::default()
+        }),
         ..Default::default()
     };
     let body = ContainerCreateBody {
         image: Some(image.to_owned()),
         hostname: Some(host.name.clone()),
-        labels: Some(labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into_iter().collect()),
+        labels: Some(
+            labels
+                .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                .into_iter()
+                .collect(),
+        ),
         volumes: Some(vec!["/var/lib/docker".to_owned()]),
         exposed_ports: Some(vec!["22/tcp".to_owned()]),
         stop_timeout: Some(30),
@@ -198,32 +252,61 @@ async fn create(docker: &Docker, wanted: &Wanted, host: &Made, image: &str, publ
             // Everything but SYS_RESOURCE, which not every root has to give: `--privileged` fails there (`facts.md`).
             cap_add: Some(vec!["ALL".to_owned()]),
             cap_drop: Some(vec!["SYS_RESOURCE".to_owned()]),
-            security_opt: Some(["seccomp=unconfined", "apparmor=unconfined"].map(str::to_owned).to_vec()),
+            security_opt: Some(
+                ["seccomp=unconfined", "apparmor=unconfined"]
+                    .map(str::to_owned)
+                    .to_vec(),
+            ),
             // The engine's API has no `systempaths=unconfined`: that is the client's word for empty lists here.
             masked_paths: Some(Vec::new()),
             readonly_paths: Some(Vec::new()),
             device_cgroup_rules: Some(vec!["a *:* rwm".to_owned()]),
             cgroupns_mode: Some(HostConfigCgroupnsModeEnum::PRIVATE),
-            tmpfs: Some(tmpfs.map(|(path, options)| (path.to_owned(), options.to_owned())).into_iter().collect()),
+            tmpfs: Some(
+                tmpfs
+                    .map(|(path, options)| (path.to_owned(), options.to_owned()))
+                    .into_iter()
+                    .collect(),
+            ),
             port_bindings: Some(HashMap::from([("22/tcp".to_owned(), Some(vec![binding]))])),
             ..Default::default()
         }),
         ..Default::default()
     };
-    let options = CreateContainerOptionsBuilder::default().name(&host.name).build();
-    docker.create_container(Some(options), body).await.map_err(LabError::engine(format!("making {}", host.name)))?;
+    let options = CreateContainerOptionsBuilder::default()
+        .name(&host.name)
+        .build();
+    docker
+        .create_container(Some(options), body)
+        .await
+        .map_err(LabError::engine(format!("making {}", host.name)))?;
     let mut archive = tar::Builder::new(Vec::new());
-    let packed = append(&mut archive, "root/.ssh/authorized_keys", 0o600, (0, 0), public)
-        .and_then(|()| {
-            append(&mut archive, &format!("home/{USER}/.ssh/authorized_keys"), 0o600, (USER_ID, USER_ID), public)
-        })
-        .and_then(|()| archive.into_inner())
-        .map_err(LabError::file("cannot pack the lab's key"))?;
+    let packed = append(
+        &mut archive,
+        "root/.ssh/authorized_keys",
+        0o600,
+        (0, 0),
+        public,
+    )
+    .and_then(|()| {
+        append(
+            &mut archive,
+            &format!("home/{USER}/.ssh/authorized_keys"),
+            0o600,
+            (USER_ID, USER_ID),
+            public,
+        )
+    })
+    .and_then(|()| archive.into_inner())
+    .map_err(LabError::file("cannot pack the lab's key"))?;
     let options = UploadToContainerOptionsBuilder::default().path("/").build();
     docker
         .upload_to_container(&host.name, Some(options), body_full(packed.into()))
         .await
-        .map_err(LabError::engine(format!("giving {} the lab's key", host.name)))
+        .map_err(LabError::engine(format!(
+            "giving {} the lab's key",
+            host.name
+        )))
 }
 
 fn inventory(wanted: &Wanted, hosts: &[Made], key: &Path, smoke: &Smoke) -> String {
@@ -251,22 +334,42 @@ fn inventory(wanted: &Wanted, hosts: &[Made], key: &Path, smoke: &Smoke) -> Stri
 
 async fn wait(hosts: &[HostSpec], wanted: &Wanted, events: &Events) -> Result<(), LabError> {
     let connector = Connector::new().map_err(|error| LabError::InTheWay(error.to_string()))?;
-    let units: &[&str] = if wanted.bare { &["ssh.service"] } else { &["ssh.service", "docker.service"] };
+    let units: &[&str] = if wanted.bare {
+        &["ssh.service"]
+    } else {
+        &["ssh.service", "docker.service"]
+    };
     let each = hosts.iter().map(|host| async {
         let why = "boot".to_owned();
         let began = Instant::now();
-        events.emit(Event::StepStarted { host: host.name.clone(), why: why.clone() });
-        let command = Command::new(["systemctl", "is-active"].into_iter().chain(units.iter().copied()));
+        events.emit(Event::StepStarted {
+            host: host.name.clone(),
+            why: why.clone(),
+        });
+        let command = Command::new(
+            ["systemctl", "is-active"]
+                .into_iter()
+                .chain(units.iter().copied()),
+        );
         let words = loop {
             let words = match connector.connect(host).await {
                 Ok(connection) => match connection.run(&command).await {
                     // Its exit code is 0 as soon as one of several is active: each has a line.
                     Ok(output)
-                        if output.stdout_text().lines().filter(|line| *line == "active").count() == units.len() =>
+                        if output
+                            .stdout_text()
+                            .lines()
+                            .filter(|line| *line == "active")
+                            .count()
+                            == units.len() =>
                     {
                         break None;
                     }
-                    Ok(output) => format!("{} {}", output.stdout_text().trim(), output.stderr_text().trim()),
+                    Ok(output) => format!(
+                        "{} {}",
+                        output.stdout_text().trim(),
+                        output.stderr_text().trim()
+                    ),
                     Err(error) => error.to_string(),
                 },
                 Err(error) => error.to_string(),
@@ -278,16 +381,27 @@ async fn wait(hosts: &[HostSpec], wanted: &Wanted, events: &Events) -> Result<()
         };
         match words {
             None => {
-                events.emit(Event::StepDone { host: host.name.clone(), why, took: began.elapsed() });
+                events.emit(Event::StepDone {
+                    host: host.name.clone(),
+                    why,
+                    took: began.elapsed(),
+                });
                 events.emit(Event::HostDone(host.name.clone()));
                 Ok(())
             }
             Some(words) => Err(not_up(&host.name, words)),
         }
     });
-    futures_util::future::join_all(each).await.into_iter().collect()
+    futures_util::future::join_all(each)
+        .await
+        .into_iter()
+        .collect()
 }
 
 fn not_up(host: &HostName, words: String) -> LabError {
-    LabError::NotUp { host: host.to_string(), seconds: BOOT_DEADLINE, words }
+    LabError::NotUp {
+        host: host.to_string(),
+        seconds: BOOT_DEADLINE,
+        words,
+    }
 }

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
-use bollard::query_parameters::{BuildImageOptionsBuilder, CreateImageOptionsBuilder, TagImageOptionsBuilder};
+use bollard::query_parameters::{
+    BuildImageOptionsBuilder, CreateImageOptionsBuilder, TagImageOptionsBuilder,
+};
 use bollard::{Docker, body_full, body_try_stream};
 use clap::ValueEnum as _;
 use futures_util::{StreamExt, TryStreamExt};
@@ -19,13 +21,28 @@ use crate::event::{Event, Events};
 use crate::words::printable;
 
 const HOST_RECIPE: &[(&str, u32, &str)] = &[
-    ("Dockerfile", 0o644, include_str!("../../templates/lab/host/Dockerfile")),
-    ("lab-init", 0o755, include_str!("../../templates/lab/host/lab-init")),
-    ("lab-hostkeys.service", 0o644, include_str!("../../templates/lab/host/lab-hostkeys.service")),
+    (
+        "Dockerfile",
+        0o644,
+        include_str!("../../templates/lab/host/Dockerfile"),
+    ),
+    (
+        "lab-init",
+        0o755,
+        include_str!("../../templates/lab/host/lab-init"),
+    ),
+    (
+        "lab-hostkeys.service",
+        0o644,
+        include_str!("../../templates/lab/host/lab-hostkeys.service"),
+    ),
 ];
 
-const SMOKE_RECIPE: &[(&str, u32, &str)] =
-    &[("Dockerfile", 0o644, include_str!("../../templates/lab/smoke/Dockerfile"))];
+const SMOKE_RECIPE: &[(&str, u32, &str)] = &[(
+    "Dockerfile",
+    0o644,
+    include_str!("../../templates/lab/smoke/Dockerfile"),
+)];
 
 /// How long a registry may take to answer. One that is there answers in a second; without one the lab goes on with debootstrap.
 const REGISTRY_TIMEOUT: Duration = Duration::from_secs(60);
@@ -40,10 +57,18 @@ const PUBLIC_MIRROR: &str = "http://deb.debian.org";
 const KEPT_LINES: usize = 15;
 
 /// The image of the wanted hosts, as a tag.
-pub(super) async fn host(docker: &Docker, wanted: &Wanted, events: &Events) -> Result<String, LabError> {
+pub(super) async fn host(
+    docker: &Docker,
+    wanted: &Wanted,
+    events: &Events,
+) -> Result<String, LabError> {
     let kind = if wanted.bare { "bare" } else { "engine" };
     let mirror = mirror(wanted);
-    let tag = tag(&format!("host-{}-{kind}", wanted.os.name()), HOST_RECIPE, &mirror);
+    let tag = tag(
+        &format!("host-{}-{kind}", wanted.os.name()),
+        HOST_RECIPE,
+        &mirror,
+    );
     if docker.inspect_image(&tag).await.is_ok() {
         return Ok(tag);
     }
@@ -52,9 +77,21 @@ pub(super) async fn host(docker: &Docker, wanted: &Wanted, events: &Events) -> R
         return Ok(tag);
     }
     let base = base(docker, wanted, events).await?;
-    events.emit(Event::Note(format!("building the image of {} hosts ({kind}), once", wanted.os.name())));
-    let installed = if wanted.bare { "" } else { wanted.os.packages() };
-    let args = [("BASE", base.as_str()), ("SUITE", wanted.os.suite()), ("MIRROR", &mirror), ("INSTALLED", installed)];
+    events.emit(Event::Note(format!(
+        "building the image of {} hosts ({kind}), once",
+        wanted.os.name()
+    )));
+    let installed = if wanted.bare {
+        ""
+    } else {
+        wanted.os.packages()
+    };
+    let args = [
+        ("BASE", base.as_str()),
+        ("SUITE", wanted.os.suite()),
+        ("MIRROR", &mirror),
+        ("INSTALLED", installed),
+    ];
     build(docker, &tag, HOST_RECIPE, &args).await?;
     Ok(tag)
 }
@@ -67,7 +104,11 @@ pub(super) struct Smoke {
 }
 
 /// Real nginx and wget of the same release, with the libraries they need and nothing else.
-pub(super) async fn smoke(docker: &Docker, wanted: &Wanted, events: &Events) -> Result<Smoke, LabError> {
+pub(super) async fn smoke(
+    docker: &Docker,
+    wanted: &Wanted,
+    events: &Events,
+) -> Result<Smoke, LabError> {
     // Held also while only looking: an image that is there may have a tar that is being written.
     let _held = lock::hold("smoke", "it makes the smoke-test image", events).await?;
     let mirror = mirror(wanted);
@@ -84,35 +125,57 @@ pub(super) async fn smoke(docker: &Docker, wanted: &Wanted, events: &Events) -> 
     let present = docker.inspect_image(&tag).await.is_ok();
     if !present {
         let base = base(docker, wanted, events).await?;
-        events.emit(Event::Note("building the smoke-test image, once".to_owned()));
-        let args = [("BASE", base.as_str()), ("SUITE", wanted.os.suite()), ("MIRROR", &mirror)];
+        events.emit(Event::Note(
+            "building the smoke-test image, once".to_owned(),
+        ));
+        let args = [
+            ("BASE", base.as_str()),
+            ("SUITE", wanted.os.suite()),
+            ("MIRROR", &mirror),
+        ];
         build(docker, &tag, SMOKE_RECIPE, &args).await?;
     }
     if !present || !tar.exists() {
         let partial = tar.with_extension("partial");
         let mut file = tokio::fs::File::create(&partial)
             .await
-            .map_err(LabError::file(format!("cannot write {}", partial.display())))?;
+            .map_err(LabError::file(format!(
+                "cannot write {}",
+                partial.display()
+            )))?;
         let mut stream = docker.export_image(&tag);
         while let Some(chunk) = stream.next().await {
             let chunk = chunk.map_err(LabError::engine("saving the smoke-test image"))?;
             tokio::io::AsyncWriteExt::write_all(&mut file, &chunk)
                 .await
-                .map_err(LabError::file(format!("cannot write {}", partial.display())))?;
+                .map_err(LabError::file(format!(
+                    "cannot write {}",
+                    partial.display()
+                )))?;
         }
         tokio::io::AsyncWriteExt::flush(&mut file)
             .await
-            .map_err(LabError::file(format!("cannot write {}", partial.display())))?;
-        std::fs::rename(&partial, &tar).map_err(LabError::file(format!("cannot write {}", tar.display())))?;
+            .map_err(LabError::file(format!(
+                "cannot write {}",
+                partial.display()
+            )))?;
+        std::fs::rename(&partial, &tar)
+            .map_err(LabError::file(format!("cannot write {}", tar.display())))?;
     }
     Ok(Smoke { tag, tar })
 }
 
 /// A tag that changes with the recipe, so that an old image is never taken for a new one.
 fn tag(kind: &str, recipe: &[(&str, u32, &str)], mirror: &str) -> String {
-    let text: String =
-        recipe.iter().map(|(name, _, text)| format!("{name}\n{text}\n")).chain([mirror.to_owned()]).collect();
-    format!("docker-cluster-lab:{kind}-{}", &sha256_hex(text.as_bytes())[..8])
+    let text: String = recipe
+        .iter()
+        .map(|(name, _, text)| format!("{name}\n{text}\n"))
+        .chain([mirror.to_owned()])
+        .collect();
+    format!(
+        "docker-cluster-lab:{kind}-{}",
+        &sha256_hex(text.as_bytes())[..8]
+    )
 }
 
 /// The mirror that was asked for, else the one of this machine's apt, else none: the recipes then leave the base image's own.
@@ -129,10 +192,18 @@ fn mirror(wanted: &Wanted) -> String {
 
 fn own_mirror() -> Option<String> {
     let mut files = vec![PathBuf::from("/etc/apt/sources.list")];
-    files.extend(std::fs::read_dir("/etc/apt/sources.list.d").ok()?.flatten().map(|entry| entry.path()));
+    files.extend(
+        std::fs::read_dir("/etc/apt/sources.list.d")
+            .ok()?
+            .flatten()
+            .map(|entry| entry.path()),
+    );
     files.sort();
-    let text: String =
-        files.iter().filter_map(|file| std::fs::read_to_string(file).ok()).collect::<Vec<_>>().join("\n");
+    let text: String = files
+        .iter()
+        .filter_map(|file| std::fs::read_to_string(file).ok())
+        .collect::<Vec<_>>()
+        .join("\n");
     text.lines()
         .map(str::trim)
         .filter(|line| line.starts_with("deb ") || line.starts_with("URIs:"))
@@ -150,21 +221,31 @@ async fn base(docker: &Docker, wanted: &Wanted, events: &Events) -> Result<Strin
     }
     let official = format!("debian:{}", wanted.os.suite());
     events.emit(Event::Note(format!("fetching {official}")));
-    let options = CreateImageOptionsBuilder::default().from_image(&official).build();
-    let pull = docker.create_image(Some(options), None, None).try_for_each(|_| async { Ok(()) });
+    let options = CreateImageOptionsBuilder::default()
+        .from_image(&official)
+        .build();
+    let pull = docker
+        .create_image(Some(options), None, None)
+        .try_for_each(|_| async { Ok(()) });
     match tokio::time::timeout(REGISTRY_TIMEOUT, pull).await {
         Ok(Ok(())) => {
             let options = TagImageOptionsBuilder::default()
                 .repo("docker-cluster-lab")
                 .tag(&format!("base-{}", wanted.os.name()))
                 .build();
-            docker.tag_image(&official, Some(options)).await.map_err(LabError::engine("tagging the base image"))?;
+            docker
+                .tag_image(&official, Some(options))
+                .await
+                .map_err(LabError::engine("tagging the base image"))?;
             return Ok(tag);
         }
         Ok(Err(error)) => tracing::info!(%error, "no registry"),
         Err(_) => tracing::info!("the registry does not answer"),
     }
-    events.emit(Event::Note(format!("no registry answers: making {} with debootstrap (a minute)", wanted.os.name())));
+    events.emit(Event::Note(format!(
+        "no registry answers: making {} with debootstrap (a minute)",
+        wanted.os.name()
+    )));
     debootstrap(docker, wanted).await?;
     Ok(tag)
 }
@@ -176,7 +257,13 @@ async fn debootstrap(docker: &Docker, wanted: &Wanted) -> Result<(), LabError> {
         .map_err(LabError::file("cannot make a temporary folder"))?;
     let root = folder.path().join("root");
     let mut command = as_root("debootstrap");
-    command.args(["--variant=minbase", "--include=ca-certificates", wanted.os.suite()]).arg(&root);
+    command
+        .args([
+            "--variant=minbase",
+            "--include=ca-certificates",
+            wanted.os.suite(),
+        ])
+        .arg(&root);
     let mut mirror = mirror(wanted);
     let script = wanted.os.script();
     if mirror.is_empty() && script.is_some() {
@@ -207,7 +294,10 @@ async fn debootstrap(docker: &Docker, wanted: &Wanted) -> Result<(), LabError> {
             .await
             .map_err(LabError::engine("importing the base image"))?;
     }
-    let status = child.wait().await.map_err(LabError::file("cannot run tar"))?;
+    let status = child
+        .wait()
+        .await
+        .map_err(LabError::file("cannot run tar"))?;
     // The tree belongs to root; the temporary folder can only be removed when it is gone.
     program(as_root("rm").arg("-rf").arg(&root)).await?;
     match status.success() {
@@ -220,7 +310,8 @@ async fn debootstrap(docker: &Docker, wanted: &Wanted) -> Result<(), LabError> {
 }
 
 fn as_root(name: &str) -> Command {
-    let is_root = std::fs::metadata("/proc/self").is_ok_and(|meta| std::os::unix::fs::MetadataExt::uid(&meta) == 0);
+    let is_root = std::fs::metadata("/proc/self")
+        .is_ok_and(|meta| std::os::unix::fs::MetadataExt::uid(&meta) == 0);
     if is_root {
         return Command::new(name);
     }
@@ -232,8 +323,15 @@ fn as_root(name: &str) -> Command {
 /// Runs a program of this machine to its end; an error holds its last words.
 pub(super) async fn program(command: &mut Command) -> Result<(), LabError> {
     let shown = format!("{:?}", command.as_std()).replace('"', "");
-    let failed = |words: String| LabError::Program { command: shown.clone(), words };
-    let output = command.stdin(Stdio::null()).output().await.map_err(|error| failed(error.to_string()))?;
+    let failed = |words: String| LabError::Program {
+        command: shown.clone(),
+        words,
+    };
+    let output = command
+        .stdin(Stdio::null())
+        .output()
+        .await
+        .map_err(|error| failed(error.to_string()))?;
     if output.status.success() {
         return Ok(());
     }
@@ -242,7 +340,10 @@ pub(super) async fn program(command: &mut Command) -> Result<(), LabError> {
 }
 
 fn last_lines(text: &str) -> String {
-    let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+    let lines: Vec<&str> = text
+        .lines()
+        .filter(|line| !line.trim().is_empty())
+        .collect();
     lines[lines.len().saturating_sub(KEPT_LINES)..].join("\n")
 }
 
@@ -253,7 +354,10 @@ async fn build(
     args: &[(&str, &str)],
 ) -> Result<(), LabError> {
     let packed = pack(recipe).map_err(LabError::file("cannot pack the recipe"))?;
-    let args = args.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+    let args = args
+        .iter()
+        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+        .collect();
     let options = BuildImageOptionsBuilder::default()
         .dockerfile("Dockerfile")
         .t(tag)
@@ -271,12 +375,18 @@ async fn build(
                 said.push_str(&text);
                 if let Some(message) = info.error_detail.and_then(|detail| detail.message) {
                     let words = format!("{}\n{}", last_lines(&said), printable(message.as_bytes()));
-                    return Err(LabError::Engine { what: format!("building {tag}"), words });
+                    return Err(LabError::Engine {
+                        what: format!("building {tag}"),
+                        words,
+                    });
                 }
             }
             Err(error) => {
                 let words = format!("{}\n{error}", last_lines(&said));
-                return Err(LabError::Engine { what: format!("building {tag}"), words });
+                return Err(LabError::Engine {
+                    what: format!("building {tag}"),
+                    words,
+                });
             }
         }
     }

@@ -16,8 +16,14 @@ const NEIGHBOURS_A_PAIR: usize = 4;
 /// The settings of the machine, and what so many hosts need of each.
 fn needed(hosts: usize) -> [(&'static str, usize); 2] {
     [
-        ("fs.inotify.max_user_instances", hosts * INOTIFY_INSTANCES + INOTIFY_OTHERS),
-        ("net.ipv4.neigh.default.gc_thresh3", hosts * hosts * NEIGHBOURS_A_PAIR),
+        (
+            "fs.inotify.max_user_instances",
+            hosts * INOTIFY_INSTANCES + INOTIFY_OTHERS,
+        ),
+        (
+            "net.ipv4.neigh.default.gc_thresh3",
+            hosts * hosts * NEIGHBOURS_A_PAIR,
+        ),
     ]
 }
 
@@ -26,10 +32,19 @@ fn needed(hosts: usize) -> [(&'static str, usize); 2] {
 pub fn check(hosts: usize) -> Result<(), LabError> {
     let read = |setting: &str| {
         let path = format!("/proc/sys/{}", setting.replace('.', "/"));
-        std::fs::read_to_string(path).ok().and_then(|text| text.trim().parse().ok())
+        std::fs::read_to_string(path)
+            .ok()
+            .and_then(|text| text.trim().parse().ok())
     };
     let missing = too_small(hosts, read);
-    if missing.is_empty() { Ok(()) } else { Err(LabError::TooSmall { hosts, command: missing.join(" ") }) }
+    if missing.is_empty() {
+        Ok(())
+    } else {
+        Err(LabError::TooSmall {
+            hosts,
+            command: missing.join(" "),
+        })
+    }
 }
 
 fn too_small(hosts: usize, read: impl Fn(&str) -> Option<usize>) -> Vec<String> {
@@ -47,11 +62,20 @@ mod tests {
 
     #[test]
     fn a_lab_that_is_too_large_for_the_kernel_is_refused_with_what_to_set() {
-        let usual = |setting: &str| Some(if setting.starts_with("fs.") { 128 } else { 1024 });
+        let usual = |setting: &str| {
+            Some(if setting.starts_with("fs.") {
+                128
+            } else {
+                1024
+            })
+        };
         assert_eq!(too_small(4, usual), Vec::<String>::new());
         assert_eq!(
             too_small(30, usual),
-            ["fs.inotify.max_user_instances=256", "net.ipv4.neigh.default.gc_thresh3=4096"]
+            [
+                "fs.inotify.max_user_instances=256",
+                "net.ipv4.neigh.default.gc_thresh3=4096"
+            ]
         );
         assert_eq!(too_small(30, |_| None), Vec::<String>::new());
     }

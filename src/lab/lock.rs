@@ -35,7 +35,9 @@ pub(super) async fn hold(name: &str, why: &str, events: &Events) -> Result<Held,
                 events.emit(Event::Note(format!("waiting for another lab: {why}")));
                 told = true;
             }
-            Err(TryLockError::Error(source)) => return Err(LabError::file(format!("cannot lock {name}"))(source)),
+            Err(TryLockError::Error(source)) => {
+                return Err(LabError::file(format!("cannot lock {name}"))(source));
+            }
         }
         tokio::time::sleep(POLL).await;
     }
@@ -47,7 +49,9 @@ pub(super) fn try_hold(name: &str) -> Result<Option<Held>, LabError> {
     match file.try_lock() {
         Ok(()) => Ok(Some(Held(file))),
         Err(TryLockError::WouldBlock) => Ok(None),
-        Err(TryLockError::Error(source)) => Err(LabError::file(format!("cannot lock {name}"))(source)),
+        Err(TryLockError::Error(source)) => {
+            Err(LabError::file(format!("cannot lock {name}"))(source))
+        }
     }
 }
 

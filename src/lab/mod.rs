@@ -112,7 +112,10 @@ impl LabError {
                 bollard::errors::Error::DockerStreamError { error } => error,
                 other => other.to_string(),
             };
-            Self::Engine { what, words: printable(words.as_bytes()) }
+            Self::Engine {
+                what,
+                words: printable(words.as_bytes()),
+            }
         }
     }
 
@@ -142,7 +145,9 @@ impl LabError {
                 "`docker-cluster lab ls` shows the labs, `docker-cluster lab down --name NAME` removes one"
             }
             Self::Busy(_) => "wait until it is over; a command that was killed holds nothing",
-            Self::NotUp { .. } => "`docker logs NAME` shows its boot; a host needs about 150 MB of memory",
+            Self::NotUp { .. } => {
+                "`docker logs NAME` shows its boot; a host needs about 150 MB of memory"
+            }
         };
         words.to_owned()
     }
@@ -172,12 +177,19 @@ pub struct LabHost {
 
 /// This machine's engine, or the one that `DOCKER_HOST` names.
 async fn engine() -> Result<Docker, LabError> {
-    let docker = Docker::connect_with_defaults().map_err(|error| LabError::NoEngine(error.to_string()))?;
-    docker.negotiate_version().await.map_err(|error| LabError::NoEngine(error.to_string()))
+    let docker =
+        Docker::connect_with_defaults().map_err(|error| LabError::NoEngine(error.to_string()))?;
+    docker
+        .negotiate_version()
+        .await
+        .map_err(|error| LabError::NoEngine(error.to_string()))
 }
 
 fn by_label(value: Option<&str>) -> HashMap<&'static str, Vec<String>> {
-    HashMap::from([("label", vec![value.map_or_else(|| LABEL.to_owned(), |value| format!("{LABEL}={value}"))])])
+    HashMap::from([(
+        "label",
+        vec![value.map_or_else(|| LABEL.to_owned(), |value| format!("{LABEL}={value}"))],
+    )])
 }
 
 /// Makes a lab.
@@ -185,8 +197,15 @@ pub async fn up(wanted: &Wanted, events: &Events) -> Result<(), LabError> {
     limits::check(wanted.hosts)?;
     let docker = engine().await?;
     let _held = lab_lock(wanted.name.as_str())?;
-    if list_with(&docker).await?.iter().any(|lab| lab.name == wanted.name.as_str()) {
-        return Err(LabError::InTheWay(format!("a lab called {} is there already", wanted.name)));
+    if list_with(&docker)
+        .await?
+        .iter()
+        .any(|lab| lab.name == wanted.name.as_str())
+    {
+        return Err(LabError::InTheWay(format!(
+            "a lab called {} is there already",
+            wanted.name
+        )));
     }
     state::check_inventory_path(&wanted.inventory)?;
     let image = images::host(&docker, wanted, events).await?;
@@ -210,25 +229,49 @@ pub async fn down(name: &str) -> Result<usize, LabError> {
 
 /// Two commands on one lab would take its pieces from each other.
 fn lab_lock(name: &str) -> Result<lock::Held, LabError> {
-    lock::try_hold(&format!("lab-{name}"))?
-        .ok_or_else(|| LabError::Busy(format!("another command makes or removes the lab {name} at this moment")))
+    lock::try_hold(&format!("lab-{name}"))?.ok_or_else(|| {
+        LabError::Busy(format!(
+            "another command makes or removes the lab {name} at this moment"
+        ))
+    })
 }
 
 async fn remove(docker: &Docker, name: &str) -> Result<usize, LabError> {
-    let options = ListContainersOptionsBuilder::default().all(true).filters(&by_label(Some(name))).build();
-    let found = docker.list_containers(Some(options)).await.map_err(LabError::engine("listing the lab's hosts"))?;
-    let removals = found.iter().filter_map(|container| container.id.clone()).map(|id| async move {
-        let options = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
-        match docker.remove_container(&id, Some(options)).await {
-            Ok(()) | Err(bollard::errors::Error::DockerResponseServerError { status_code: 404, .. }) => Ok(()),
-            Err(error) => Err(LabError::engine("removing a host of the lab")(error)),
-        }
-    });
+    let options = ListContainersOptionsBuilder::default()
+        .all(true)
+        .filters(&by_label(Some(name)))
+        .build();
+    let found = docker
+        .list_containers(Some(options))
+        .await
+        .map_err(LabError::engine("listing the lab's hosts"))?;
+    let removals = found
+        .iter()
+        .filter_map(|container| container.id.clone())
+        .map(|id| async move {
+            let options = RemoveContainerOptionsBuilder::default()
+                .force(true)
+                .v(true)
+                .build();
+            match docker.remove_container(&id, Some(options)).await {
+                Ok(())
+                | Err(bollard::errors::Error::DockerResponseServerError {
+                    status_code: 404, ..
+                }) => Ok(()),
+                Err(error) => Err(LabError::engine("removing a host of the lab")(error)),
+            }
+        });
     for result in futures_util::future::join_all(removals).await {
         result?;
     }
-    let options = ListNetworksOptionsBuilder::default().filters(&by_label(Some(name))).build();
-    for network in docker.list_networks(Some(options)).await.map_err(LabError::engine("listing the lab's network"))? {
+    let options = ListNetworksOptionsBuilder::default()
+        .filters(&by_label(Some(name)))
+        .build();
+    for network in docker
+        .list_networks(Some(options))
+        .await
+        .map_err(LabError::engine("listing the lab's network"))?
+    {
         docker
             .remove_network(&network.id.unwrap_or_default())
             .await
@@ -244,9 +287,16 @@ pub async fn list() -> Result<Vec<Lab>, LabError> {
 }
 
 async fn list_with(docker: &Docker) -> Result<Vec<Lab>, LabError> {
-    let options = ListContainersOptionsBuilder::default().all(true).filters(&by_label(None)).build();
+    let options = ListContainersOptionsBuilder::default()
+        .all(true)
+        .filters(&by_label(None))
+        .build();
     let mut labs: Vec<Lab> = Vec::new();
-    for container in docker.list_containers(Some(options)).await.map_err(LabError::engine("listing labs"))? {
+    for container in docker
+        .list_containers(Some(options))
+        .await
+        .map_err(LabError::engine("listing labs"))?
+    {
         let labels = container.labels.unwrap_or_default();
         let label = |key: &str| labels.get(key).cloned().unwrap_or_default();
         let host = LabHost {
@@ -262,12 +312,21 @@ async fn list_with(docker: &Docker) -> Result<Vec<Lab>, LabError> {
         let name = label(LABEL);
         match labs.iter_mut().find(|lab| lab.name == name) {
             Some(lab) => lab.hosts.push(host),
-            None => labs.push(Lab { inventory: state::inventory_of(&name), name, hosts: vec![host] }),
+            None => labs.push(Lab {
+                inventory: state::inventory_of(&name),
+                name,
+                hosts: vec![host],
+            }),
         }
     }
     labs.sort_by(|a, b| a.name.cmp(&b.name));
     for lab in &mut labs {
-        let number = |host: &LabHost| host.name.rsplit('-').next().and_then(|n| n.parse::<usize>().ok());
+        let number = |host: &LabHost| {
+            host.name
+                .rsplit('-')
+                .next()
+                .and_then(|n| n.parse::<usize>().ok())
+        };
         lab.hosts.sort_by_key(number);
     }
     Ok(labs)

@@ -11,7 +11,8 @@ use crate::host::forget;
 use crate::inventory::Inventory;
 
 /// First line of an inventory that a lab wrote.
-pub(super) const MARK: &str = "# Written by `docker-cluster lab up`; `lab down` removes it unless you change it.";
+pub(super) const MARK: &str =
+    "# Written by `docker-cluster lab up`; `lab down` removes it unless you change it.";
 
 /// The folder of a lab. Names are checked where they are parsed, so they are safe in a path.
 pub(super) fn folder(name: &str) -> Result<PathBuf, LabError> {
@@ -26,7 +27,8 @@ pub(super) fn cache() -> Result<PathBuf, LabError> {
     let base = etcetera::choose_base_strategy()
         .map_err(|error| LabError::InTheWay(format!("this user has no home folder: {error}")))?;
     let folder = base.cache_dir().join("docker-cluster");
-    std::fs::create_dir_all(&folder).map_err(LabError::file(format!("cannot make {}", folder.display())))?;
+    std::fs::create_dir_all(&folder)
+        .map_err(LabError::file(format!("cannot make {}", folder.display())))?;
     Ok(folder)
 }
 
@@ -35,7 +37,10 @@ pub(super) async fn create(name: &str) -> Result<PathBuf, LabError> {
     let folder = folder(name)?;
     // The rest of a lab whose hosts are gone.
     if folder.exists() {
-        std::fs::remove_dir_all(&folder).map_err(LabError::file(format!("cannot remove {}", folder.display())))?;
+        std::fs::remove_dir_all(&folder).map_err(LabError::file(format!(
+            "cannot remove {}",
+            folder.display()
+        )))?;
     }
     std::fs::DirBuilder::new()
         .recursive(true)
@@ -66,17 +71,25 @@ pub(super) fn check_inventory_path(path: &Path) -> Result<(), LabError> {
 
 /// Writes the inventory, and remembers where and what.
 pub(super) fn write_inventory(name: &str, path: &Path, text: &str) -> Result<(), LabError> {
-    std::fs::write(path, text).map_err(LabError::file(format!("cannot write {}", path.display())))?;
-    let path = std::fs::canonicalize(path).map_err(LabError::file(format!("cannot find {}", path.display())))?;
+    std::fs::write(path, text)
+        .map_err(LabError::file(format!("cannot write {}", path.display())))?;
+    let path = std::fs::canonicalize(path)
+        .map_err(LabError::file(format!("cannot find {}", path.display())))?;
     let note = folder(name)?.join("inventory");
-    std::fs::write(&note, format!("{}\n{}\n", path.display(), sha256_hex(text.as_bytes())))
-        .map_err(LabError::file(format!("cannot write {}", note.display())))
+    std::fs::write(
+        &note,
+        format!("{}\n{}\n", path.display(), sha256_hex(text.as_bytes())),
+    )
+    .map_err(LabError::file(format!("cannot write {}", note.display())))
 }
 
 /// Where the lab's inventory was written.
 pub(super) fn inventory_of(name: &str) -> Option<PathBuf> {
     let note = std::fs::read_to_string(folder(name).ok()?.join("inventory")).ok()?;
-    note.lines().next().map(PathBuf::from).filter(|path| path.exists())
+    note.lines()
+        .next()
+        .map(PathBuf::from)
+        .filter(|path| path.exists())
 }
 
 /// Removes what a lab kept here.
@@ -97,9 +110,10 @@ pub(super) async fn remove(name: &str) -> Result<(), LabError> {
         }
     }
     match std::fs::remove_dir_all(&folder) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(LabError::file(format!("cannot remove {}", folder.display()))(error))
-        }
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(LabError::file(format!(
+            "cannot remove {}",
+            folder.display()
+        ))(error)),
         _ => Ok(()),
     }
 }

@@ -42,28 +42,45 @@ struct Node<'a> {
 /// The page.
 #[must_use]
 pub fn html(matrix: &Matrix) -> String {
-    let pairs: BTreeMap<(&HostName, &HostName), &Pair> =
-        matrix.pairs.iter().map(|pair| ((&pair.from, &pair.to), pair)).collect();
+    let pairs: BTreeMap<(&HostName, &HostName), &Pair> = matrix
+        .pairs
+        .iter()
+        .map(|pair| ((&pair.from, &pair.to), pair))
+        .collect();
     let many = matrix.hosts.len() > MANY;
-    let median = median(matrix.pairs.iter().filter_map(|pair| pair.latency_ms).collect());
+    let median = median(
+        matrix
+            .pairs
+            .iter()
+            .filter_map(|pair| pair.latency_ms)
+            .collect(),
+    );
     let rows: Vec<_> = matrix
         .hosts
         .iter()
         .map(|from| {
             let cells = matrix.hosts.iter().map(|to| {
-                let Cell { class, text, title } = cell(from, to, pairs.get(&(from, to)).copied(), median, many);
+                let Cell { class, text, title } =
+                    cell(from, to, pairs.get(&(from, to)).copied(), median, many);
                 context! { class, text, title }
             });
             context! { host => from.to_string(), cells => cells.collect::<Vec<_>>() }
         })
         .collect();
     let nodes = nodes(matrix);
-    let broken =
-        |a: &HostName, b: &HostName| [(a, b), (b, a)].iter().any(|key| pairs.get(key).is_some_and(|pair| !pair.ok));
+    let broken = |a: &HostName, b: &HostName| {
+        [(a, b), (b, a)]
+            .iter()
+            .any(|key| pairs.get(key).is_some_and(|pair| !pair.ok))
+    };
     let mut edges = Vec::new();
     for (index, a) in nodes.iter().enumerate() {
         for b in &nodes[index + 1..] {
-            let class = if broken(a.host, b.host) { "broken" } else { "ok" };
+            let class = if broken(a.host, b.host) {
+                "broken"
+            } else {
+                "ok"
+            };
             edges.push(context! { class, x1 => a.x, y1 => a.y, x2 => b.x, y2 => b.y });
         }
     }
@@ -71,7 +88,9 @@ pub fn html(matrix: &Matrix) -> String {
         .verdicts
         .iter()
         .map(|verdict| {
-            let failing = |pair: &crate::proof::Direction| pairs.get(&(&pair.from, &pair.to)).is_some_and(|p| !p.ok);
+            let failing = |pair: &crate::proof::Direction| {
+                pairs.get(&(&pair.from, &pair.to)).is_some_and(|p| !p.ok)
+            };
             context! {
                 sentence => verdict.sentence(),
                 fix => verdict.fix.clone(),
@@ -94,10 +113,19 @@ pub fn html(matrix: &Matrix) -> String {
         .collect();
     legend.push(context! { class => "h4", text => "more" });
     // In the inventory's order, as everywhere.
-    let states = matrix.hosts.iter().filter_map(|host| Some((host, matrix.states.get(host)?)));
-    let seen: Vec<_> =
-        states.map(|(host, state)| context! { host => host.to_string(), values => seen(state).to_vec() }).collect();
-    let longest = matrix.hosts.iter().map(|host| host.as_str().len()).max().unwrap_or(0);
+    let states = matrix
+        .hosts
+        .iter()
+        .filter_map(|host| Some((host, matrix.states.get(host)?)));
+    let seen: Vec<_> = states
+        .map(|(host, state)| context! { host => host.to_string(), values => seen(state).to_vec() })
+        .collect();
+    let longest = matrix
+        .hosts
+        .iter()
+        .map(|host| host.as_str().len())
+        .max()
+        .unwrap_or(0);
     let values = context! {
         reach => NAMES.0 + LETTER * longest as f64,
         seen, seen_columns => SEEN.to_vec(),
@@ -137,13 +165,18 @@ const SEEN: [&str; 9] = [
 fn seen(state: &Value) -> [String; 9] {
     let text = |key: &str| state[key].as_str().unwrap_or("?").to_owned();
     let yes = |key: &str, good: &str, bad: &str| {
-        state[key].as_bool().map_or("?", |is| if is { good } else { bad }).to_owned()
+        state[key]
+            .as_bool()
+            .map_or("?", |is| if is { good } else { bad })
+            .to_owned()
     };
     let store = &state["store"];
     let membership = match (store["ready"].as_bool(), state["swarm_error"].as_str()) {
         (_, Some(error)) => error.to_owned(),
         (Some(true), None) => "ready".to_owned(),
-        (Some(false), None) => format!("not ready: {}", store["error"].as_str().unwrap_or_default()),
+        (Some(false), None) => {
+            format!("not ready: {}", store["error"].as_str().unwrap_or_default())
+        }
         (None, None) if state["engine_up"] == true => "a member".to_owned(),
         (None, None) => "?".to_owned(),
     };
@@ -151,13 +184,20 @@ fn seen(state: &Value) -> [String; 9] {
         Some(interface) => format!("{} ({interface})", text("advertised")),
         None => text("advertised"),
     };
-    let device = [state["device"].as_str(), state["driver"].as_str()].into_iter().flatten().collect::<Vec<_>>();
-    let mtu = state["mtu"].as_u64().map_or_else(String::new, |mtu| format!(", {mtu} bytes"));
+    let device = [state["device"].as_str(), state["driver"].as_str()]
+        .into_iter()
+        .flatten()
+        .collect::<Vec<_>>();
+    let mtu = state["mtu"]
+        .as_u64()
+        .map_or_else(String::new, |mtu| format!(", {mtu} bytes"));
     [
         yes("engine_up", "answers", "does not answer"),
         advertised,
         membership,
-        state["clock_offset_s"].as_i64().map_or_else(|| "?".to_owned(), |seconds| format!("{seconds:+} s")),
+        state["clock_offset_s"]
+            .as_i64()
+            .map_or_else(|| "?".to_owned(), |seconds| format!("{seconds:+} s")),
         yes("forwarding", "on", "off"),
         text("forward_policy"),
         yes("bridge_netfilter", "on", "off"),
@@ -167,7 +207,15 @@ fn seen(state: &Value) -> [String; 9] {
 }
 
 fn node_values(node: &Node<'_>) -> minijinja::Value {
-    let Node { host, class, x, y, tx, ty, anchor } = *node;
+    let Node {
+        host,
+        class,
+        x,
+        y,
+        tx,
+        ty,
+        anchor,
+    } = *node;
     context! { host => host.to_string(), class, x, y, tx, ty, anchor }
 }
 
@@ -179,18 +227,40 @@ fn median(mut values: Vec<f64>) -> f64 {
 fn cell(from: &HostName, to: &HostName, pair: Option<&Pair>, median: f64, many: bool) -> Cell {
     let title = |text: &str| format!("{from} -> {to}: {text}");
     match pair {
-        _ if from == to => Cell { class: "self", text: String::new(), title: String::new() },
-        None => Cell { class: "none", text: "?".to_owned(), title: title("not asked") },
+        _ if from == to => Cell {
+            class: "self",
+            text: String::new(),
+            title: String::new(),
+        },
+        None => Cell {
+            class: "none",
+            text: "?".to_owned(),
+            title: title("not asked"),
+        },
         Some(pair) => match pair.latency_ms {
             Some(latency) => {
-                let class =
-                    STEPS.iter().find(|(factor, _)| latency <= factor * median).map_or("h4", |(_, class)| class);
-                let text = if many { String::new() } else { format!("{latency:.1}") };
-                Cell { class, text, title: title(&format!("{latency:.2} ms")) }
+                let class = STEPS
+                    .iter()
+                    .find(|(factor, _)| latency <= factor * median)
+                    .map_or("h4", |(_, class)| class);
+                let text = if many {
+                    String::new()
+                } else {
+                    format!("{latency:.1}")
+                };
+                Cell {
+                    class,
+                    text,
+                    title: title(&format!("{latency:.2} ms")),
+                }
             }
             None => {
                 let cause = pair.cause.as_deref().unwrap_or("does not reach");
-                Cell { class: "broken", text: "✗".to_owned(), title: title(cause) }
+                Cell {
+                    class: "broken",
+                    text: "✗".to_owned(),
+                    title: title(cause),
+                }
             }
         },
     }
@@ -204,7 +274,11 @@ fn nodes(matrix: &Matrix) -> Vec<Node<'_>> {
     for (index, host) in matrix.hosts.iter().enumerate() {
         let angle = std::f64::consts::TAU * index as f64 / count - std::f64::consts::FRAC_PI_2;
         let (sin, cos) = angle.sin_cos();
-        let mut own = matrix.pairs.iter().filter(|pair| pair.from == *host || pair.to == *host).peekable();
+        let mut own = matrix
+            .pairs
+            .iter()
+            .filter(|pair| pair.from == *host || pair.to == *host)
+            .peekable();
         let ill = own.peek().is_some() && own.all(|pair| !pair.ok);
         nodes.push(Node {
             host,
@@ -232,20 +306,31 @@ mod tests {
 
     fn figures(factor: f64) -> Figures {
         let (p50_us, p99_us) = (61.0 * factor, 240.0 * factor);
-        Figures { p50_us, p99_us, requests_per_second: 23_000.0 / factor, bits_per_second: 9e9 / factor }
+        Figures {
+            p50_us,
+            p99_us,
+            requests_per_second: 23_000.0 / factor,
+            bits_per_second: 9e9 / factor,
+        }
     }
 
     /// A cluster of so many hosts, of which the second is behind a firewall and the last is slow.
     fn sample(count: usize) -> Matrix {
-        let hosts: Vec<HostName> =
-            (1..=count).map(|n| HostName::parse(&format!("frankfurt-web-{n}")).unwrap()).collect();
+        let hosts: Vec<HostName> = (1..=count)
+            .map(|n| HostName::parse(&format!("frankfurt-web-{n}")).unwrap())
+            .collect();
         let mut pairs = Vec::new();
         for (i, from) in hosts.iter().enumerate() {
             for (j, to) in hosts.iter().enumerate().filter(|(j, _)| *j != i) {
                 let ok = i != 1 && j != 1;
-                let slow = if i + 1 == count || j + 1 == count { 9.0 } else { 1.0 };
+                let slow = if i + 1 == count || j + 1 == count {
+                    9.0
+                } else {
+                    1.0
+                };
                 let latency = (0.6 + ((i * 7 + j * 3) % 10) as f64 / 10.0) * slow;
-                let cause = (!ok).then(|| format!("{from} -> {to}: UDP 4789 arrives and is dropped"));
+                let cause =
+                    (!ok).then(|| format!("{from} -> {to}: UDP 4789 arrives and is dropped"));
                 pairs.push(Pair {
                     from: from.clone(),
                     to: to.clone(),
@@ -256,7 +341,10 @@ mod tests {
                 });
             }
         }
-        let direction = Direction { from: hosts[0].clone(), to: hosts[count - 1].clone() };
+        let direction = Direction {
+            from: hosts[0].clone(),
+            to: hosts[count - 1].clone(),
+        };
         let verdict = Verdict {
             cause: "vxlan-blocked",
             what: "UDP 4789 arrives at frankfurt-web-2 and is dropped by its own firewall (TCP and ICMP pass)".into(),
@@ -297,10 +385,18 @@ mod tests {
                 direction,
                 fabric: Some(figures(1.3)),
                 underlay: Some(figures(1.0)),
-                ratio: Some(Figures { p50_us: 1.3, p99_us: 1.3, requests_per_second: 0.77, bits_per_second: 0.77 }),
+                ratio: Some(Figures {
+                    p50_us: 1.3,
+                    p99_us: 1.3,
+                    requests_per_second: 0.77,
+                    bits_per_second: 0.77,
+                }),
                 errors: vec![],
             }],
-            states: hosts.iter().map(|host| (host.clone(), state.clone())).collect(),
+            states: hosts
+                .iter()
+                .map(|host| (host.clone(), state.clone()))
+                .collect(),
             hosts,
             layers: vec![],
             took: Duration::from_millis(3456),
@@ -311,10 +407,18 @@ mod tests {
     /// What of a document its schema does not know, or misses.
     fn unlike(value: &Value, schema: &Value, all: &Value, at: &str) -> Vec<String> {
         if let Some(name) = schema["$ref"].as_str() {
-            return unlike(value, &all["$defs"][name.trim_start_matches("#/$defs/")], all, at);
+            return unlike(
+                value,
+                &all["$defs"][name.trim_start_matches("#/$defs/")],
+                all,
+                at,
+            );
         }
         if let Some(either) = schema["oneOf"].as_array() {
-            let mut found: Vec<_> = either.iter().map(|one| unlike(value, one, all, at)).collect();
+            let mut found: Vec<_> = either
+                .iter()
+                .map(|one| unlike(value, one, all, at))
+                .collect();
             found.sort_by_key(Vec::len);
             return found.swap_remove(0);
         }
@@ -328,28 +432,53 @@ mod tests {
             Value::Object(_) => "object",
         };
         let types = &schema["type"];
-        let is = |wanted: &str| *types == wanted || types.as_array().is_some_and(|all| all.contains(&wanted.into()));
+        let is = |wanted: &str| {
+            *types == wanted
+                || types
+                    .as_array()
+                    .is_some_and(|all| all.contains(&wanted.into()))
+        };
         let fits = is(kind) || (kind == "integer" && is("number"));
         let says_nothing = types.is_null() && kind != "null";
         if !fits && !says_nothing {
             return vec![format!("{at} is {kind} and not {types}")];
         }
         let mut found = Vec::new();
-        if let Some(allowed) = schema["enum"].as_array().filter(|allowed| !allowed.contains(value)) {
+        if let Some(allowed) = schema["enum"]
+            .as_array()
+            .filter(|allowed| !allowed.contains(value))
+        {
             found.push(format!("{at}: {value} is not of {allowed:?}"));
         }
         for (index, item) in value.as_array().into_iter().flatten().enumerate() {
-            found.extend(unlike(item, &schema["items"], all, &format!("{at}[{index}]")));
+            found.extend(unlike(
+                item,
+                &schema["items"],
+                all,
+                &format!("{at}[{index}]"),
+            ));
         }
         for (key, item) in value.as_object().into_iter().flatten() {
             match (&schema["properties"][key], &schema["additionalProperties"]) {
-                (Value::Null, Value::Bool(false)) => found.push(format!("{at}.{key} is not described")),
-                (Value::Null, other) => found.extend(unlike(item, other, all, &format!("{at}.{key}"))),
+                (Value::Null, Value::Bool(false)) => {
+                    found.push(format!("{at}.{key} is not described"))
+                }
+                (Value::Null, other) => {
+                    found.extend(unlike(item, other, all, &format!("{at}.{key}")))
+                }
                 (known, _) => found.extend(unlike(item, known, all, &format!("{at}.{key}"))),
             }
         }
-        let required = schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str);
-        found.extend(required.filter(|key| value.get(key).is_none()).map(|key| format!("{at}.{key} is missing")));
+        let required = schema["required"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str);
+        found.extend(
+            required
+                .filter(|key| value.get(key).is_none())
+                .map(|key| format!("{at}.{key} is missing")),
+        );
         found
     }
 
@@ -358,12 +487,18 @@ mod tests {
         let schema: Value = serde_json::from_str(Matrix::SCHEMA).unwrap();
         let mut matrix = sample(3);
         let document = matrix.to_json();
-        assert_eq!(unlike(&document, &schema, &schema, "document"), Vec::<String>::new());
+        assert_eq!(
+            unlike(&document, &schema, &schema, "document"),
+            Vec::<String>::new()
+        );
         let mut odd = document.clone();
         odd["layers"] = serde_json::json!([{ "vxlan": "perhaps" }]);
         odd["news"] = true.into();
         let said = unlike(&odd, &schema, &schema, "document").join("\n");
-        assert!(said.contains("news is not described") && said.contains("\"perhaps\" is not of"), "{said}");
+        assert!(
+            said.contains("news is not described") && said.contains("\"perhaps\" is not of"),
+            "{said}"
+        );
         matrix.pairs.clear();
         assert!(unlike(&matrix.to_json(), &schema, &schema, "document").is_empty());
     }
@@ -376,25 +511,39 @@ mod tests {
         for count in [2, 3, 12, 30, 50] {
             let page = html(&sample(count));
             if let Some(folder) = std::env::var_os("DOCKER_CLUSTER_PAGES") {
-                std::fs::write(std::path::Path::new(&folder).join(format!("{count}.html")), &page).unwrap();
+                std::fs::write(
+                    std::path::Path::new(&folder).join(format!("{count}.html")),
+                    &page,
+                )
+                .unwrap();
             }
-            for foreign in ["http:", "https:", "src=", "href=", "url(", "@import", "<script", "<link"] {
+            for foreign in [
+                "http:", "https:", "src=", "href=", "url(", "@import", "<script", "<link",
+            ] {
                 assert!(!page.contains(foreign), "{foreign}");
             }
             assert!(page.contains("shop &amp; &lt;co&gt;") && !page.contains("<now>"));
             let mut open: Vec<&str> = Vec::new();
-            for tag in
-                page.split('<').skip(1).filter_map(|rest| rest.split(['>', ' ', '/']).next().map(|name| (name, rest)))
+            for tag in page
+                .split('<')
+                .skip(1)
+                .filter_map(|rest| rest.split(['>', ' ', '/']).next().map(|name| (name, rest)))
             {
                 let (name, rest) = tag;
-                match rest.strip_prefix('/').and_then(|rest| rest.split('>').next()) {
+                match rest
+                    .strip_prefix('/')
+                    .and_then(|rest| rest.split('>').next())
+                {
                     Some(closed) => assert_eq!(open.pop(), Some(closed), "in the page of {count}"),
                     None if name.starts_with('!') || VOID.contains(&name) => {}
                     None => open.push(name),
                 }
             }
             assert!(open.is_empty(), "{open:?}");
-            assert_eq!(page.matches("<td class=\"broken\"").count(), 2 * (count - 1));
+            assert_eq!(
+                page.matches("<td class=\"broken\"").count(),
+                2 * (count - 1)
+            );
         }
     }
 }

@@ -57,7 +57,10 @@ impl Ui {
     #[must_use]
     pub fn new(choice: ColourChoice) -> Self {
         let decide = |is_terminal| colour(choice, is_terminal, &|name| std::env::var_os(name));
-        Self { out: decide(std::io::stdout().is_terminal()), err: decide(std::io::stderr().is_terminal()) }
+        Self {
+            out: decide(std::io::stdout().is_terminal()),
+            err: decide(std::io::stderr().is_terminal()),
+        }
     }
 
     /// A result, on standard output.
@@ -85,14 +88,21 @@ impl Ui {
     /// An error, on standard error.
     pub fn error(self, error: &Error) {
         match error {
-            Error::Inventory(error) => self.note(error.render(width_of_stderr(), self.err).trim_end()),
-            Error::Message { what, cause, hint, .. } => {
+            Error::Inventory(error) => {
+                self.note(error.render(width_of_stderr(), self.err).trim_end())
+            }
+            Error::Message {
+                what, cause, hint, ..
+            } => {
                 self.note(&format!("{} {what}", self.bad("Error:")));
                 if let Some(cause) = cause {
                     self.note(&format!("Caused by: {}", indent(cause)));
                 }
                 if let Some(hint) = hint {
-                    self.note(&format!("{} {hint}", self.paint(self.err, Style::new().cyan(), "Hint:")));
+                    self.note(&format!(
+                        "{} {hint}",
+                        self.paint(self.err, Style::new().cyan(), "Hint:")
+                    ));
                 }
             }
             Error::Said(_) => {}
@@ -102,8 +112,13 @@ impl Ui {
     /// An error as docker-machine writes it: without a mark before it, which scripts do not expect.
     pub fn machine_error(self, error: &Error) {
         match error {
-            Error::Message { what, cause, hint, .. } => {
-                for text in [Some(what), cause.as_ref(), hint.as_ref()].into_iter().flatten() {
+            Error::Message {
+                what, cause, hint, ..
+            } => {
+                for text in [Some(what), cause.as_ref(), hint.as_ref()]
+                    .into_iter()
+                    .flatten()
+                {
                     self.note(text);
                 }
             }
@@ -125,14 +140,19 @@ impl Ui {
 
 /// Whether to use colour: what was asked for, else what the environment says (no-color.org, bixense.com/clicolors), else whether it
 /// is a terminal. An empty variable is as none.
-fn colour(choice: ColourChoice, is_terminal: bool, variable: &dyn Fn(&str) -> Option<OsString>) -> Colour {
+fn colour(
+    choice: ColourChoice,
+    is_terminal: bool,
+    variable: &dyn Fn(&str) -> Option<OsString>,
+) -> Colour {
     let is_set = |name: &str| variable(name).is_some_and(|value| !value.is_empty());
     let on = match choice {
         ColourChoice::Always => true,
         ColourChoice::Never => false,
         ColourChoice::Auto if is_set("NO_COLOR") => false,
         ColourChoice::Auto
-            if is_set("CLICOLOR_FORCE") && variable("CLICOLOR_FORCE").is_none_or(|value| value != "0") =>
+            if is_set("CLICOLOR_FORCE")
+                && variable("CLICOLOR_FORCE").is_none_or(|value| value != "0") =>
         {
             true
         }
@@ -177,7 +197,11 @@ fn width_of(term: &console::Term) -> usize {
 /// Columns for a list: a line each where it goes into a file or to another program, which may look for words in it.
 #[must_use]
 pub fn list_width() -> usize {
-    if console::Term::stdout().is_term() { width() } else { usize::MAX }
+    if console::Term::stdout().is_term() {
+        width()
+    } else {
+        usize::MAX
+    }
 }
 
 fn width_of_stderr() -> usize {
@@ -196,21 +220,41 @@ mod tests {
     #[test]
     fn colour_is_what_was_asked_for_then_what_the_environment_says() {
         let colour = |choice, terminal, set: &[(&str, &str)]| {
-            let value =
-                |name: &str| set.iter().find(|(other, _)| *other == name).map(|(_, value)| OsString::from(value));
+            let value = |name: &str| {
+                set.iter()
+                    .find(|(other, _)| *other == name)
+                    .map(|(_, value)| OsString::from(value))
+            };
             super::colour(choice, terminal, &value) == Colour::On
         };
         use ColourChoice::{Always, Auto, Never};
         assert!(colour(Auto, true, &[]) && !colour(Auto, false, &[]));
         for value in ["1", "0", "false"] {
-            assert!(!colour(Auto, true, &[("NO_COLOR", value)]), "any value counts: {value}");
+            assert!(
+                !colour(Auto, true, &[("NO_COLOR", value)]),
+                "any value counts: {value}"
+            );
         }
-        assert!(colour(Auto, true, &[("NO_COLOR", "")]), "an empty one is none");
+        assert!(
+            colour(Auto, true, &[("NO_COLOR", "")]),
+            "an empty one is none"
+        );
         assert!(!colour(Auto, true, &[("TERM", "dumb")]));
         assert!(colour(Auto, false, &[("CLICOLOR_FORCE", "1")]));
-        assert!(!colour(Auto, false, &[("CLICOLOR_FORCE", "0")]) && !colour(Auto, false, &[("CLICOLOR_FORCE", "")]));
-        assert!(!colour(Auto, true, &[("CLICOLOR_FORCE", "1"), ("NO_COLOR", "1")]));
-        assert!(colour(Always, false, &[("NO_COLOR", "1"), ("TERM", "dumb")]));
+        assert!(
+            !colour(Auto, false, &[("CLICOLOR_FORCE", "0")])
+                && !colour(Auto, false, &[("CLICOLOR_FORCE", "")])
+        );
+        assert!(!colour(
+            Auto,
+            true,
+            &[("CLICOLOR_FORCE", "1"), ("NO_COLOR", "1")]
+        ));
+        assert!(colour(
+            Always,
+            false,
+            &[("NO_COLOR", "1"), ("TERM", "dumb")]
+        ));
         assert!(!colour(Never, true, &[("CLICOLOR_FORCE", "1")]));
     }
 }

@@ -44,7 +44,10 @@ impl Progress {
     /// Shows what is left and ends, although senders may still live (the one that waits for signals does).
     pub async fn finish_now(self) {
         let (done, shown) = tokio::sync::oneshot::channel();
-        self.events.emit(Event::Flush(std::sync::Arc::new(std::sync::Mutex::new(Some(done)))));
+        self.events
+            .emit(Event::Flush(std::sync::Arc::new(std::sync::Mutex::new(
+                Some(done),
+            ))));
         // The reporter answers when it gets there; if it is gone, there is nothing to wait for.
         let _ = shown.await;
         self.task.abort();
@@ -72,7 +75,11 @@ struct Reporter {
 
 async fn report(ui: Ui, mut receiver: UnboundedReceiver<Event>, terminal: bool) {
     let bars = terminal.then(|| MultiProgress::with_draw_target(ProgressDrawTarget::stderr()));
-    let mut reporter = Reporter { ui, bars, by_host: BTreeMap::new() };
+    let mut reporter = Reporter {
+        ui,
+        bars,
+        by_host: BTreeMap::new(),
+    };
     while let Some(event) = receiver.recv().await {
         reporter.show(event);
     }
@@ -91,7 +98,10 @@ impl Reporter {
                 self.trouble(&host, "cannot be asked", &error, &hint);
             }
             Event::Asking { host, why } => {
-                self.line(&format!("? {host}: {why}    {}", self.dim("Enter goes on, q stops")));
+                self.line(&format!(
+                    "? {host}: {why}    {}",
+                    self.dim("Enter goes on, q stops")
+                ));
             }
             Event::StepStarted { host, why } => {
                 if self.bars.is_none() {
@@ -101,21 +111,39 @@ impl Reporter {
             }
             Event::StepProgress { host, what } => self.busy(&host, &format!("waiting: {what}")),
             Event::StepDone { host, why, took } => {
-                let took =
-                    if took >= WORTH_TELLING { format!(" ({:.1} s)", took.as_secs_f64()) } else { String::new() };
-                self.line(&format!("{} {host}: {why}{}", self.good("✓"), self.dim(&took)));
+                let took = if took >= WORTH_TELLING {
+                    format!(" ({:.1} s)", took.as_secs_f64())
+                } else {
+                    String::new()
+                };
+                self.line(&format!(
+                    "{} {host}: {why}{}",
+                    self.good("✓"),
+                    self.dim(&took)
+                ));
             }
-            Event::StepFailed { host, why, error, hint } => {
+            Event::StepFailed {
+                host,
+                why,
+                error,
+                hint,
+            } => {
                 self.idle(&host);
                 self.trouble(&host, &format!("failed: {why}"), &error, &hint);
             }
             Event::RollingBack { host, why } => {
-                self.line(&format!("{} {host}: going back to what worked, after: {why}", self.dim("↩")));
+                self.line(&format!(
+                    "{} {host}: going back to what worked, after: {why}",
+                    self.dim("↩")
+                ));
                 self.busy(&host, "going back to what worked");
             }
             Event::Skipped { host, why, because } => {
                 self.idle(&host);
-                self.line(&format!("{} {host}: not done: {why}\n    because {because}", self.dim("–")));
+                self.line(&format!(
+                    "{} {host}: not done: {why}\n    because {because}",
+                    self.dim("–")
+                ));
             }
             Event::HostDone(host) => self.idle(&host),
             Event::Note(text) => self.line(&text),
@@ -133,7 +161,11 @@ impl Reporter {
     fn trouble(&self, host: &HostName, what: &str, error: &str, hint: &str) {
         let mut text = format!("{} {host}: {what}\n    {}", self.ui.bad("✗"), indent(error));
         if !hint.is_empty() {
-            let _ = write!(text, "\n    {} {hint}", self.ui.paint(self.ui.err, Style::new().cyan(), "Hint:"));
+            let _ = write!(
+                text,
+                "\n    {} {hint}",
+                self.ui.paint(self.ui.err, Style::new().cyan(), "Hint:")
+            );
         }
         self.line(&text);
     }

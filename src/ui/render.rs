@@ -27,7 +27,12 @@ pub fn plan(plan: &Plan, ui: Ui) -> String {
         None => String::new(),
         Some(fabric) => format!("{}, because ", fabric.about().title),
     };
-    let _ = writeln!(text, "Cluster {}: {fabric}{}.", paint(Style::new().bold(), &plan.cluster), plan.reason);
+    let _ = writeln!(
+        text,
+        "Cluster {}: {fabric}{}.",
+        paint(Style::new().bold(), &plan.cluster),
+        plan.reason
+    );
     for unreached in &plan.unreached {
         let _ = writeln!(
             text,
@@ -38,14 +43,24 @@ pub fn plan(plan: &Plan, ui: Ui) -> String {
         );
     }
     if !plan.problems.is_empty() {
-        let verb = if plan.problems.len() == 1 { "forbids" } else { "forbid" };
+        let verb = if plan.problems.len() == 1 {
+            "forbids"
+        } else {
+            "forbid"
+        };
         let _ = writeln!(
             text,
             "\n{}",
-            paint(Style::new().red().bold(), &format!("{} {verb} this:", count(plan.problems.len(), "problem")))
+            paint(
+                Style::new().red().bold(),
+                &format!("{} {verb} this:", count(plan.problems.len(), "problem"))
+            )
         );
         for problem in &plan.problems {
-            let whose = problem.host.as_ref().map_or_else(String::new, |host| format!("{host}: "));
+            let whose = problem
+                .host
+                .as_ref()
+                .map_or_else(String::new, |host| format!("{host}: "));
             let _ = writeln!(
                 text,
                 "  {} {whose}{}\n      {} {}",
@@ -69,7 +84,11 @@ pub fn plan(plan: &Plan, ui: Ui) -> String {
                 && let (Some(before), Some(after)) = (&file.before, file.content.plain())
             {
                 if hosts.len() > 1 {
-                    let _ = writeln!(text, "      {}", paint(Style::new().dimmed(), &format!("on {}:", step.host)));
+                    let _ = writeln!(
+                        text,
+                        "      {}",
+                        paint(Style::new().dimmed(), &format!("on {}:", step.host))
+                    );
                 }
                 text.push_str(&diff(before, after, ui));
             }
@@ -81,9 +100,15 @@ pub fn plan(plan: &Plan, ui: Ui) -> String {
             let _ = writeln!(text, "{} {note}", paint(Style::new().yellow(), "Note:"));
         }
     }
-    let busy = plan.hosts.iter().filter(|host| plan.steps_of(host).next().is_some()).count();
+    let busy = plan
+        .hosts
+        .iter()
+        .filter(|host| plan.steps_of(host).next().is_some())
+        .count();
     match plan.steps.len() {
-        0 if plan.hosts.is_empty() => text.push_str("\nNothing is known of the hosts: none answers.\n"),
+        0 if plan.hosts.is_empty() => {
+            text.push_str("\nNothing is known of the hosts: none answers.\n")
+        }
         0 if plan.fabric == FabricKind::Auto => text.push_str("\nNothing to do.\n"),
         0 if !plan.unreached.is_empty() => {
             text.push_str("\nNothing to do: every host that answers is as the inventory says.\n");
@@ -101,8 +126,9 @@ fn alike(plan: &Plan) -> Vec<(Vec<&HostName>, Vec<&Step>)> {
     let mut groups: Vec<(Vec<&HostName>, Vec<&Step>)> = Vec::new();
     for host in &plan.hosts {
         let steps: Vec<&Step> = plan.steps_of(host).collect();
-        let same =
-            |other: &[&Step]| other.len() == steps.len() && other.iter().zip(&steps).all(|(a, b)| a.why == b.why);
+        let same = |other: &[&Step]| {
+            other.len() == steps.len() && other.iter().zip(&steps).all(|(a, b)| a.why == b.why)
+        };
         match groups.iter_mut().find(|(_, other)| same(other)) {
             _ if steps.is_empty() => {}
             Some((hosts, _)) => hosts.push(host),
@@ -113,12 +139,21 @@ fn alike(plan: &Plan) -> Vec<(Vec<&HostName>, Vec<&Step>)> {
 }
 
 fn count(n: usize, what: &str) -> String {
-    if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") }
+    if n == 1 {
+        format!("1 {what}")
+    } else {
+        format!("{n} {what}s")
+    }
 }
 
 fn diff(before: &str, after: &str, ui: Ui) -> String {
     let mut text = String::new();
-    for line in TextDiff::from_lines(before, after).unified_diff().context_radius(DIFF_CONTEXT).to_string().lines() {
+    for line in TextDiff::from_lines(before, after)
+        .unified_diff()
+        .context_radius(DIFF_CONTEXT)
+        .to_string()
+        .lines()
+    {
         let style = match line.chars().next() {
             Some('+') => Style::new().green(),
             Some('-') => Style::new().red(),
@@ -163,7 +198,11 @@ pub fn matrix(matrix: &Matrix, ui: Ui, width: usize) -> String {
         let some = ui.paint(
             ui.out,
             Style::new().red().bold(),
-            &format!("{} of {} do not reach", broken, count(matrix.pairs.len(), "pair")),
+            &format!(
+                "{} of {} do not reach",
+                broken,
+                count(matrix.pairs.len(), "pair")
+            ),
         );
         let _ = writeln!(text, "\n{some}; {good} do ({took:.1} s).");
     }
@@ -182,10 +221,17 @@ pub fn matrix(matrix: &Matrix, ui: Ui, width: usize) -> String {
 
 /// What was seen of the encryption that was asked for.
 fn on_the_wire(encryption: &Encryption) -> String {
-    let Encryption { proved, clear, unseen } = encryption;
+    let Encryption {
+        proved,
+        clear,
+        unseen,
+    } = encryption;
     let all = proved.len() + clear.len() + unseen.len();
     if encryption.is_whole() {
-        return format!("Encrypted: only ESP was seen on the wire, in all {}.\n", count(all, "direction"));
+        return format!(
+            "Encrypted: only ESP was seen on the wire, in all {}.\n",
+            count(all, "direction")
+        );
     }
     if clear.is_empty() {
         return format!(
@@ -205,7 +251,10 @@ pub fn bench(matrix: &Matrix, ui: Ui, width: usize) -> String {
     }
     let header = ["direction", "p50", "p99", "requests/s", "throughput"];
     let rows = matrix.bench.iter().map(|measured| {
-        let mut row = vec![(format!("{} -> {}", measured.direction.from, measured.direction.to), Tone::Plain)];
+        let mut row = vec![(
+            format!("{} -> {}", measured.direction.from, measured.direction.to),
+            Tone::Plain,
+        )];
         row.extend(figures(measured).map(|text| (text, Tone::Plain)));
         row
     });
@@ -218,7 +267,11 @@ pub fn bench(matrix: &Matrix, ui: Ui, width: usize) -> String {
     for measured in &matrix.bench {
         for error in &measured.errors {
             let Direction { from, to } = &measured.direction;
-            let _ = writeln!(text, "  {} {from} -> {to}: {error}", ui.paint(ui.out, Style::new().red(), "✗"));
+            let _ = writeln!(
+                text,
+                "  {} {from} -> {to}: {error}",
+                ui.paint(ui.out, Style::new().red(), "✗")
+            );
         }
     }
     text.push_str(&verdicts(&matrix.verdicts, matrix, ui));
@@ -228,14 +281,23 @@ pub fn bench(matrix: &Matrix, ui: Ui, width: usize) -> String {
 /// The four figures of a measurement, as text.
 pub(super) fn figures(measured: &Measurement) -> [String; 4] {
     let cell = |pick: fn(&Figures) -> f64, show: fn(f64) -> String| {
-        let value = measured.fabric.as_ref().map_or_else(|| "?".to_owned(), |of| show(pick(of)));
-        measured.ratio.as_ref().map_or(value.clone(), |of| format!("{value} ({:.2}x)", pick(of)))
+        let value = measured
+            .fabric
+            .as_ref()
+            .map_or_else(|| "?".to_owned(), |of| show(pick(of)));
+        measured
+            .ratio
+            .as_ref()
+            .map_or(value.clone(), |of| format!("{value} ({:.2}x)", pick(of)))
     };
     [
         cell(|of| of.p50_us, |us| format!("{us:.0} µs")),
         cell(|of| of.p99_us, |us| format!("{us:.0} µs")),
         cell(|of| of.requests_per_second, |rate| format!("{rate:.0}")),
-        cell(|of| of.bits_per_second, |rate| format!("{:.2} Gbit/s", rate / 1e9)),
+        cell(
+            |of| of.bits_per_second,
+            |rate| format!("{:.2} Gbit/s", rate / 1e9),
+        ),
     ]
 }
 
@@ -246,8 +308,14 @@ pub fn changes(changes: &Changes, now: &Matrix, ui: Ui) -> String {
     let mut text = String::new();
     let broken = now.pairs.iter().filter(|pair| !pair.ok).count();
     let (style, state) = match broken {
-        0 => (Style::new().green(), format!("all {} reach each other", count(now.pairs.len(), "pair"))),
-        n => (Style::new().red(), format!("{n} of {} do not reach", count(now.pairs.len(), "pair"))),
+        0 => (
+            Style::new().green(),
+            format!("all {} reach each other", count(now.pairs.len(), "pair")),
+        ),
+        n => (
+            Style::new().red(),
+            format!("{n} of {} do not reach", count(now.pairs.len(), "pair")),
+        ),
     };
     let _ = writeln!(text, "{at} {}", ui.paint(ui.out, style, &state));
     for verdict in &changes.gone {
@@ -262,17 +330,43 @@ pub fn changes(changes: &Changes, now: &Matrix, ui: Ui) -> String {
 fn verdicts(verdicts: &[Verdict], matrix: &Matrix, ui: Ui) -> String {
     let mut text = String::new();
     for verdict in verdicts {
-        let broken = verdict.pairs.iter().any(|pair| matrix.pair(&pair.from, &pair.to).is_some_and(|pair| !pair.ok));
-        let (mark, style) = if broken { ("✗", Style::new().red()) } else { ("!", Style::new().yellow()) };
-        let _ = writeln!(text, "  {} {}", ui.paint(ui.out, style, mark), indent(&verdict.sentence()));
-        let _ = writeln!(text, "      {} {}", ui.paint(ui.out, Style::new().cyan(), "→"), verdict.fix);
+        let broken = verdict.pairs.iter().any(|pair| {
+            matrix
+                .pair(&pair.from, &pair.to)
+                .is_some_and(|pair| !pair.ok)
+        });
+        let (mark, style) = if broken {
+            ("✗", Style::new().red())
+        } else {
+            ("!", Style::new().yellow())
+        };
+        let _ = writeln!(
+            text,
+            "  {} {}",
+            ui.paint(ui.out, style, mark),
+            indent(&verdict.sentence())
+        );
+        let _ = writeln!(
+            text,
+            "      {} {}",
+            ui.paint(ui.out, Style::new().cyan(), "→"),
+            verdict.fix
+        );
         let more = verdict.observed.len().saturating_sub(MAX_OBSERVED);
         for line in verdict.observed.iter().take(MAX_OBSERVED) {
-            let _ = writeln!(text, "      {}", ui.paint(ui.out, Style::new().dimmed(), &indent(line)));
+            let _ = writeln!(
+                text,
+                "      {}",
+                ui.paint(ui.out, Style::new().dimmed(), &indent(line))
+            );
         }
         if more > 0 {
             let line = format!("{more} more observations: `--evidence DIR` keeps them all");
-            let _ = writeln!(text, "      {}", ui.paint(ui.out, Style::new().dimmed(), &line));
+            let _ = writeln!(
+                text,
+                "      {}",
+                ui.paint(ui.out, Style::new().dimmed(), &line)
+            );
         }
     }
     text
@@ -283,13 +377,21 @@ const MAX_OBSERVED: usize = 10;
 
 /// The slowest pairs, where a matrix would not fit.
 fn slowest(matrix: &Matrix) -> String {
-    let mut pairs: Vec<(f64, &Pair)> = matrix.pairs.iter().filter_map(|pair| Some((pair.latency_ms?, pair))).collect();
+    let mut pairs: Vec<(f64, &Pair)> = matrix
+        .pairs
+        .iter()
+        .filter_map(|pair| Some((pair.latency_ms?, pair)))
+        .collect();
     pairs.sort_by(|(a, _), (b, _)| b.total_cmp(a));
     let mut text = String::new();
     for (latency, pair) in pairs.iter().take(MAX_SLOWEST) {
         let _ = writeln!(text, "  {latency:8.1} ms  {} -> {}", pair.from, pair.to);
     }
-    if text.is_empty() { text } else { format!("The slowest:\n{text}") }
+    if text.is_empty() {
+        text
+    } else {
+        format!("The slowest:\n{text}")
+    }
 }
 
 /// So many pairs fit on a screen beside the causes.
@@ -297,19 +399,44 @@ const MAX_SLOWEST: usize = 5;
 
 fn grid(matrix: &Matrix, ui: Ui, width: usize) -> String {
     // Names do not fit over the columns when there are many hosts: numbers do, and the rows carry both.
-    let widest = matrix.hosts.iter().map(|host| host.as_str().len()).max().unwrap_or(0).max("from".len());
+    let widest = matrix
+        .hosts
+        .iter()
+        .map(|host| host.as_str().len())
+        .max()
+        .unwrap_or(0)
+        .max("from".len());
     let named = (widest + 3) * (matrix.hosts.len() + 1) <= width;
-    let label = |at: usize, host: &HostName| if named { host.to_string() } else { (at + 1).to_string() };
+    let label = |at: usize, host: &HostName| {
+        if named {
+            host.to_string()
+        } else {
+            (at + 1).to_string()
+        }
+    };
     let mut header = vec![r"from \ to".to_owned()];
-    header.extend(matrix.hosts.iter().enumerate().map(|(at, host)| label(at, host)));
+    header.extend(
+        matrix
+            .hosts
+            .iter()
+            .enumerate()
+            .map(|(at, host)| label(at, host)),
+    );
     // With many columns the latency does not fit either: a mark does.
     let numbers = named || (matrix.hosts.len() * 7 + widest + 6) <= width;
     let rows = matrix.hosts.iter().enumerate().map(|(at, from)| {
-        let name = if named { from.to_string() } else { format!("{} {from}", at + 1) };
+        let name = if named {
+            from.to_string()
+        } else {
+            format!("{} {from}", at + 1)
+        };
         let mut row = vec![(name, Tone::Plain)];
         row.extend(matrix.hosts.iter().map(|to| match matrix.pair(from, to) {
             _ if from == to => ("·".to_owned(), Tone::Dim),
-            Some(pair) if pair.ok && numbers => (format!("{:.1}", pair.latency_ms.unwrap_or_default()), Tone::Good),
+            Some(pair) if pair.ok && numbers => (
+                format!("{:.1}", pair.latency_ms.unwrap_or_default()),
+                Tone::Good,
+            ),
             Some(pair) if pair.ok => ("✓".to_owned(), Tone::Good),
             Some(_) => ("✗".to_owned(), Tone::Bad),
             None => ("?".to_owned(), Tone::Dim),
@@ -318,9 +445,17 @@ fn grid(matrix: &Matrix, ui: Ui, width: usize) -> String {
     });
     let header: Vec<&str> = header.iter().map(String::as_str).collect();
     if numbers || matrix.hosts.len() * 4 + widest + 6 <= width {
-        let unit = if numbers { " (milliseconds a request)" } else { "" };
-        return format!("{}{}\n", table(&header, rows.collect(), ui.out, width), unit.trim_start())
-            .replace("\n\n", "\n");
+        let unit = if numbers {
+            " (milliseconds a request)"
+        } else {
+            ""
+        };
+        return format!(
+            "{}{}\n",
+            table(&header, rows.collect(), ui.out, width),
+            unit.trim_start()
+        )
+        .replace("\n\n", "\n");
     }
     // Narrower than the narrowest table: one line a source, one mark a target.
     let mut text = String::new();

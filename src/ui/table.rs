@@ -27,7 +27,12 @@ pub enum Tone {
 
 /// A table with a header. Rows are cells with their tone; `width` is the terminal's, in columns.
 #[must_use]
-pub fn table(header: &[&str], rows: Vec<Vec<(String, Tone)>>, colour: Colour, width: usize) -> String {
+pub fn table(
+    header: &[&str],
+    rows: Vec<Vec<(String, Tone)>>,
+    colour: Colour,
+    width: usize,
+) -> String {
     if width < NARROW && needed(header, &rows) > width {
         return list(header, &rows, colour);
     }
@@ -60,17 +65,27 @@ pub fn table(header: &[&str], rows: Vec<Vec<(String, Tone)>>, colour: Colour, wi
     for column in table.column_iter_mut() {
         column.set_padding((0, COLUMN_GAP));
     }
-    let text: String = table.lines().map(|line| line.trim_end().to_owned() + "\n").collect();
+    let text: String = table
+        .lines()
+        .map(|line| line.trim_end().to_owned() + "\n")
+        .collect();
     text
 }
 
 /// Columns that a table takes of which no cell is broken.
 fn needed(header: &[&str], rows: &[Vec<(String, Tone)>]) -> usize {
     let widest = |at: usize, name: &str| {
-        let cells = rows.iter().filter_map(|row| row.get(at)).map(|(text, _)| text.chars().count());
+        let cells = rows
+            .iter()
+            .filter_map(|row| row.get(at))
+            .map(|(text, _)| text.chars().count());
         cells.chain([name.chars().count()]).max().unwrap_or(0)
     };
-    header.iter().enumerate().map(|(at, name)| widest(at, name) + usize::from(COLUMN_GAP)).sum()
+    header
+        .iter()
+        .enumerate()
+        .map(|(at, name)| widest(at, name) + usize::from(COLUMN_GAP))
+        .sum()
 }
 
 /// The same as a list: what the first column says, and below it a line for each of the others.
@@ -89,7 +104,11 @@ fn list(header: &[&str], rows: &[Vec<(String, Tone)>], colour: Colour) -> String
                 Colour::On => cell.style(style).to_string(),
                 Colour::Off => cell.clone(),
             };
-            text.push_str(&if at == 0 { format!("{cell}\n") } else { format!("  {name}: {cell}\n") });
+            text.push_str(&if at == 0 {
+                format!("{cell}\n")
+            } else {
+                format!("  {name}: {cell}\n")
+            });
         }
     }
     text
@@ -105,7 +124,12 @@ mod tests {
             let cells = [name, "10.0.0.11", "up", "20.10.5+dfsg1", "5.10.0-30-amd64"];
             cells.map(|text| (text.to_owned(), Tone::Good)).to_vec()
         };
-        table(&header, vec![row("db-1"), row("a-very-long-name.of.a.host.example.org")], Colour::Off, width)
+        table(
+            &header,
+            vec![row("db-1"), row("a-very-long-name.of.a.host.example.org")],
+            Colour::Off,
+            width,
+        )
     }
 
     #[test]
@@ -117,13 +141,24 @@ mod tests {
                     text.contains("  engine: 20.10.5+dfsg1\n") && text.contains("\n  state: up\n"),
                     "{width}: {text}"
                 );
-                assert!(text.starts_with("db-1\n  address: 10.0.0.11\n"), "{width}: {text}");
+                assert!(
+                    text.starts_with("db-1\n  address: 10.0.0.11\n"),
+                    "{width}: {text}"
+                );
             } else {
-                assert!(text.lines().all(|line| line.chars().count() <= width), "{width}: {text}");
+                assert!(
+                    text.lines().all(|line| line.chars().count() <= width),
+                    "{width}: {text}"
+                );
             }
         }
         let header = ["a", "b"];
-        let small = table(&header, vec![vec![("x".into(), Tone::Plain), ("y".into(), Tone::Bad)]], Colour::Off, 20);
+        let small = table(
+            &header,
+            vec![vec![("x".into(), Tone::Plain), ("y".into(), Tone::Bad)]],
+            Colour::Off,
+            20,
+        );
         assert_eq!(small, "a  b\nx  y\n", "what fits is a table");
     }
 }

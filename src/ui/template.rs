@@ -59,8 +59,11 @@ impl Template {
         let mut parts = Vec::new();
         let mut trims = false;
         while let Some((before, after)) = rest.split_once("{{") {
-            let (trims_before, after) = after.strip_prefix("- ").map_or((false, after), |after| (true, after));
-            let end = end_of_action(after).ok_or_else(|| format!("`{{{{{after}` has no end: `}}}}`"))?;
+            let (trims_before, after) = after
+                .strip_prefix("- ")
+                .map_or((false, after), |after| (true, after));
+            let end =
+                end_of_action(after).ok_or_else(|| format!("`{{{{{after}` has no end: `}}}}`"))?;
             let (action, behind) = (&after[..end], &after[end + "}}".len()..]);
             push_text(&mut parts, before, trims, trims_before);
             trims = action.ends_with(" -");
@@ -89,15 +92,36 @@ impl Template {
     }
 
     /// Many documents, a line each; with a head where it is a table.
-    pub fn rows(&self, documents: &[Value], colour: Colour, width: usize) -> Result<String, String> {
-        let rows = documents.iter().map(|document| self.render(document)).collect::<Result<Vec<_>, _>>()?;
+    pub fn rows(
+        &self,
+        documents: &[Value],
+        colour: Colour,
+        width: usize,
+    ) -> Result<String, String> {
+        let rows = documents
+            .iter()
+            .map(|document| self.render(document))
+            .collect::<Result<Vec<_>, _>>()?;
         if !self.is_table {
             return Ok(rows.iter().map(|row| format!("{row}\n")).collect());
         }
-        let heads: Vec<String> = self.head().split('\t').map(|cell| cell.trim().to_owned()).collect();
-        let cells = |row: &String| row.split('\t').map(|cell| (cell.to_owned(), Tone::Plain)).collect();
+        let heads: Vec<String> = self
+            .head()
+            .split('\t')
+            .map(|cell| cell.trim().to_owned())
+            .collect();
+        let cells = |row: &String| {
+            row.split('\t')
+                .map(|cell| (cell.to_owned(), Tone::Plain))
+                .collect()
+        };
         let heads: Vec<&str> = heads.iter().map(String::as_str).collect();
-        Ok(table(&heads, rows.iter().map(cells).collect(), colour, width))
+        Ok(table(
+            &heads,
+            rows.iter().map(cells).collect(),
+            colour,
+            width,
+        ))
     }
 
     /// The head of its table: the last field of each part, in capitals.
@@ -108,7 +132,9 @@ impl Template {
                 Operand::Fields(fields) | Operand::Group(_, fields) => fields.last(),
                 _ => None,
             });
-            fields.next_back().map_or_else(String::new, |name| name.to_uppercase())
+            fields
+                .next_back()
+                .map_or_else(String::new, |name| name.to_uppercase())
         };
         let head = self.parts.iter().map(|part| match part {
             Part::Text(text) => text.clone(),
@@ -120,7 +146,11 @@ impl Template {
 
 fn push_text(parts: &mut Vec<Part>, text: &str, trims_front: bool, trims_end: bool) {
     let text = text.replace("\\t", "\t").replace("\\n", "\n");
-    let text = if trims_front { text.trim_start() } else { &text };
+    let text = if trims_front {
+        text.trim_start()
+    } else {
+        &text
+    };
     let text = if trims_end { text.trim_end() } else { text };
     if !text.is_empty() {
         parts.push(Part::Text(text.to_owned()));
@@ -149,18 +179,25 @@ fn tokens(action: &str) -> Result<Vec<Token>, String> {
     let mut found = Vec::new();
     let mut rest = action.trim_start();
     while let Some(first) = rest.chars().next() {
-        let word_end = rest.find(|c: char| c.is_whitespace() || matches!(c, '|' | '(' | ')')).unwrap_or(rest.len());
+        let word_end = rest
+            .find(|c: char| c.is_whitespace() || matches!(c, '|' | '(' | ')'))
+            .unwrap_or(rest.len());
         let (token, length) = match first {
             '|' => (Token::Pipe, 1),
             '(' => (Token::Open, 1),
             ')' => (Token::Close, 1),
             '"' => {
                 let mut stream = serde_json::Deserializer::from_str(rest).into_iter::<String>();
-                let text = stream.next().and_then(Result::ok).ok_or_else(|| format!("`{rest}` is no text"))?;
+                let text = stream
+                    .next()
+                    .and_then(Result::ok)
+                    .ok_or_else(|| format!("`{rest}` is no text"))?;
                 (Token::Text(text), stream.byte_offset())
             }
             '`' => {
-                let end = rest[1..].find('`').ok_or_else(|| format!("`{rest}` is no text"))?;
+                let end = rest[1..]
+                    .find('`')
+                    .ok_or_else(|| format!("`{rest}` is no text"))?;
                 (Token::Text(rest[1..=end].to_owned()), end + 2)
             }
             '.' => {
@@ -168,7 +205,9 @@ fn tokens(action: &str) -> Result<Vec<Token>, String> {
                 (Token::Fields(names.map(str::to_owned).collect()), word_end)
             }
             '0'..='9' => {
-                let number = rest[..word_end].parse().map_err(|_| format!("`{}` is no number", &rest[..word_end]))?;
+                let number = rest[..word_end]
+                    .parse()
+                    .map_err(|_| format!("`{}` is no number", &rest[..word_end]))?;
                 (Token::Number(number), word_end)
             }
             _ => (Token::Word(rest[..word_end].to_owned()), word_end),
@@ -195,8 +234,13 @@ fn pipeline(tokens: &mut Tokens, action: &str) -> Result<Pipeline, String> {
                     return Err(format!("`{{{{{action}}}}}` lacks a `)`"));
                 }
                 // `(index .A 0).B`
-                let behind = tokens.next_if(|token| matches!(token, Token::Fields(names) if !names.is_empty()));
-                let fields = if let Some(Token::Fields(names)) = behind { names } else { Vec::new() };
+                let behind = tokens
+                    .next_if(|token| matches!(token, Token::Fields(names) if !names.is_empty()));
+                let fields = if let Some(Token::Fields(names)) = behind {
+                    names
+                } else {
+                    Vec::new()
+                };
                 Operand::Group(inner, fields)
             }
             Token::Fields(names) => Operand::Fields(names),
@@ -210,7 +254,9 @@ fn pipeline(tokens: &mut Tokens, action: &str) -> Result<Pipeline, String> {
         }
     }
     match commands.iter().any(Vec::is_empty) {
-        true => Err(format!("`{{{{{action}}}}}` has nothing in it, or beside a `|`")),
+        true => Err(format!(
+            "`{{{{{action}}}}}` has nothing in it, or beside a `|`"
+        )),
         false => Ok(Pipeline(commands)),
     }
 }
@@ -223,8 +269,10 @@ impl Pipeline {
                 [Operand::Function(name), operands @ ..] => (Some(name), operands),
                 operands => (None, operands),
             };
-            let mut values =
-                operands.iter().map(|operand| operand.value(document)).collect::<Result<Vec<Value>, _>>()?;
+            let mut values = operands
+                .iter()
+                .map(|operand| operand.value(document))
+                .collect::<Result<Vec<Value>, _>>()?;
             values.extend(last);
             last = Some(match (name, values.as_slice()) {
                 (Some(name), values) => call(name, values)?,
@@ -253,7 +301,10 @@ fn walk(mut value: Value, names: &[String]) -> Result<Value, String> {
         value = match value {
             Value::Object(mut map) => map.remove(name).ok_or_else(|| {
                 let known: Vec<&str> = map.keys().map(String::as_str).collect();
-                format!("there is no field `.{name}`; there are {}", known.join(", "))
+                format!(
+                    "there is no field `.{name}`; there are {}",
+                    known.join(", ")
+                )
             })?,
             other => return Err(format!("`.{name}` cannot be taken of {}", shown(&other))),
         };
@@ -274,26 +325,36 @@ fn call(name: &str, values: &[Value]) -> Result<Value, String> {
         ("len", [value]) => Ok(shown(value).chars().count().into()),
         ("upper", _) => text(str::to_uppercase),
         ("lower", _) => text(str::to_lowercase),
-        ("join", [Value::Array(all), Value::String(between)]) => {
-            Ok(all.iter().map(shown).collect::<Vec<_>>().join(between).into())
+        ("join", [Value::Array(all), Value::String(between)]) => Ok(all
+            .iter()
+            .map(shown)
+            .collect::<Vec<_>>()
+            .join(between)
+            .into()),
+        ("index", [value, keys @ ..]) => keys
+            .iter()
+            .try_fold(value.clone(), |value, key| index(&value, key)),
+        ("json" | "prettyjson" | "len" | "join" | "index", _) => {
+            Err(format!("`{name}` is given what it cannot take"))
         }
-        ("index", [value, keys @ ..]) => keys.iter().try_fold(value.clone(), |value, key| index(&value, key)),
-        ("json" | "prettyjson" | "len" | "join" | "index", _) => Err(format!("`{name}` is given what it cannot take")),
-        _ => {
-            Err(format!("there is no function `{name}`; there are json, prettyjson, index, len, join, upper and lower"))
-        }
+        _ => Err(format!(
+            "there is no function `{name}`; there are json, prettyjson, index, len, join, upper and lower"
+        )),
     }
 }
 
 fn index(value: &Value, key: &Value) -> Result<Value, String> {
     let found = match (value, key) {
         (Value::Object(map), Value::String(key)) => map.get(key),
-        (Value::Array(all), Value::Number(at)) => {
-            at.as_u64().and_then(|at| usize::try_from(at).ok()).and_then(|at| all.get(at))
-        }
+        (Value::Array(all), Value::Number(at)) => at
+            .as_u64()
+            .and_then(|at| usize::try_from(at).ok())
+            .and_then(|at| all.get(at)),
         _ => None,
     };
-    found.cloned().ok_or_else(|| format!("there is no {} in {value}", shown(key)))
+    found
+        .cloned()
+        .ok_or_else(|| format!("there is no {} in {value}", shown(key)))
 }
 
 /// With four blanks a level, as docker-machine writes it.
@@ -340,7 +401,10 @@ mod tests {
         for (template, text) in [
             ("{{.Driver.IPAddress}}", "10.0.0.1"),
             ("{{ .Name }}\\t{{.Driver.SSHPort}}:{{.Up}}", "a\t22:true"),
-            ("{{json .Driver}}", r#"{"IPAddress":"10.0.0.1","SSHPort":22}"#),
+            (
+                "{{json .Driver}}",
+                r#"{"IPAddress":"10.0.0.1","SSHPort":22}"#,
+            ),
             ("{{.Tags | json}}", r#"["x","y"]"#),
             ("{{prettyjson .Labels}}", "{\n    \"disk\": \"ssd\"\n}"),
             ("{{index .Labels \"disk\"}} {{index .Tags 1}}", "ssd y"),
@@ -379,7 +443,12 @@ mod tests {
     fn a_table_has_a_head() {
         let template = Template::parse("table {{.Name}}\\t{{.Driver.IPAddress | upper}}").unwrap();
         let row = |name: &str| json!({"Name": name, "Driver": {"IPAddress": "10.0.0.1"}});
-        let text = template.rows(&[row("a"), row("db-long")], Colour::Off, 80).unwrap();
-        assert_eq!(text, "NAME     IPADDRESS\na        10.0.0.1\ndb-long  10.0.0.1\n");
+        let text = template
+            .rows(&[row("a"), row("db-long")], Colour::Off, 80)
+            .unwrap();
+        assert_eq!(
+            text,
+            "NAME     IPADDRESS\na        10.0.0.1\ndb-long  10.0.0.1\n"
+        );
     }
 }

@@ -26,13 +26,20 @@ pub type Reports = BTreeMap<(HostName, &'static str), String>;
 
 /// Where the hosts reach each other, by their own word; those that cannot tell are missing.
 pub async fn private_addresses(inventory: &Inventory, hosts: &Hosts) -> BTreeMap<HostName, IpAddr> {
-    let asked =
-        hosts.iter().map(|(name, host)| async move { (name.clone(), probe::gather(host, facts::Scope::Usual).await) });
+    let asked = hosts.iter().map(|(name, host)| async move {
+        (name.clone(), probe::gather(host, facts::Scope::Usual).await)
+    });
     let told = futures_util::future::join_all(asked).await;
-    let facts: Vec<(HostName, Facts)> =
-        told.into_iter().filter_map(|(name, facts)| Some((name, facts.ok()?))).collect();
+    let facts: Vec<(HostName, Facts)> = told
+        .into_iter()
+        .filter_map(|(name, facts)| Some((name, facts.ok()?)))
+        .collect();
     let world = World::new(inventory, &facts, Vec::new());
-    world.hosts.iter().map(|host| (host.name().clone(), host.private)).collect()
+    world
+        .hosts
+        .iter()
+        .map(|host| (host.name().clone(), host.private))
+        .collect()
 }
 
 /// The rows for a cluster whose fabric cannot be told: those of all that `auto` may come to.
@@ -46,17 +53,26 @@ pub async fn examine(
     reports: &mut Reports,
 ) -> Known {
     // The facts ask engines, and would start one that is stopped.
-    let awake = hosts.iter().filter(|(name, _)| ill.get(*name) != Some(&Ill::Stopped));
-    let gathered =
-        awake.map(|(name, host)| async move { (name.clone(), probe::gather(host, facts::Scope::Usual).await) });
+    let awake = hosts
+        .iter()
+        .filter(|(name, _)| ill.get(*name) != Some(&Ill::Stopped));
+    let gathered = awake.map(|(name, host)| async move {
+        (name.clone(), probe::gather(host, facts::Scope::Usual).await)
+    });
     let mut all: Vec<(HostName, Facts)> = Vec::new();
     let mut views: BTreeMap<HostName, HostView> = BTreeMap::new();
     for (name, result) in futures_util::future::join_all(gathered).await {
         match result {
             Ok(facts) => all.push((name, facts)),
             Err(error) => {
-                let ill = Ill::Unreached { error: error.to_string(), hint: String::new() };
-                let view = HostView { ill: Some(ill), ..HostView::default() };
+                let ill = Ill::Unreached {
+                    error: error.to_string(),
+                    hint: String::new(),
+                };
+                let view = HostView {
+                    ill: Some(ill),
+                    ..HostView::default()
+                };
                 views.insert(name, view);
             }
         }
@@ -64,7 +80,9 @@ pub async fn examine(
     let world = World::new(inventory, &all, Vec::new());
     let chosen = fabrics::choose(&world);
     let fabric = fabrics::fabric(chosen.kind);
-    let needs = fabric.map(|fabric| fabric.needs(&world)).unwrap_or_default();
+    let needs = fabric
+        .map(|fabric| fabric.needs(&world))
+        .unwrap_or_default();
     let rows = fabric.map_or(ANY_FABRIC, Fabric::causes);
     for host in &world.hosts {
         views.insert(host.name().clone(), view(&world, host));
@@ -78,15 +96,20 @@ pub async fn examine(
         .filter(|host| host.private.is_ipv4())
         .map(|host| (host.name().clone(), host.private))
         .collect();
-    let checks = addresses.iter().filter_map(|(name, address)| Some((name, address, hosts.get(name)?)));
-    let checks = futures_util::future::join_all(
-        checks.map(|(name, address, host)| async move { (name, checks_of(host, *address, inventory).await) }),
-    );
+    let checks = addresses
+        .iter()
+        .filter_map(|(name, address)| Some((name, address, hosts.get(name)?)));
+    let checks = futures_util::future::join_all(checks.map(|(name, address, host)| async move {
+        (name, checks_of(host, *address, inventory).await)
+    }));
     let (checks, links) = tokio::join!(checks, links::examine(hosts, &addresses, &needs));
     for (name, text) in checks {
         if let Some(view) = views.get_mut(name) {
             for (key, value) in text.lines().filter_map(|line| line.split_once(' ')) {
-                view.checks.entry(key.to_owned()).or_default().push(value.to_owned());
+                view.checks
+                    .entry(key.to_owned())
+                    .or_default()
+                    .push(value.to_owned());
             }
         }
         reports.insert((name.clone(), "host.txt"), text);
@@ -97,7 +120,13 @@ pub async fn examine(
     for (name, error) in links.failed {
         views.entry(name).or_default().agent_failed = Some(error);
     }
-    Known { hosts: views, links: links.links, needs, rows, ..Known::default() }
+    Known {
+        hosts: views,
+        links: links.links,
+        needs,
+        rows,
+        ..Known::default()
+    }
 }
 
 async fn checks_of(host: &Connection, address: IpAddr, inventory: &Inventory) -> String {
@@ -111,12 +140,19 @@ async fn checks_of(host: &Connection, address: IpAddr, inventory: &Inventory) ->
 /// What of a host's facts matters to its pairs.
 fn view(world: &World<'_>, host: &HostWorld<'_>) -> HostView {
     let (facts, inventory) = (host.facts, world.inventory);
-    let peers: Vec<IpAddr> =
-        world.hosts.iter().filter(|other| other.name() != host.name()).map(|other| other.private).collect();
+    let peers: Vec<IpAddr> = world
+        .hosts
+        .iter()
+        .filter(|other| other.name() != host.name())
+        .map(|other| other.private)
+        .collect();
     let engine = facts.engine.as_ref();
     let swarm = engine.map(facts::Engine::swarm).unwrap_or_default();
     let store = consul::is_server(facts).map(|_| StoreView {
-        runs: facts.units.get(consul::UNIT).is_some_and(|unit| unit.active == "active"),
+        runs: facts
+            .units
+            .get(consul::UNIT)
+            .is_some_and(|unit| unit.active == "active"),
         ready: facts.store.ready,
         error: facts.store.error.clone(),
         lost: facts
@@ -135,7 +171,11 @@ fn view(world: &World<'_>, host: &HostWorld<'_>) -> HostView {
         engine_missing: engine.is_none(),
         engine_up: Some(engine.is_some_and(facts::Engine::is_up)),
         advertised: advertised(facts, &swarm),
-        has_network: engine.is_some_and(|engine| engine.network(&fabrics::probes(inventory).network).is_some()),
+        has_network: engine.is_some_and(|engine| {
+            engine
+                .network(&fabrics::probes(inventory).network)
+                .is_some()
+        }),
         // The engine lists no network while its store does not answer: that is the store's fault, which comes first.
         needs_network: !swarm.is_member() || swarm.is_manager,
         store,
@@ -146,13 +186,20 @@ fn view(world: &World<'_>, host: &HostWorld<'_>) -> HostView {
         unlisted: Vec::new(),
         engine_version: engine.and_then(|engine| engine.version.clone()),
         socket_gone: facts.socket_gone(),
-        engine_state: facts.unit(engines::UNIT).map(|unit| unit.active.clone()).unwrap_or_default(),
+        engine_state: facts
+            .unit(engines::UNIT)
+            .map(|unit| unit.active.clone())
+            .unwrap_or_default(),
         firewall: facts.firewall.clone(),
         interface: facts.interface_with(host.private).map(str::to_owned),
         sources: fabrics::firewall::sources(host, &peers),
         listens: facts.tcp.iter().map(|(_, port)| *port).collect(),
         neighbours_refused: 0,
-        links_wrong: facts.links.iter().flat_map(|links| links.wrong.iter().cloned()).collect(),
+        links_wrong: facts
+            .links
+            .iter()
+            .flat_map(|links| links.wrong.iter().cloned())
+            .collect(),
         checks: BTreeMap::new(),
         agent_failed: None,
     }
@@ -160,7 +207,11 @@ fn view(world: &World<'_>, host: &HostWorld<'_>) -> HostView {
 
 /// What the engine says of its swarm, if not all is well: an error, or a state in which it waits for something.
 fn swarm_error(swarm: &facts::Swarm) -> Option<String> {
-    match (swarm.is_member(), swarm.error.as_str(), swarm.state.as_str()) {
+    match (
+        swarm.is_member(),
+        swarm.error.as_str(),
+        swarm.state.as_str(),
+    ) {
         (false, _, _) | (true, "", "active") => None,
         (true, "", state) => Some(format!("its state is {state}")),
         (true, error, _) => Some(error.to_owned()),
@@ -174,11 +225,17 @@ fn advertised(facts: &Facts, swarm: &facts::Swarm) -> Option<(String, Option<Str
     } else {
         let text = facts.engine.as_ref()?.info_str("ClusterAdvertise")?;
         let (name, _) = text.rsplit_once(':')?;
-        facts.ipv4_of(name).map_or_else(|| name.to_owned(), |ip| ip.to_string())
+        facts
+            .ipv4_of(name)
+            .map_or_else(|| name.to_owned(), |ip| ip.to_string())
     };
     if address.is_empty() {
         return None;
     }
-    let interface = address.parse().ok().and_then(|ip: IpAddr| facts.interface_with(ip)).map(str::to_owned);
+    let interface = address
+        .parse()
+        .ok()
+        .and_then(|ip: IpAddr| facts.interface_with(ip))
+        .map(str::to_owned);
     Some((address, interface))
 }

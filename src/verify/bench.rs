@@ -70,7 +70,9 @@ pub(super) async fn measure(
     directions: &[Direction],
     events: &Events,
 ) -> Vec<Measurement> {
-    let targets = hosts.iter().filter(|(name, _)| directions.iter().any(|direction| direction.to == **name));
+    let targets = hosts
+        .iter()
+        .filter(|(name, _)| directions.iter().any(|direction| direction.to == **name));
     let servers = targets.map(|(name, host)| async move {
         let result = match (probes.get(name), underlay.get(name)) {
             (Some(probe), Some(address)) => serve(host, probe, *address).await,
@@ -79,18 +81,36 @@ pub(super) async fn measure(
         (name.clone(), result)
     });
     let servers: BTreeMap<HostName, Result<Server, String>> =
-        futures_util::future::join_all(servers).await.into_iter().collect();
+        futures_util::future::join_all(servers)
+            .await
+            .into_iter()
+            .collect();
     let mut measured = Vec::new();
     for (at, direction) in directions.iter().enumerate() {
         let Direction { from, to } = direction;
-        let why = format!("measure {from} -> {to} ({} of {})", at + 1, directions.len());
-        events.emit(Event::StepStarted { host: from.clone(), why });
-        let ends = (hosts.get(from), probes.get(from), servers.get(to), probes.get(to), underlay.get(to));
+        let why = format!(
+            "measure {from} -> {to} ({} of {})",
+            at + 1,
+            directions.len()
+        );
+        events.emit(Event::StepStarted {
+            host: from.clone(),
+            why,
+        });
+        let ends = (
+            hosts.get(from),
+            probes.get(from),
+            servers.get(to),
+            probes.get(to),
+            underlay.get(to),
+        );
         measured.push(match ends {
             (Some(host), Some(own), Some(Ok(server)), Some(target), Some(address)) => {
                 ask(host, own, server, target, *address, direction).await
             }
-            (_, _, Some(Err(error)), _, _) => Measurement::failed(direction.clone(), format!("{to}: {error}")),
+            (_, _, Some(Err(error)), _, _) => {
+                Measurement::failed(direction.clone(), format!("{to}: {error}"))
+            }
             _ => Measurement::failed(direction.clone(), "one of the two has no probe"),
         });
         events.emit(Event::HostDone(from.clone()));
@@ -100,9 +120,20 @@ pub(super) async fn measure(
 
 async fn serve(host: &Connection, probe: &Probe, underlay: IpAddr) -> Result<Server, String> {
     let (underlay, address) = (underlay.to_string(), probe.address.to_string());
-    let argv = ["sh", "-c", SERVE, "bench", PROGRAM, &probe.container, &underlay, &address];
-    let mut stream =
-        host.stream(&Command::new(argv).timeout(SERVER_TIMEOUT)).await.map_err(|error| error.to_string())?;
+    let argv = [
+        "sh",
+        "-c",
+        SERVE,
+        "bench",
+        PROGRAM,
+        &probe.container,
+        &underlay,
+        &address,
+    ];
+    let mut stream = host
+        .stream(&Command::new(argv).timeout(SERVER_TIMEOUT))
+        .await
+        .map_err(|error| error.to_string())?;
     let (Some(input), Some(output)) = (stream.stdin(), stream.stdout()) else {
         return Err("the server could not be started".to_owned());
     };
@@ -111,12 +142,22 @@ async fn serve(host: &Connection, probe: &Probe, underlay: IpAddr) -> Result<Ser
         let (mut fabric, mut underlay) = (None, None);
         while fabric.is_none() || underlay.is_none() {
             let mut line = Vec::new();
-            if output.read_until(b'\n', &mut line).await.map_err(|error| error.to_string())? == 0 {
-                return Err("the server ended early; are Perl and nsenter installed there?".to_owned());
+            if output
+                .read_until(b'\n', &mut line)
+                .await
+                .map_err(|error| error.to_string())?
+                == 0
+            {
+                return Err(
+                    "the server ended early; are Perl and nsenter installed there?".to_owned(),
+                );
             }
             let line = printable(&line);
             let mut words = line.split_whitespace().skip(1);
-            let (name, port) = (words.next(), words.next().and_then(|port| port.parse().ok()));
+            let (name, port) = (
+                words.next(),
+                words.next().and_then(|port| port.parse().ok()),
+            );
             match name {
                 Some("fabric") => fabric = port,
                 _ => underlay = port,
@@ -124,10 +165,18 @@ async fn serve(host: &Connection, probe: &Probe, underlay: IpAddr) -> Result<Ser
         }
         Ok((fabric.unwrap_or_default(), underlay.unwrap_or_default()))
     };
-    let (fabric, underlay) = timeout(START_DEADLINE, reading)
-        .await
-        .map_err(|_| format!("the server did not start within {}", humantime::format_duration(START_DEADLINE)))??;
-    Ok(Server { fabric, underlay, _input: input, _stream: stream })
+    let (fabric, underlay) = timeout(START_DEADLINE, reading).await.map_err(|_| {
+        format!(
+            "the server did not start within {}",
+            humantime::format_duration(START_DEADLINE)
+        )
+    })??;
+    Ok(Server {
+        fabric,
+        underlay,
+        _input: input,
+        _stream: stream,
+    })
 }
 
 async fn ask(
@@ -138,8 +187,15 @@ async fn ask(
     underlay: IpAddr,
     direction: &Direction,
 ) -> Measurement {
-    let words = [ROUNDS.to_string(), target.address.to_string(), server.fabric.to_string(), underlay.to_string()];
-    let mut argv: Vec<String> = ["sh", "-c", ASK, "bench", PROGRAM, &own.container].map(str::to_owned).to_vec();
+    let words = [
+        ROUNDS.to_string(),
+        target.address.to_string(),
+        server.fabric.to_string(),
+        underlay.to_string(),
+    ];
+    let mut argv: Vec<String> = ["sh", "-c", ASK, "bench", PROGRAM, &own.container]
+        .map(str::to_owned)
+        .to_vec();
     argv.extend(words);
     argv.push(server.underlay.to_string());
     match host.check(&Command::new(argv).timeout(PAIR_TIMEOUT)).await {
@@ -165,15 +221,29 @@ fn read(direction: &Direction, text: &str) -> Measurement {
         .map(|(network, words)| format!("over the {network}: {words}"))
         .collect();
     errors.dedup();
-    Measurement { direction: direction.clone(), fabric, underlay, ratio, errors }
+    Measurement {
+        direction: direction.clone(),
+        fabric,
+        underlay,
+        ratio,
+        errors,
+    }
 }
 
 /// The medians of the rounds over one network.
 fn figures(text: &str, name: &str) -> Option<Figures> {
     let mut columns: [Vec<f64>; 4] = Default::default();
-    for line in text.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix(' ')) {
-        let numbers: Vec<f64> = line.split(' ').filter_map(|word| word.parse().ok()).collect();
-        let Ok(numbers) = <[f64; 4]>::try_from(numbers) else { continue };
+    for line in text
+        .lines()
+        .filter_map(|line| line.strip_prefix(name)?.strip_prefix(' '))
+    {
+        let numbers: Vec<f64> = line
+            .split(' ')
+            .filter_map(|word| word.parse().ok())
+            .collect();
+        let Ok(numbers) = <[f64; 4]>::try_from(numbers) else {
+            continue;
+        };
         for (column, number) in columns.iter_mut().zip(numbers) {
             column.push(number);
         }
@@ -197,7 +267,10 @@ mod tests {
     #[test]
     fn the_median_of_the_rounds_counts() {
         let name = |name| HostName::parse(name).unwrap();
-        let direction = Direction { from: name("a"), to: name("b") };
+        let direction = Direction {
+            from: name("a"),
+            to: name("b"),
+        };
         let text = "fabric 60 90 1000 8e9\nunderlay 50 90 2000 16e9\nfabric 600 900 10 8e6\nunderlay 40 80 2000 16e9\n\
                     fabric 55 91 1000 7e9\nunderlay failed no route\nnoise\nfabric x\n";
         let measured = read(&direction, text);

@@ -42,9 +42,16 @@ pub struct Links {
 }
 
 /// Looks at all ways between these hosts.
-pub async fn examine(hosts: &Hosts, addresses: &BTreeMap<HostName, IpAddr>, needs: &Needs) -> Links {
+pub async fn examine(
+    hosts: &Hosts,
+    addresses: &BTreeMap<HostName, IpAddr>,
+    needs: &Needs,
+) -> Links {
     let mark = rand_mark();
-    let names: Vec<&HostName> = addresses.keys().filter(|name| hosts.contains_key(*name)).collect();
+    let names: Vec<&HostName> = addresses
+        .keys()
+        .filter(|name| hosts.contains_key(*name))
+        .collect();
     // All begin to send when all listen, and say what they have seen when all have sent. One that fails still comes to both.
     let barrier = Barrier::new(names.len().max(1));
     let agents = names.iter().enumerate().map(|(index, name)| {
@@ -55,15 +62,25 @@ pub async fn examine(hosts: &Hosts, addresses: &BTreeMap<HostName, IpAddr>, need
                 .enumerate()
                 .filter(|(other, _)| *other != index)
                 .map(|(other, peer)| {
-                    let ports: Vec<String> = needs.tcp_ports(peer).iter().map(u16::to_string).collect();
+                    let ports: Vec<String> =
+                        needs.tcp_ports(peer).iter().map(u16::to_string).collect();
                     format!("{other},{},{}", addresses[*peer], ports.join(":"))
                 })
                 .collect();
             let mut argv: Vec<String> = ["perl", "-e", AGENT].map(str::to_owned).to_vec();
-            argv.extend([mark.to_string(), index.to_string(), needs.tunnel.unwrap_or(USUAL_TUNNEL).to_string()]);
+            argv.extend([
+                mark.to_string(),
+                index.to_string(),
+                needs.tunnel.unwrap_or(USUAL_TUNNEL).to_string(),
+            ]);
             argv.extend([u8::from(needs.encrypted).to_string(), needs.mtu.to_string()]);
             argv.extend(peers);
-            let result = agent(&hosts[*name], &Command::new(argv).timeout(AGENT_TIMEOUT), barrier).await;
+            let result = agent(
+                &hosts[*name],
+                &Command::new(argv).timeout(AGENT_TIMEOUT),
+                barrier,
+            )
+            .await;
             ((*name).clone(), result)
         }
     });
@@ -74,22 +91,35 @@ pub async fn examine(hosts: &Hosts, addresses: &BTreeMap<HostName, IpAddr>, need
             Err(error) => all.failed.insert(name, error),
         };
     }
-    all.links = join(&names.into_iter().cloned().collect::<Vec<_>>(), &all.reports, needs.encrypted);
+    all.links = join(
+        &names.into_iter().cloned().collect::<Vec<_>>(),
+        &all.reports,
+        needs.encrypted,
+    );
     all
 }
 
 /// A mark that no other run at the same time has.
 fn rand_mark() -> u32 {
-    u32::from_be_bytes(uuid::Uuid::new_v4().into_bytes()[..4].try_into().unwrap_or([0x5d; 4]))
+    u32::from_be_bytes(
+        uuid::Uuid::new_v4().into_bytes()[..4]
+            .try_into()
+            .unwrap_or([0x5d; 4]),
+    )
 }
 
 async fn agent(host: &Connection, command: &Command, barrier: &Barrier) -> Result<String, String> {
     let mut said = String::new();
-    let mut stream = host.stream(command).await.map_err(|error| error.to_string());
-    let mut ends = stream
-        .as_mut()
-        .ok()
-        .and_then(|stream| Some((stream.stdin()?, BufReader::new(stream.stdout()?.take(MAX_REPORT)))));
+    let mut stream = host
+        .stream(command)
+        .await
+        .map_err(|error| error.to_string());
+    let mut ends = stream.as_mut().ok().and_then(|stream| {
+        Some((
+            stream.stdin()?,
+            BufReader::new(stream.stdout()?.take(MAX_REPORT)),
+        ))
+    });
     for (stage, order) in [("ready", "go\n"), ("sent", "report\n")] {
         let result = match &mut ends {
             Some((_, output)) => read_until(output, stage, &mut said).await,
@@ -108,7 +138,9 @@ async fn agent(host: &Connection, command: &Command, barrier: &Barrier) -> Resul
             return Err(error);
         }
     }
-    let Some((_, mut output)) = ends else { return Err("the agent could not be started".to_owned()) };
+    let Some((_, mut output)) = ends else {
+        return Err("the agent could not be started".to_owned());
+    };
     read_until(&mut output, "end", &mut said).await?;
     Ok(said)
 }
@@ -118,7 +150,9 @@ pub(super) async fn tell(input: &mut ChildStdin, order: &str) -> Result<(), Stri
         input.write_all(order.as_bytes()).await?;
         input.flush().await
     };
-    write.await.map_err(|error| format!("the agent went away: {error}"))
+    write
+        .await
+        .map_err(|error| format!("the agent went away: {error}"))
 }
 
 pub(super) async fn read_until<R: tokio::io::AsyncRead + Unpin>(
@@ -169,31 +203,61 @@ fn join(
 ) -> BTreeMap<(HostName, HostName), Link> {
     let mut links = BTreeMap::new();
     for (from_index, from) in names.iter().enumerate() {
-        for (to_index, to) in names.iter().enumerate().filter(|(index, _)| *index != from_index) {
-            let (Some(sender), Some(receiver)) = (reports.get(from), reports.get(to)) else { continue };
-            let words = |report: &'static str| move |line: &str| line.split(' ').next() == Some(report);
-            let fields = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        for (to_index, to) in names
+            .iter()
+            .enumerate()
+            .filter(|(index, _)| *index != from_index)
+        {
+            let (Some(sender), Some(receiver)) = (reports.get(from), reports.get(to)) else {
+                continue;
+            };
+            let words =
+                |report: &'static str| move |line: &str| line.split(' ').next() == Some(report);
+            let fields = |line: &str| {
+                line.split_whitespace()
+                    .map(str::to_owned)
+                    .collect::<Vec<_>>()
+            };
             let of = |report: &str, kind: &'static str| -> Vec<Vec<String>> {
-                report.lines().filter(|line| words(kind)(line)).map(fields).collect()
+                report
+                    .lines()
+                    .filter(|line| words(kind)(line))
+                    .map(fields)
+                    .collect()
             };
             let to_text = to_index.to_string();
             let mine = |line: &&Vec<String>| line.get(1) == Some(&to_text);
             let seen = |kind: u32| {
                 let (index, kind) = (from_index.to_string(), kind.to_string());
                 let lines = of(receiver, "seen");
-                let line = lines.iter().find(|line| line.get(1) == Some(&index) && line.get(2) == Some(&kind));
-                let number =
-                    |at: usize| line.and_then(|line| line.get(at)).and_then(|text| text.parse().ok()).unwrap_or(0);
-                Seen { wire: number(4), behind: number(5), wire_max: number(6), behind_max: number(7) }
+                let line = lines
+                    .iter()
+                    .find(|line| line.get(1) == Some(&index) && line.get(2) == Some(&kind));
+                let number = |at: usize| {
+                    line.and_then(|line| line.get(at))
+                        .and_then(|text| text.parse().ok())
+                        .unwrap_or(0)
+                };
+                Seen {
+                    wire: number(4),
+                    behind: number(5),
+                    wire_max: number(6),
+                    behind_max: number(7),
+                }
             };
             let sent = of(sender, "sent");
             let way = |kind: u32| {
                 let seen = seen(kind);
                 let kind = kind.to_string();
-                let error =
-                    sent.iter().filter(mine).find(|line| line.get(2) == Some(&kind)).and_then(|line| line.get(3));
+                let error = sent
+                    .iter()
+                    .filter(mine)
+                    .find(|line| line.get(2) == Some(&kind))
+                    .and_then(|line| line.get(3));
                 match (seen.behind, seen.wire, error.map(String::as_str)) {
-                    (1.., _, _) => Way::Passed { lost: REPEATS.saturating_sub(seen.behind) },
+                    (1.., _, _) => Way::Passed {
+                        lost: REPEATS.saturating_sub(seen.behind),
+                    },
                     (0, 1.., _) => Way::DroppedAtTarget,
                     (0, 0, Some("denied")) => Way::DeniedAtSource,
                     _ => Way::Lost,
@@ -212,7 +276,10 @@ fn join(
             let sweep = seen(SWEEP);
             let link = Link {
                 tcp: tcp.collect(),
-                icmp: of(sender, "icmp").iter().filter(mine).any(|line| line.get(2).is_some_and(|word| word == "ok")),
+                icmp: of(sender, "icmp")
+                    .iter()
+                    .filter(mine)
+                    .any(|line| line.get(2).is_some_and(|word| word == "ok")),
                 vxlan: way(VXLAN),
                 gossip: way(GOSSIP),
                 esp: encrypted.then(|| way(ESP)),
@@ -230,10 +297,16 @@ mod tests {
 
     #[test]
     fn reports_are_joined() {
-        let names: Vec<HostName> = ["a", "b"].map(|name| HostName::parse(name).unwrap()).to_vec();
+        let names: Vec<HostName> = ["a", "b"]
+            .map(|name| HostName::parse(name).unwrap())
+            .to_vec();
         let a = "ready\ntcp 1 22 ok\ntcp 1 7946 timeout\nicmp 1 ok\nsent 1 1 ok\nsent 1 2 denied\nsent 1 4 ok\nsent\nseen 1 1 10.0.0.2 3 0 46 0\nend\n";
         let b = "ready\ntcp 0 22 refused\nicmp 0 none\nsent 0 1 ok\nsent 0 2 ok\nsent 0 4 ok\nsent\nseen 0 1 10.0.0.1 3 2 46 46\nseen 0 4 10.0.0.1 90 60 1500 1300\nend\n";
-        let reports = [(names[0].clone(), a.to_owned()), (names[1].clone(), b.to_owned())].into();
+        let reports = [
+            (names[0].clone(), a.to_owned()),
+            (names[1].clone(), b.to_owned()),
+        ]
+        .into();
         let links = join(&names, &reports, false);
         let there = &links[&(names[0].clone(), names[1].clone())];
         assert_eq!(there.tcp, [(22, Tcp::Open), (7946, Tcp::Silent)].into());
@@ -250,12 +323,23 @@ mod tests {
 
     #[test]
     fn garbage_is_no_report() {
-        let names: Vec<HostName> = ["a", "b"].map(|name| HostName::parse(name).unwrap()).to_vec();
+        let names: Vec<HostName> = ["a", "b"]
+            .map(|name| HostName::parse(name).unwrap())
+            .to_vec();
         let reports: BTreeMap<HostName, String> = names
             .iter()
-            .map(|name| (name.clone(), "tcp\nseen x\n\u{fffd} 1 1\nsent 1 99999999999 ok".to_owned()))
+            .map(|name| {
+                (
+                    name.clone(),
+                    "tcp\nseen x\n\u{fffd} 1 1\nsent 1 99999999999 ok".to_owned(),
+                )
+            })
             .collect();
         let links = join(&names, &reports, true);
-        assert!(links.values().all(|link| !link.anything_passes() && link.esp == Some(Way::Lost)));
+        assert!(
+            links
+                .values()
+                .all(|link| !link.anything_passes() && link.esp == Some(Way::Lost))
+        );
     }
 }

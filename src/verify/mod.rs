@@ -40,8 +40,10 @@ const START: &str = concat!(
     include_str!("../../templates/verify/neighbours.sh"),
     include_str!("../../templates/verify/probe-start.sh")
 );
-const REMOVE: &str =
-    concat!(include_str!("../../templates/verify/engine.sh"), include_str!("../../templates/verify/probe-remove.sh"));
+const REMOVE: &str = concat!(
+    include_str!("../../templates/verify/engine.sh"),
+    include_str!("../../templates/verify/probe-remove.sh")
+);
 const PROBE: &str = include_str!("../../templates/verify/probe.sh");
 
 /// How long a probe container lives at least, in seconds, on top of what its run is going to do: well beyond what starts and autopsies
@@ -154,15 +156,27 @@ pub async fn verify(
             Asked::ByPublishedPort => autopsy::private_addresses(inventory, hosts).await,
             Asked::ByName | Asked::ByAddress => BTreeMap::new(),
         };
-        let question = peers::Question { network: &way.network, encrypted };
+        let question = peers::Question {
+            network: &way.network,
+            encrypted,
+        };
         let told = peers::complete(&question, hosts, events).await;
-        let start = Start { inventory, way: &way, published: &published, run: &run, lifetime };
+        let start = Start {
+            inventory,
+            way: &way,
+            published: &published,
+            run: &run,
+            lifetime,
+        };
         let (probes, mut broken) = start_all(&start, hosts, events).await;
         let watch = match encrypted {
-            true => Some(Watch::begin(hosts, &probes, inventory.swarm.data_path_port, lifetime).await),
+            true => {
+                Some(Watch::begin(hosts, &probes, inventory.swarm.data_path_port, lifetime).await)
+            }
             false => None,
         };
-        let mut matrix = ask_all(inventory, &way, hosts, absent, &probes, &mut broken, events).await;
+        let mut matrix =
+            ask_all(inventory, &way, hosts, absent, &probes, &mut broken, events).await;
         let encryption = match watch {
             Some(watch) => Some(watch.end(&probes, &told.addresses, &mut reports).await),
             None => None,
@@ -172,8 +186,14 @@ pub async fn verify(
         if all || !matrix.ok() || !broken.is_empty() || !absent.is_empty() {
             let mut ill = broken;
             ill.extend(absent.iter().map(|(name, ill)| (name.clone(), ill.clone())));
-            let mut below =
-                Below { inventory, hosts, ill: &ill, probes: &probes, unlisted: &told.missing, waited: Duration::ZERO };
+            let mut below = Below {
+                inventory,
+                hosts,
+                ill: &ill,
+                probes: &probes,
+                unlisted: &told.missing,
+                waited: Duration::ZERO,
+            };
             explain(&below, all, &mut matrix, &mut reports, events).await;
             let learning = matrix.may_heal();
             if !learning.is_empty() {
@@ -185,12 +205,16 @@ pub async fn verify(
             }
         }
         if let Some(encryption) = encryption {
-            matrix.add_all("not-encrypted", encryption.findings(&matrix.network, !told.sealed));
+            matrix.add_all(
+                "not-encrypted",
+                encryption.findings(&matrix.network, !told.sealed),
+            );
             matrix.notes = causes::flaws(&told.versions);
             matrix.encryption = Some(encryption);
         }
         if !look.measure.is_empty() {
-            matrix.bench = bench::measure(hosts, &probes, &look.underlay, &look.measure, events).await;
+            matrix.bench =
+                bench::measure(hosts, &probes, &look.underlay, &look.measure, events).await;
         }
         matrix
     };
@@ -213,14 +237,20 @@ fn lifetime(hosts: usize, measured: usize) -> Duration {
     let turns = u32::try_from(hosts.div_ceil(HOSTS_AT_A_TIME)).unwrap_or(u32::MAX);
     let measured = u32::try_from(measured).unwrap_or(u32::MAX);
     let asking = ask_limit(hosts.saturating_sub(1)).saturating_mul(turns);
-    let asking = asking.saturating_add(Duration::from_secs(NEWS_DEADLINE)).saturating_add(asking);
-    Duration::from_secs(PROBE_LIFETIME).saturating_add(asking).saturating_add(PAIR_TIME.saturating_mul(measured))
+    let asking = asking
+        .saturating_add(Duration::from_secs(NEWS_DEADLINE))
+        .saturating_add(asking);
+    Duration::from_secs(PROBE_LIFETIME)
+        .saturating_add(asking)
+        .saturating_add(PAIR_TIME.saturating_mul(measured))
 }
 
 /// How long a host may take to ask that many others: if all of them are dead, one after the other.
 fn ask_limit(targets: usize) -> Duration {
     let in_a_row = u64::try_from(targets.div_ceil(AT_A_TIME)).unwrap_or(u64::MAX);
-    Duration::from_secs(LEARN_DEADLINE.saturating_add(in_a_row.saturating_mul(PAIR_LEAST + LAST_ATTEMPT)))
+    Duration::from_secs(
+        LEARN_DEADLINE.saturating_add(in_a_row.saturating_mul(PAIR_LEAST + LAST_ATTEMPT)),
+    )
 }
 
 /// What a look at the layers below starts from.
@@ -236,18 +266,35 @@ struct Below<'a> {
 }
 
 /// Says why pairs fail.
-async fn explain(below: &Below<'_>, all: bool, matrix: &mut Matrix, reports: &mut Reports, events: &Events) {
-    let Below { inventory, hosts, ill, probes, .. } = *below;
+async fn explain(
+    below: &Below<'_>,
+    all: bool,
+    matrix: &mut Matrix,
+    reports: &mut Reports,
+    events: &Events,
+) {
+    let Below {
+        inventory,
+        hosts,
+        ill,
+        probes,
+        ..
+    } = *below;
     for host in hosts.keys() {
         let why = "look at the layers below".to_owned();
-        events.emit(Event::StepStarted { host: host.clone(), why });
+        events.emit(Event::StepStarted {
+            host: host.clone(),
+            why,
+        });
     }
     let mut known = autopsy::examine(inventory, hosts, ill, reports).await;
     for (name, probe) in probes {
         if let Some(view) = known.hosts.get_mut(name) {
             view.probe_mac.clone_from(&probe.mac);
             view.probe_address = Some(probe.address);
-            let now = view.check("neighbours-refused").and_then(|count| count.parse::<u64>().ok());
+            let now = view
+                .check("neighbours-refused")
+                .and_then(|count| count.parse::<u64>().ok());
             view.neighbours_refused = now.unwrap_or(0).saturating_sub(probe.refused);
         }
     }
@@ -261,10 +308,16 @@ async fn explain(below: &Below<'_>, all: bool, matrix: &mut Matrix, reports: &mu
     matrix.judge(&known, all);
     let stale = causes::stale_endpoints(&known);
     // Who was not asked may have the container.
-    if !stale.is_empty() && hosts.len() == inventory.hosts.len() && known.hosts.values().all(|view| view.ill.is_none())
+    if !stale.is_empty()
+        && hosts.len() == inventory.hosts.len()
+        && known.hosts.values().all(|view| view.ill.is_none())
     {
-        let still = causes::stale_endpoints(&autopsy::examine(inventory, hosts, ill, reports).await);
-        let both = stale.into_iter().filter(|(id, _)| still.contains_key(id)).collect();
+        let still =
+            causes::stale_endpoints(&autopsy::examine(inventory, hosts, ill, reports).await);
+        let both = stale
+            .into_iter()
+            .filter(|(id, _)| still.contains_key(id))
+            .collect();
         if let Some(finding) = causes::stale_finding(&known, &both) {
             matrix.add_all("stale-endpoint", vec![finding]);
         }
@@ -277,26 +330,53 @@ fn probe_name(run: &str, host: &HostName) -> String {
 }
 
 /// Asks those pairs once more, for as long as engines take to tell each other what they have missed.
-async fn wait_for_news(below: &mut Below<'_>, pairs: &[Direction], matrix: &mut Matrix, events: &Events) {
+async fn wait_for_news(
+    below: &mut Below<'_>,
+    pairs: &[Direction],
+    matrix: &mut Matrix,
+    events: &Events,
+) {
     let began = Instant::now();
     let mut by_source: BTreeMap<&HostName, Vec<&Probe>> = BTreeMap::new();
     for Direction { from, to } in pairs {
-        by_source.entry(from).or_default().extend(below.probes.get(to));
+        by_source
+            .entry(from)
+            .or_default()
+            .extend(below.probes.get(to));
     }
     let (hosts, probes) = (below.hosts, below.probes);
-    let asks =
-        by_source.into_iter().filter_map(|(from, targets)| Some((from, targets, hosts.get(from)?, probes.get(from)?)));
+    let asks = by_source
+        .into_iter()
+        .filter_map(|(from, targets)| Some((from, targets, hosts.get(from)?, probes.get(from)?)));
     let limit = &humantime::format_duration(Duration::from_secs(NEWS_DEADLINE)).to_string();
     let asks = asks.map(|(from, targets, host, own)| async move {
         let why = format!("the engines still learn of each other, up to {limit}");
-        events.emit(Event::StepStarted { host: from.clone(), why });
-        (from, ask(host, own, &targets, &Patience { answer: NEWS_DEADLINE, learn: NEWS_DEADLINE }).await)
+        events.emit(Event::StepStarted {
+            host: from.clone(),
+            why,
+        });
+        (
+            from,
+            ask(
+                host,
+                own,
+                &targets,
+                &Patience {
+                    answer: NEWS_DEADLINE,
+                    learn: NEWS_DEADLINE,
+                },
+            )
+            .await,
+        )
     });
     for (from, answers) in on_each(asks).await {
         // Who cannot be asked any more has nothing new to say.
         let Ok(answers) = answers else { continue };
         for pair in matrix.pairs.iter_mut().filter(|pair| pair.from == *from) {
-            if let Some(line) = probes.get(&pair.to).and_then(|probe| answers.get(&probe.container)) {
+            if let Some(line) = probes
+                .get(&pair.to)
+                .and_then(|probe| answers.get(&probe.container))
+            {
                 *pair = Pair::new(&pair.from, &pair.to, read(&pair.to, Some(line)));
             }
         }
@@ -306,7 +386,10 @@ async fn wait_for_news(below: &mut Below<'_>, pairs: &[Direction], matrix: &mut 
 
 /// Does something on all hosts, on so many at a time that they do not get into each other's way.
 async fn on_each<T>(work: impl Iterator<Item = impl Future<Output = T>>) -> Vec<T> {
-    futures_util::stream::iter(work).buffer_unordered(HOSTS_AT_A_TIME).collect().await
+    futures_util::stream::iter(work)
+        .buffer_unordered(HOSTS_AT_A_TIME)
+        .collect()
+        .await
 }
 
 /// What all probes of a run are started with.
@@ -325,7 +408,10 @@ async fn start_all(
     events: &Events,
 ) -> (BTreeMap<HostName, Probe>, BTreeMap<HostName, Ill>) {
     let starts = hosts.iter().map(|(name, host)| async move {
-        events.emit(Event::StepStarted { host: name.clone(), why: "start a probe container".to_owned() });
+        events.emit(Event::StepStarted {
+            host: name.clone(),
+            why: "start a probe container".to_owned(),
+        });
         (name.clone(), start(with, name, host, events).await)
     });
     let (mut probes, mut broken) = (BTreeMap::new(), BTreeMap::new());
@@ -342,8 +428,18 @@ async fn start_all(
     (probes, broken)
 }
 
-async fn start(with: &Start<'_>, name: &HostName, host: &Connection, events: &Events) -> Result<Probe, Ill> {
-    let Start { inventory, way, run, .. } = with;
+async fn start(
+    with: &Start<'_>,
+    name: &HostName,
+    host: &Connection,
+    events: &Events,
+) -> Result<Probe, Ill> {
+    let Start {
+        inventory,
+        way,
+        run,
+        ..
+    } = with;
     fn broken(error: impl std::fmt::Display) -> Ill {
         Ill::NoProbe(error.to_string())
     }
@@ -352,8 +448,20 @@ async fn start(with: &Start<'_>, name: &HostName, host: &Connection, events: &Ev
     let image = &inventory.smoke.image;
     let lifetime = with.lifetime.as_secs().to_string();
     // Nothing is published where nobody is to ask there.
-    let publish = with.published.get(name).map(|address| format!("{address}::80")).unwrap_or_default();
-    let mut args = vec![inventory.cluster.as_str(), &way.network, image, &container, &lifetime, &nonce, &publish];
+    let publish = with
+        .published
+        .get(name)
+        .map(|address| format!("{address}::80"))
+        .unwrap_or_default();
+    let mut args = vec![
+        inventory.cluster.as_str(),
+        &way.network,
+        image,
+        &container,
+        &lifetime,
+        &nonce,
+        &publish,
+    ];
     args.extend(run.dead.iter().map(String::as_str));
     let command = Command::script(START, args).timeout(START_TIMEOUT);
     let began = Instant::now();
@@ -368,24 +476,46 @@ async fn start(with: &Start<'_>, name: &HostName, host: &Connection, events: &Ev
                         reason(&text)
                     ))
                 })?;
-                let Located { address, mac, refused, port } = found;
+                let Located {
+                    address,
+                    mac,
+                    refused,
+                    port,
+                } = found;
                 let target = match (way.asked, with.published.get(name), port) {
                     (Asked::ByName, ..) => container.clone(),
                     (Asked::ByAddress, ..) => address.to_string(),
                     (Asked::ByPublishedPort, Some(host), Some(port)) => format!("{host}:{port}"),
-                    (Asked::ByPublishedPort, ..) => return Err(broken("its engine publishes no port for a container")),
+                    (Asked::ByPublishedPort, ..) => {
+                        return Err(broken("its engine publishes no port for a container"));
+                    }
                 };
-                return Ok(Probe { container, nonce, address, target, mac, refused });
+                return Ok(Probe {
+                    container,
+                    nonce,
+                    address,
+                    target,
+                    mac,
+                    refused,
+                });
             }
             NO_IMAGE => {
                 let what = format!("fetch the smoke-test image {image}");
-                events.emit(Event::StepProgress { host: name.clone(), what });
-                images::ensure(host, image, inventory.smoke.tar.as_deref(), None).await.map_err(broken)?;
+                events.emit(Event::StepProgress {
+                    host: name.clone(),
+                    what,
+                });
+                images::ensure(host, image, inventory.smoke.tar.as_deref(), None)
+                    .await
+                    .map_err(broken)?;
             }
             STOPPED => return Err(Ill::Stopped),
             status if status == NO_ENGINE || began.elapsed() >= patience(&output.stderr_text()) => {
                 let words = output.stderr_text();
-                return Err(broken(format!("its engine cannot start a container on the network: {}", reason(&words))));
+                return Err(broken(format!(
+                    "its engine cannot start a container on the network: {}",
+                    reason(&words)
+                )));
             }
             _ => {
                 // The engine may have made the container and failed to start it.
@@ -411,15 +541,28 @@ fn where_it_is(text: &str) -> Option<Located> {
     let mut words = text.split_whitespace();
     let address = words.next()?.parse().ok()?;
     let mac = words.next()?.to_owned();
-    let is_byte = |byte: &str| byte.len() == 2 && byte.bytes().all(|digit| digit.is_ascii_hexdigit());
+    let is_byte =
+        |byte: &str| byte.len() == 2 && byte.bytes().all(|digit| digit.is_ascii_hexdigit());
     let is_mac = mac.split(':').count() == 6 && mac.split(':').all(is_byte);
-    let refused = words.next().and_then(|count| count.parse().ok()).unwrap_or(0);
+    let refused = words
+        .next()
+        .and_then(|count| count.parse().ok())
+        .unwrap_or(0);
     let port = words.next().and_then(|port| port.parse().ok());
-    is_mac.then_some(Located { address, mac, refused, port })
+    is_mac.then_some(Located {
+        address,
+        mac,
+        refused,
+        port,
+    })
 }
 
 fn patience(words: &str) -> Duration {
-    if engine_api::waits_for_a_manager(words) { engine_api::ATTACH_DEADLINE } else { START_DEADLINE }
+    if engine_api::waits_for_a_manager(words) {
+        engine_api::ATTACH_DEADLINE
+    } else {
+        START_DEADLINE
+    }
 }
 
 async fn ask_all(
@@ -431,21 +574,31 @@ async fn ask_all(
     broken: &mut BTreeMap<HostName, Ill>,
     events: &Events,
 ) -> Matrix {
-    let asks = hosts.iter().filter_map(|(name, host)| Some((name, host, probes.get(name)?))).map(
-        |(name, host, probe)| async move {
+    let asks = hosts
+        .iter()
+        .filter_map(|(name, host)| Some((name, host, probes.get(name)?)))
+        .map(|(name, host, probe)| async move {
             events.emit(Event::StepStarted {
                 host: name.clone(),
-                why: format!("wget from {name} to every other host, {}", way.asked.in_words()),
+                why: format!(
+                    "wget from {name} to every other host, {}",
+                    way.asked.in_words()
+                ),
             });
-            let (before, after): (Vec<_>, Vec<_>) =
-                probes.iter().filter(|(other, _)| *other != name).partition(|(other, _)| *other < name);
+            let (before, after): (Vec<_>, Vec<_>) = probes
+                .iter()
+                .filter(|(other, _)| *other != name)
+                .partition(|(other, _)| *other < name);
             // From its own place in the list on: not all of them ask the same one first.
-            let targets: Vec<&Probe> = after.into_iter().chain(before).map(|(_, probe)| probe).collect();
+            let targets: Vec<&Probe> = after
+                .into_iter()
+                .chain(before)
+                .map(|(_, probe)| probe)
+                .collect();
             let answers = ask(host, probe, &targets, &Patience::default()).await;
             events.emit(Event::HostDone(name.clone()));
             (name.clone(), answers)
-        },
-    );
+        });
     let answers: BTreeMap<HostName, Result<BTreeMap<String, String>, HostError>> =
         on_each(asks).await.into_iter().collect();
     let members: Vec<&HostName> = inventory
@@ -454,27 +607,44 @@ async fn ask_all(
         .map(|host| &host.name)
         .filter(|name| hosts.contains_key(*name) || absent.contains_key(*name))
         .collect();
-    let mut matrix = Matrix::new(inventory, way, members.iter().map(|name| (*name).clone()).collect());
+    let mut matrix = Matrix::new(
+        inventory,
+        way,
+        members.iter().map(|name| (*name).clone()).collect(),
+    );
     for from in &members {
         for to in members.iter().filter(|to| *to != from) {
             let ill = |host: &HostName| {
                 let ill = absent.get(host).or_else(|| broken.get(host));
                 ill.map(|ill| Failure::unasked(to, format!("{host}: {}", ill.words())))
             };
-            let result = match (ill(from).or_else(|| ill(to)), answers.get(*from), probes.get(*to)) {
+            let result = match (
+                ill(from).or_else(|| ill(to)),
+                answers.get(*from),
+                probes.get(*to),
+            ) {
                 (Some(failure), _, _) => Err(failure),
-                (None, Some(Ok(lines)), Some(target)) => read(to, lines.get(&target.container).map(String::as_str)),
-                (None, Some(Err(error)), _) => Err(Failure::unasked(to, format!("{from}: {error}"))),
+                (None, Some(Ok(lines)), Some(target)) => {
+                    read(to, lines.get(&target.container).map(String::as_str))
+                }
+                (None, Some(Err(error)), _) => {
+                    Err(Failure::unasked(to, format!("{from}: {error}")))
+                }
                 _ => Err(Failure::unasked(to, "it was not asked")),
             };
             matrix.pairs.push(Pair::new(from, to, result));
         }
     }
     // Only now: a probe that cannot ask may well have answered.
-    let mute = answers.iter().filter_map(|(name, answer)| Some((name, answer.as_ref().err()?)));
-    broken.extend(
-        mute.map(|(name, error)| (name.clone(), Ill::NoProbe(format!("its probe could not be asked: {error}")))),
-    );
+    let mute = answers
+        .iter()
+        .filter_map(|(name, answer)| Some((name, answer.as_ref().err()?)));
+    broken.extend(mute.map(|(name, error)| {
+        (
+            name.clone(),
+            Ill::NoProbe(format!("its probe could not be asked: {error}")),
+        )
+    }));
     matrix
 }
 
@@ -488,7 +658,10 @@ struct Patience {
 
 impl Default for Patience {
     fn default() -> Self {
-        Self { answer: PAIR_DEADLINE, learn: LEARN_DEADLINE }
+        Self {
+            answer: PAIR_DEADLINE,
+            learn: LEARN_DEADLINE,
+        }
     }
 }
 
@@ -499,14 +672,26 @@ async fn ask(
     targets: &[&Probe],
     patience: &Patience,
 ) -> Result<BTreeMap<String, String>, HostError> {
-    let mut argv: Vec<String> = ["docker", "exec", "-i", &own.container, "sh", "-s", "--"].map(str::to_owned).to_vec();
+    let mut argv: Vec<String> = ["docker", "exec", "-i", &own.container, "sh", "-s", "--"]
+        .map(str::to_owned)
+        .to_vec();
     let workers = u64::try_from(AT_A_TIME.min(targets.len())).unwrap_or(1);
-    argv.extend([patience.answer, patience.learn, PAIR_LEAST, workers].map(|number| number.to_string()));
+    argv.extend(
+        [patience.answer, patience.learn, PAIR_LEAST, workers].map(|number| number.to_string()),
+    );
     for probe in targets {
-        argv.extend([probe.container.clone(), probe.nonce.clone(), probe.target.clone(), probe.address.to_string()]);
+        argv.extend([
+            probe.container.clone(),
+            probe.nonce.clone(),
+            probe.target.clone(),
+            probe.address.to_string(),
+        ]);
     }
-    let limit = ask_limit(targets.len()) + Duration::from_secs(patience.learn.saturating_sub(LEARN_DEADLINE));
-    let text = host.check(&Command::new(argv).stdin(PROBE).timeout(limit)).await?;
+    let limit = ask_limit(targets.len())
+        + Duration::from_secs(patience.learn.saturating_sub(LEARN_DEADLINE));
+    let text = host
+        .check(&Command::new(argv).stdin(PROBE).timeout(limit))
+        .await?;
     Ok(text
         .lines()
         .filter_map(|line| line.split_once(' '))
@@ -545,11 +730,25 @@ mod tests {
     #[test]
     fn a_host_says_where_its_probe_is_and_nothing_else() {
         let found = where_it_is("10.90.0.4 02:42:0a:5a:00:04 7\n").unwrap();
-        assert_eq!((found.address, &*found.mac, found.refused), (Ipv4Addr::new(10, 90, 0, 4), "02:42:0a:5a:00:04", 7));
+        assert_eq!(
+            (found.address, &*found.mac, found.refused),
+            (Ipv4Addr::new(10, 90, 0, 4), "02:42:0a:5a:00:04", 7)
+        );
         assert_eq!(found.port, None);
-        assert_eq!(where_it_is("10.90.0.4 02:42:0a:5a:00:04 7 32768\n").unwrap().port, Some(32768));
+        assert_eq!(
+            where_it_is("10.90.0.4 02:42:0a:5a:00:04 7 32768\n")
+                .unwrap()
+                .port,
+            Some(32768)
+        );
         let long = "x".repeat(1 << 20);
-        for strange in ["", "10.90.0.4", "169.254.169.254/x? 02:42:0a:5a:00:04", "10.90.0.4 .*", &long] {
+        for strange in [
+            "",
+            "10.90.0.4",
+            "169.254.169.254/x? 02:42:0a:5a:00:04",
+            "10.90.0.4 .*",
+            &long,
+        ] {
             assert!(where_it_is(strange).is_none());
         }
     }

@@ -17,8 +17,10 @@ use crate::host::{Command, Connection, Hosts};
 use crate::inventory::HostName;
 use crate::proof::causes;
 
-const PEERS: &str =
-    concat!(include_str!("../../templates/verify/engine.sh"), include_str!("../../templates/verify/peers.sh"));
+const PEERS: &str = concat!(
+    include_str!("../../templates/verify/engine.sh"),
+    include_str!("../../templates/verify/peers.sh")
+);
 
 /// How long the engines are waited for. Each compares what it knows with one other every 30 s, for the first time up to 60 s after it
 /// came (memberlist's `PushPullInterval`, with a random begin), and takes some seconds for it.
@@ -39,8 +41,13 @@ struct Peers {
 impl Peers {
     fn parse(text: &str) -> Option<Self> {
         let of = |key: &'static str| {
-            text.lines()
-                .filter_map(move |line| line.strip_prefix(key)?.strip_prefix(' ')?.trim().parse::<IpAddr>().ok())
+            text.lines().filter_map(move |line| {
+                line.strip_prefix(key)?
+                    .strip_prefix(' ')?
+                    .trim()
+                    .parse::<IpAddr>()
+                    .ok()
+            })
         };
         let all: BTreeSet<IpAddr> = of("peer").collect();
         let own = of("own").find(|address| all.contains(address))?;
@@ -53,9 +60,15 @@ pub(super) type Missing = BTreeMap<HostName, Vec<HostName>>;
 
 fn missing(told: &BTreeMap<HostName, Peers>) -> Missing {
     let lacks = |peers: &Peers| -> Vec<HostName> {
-        told.iter().filter(|(_, other)| !peers.all.contains(&other.own)).map(|(name, _)| name.clone()).collect()
+        told.iter()
+            .filter(|(_, other)| !peers.all.contains(&other.own))
+            .map(|(name, _)| name.clone())
+            .collect()
     };
-    told.iter().map(|(name, peers)| (name.clone(), lacks(peers))).filter(|(_, lacks)| !lacks.is_empty()).collect()
+    told.iter()
+        .map(|(name, peers)| (name.clone(), lacks(peers)))
+        .filter(|(_, lacks)| !lacks.is_empty())
+        .collect()
 }
 
 /// What the engines said, before any probe.
@@ -93,13 +106,17 @@ pub(super) async fn complete(question: &Question<'_>, hosts: &Hosts, events: &Ev
         return all;
     }
     let mut told = BTreeMap::new();
-    let answers = hosts.iter().map(|(name, host)| async move { (name, ask(question, host).await) });
+    let answers = hosts
+        .iter()
+        .map(|(name, host)| async move { (name, ask(question, host).await) });
     for (name, text) in on_each(answers).await {
         let text = text.unwrap_or_default();
         all.sealed |= text.lines().any(|line| line == "sealed");
-        let version =
-            text.lines().find_map(|line| crate::versions::parse_engine_version(line.strip_prefix("version ")?));
-        all.versions.extend(version.map(|version| (name.clone(), version)));
+        let version = text
+            .lines()
+            .find_map(|line| crate::versions::parse_engine_version(line.strip_prefix("version ")?));
+        all.versions
+            .extend(version.map(|version| (name.clone(), version)));
         told.extend(Peers::parse(&text).map(|peers| (name.clone(), peers)));
     }
     let end = Instant::now() + PEERS_DEADLINE;
@@ -107,17 +124,35 @@ pub(super) async fn complete(question: &Question<'_>, hosts: &Hosts, events: &Ev
     loop {
         all.missing = missing(&told);
         if all.missing.is_empty() || Instant::now() >= end {
-            all.addresses = told.into_iter().map(|(name, peers)| (name, peers.own)).collect();
+            all.addresses = told
+                .into_iter()
+                .map(|(name, peers)| (name, peers.own))
+                .collect();
             return all;
         }
-        for (name, others) in all.missing.iter().filter(|(name, _)| said.insert((*name).clone())) {
+        for (name, others) in all
+            .missing
+            .iter()
+            .filter(|(name, _)| said.insert((*name).clone()))
+        {
             let limit = humantime::format_duration(PEERS_DEADLINE);
-            let why = format!("the engines still learn of each other, up to {limit}: {}", causes::unknown(others));
-            events.emit(Event::StepStarted { host: name.clone(), why });
+            let why = format!(
+                "the engines still learn of each other, up to {limit}: {}",
+                causes::unknown(others)
+            );
+            events.emit(Event::StepStarted {
+                host: name.clone(),
+                why,
+            });
         }
         tokio::time::sleep(PEERS_POLL).await;
-        let again = all.missing.keys().filter_map(|name| Some((name, hosts.get(name)?)));
-        for (name, answer) in on_each(again.map(|(name, host)| async move { (name, ask(question, host).await) })).await
+        let again = all
+            .missing
+            .keys()
+            .filter_map(|name| Some((name, hosts.get(name)?)));
+        for (name, answer) in
+            on_each(again.map(|(name, host)| async move { (name, ask(question, host).await) }))
+                .await
         {
             match answer.as_deref().and_then(Peers::parse) {
                 Some(peers) => told.insert(name.clone(), peers),
@@ -138,12 +173,20 @@ mod tests {
 
     #[test]
     fn a_host_is_told_apart_by_its_own_address() {
-        let peers =
-            Peers::parse("peer 10.0.0.1\npeer 10.0.0.2\nown 127.0.0.1\nown ::1\nown 10.0.0.2\nown fe80::1\n").unwrap();
+        let peers = Peers::parse(
+            "peer 10.0.0.1\npeer 10.0.0.2\nown 127.0.0.1\nown ::1\nown 10.0.0.2\nown fe80::1\n",
+        )
+        .unwrap();
         assert_eq!(peers.own, IpAddr::from([10, 0, 0, 2]));
         assert_eq!(peers.all.len(), 2);
         // An overlay over a store, a network that is not open, an engine behind an address that the host does not have, and nonsense.
-        for strange in ["", "own 10.0.0.2\n", "peer 10.0.0.1\nown 10.0.0.2\n", "peer x\nown y\n", "peers 10.0.0.1"] {
+        for strange in [
+            "",
+            "own 10.0.0.2\n",
+            "peer 10.0.0.1\nown 10.0.0.2\n",
+            "peer x\nown y\n",
+            "peers 10.0.0.1",
+        ] {
             assert_eq!(Peers::parse(strange), None, "{strange}");
         }
     }
@@ -152,7 +195,10 @@ mod tests {
     fn who_does_not_list_whom() {
         let of = |own: u8, all: &[u8]| Peers {
             own: IpAddr::from([10, 0, 0, own]),
-            all: all.iter().map(|number| IpAddr::from([10, 0, 0, *number])).collect(),
+            all: all
+                .iter()
+                .map(|number| IpAddr::from([10, 0, 0, *number]))
+                .collect(),
         };
         let mut told = BTreeMap::from([
             (host("a"), of(1, &[1, 2, 3])),
@@ -160,7 +206,10 @@ mod tests {
             // What is on no host of this inventory is of no interest.
             (host("c"), of(3, &[1, 2, 3, 99])),
         ]);
-        assert_eq!(missing(&told), Missing::from([(host("b"), vec![host("c")])]));
+        assert_eq!(
+            missing(&told),
+            Missing::from([(host("b"), vec![host("c")])])
+        );
         told.insert(host("b"), of(2, &[1, 2, 3]));
         assert!(missing(&told).is_empty());
         // One that has no container on the network is in nobody's list.
@@ -170,7 +219,13 @@ mod tests {
 
     #[test]
     fn it_is_said_in_words() {
-        assert_eq!(causes::unknown(&[host("a")]), "it has not heard that a is on the network");
-        assert_eq!(causes::unknown(&[host("a"), host("b")]), "it has not heard that a, b are on the network");
+        assert_eq!(
+            causes::unknown(&[host("a")]),
+            "it has not heard that a is on the network"
+        );
+        assert_eq!(
+            causes::unknown(&[host("a"), host("b")]),
+            "it has not heard that a, b are on the network"
+        );
     }
 }

@@ -25,20 +25,39 @@ impl Running {
         let name = uuid::Uuid::new_v4().simple().to_string()[..8].to_owned();
         let (mut dead, mut files, mut lock) = (Vec::new(), Vec::new(), None);
         if let Some(folder) = folder() {
-            for path in std::fs::read_dir(&folder).into_iter().flatten().flatten().map(|entry| entry.path()) {
-                let Some(other) = path.file_name().and_then(|name| name.to_str()) else { continue };
+            for path in std::fs::read_dir(&folder)
+                .into_iter()
+                .flatten()
+                .flatten()
+                .map(|entry| entry.path())
+            {
+                let Some(other) = path.file_name().and_then(|name| name.to_str()) else {
+                    continue;
+                };
                 let free = File::open(&path).is_ok_and(|file| file.try_lock().is_ok());
-                if free && other.len() == name.len() && other.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+                if free
+                    && other.len() == name.len()
+                    && other.bytes().all(|byte| byte.is_ascii_hexdigit())
+                {
                     dead.push(other.to_owned());
                     files.push(path);
                 }
             }
             let path = folder.join(&name);
-            let file = OpenOptions::new().create_new(true).write(true).open(&path).ok();
+            let file = OpenOptions::new()
+                .create_new(true)
+                .write(true)
+                .open(&path)
+                .ok();
             lock = file.filter(|file| file.try_lock().is_ok());
             files.push(path);
         }
-        Self { name, dead, files, _lock: lock }
+        Self {
+            name,
+            dead,
+            files,
+            _lock: lock,
+        }
     }
 
     /// Ends it: its containers are removed, and those of the dead ones as well.
@@ -52,7 +71,11 @@ impl Running {
 
 fn folder() -> Option<PathBuf> {
     let base = etcetera::choose_base_strategy().ok()?;
-    let folder = base.state_dir().unwrap_or_else(|| base.data_dir()).join("docker-cluster").join("verify");
+    let folder = base
+        .state_dir()
+        .unwrap_or_else(|| base.data_dir())
+        .join("docker-cluster")
+        .join("verify");
     std::fs::create_dir_all(&folder).ok()?;
     Some(folder)
 }

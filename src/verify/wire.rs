@@ -28,15 +28,24 @@ fn join(
     let mut all = Encryption::default();
     for from in probes.keys() {
         for (to, probe) in probes.iter().filter(|(to, _)| *to != from) {
-            let direction = Direction { from: from.clone(), to: to.clone() };
+            let direction = Direction {
+                from: from.clone(),
+                to: to.clone(),
+            };
             let counted = |key: &str, address: &str| {
-                let lines = reports.get(from).map(String::as_str).unwrap_or_default().lines();
+                let lines = reports
+                    .get(from)
+                    .map(String::as_str)
+                    .unwrap_or_default()
+                    .lines();
                 let mut words = lines.map(|line| line.split(' ').collect::<Vec<_>>());
                 words
                     .any(|words| matches!(words[..], [kind, of, count] if kind == key && of == address && count != "0"))
             };
             let clear = counted("clear", &probe.address.to_string());
-            let sealed = addresses.get(to).is_some_and(|address| counted("esp", &address.to_string()));
+            let sealed = addresses
+                .get(to)
+                .is_some_and(|address| counted("esp", &address.to_string()));
             match (clear, sealed) {
                 (true, _) => all.clear.push(direction),
                 (false, true) => all.proved.push(direction),
@@ -70,12 +79,26 @@ impl Agent {
 
 impl Watch {
     /// Starts an agent on each host that has a probe. One that cannot be started sees nothing, and the result says so.
-    pub async fn begin(hosts: &Hosts, probes: &BTreeMap<HostName, Probe>, port: u16, lifetime: Duration) -> Self {
-        let starts = probes.iter().filter_map(|(name, own)| Some((name, own, hosts.get(name)?)));
+    pub async fn begin(
+        hosts: &Hosts,
+        probes: &BTreeMap<HostName, Probe>,
+        port: u16,
+        lifetime: Duration,
+    ) -> Self {
+        let starts = probes
+            .iter()
+            .filter_map(|(name, own)| Some((name, own, hosts.get(name)?)));
         let starts = starts.map(|(name, own, host)| async move {
-            let others = probes.iter().filter(|(other, _)| *other != name).map(|(_, probe)| probe.address.to_string());
+            let others = probes
+                .iter()
+                .filter(|(other, _)| *other != name)
+                .map(|(_, probe)| probe.address.to_string());
             let mut argv: Vec<String> = ["perl", "-e", AGENT].map(str::to_owned).to_vec();
-            argv.extend([port.to_string(), lifetime.as_secs().to_string(), own.address.to_string()]);
+            argv.extend([
+                port.to_string(),
+                lifetime.as_secs().to_string(),
+                own.address.to_string(),
+            ]);
             argv.extend(others);
             match start(host, &Command::new(argv).timeout(lifetime)).await {
                 Ok(agent) => Some((name.clone(), agent)),
@@ -85,7 +108,9 @@ impl Watch {
                 }
             }
         });
-        Self { agents: on_each(starts).await.into_iter().flatten().collect() }
+        Self {
+            agents: on_each(starts).await.into_iter().flatten().collect(),
+        }
     }
 
     /// Ends them, and joins what they saw.
@@ -104,20 +129,32 @@ impl Watch {
                 }
             }
         });
-        let reports: BTreeMap<HostName, String> = on_each(ends).await.into_iter().flatten().collect();
-        kept.extend(reports.iter().map(|(name, report)| ((name.clone(), "wire.txt"), report.clone())));
+        let reports: BTreeMap<HostName, String> =
+            on_each(ends).await.into_iter().flatten().collect();
+        kept.extend(
+            reports
+                .iter()
+                .map(|(name, report)| ((name.clone(), "wire.txt"), report.clone())),
+        );
         join(probes, addresses, &reports)
     }
 }
 
 async fn start(host: &Connection, command: &Command) -> Result<Agent, String> {
-    let mut stream = host.stream(command).await.map_err(|error| error.to_string())?;
+    let mut stream = host
+        .stream(command)
+        .await
+        .map_err(|error| error.to_string())?;
     let (Some(input), Some(output)) = (stream.stdin(), stream.stdout()) else {
         return Err("the agent could not be started".to_owned());
     };
     let mut output = BufReader::new(output.take(MAX_REPORT));
     read_until(&mut output, "ready", &mut String::new()).await?;
-    Ok(Agent { input, output, _stream: stream })
+    Ok(Agent {
+        input,
+        output,
+        _stream: stream,
+    })
 }
 
 #[cfg(test)]
@@ -141,28 +178,59 @@ mod tests {
             refused: 0,
         };
         let probes = names.iter().cloned().zip((1..).map(probe)).collect();
-        let addresses = names.iter().cloned().zip((1..).map(|number| IpAddr::from([192, 0, 2, number]))).collect();
-        let reports = names.into_iter().zip([a.to_owned(), b.to_owned()]).collect();
+        let addresses = names
+            .iter()
+            .cloned()
+            .zip((1..).map(|number| IpAddr::from([192, 0, 2, number])))
+            .collect();
+        let reports = names
+            .into_iter()
+            .zip([a.to_owned(), b.to_owned()])
+            .collect();
         join(&probes, &addresses, &reports)
     }
 
     #[test]
     fn only_what_leaves_sealed_and_never_in_clear_is_proved() {
-        let both = seen("ready\nesp 192.0.2.2 40\nend\n", "esp 192.0.2.1 41\nesp 192.0.2.9 1\nend\n");
+        let both = seen(
+            "ready\nesp 192.0.2.2 40\nend\n",
+            "esp 192.0.2.1 41\nesp 192.0.2.9 1\nend\n",
+        );
         assert!(both.is_whole(), "{both:?}");
         assert!(both.findings("net", false).is_empty());
         // Some of it sealed and some not is not sealed.
-        let leaks = seen("clear 10.90.0.2 3\nesp 192.0.2.2 40\nend\n", "esp 192.0.2.1 41\nend\n");
-        assert_eq!((leaks.clear.len(), leaks.proved.len(), leaks.is_whole()), (1, 1, false));
+        let leaks = seen(
+            "clear 10.90.0.2 3\nesp 192.0.2.2 40\nend\n",
+            "esp 192.0.2.1 41\nend\n",
+        );
+        assert_eq!(
+            (leaks.clear.len(), leaks.proved.len(), leaks.is_whole()),
+            (1, 1, false)
+        );
         let findings = leaks.findings("net", true);
         assert_eq!(findings.len(), 1);
-        assert_eq!(findings[0].about, crate::proof::causes::About::Link(host("a"), host("b")));
-        assert!(findings[0].what.contains("not encrypted") && findings[0].fix.contains("docker-cluster plan"));
-        assert!(leaks.findings("net", false)[0].fix.contains("CVE-2023-28840"));
+        assert_eq!(
+            findings[0].about,
+            crate::proof::causes::About::Link(host("a"), host("b"))
+        );
+        assert!(
+            findings[0].what.contains("not encrypted")
+                && findings[0].fix.contains("docker-cluster plan")
+        );
+        assert!(
+            leaks.findings("net", false)[0]
+                .fix
+                .contains("CVE-2023-28840")
+        );
         // Who saw nothing has proved nothing, and ESP to somebody else is no proof either.
         let blind = seen("", "esp 192.0.2.9 41\nend\n");
         assert_eq!((blind.unseen.len(), blind.is_whole()), (2, false));
         assert!(blind.findings("net", false).is_empty(), "{blind:?}");
-        assert_eq!(seen("esp 192.0.2.2 0\n", "clear 10.90.0.1 0\n").unseen.len(), 2);
+        assert_eq!(
+            seen("esp 192.0.2.2 0\n", "clear 10.90.0.1 0\n")
+                .unseen
+                .len(),
+            2
+        );
     }
 }

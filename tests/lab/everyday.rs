@@ -8,7 +8,10 @@ use super::harness::{Lab, Ran, docker};
 /// What a line of the inventory says.
 fn value(lab: &Lab, key: &str) -> String {
     let text = std::fs::read_to_string(lab.file()).unwrap();
-    let line = text.lines().find_map(|line| line.trim().strip_prefix(key).map(str::to_owned)).unwrap();
+    let line = text
+        .lines()
+        .find_map(|line| line.trim().strip_prefix(key).map(str::to_owned))
+        .unwrap();
     line.trim().trim_matches('"').to_owned()
 }
 
@@ -17,7 +20,10 @@ fn with_containers(lab: &Lab) {
     let tar = value(lab, "tar:");
     for (host, own) in [(1, "one"), (2, "two")] {
         docker(&["cp", &tar, &format!("{}:/root/smoke.tar", lab.host(host))]);
-        lab.sh(host, "docker load -q -i /root/smoke.tar && rm /root/smoke.tar");
+        lab.sh(
+            host,
+            "docker load -q -i /root/smoke.tar && rm /root/smoke.tar",
+        );
         let image = lab.smoke_image();
         for name in [own, "web"] {
             let run = "echo started; echo to-err >&2; exec sleep 100000";
@@ -27,7 +33,13 @@ fn with_containers(lab: &Lab) {
             );
         }
     }
-    lab.sh(2, &format!("docker run --name ended {} false || true", lab.smoke_image()));
+    lab.sh(
+        2,
+        &format!(
+            "docker run --name ended {} false || true",
+            lab.smoke_image()
+        ),
+    );
 }
 
 #[test]
@@ -45,16 +57,39 @@ fn one_view_of_all_hosts() {
 }
 
 fn containers_are_listed(lab: &Lab, a: &str, b: &str) {
-    let out = lab.run(&["ps", "--format", "{{.Host}} {{.Names}}"]).expect(0).out;
+    let out = lab
+        .run(&["ps", "--format", "{{.Host}} {{.Names}}"])
+        .expect(0)
+        .out;
     assert_eq!(out, format!("{a} one\n{a} web\n{b} two\n{b} web\n"));
     let out = lab.run(&["ps"]).expect(0).out;
-    assert!(out.starts_with("HOST") && out.lines().count() == 5 && out.contains("bridge"), "{out}");
+    assert!(
+        out.starts_with("HOST") && out.lines().count() == 5 && out.contains("bridge"),
+        "{out}"
+    );
     assert!(!out.contains("ended"), "{out}");
-    let out = lab.run(&["ps", "-a", "--filter", "name=ended", "--format", "{{.Host}} {{.Status}}"]).expect(0).out;
+    let out = lab
+        .run(&[
+            "ps",
+            "-a",
+            "--filter",
+            "name=ended",
+            "--format",
+            "{{.Host}} {{.Status}}",
+        ])
+        .expect(0)
+        .out;
     assert!(out.starts_with(&format!("{b} Exited (1)")), "{out}");
-    let document = lab.run(&["ps", "--output", "json", "--filter", "name=two"]).expect(0).json();
+    let document = lab
+        .run(&["ps", "--output", "json", "--filter", "name=two"])
+        .expect(0)
+        .json();
     let only = &document["containers"][0];
-    assert_eq!((only["host"].as_str(), only["name"].as_str()), (Some(b), Some("two")), "{document}");
+    assert_eq!(
+        (only["host"].as_str(), only["name"].as_str()),
+        (Some(b), Some("two")),
+        "{document}"
+    );
     assert_eq!(only["networks"], serde_json::json!(["bridge"]));
     let ids = lab.run(&["--on", a, "ps", "-q"]).expect(0).out;
     let own = lab.sh(1, "docker ps -q");
@@ -84,7 +119,10 @@ fn containers_are_used_by_name(lab: &Lab, a: &str, b: &str) {
         "pwd; echo \"$X\"; echo e >&2; exit 7",
     ]);
     let ran = ran.expect(7);
-    assert_eq!((ran.out.as_str(), ran.err.as_str()), ("/tmp\nit's $HOME\n", "e\n"));
+    assert_eq!(
+        (ran.out.as_str(), ran.err.as_str()),
+        ("/tmp\nit's $HOME\n", "e\n")
+    );
     let input = |flags: &[&str]| {
         let mut child = lab
             .command()
@@ -98,20 +136,43 @@ fn containers_are_used_by_name(lab: &Lab, a: &str, b: &str) {
         std::io::Write::write_all(&mut child.stdin.take().unwrap(), b"typed").unwrap();
         Ran::from(child.wait_with_output().unwrap()).expect(0).out
     };
-    assert_eq!((input(&["-i"]), input(&[])), ("typed".to_owned(), String::new()));
+    assert_eq!(
+        (input(&["-i"]), input(&[])),
+        ("typed".to_owned(), String::new())
+    );
     let ran = lab.run(&["exec", "-t", "one", "true"]);
-    assert!(ran.code == 2 && ran.err.contains("there is no terminal here"), "{}", ran.err);
+    assert!(
+        ran.code == 2 && ran.err.contains("there is no terminal here"),
+        "{}",
+        ran.err
+    );
     on_a_terminal(lab);
     // A name that two hosts have is a question, which --on answers.
     let ran = lab.run(&["exec", "web", "true"]).expect(2);
-    assert!(ran.err.contains(&format!("2 hosts have a container web: {a} (Up")), "{}", ran.err);
-    assert!(ran.err.contains(&format!("say which: `--on {a}`")), "{}", ran.err);
+    assert!(
+        ran.err
+            .contains(&format!("2 hosts have a container web: {a} (Up")),
+        "{}",
+        ran.err
+    );
+    assert!(
+        ran.err.contains(&format!("say which: `--on {a}`")),
+        "{}",
+        ran.err
+    );
     lab.run(&["--on", b, "exec", "web", "true"]).expect(0);
     let ran = lab.run(&["exec", "nobody", "true"]).expect(1);
-    assert!(ran.err.contains("no host has a container nobody"), "{}", ran.err);
+    assert!(
+        ran.err.contains("no host has a container nobody"),
+        "{}",
+        ran.err
+    );
     // Logs: of containers, with both streams, and of hosts.
     let ran = lab.run(&["logs", "two"]).expect(0);
-    assert_eq!((ran.out.as_str(), ran.err.as_str()), ("started\n", "to-err\n"));
+    assert_eq!(
+        (ran.out.as_str(), ran.err.as_str()),
+        ("started\n", "to-err\n")
+    );
     assert_eq!(lab.run(&["logs", "-n", "0", "two"]).expect(0).out, "");
     a_log_is_followed(lab);
     let out = lab.run(&["logs", b]).expect(0).out;
@@ -124,7 +185,13 @@ fn containers_are_used_by_name(lab: &Lab, a: &str, b: &str) {
 fn a_log_is_followed(lab: &Lab) {
     let mut child = lab
         .command()
-        .args(["-f", lab.file().to_str().unwrap(), "logs", "--follow", "two"])
+        .args([
+            "-f",
+            lab.file().to_str().unwrap(),
+            "logs",
+            "--follow",
+            "two",
+        ])
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()
@@ -134,7 +201,13 @@ fn a_log_is_followed(lab: &Lab) {
     assert_eq!(&heard, b"started\n");
     let of_it = "pgrep -fc '[d]ocker logs --follow'";
     assert!(lab.ask(2, of_it).is_ok());
-    assert!(Command::new("kill").args(["-KILL", &child.id().to_string()]).status().unwrap().success());
+    assert!(
+        Command::new("kill")
+            .args(["-KILL", &child.id().to_string()])
+            .status()
+            .unwrap()
+            .success()
+    );
     child.wait().unwrap();
     lab.eventually("nothing follows any more", || match lab.ask(2, of_it) {
         Ok(count) => Err(format!("{count} processes still do")),
@@ -157,32 +230,69 @@ fn on_a_terminal(lab: &Lab) {
     for (name, value) in lab.command().get_envs() {
         command.envs(value.map(|value| (name, value)));
     }
-    let ran = command.args(["-qec", &line, "/dev/null"]).stdin(Stdio::null()).output().unwrap();
+    let ran = command
+        .args(["-qec", &line, "/dev/null"])
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
     let ran = Ran::from(ran).expect(5);
     // `script` shows the end of its own input as well; and at the end this terminal may already make its own line ends again.
     let said = ran.out.replace('\r', "");
-    assert!(said.contains("terminal\n") && !said.contains(".begin"), "{:?}", ran.out);
+    assert!(
+        said.contains("terminal\n") && !said.contains(".begin"),
+        "{:?}",
+        ran.out
+    );
 }
 
 fn hosts_are_told(lab: &Lab, a: &str, b: &str) {
-    let private =
-        [1, 2].map(|host| lab.sh(host, "ip -4 -o address show dev eth0 | sed 's,.*inet \\([0-9.]*\\)/.*,\\1,'"));
-    assert_eq!(lab.run(&["ip", "--private", a, b]).expect(0).out, private.concat());
+    let private = [1, 2].map(|host| {
+        lab.sh(
+            host,
+            "ip -4 -o address show dev eth0 | sed 's,.*inet \\([0-9.]*\\)/.*,\\1,'",
+        )
+    });
+    assert_eq!(
+        lab.run(&["ip", "--private", a, b]).expect(0).out,
+        private.concat()
+    );
     assert_eq!(lab.run(&["ip", a]).expect(0).out, "127.0.0.1\n");
     assert_eq!(lab.run(&["status", a]).expect(0).out, "up\n");
-    let out = lab.run(&["ls", "--format", "table {{.Name}}\\t{{.State}}\\t{{.DriverName}}"]).expect(0).out;
+    let out = lab
+        .run(&[
+            "ls",
+            "--format",
+            "table {{.Name}}\\t{{.State}}\\t{{.DriverName}}",
+        ])
+        .expect(0)
+        .out;
     assert!(
-        out.starts_with("NAME") && out.contains("STATE  DRIVERNAME\n") && out.contains("up     generic\n"),
+        out.starts_with("NAME")
+            && out.contains("STATE  DRIVERNAME\n")
+            && out.contains("up     generic\n"),
         "{out}"
     );
-    let ran = lab.run(&["run-on", "*", "--root", "--", "id", "-u"]).expect(0);
-    assert_eq!(ran.out.lines().filter(|line| line.ends_with(" | 0")).count(), 2, "{}", ran.out);
+    let ran = lab
+        .run(&["run-on", "*", "--root", "--", "id", "-u"])
+        .expect(0);
+    assert_eq!(
+        ran.out
+            .lines()
+            .filter(|line| line.ends_with(" | 0"))
+            .count(),
+        2,
+        "{}",
+        ran.out
+    );
     let ran = lab.run(&["run-on", b, "--", "id", "-un"]).expect(0);
     assert_eq!(ran.out, format!("{b} | ops\n"), "{}", ran.out);
     lab.sh(2, "systemctl stop docker.socket docker");
     let ran = lab.run(&["status", b]);
     assert_eq!((ran.code, ran.out.as_str()), (1, "engine stopped\n"));
-    assert_eq!(lab.run(&["ls", "-q", "--filter", "state=up"]).expect(0).out, format!("{a}\n"));
+    assert_eq!(
+        lab.run(&["ls", "-q", "--filter", "state=up"]).expect(0).out,
+        format!("{a}\n")
+    );
     lab.sh(2, "systemctl start docker");
 }
 
@@ -192,38 +302,60 @@ fn dockers_client_follows(lab: &Lab, a: &str) {
     std::fs::create_dir(&folder).unwrap();
     let in_folder = |arguments: &[&str]| {
         let mut command = lab.command();
-        command.env("DOCKER_CONFIG", &folder).args(["-f", lab.file().to_str().unwrap()]).args(arguments);
+        command
+            .env("DOCKER_CONFIG", &folder)
+            .args(["-f", lab.file().to_str().unwrap()])
+            .args(arguments);
         Ran::from(command.output().unwrap()).expect(0)
     };
     let name = in_folder(&["context", "create", a]).out;
     std::fs::write(folder.join("fragment"), in_folder(&["ssh-config"]).out).unwrap();
     // In place of a line in the person's ~/.ssh/config, which is not a test's.
     let ssh = folder.join("ssh");
-    let script = format!("#!/bin/sh\nexec /usr/bin/ssh -F '{}' \"$@\"\n", folder.join("fragment").display());
+    let script = format!(
+        "#!/bin/sh\nexec /usr/bin/ssh -F '{}' \"$@\"\n",
+        folder.join("fragment").display()
+    );
     std::fs::write(&ssh, script).unwrap();
     std::fs::set_permissions(&ssh, std::fs::Permissions::from_mode(0o755)).unwrap();
     let path = format!("{}:{}", folder.display(), std::env::var("PATH").unwrap());
     let mut client = Command::new("docker");
-    client.env_remove("DOCKER_HOST").env("DOCKER_CONFIG", &folder).env("PATH", &path);
+    client
+        .env_remove("DOCKER_HOST")
+        .env("DOCKER_CONFIG", &folder)
+        .env("PATH", &path);
     client.args(["--context", name.trim(), "ps", "--format", "{{.Names}}"]);
     let ran = Ran::from(client.output().unwrap()).expect(0);
     let mut names: Vec<&str> = ran.out.lines().collect();
     names.sort_unstable();
     assert_eq!(names, ["one", "web"]);
     let ended = Command::new(&ssh).args(["-O", "exit", a]).output().unwrap();
-    assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+    assert!(
+        ended.status.success(),
+        "{}",
+        String::from_utf8_lossy(&ended.stderr)
+    );
     in_folder(&["context", "rm"]);
 }
 
 fn engines_restart(lab: &Lab, a: &str) {
-    let started =
-        |host| lab.sh(host, "systemctl show -p ActiveEnterTimestampMonotonic --value docker").trim().to_owned();
+    let started = |host| {
+        lab.sh(
+            host,
+            "systemctl show -p ActiveEnterTimestampMonotonic --value docker",
+        )
+        .trim()
+        .to_owned()
+    };
     let before = [started(1), started(2)];
     let ran = lab.run(&["restart", a]);
     assert!(ran.code == 2 && ran.err.contains("--yes"), "{}", ran.err);
     let out = lab.run(&["restart", "--yes", a]).expect(0).out;
     assert!(out.contains("its engine is to be restarted"), "{out}");
-    assert!(started(1) != before[0] && started(2) == before[1], "one, and not the other");
+    assert!(
+        started(1) != before[0] && started(2) == before[1],
+        "one, and not the other"
+    );
     let between = [started(1), started(2)];
     lab.run(&["restart", "--yes"]).expect(0);
     assert!(started(1) != between[0] && started(2) != between[1]);
@@ -237,17 +369,35 @@ fn engines_restart(lab: &Lab, a: &str) {
 fn silence_is_said(lab: &Lab, a: &str, b: &str) {
     lab.run(&["disconnect"]).expect(0);
     docker(&["pause", b]);
-    let file =
-        lab.variant("silent.yaml", |text| text.replace("ssh:\n  identity", "ssh:\n  connect_timeout: 3s\n  identity"));
+    let file = lab.variant("silent.yaml", |text| {
+        text.replace(
+            "ssh:\n  identity",
+            "ssh:\n  connect_timeout: 3s\n  identity",
+        )
+    });
     let listed = lab.run_with(&file, &["ps", "--format", "{{.Host}} {{.Names}}"]);
     let used = lab.run_with(&file, &["exec", "one", "true"]);
     let missed = lab.run_with(&file, &["exec", "two", "true"]);
     docker(&["unpause", b]);
     let listed = listed.expect(1);
     assert_eq!(listed.out, format!("{a} one\n{a} web\n"));
-    assert!(listed.err.contains(&format!("✗ {b}: cannot be asked")), "{}", listed.err);
+    assert!(
+        listed.err.contains(&format!("✗ {b}: cannot be asked")),
+        "{}",
+        listed.err
+    );
     let used = used.expect(0);
-    assert!(used.err.contains("whether another one has, is not known"), "{}", used.err);
+    assert!(
+        used.err.contains("whether another one has, is not known"),
+        "{}",
+        used.err
+    );
     let missed = missed.expect(1);
-    assert!(missed.err.contains(&format!("{b} does not answer, and may have it")), "{}", missed.err);
+    assert!(
+        missed
+            .err
+            .contains(&format!("{b} does not answer, and may have it")),
+        "{}",
+        missed.err
+    );
 }

@@ -40,18 +40,30 @@ fn inventory(lab: &Lab, fabric: &str, hosts: usize) -> PathBuf {
 
 fn tell(story: &Story) {
     let lab = Lab::up(story.fabric, &["--hosts", "3", "--os", story.os]);
-    let (two, all) = (inventory(&lab, story.fabric, 2), inventory(&lab, story.fabric, 3));
+    let (two, all) = (
+        inventory(&lab, story.fabric, 2),
+        inventory(&lab, story.fabric, 3),
+    );
     let before: Vec<String> = (1..=3).map(|host| state(&lab, host)).collect();
 
     lab.run_with(&two, &["up", "--yes"]).expect(0);
     lab.assert_green(&two, 2);
     lab.assert_nothing_to_do(&two);
 
-    let part = |host| lab.sh(host, "sed -n 's/^own //p' /etc/docker-cluster/fabric/config");
+    let part = |host| {
+        lab.sh(
+            host,
+            "sed -n 's/^own //p' /etc/docker-cluster/fabric/config",
+        )
+    };
     let chosen = [part(1), part(2)];
     lab.run_with(&all, &["up", "--yes"]).expect(0);
     lab.assert_green(&all, 3);
-    assert_eq!(chosen, [part(1), part(2)], "who has a part keeps it when another comes");
+    assert_eq!(
+        chosen,
+        [part(1), part(2)],
+        "who has a part keeps it when another comes"
+    );
 
     engines_restart(&lab, &all);
     every_host_reboots(&lab, &all);
@@ -60,7 +72,11 @@ fn tell(story: &Story) {
 
     another_fabric_is_refused(&lab, story);
     let ran = lab.run_with(&all, &["down", "--yes"]).expect(0);
-    assert!(ran.out.contains("take its links to the other hosts away"), "{}", ran.out);
+    assert!(
+        ran.out.contains("take its links to the other hosts away"),
+        "{}",
+        ran.out
+    );
     for (host, before) in (1..=3).zip(&before) {
         assert_eq!(*before, state(&lab, host), "host {host} is what it was");
     }
@@ -69,7 +85,10 @@ fn tell(story: &Story) {
 
 fn engines_restart(lab: &Lab, file: &Path) {
     for host in 1..=3 {
-        lab.sh(host, "systemctl reset-failed docker.service docker.socket; systemctl restart docker");
+        lab.sh(
+            host,
+            "systemctl reset-failed docker.service docker.socket; systemctl restart docker",
+        );
     }
     lab.assert_green(file, 3);
     lab.assert_nothing_to_do(file);
@@ -81,7 +100,9 @@ fn every_host_reboots(lab: &Lab, file: &Path) {
     arguments.extend(names.iter().map(String::as_str));
     docker(&arguments);
     for host in 1..=3 {
-        lab.eventually("the host is back", || lab.ask(host, "docker info").map(|_| ()));
+        lab.eventually("the host is back", || {
+            lab.ask(host, "docker info").map(|_| ())
+        });
     }
     lab.assert_green(file, 3);
     lab.assert_nothing_to_do(file);
@@ -89,14 +110,25 @@ fn every_host_reboots(lab: &Lab, file: &Path) {
 
 fn a_link_is_missing(lab: &Lab, file: &Path, story: &Story) {
     lab.sh(2, story.damage);
-    let ran = lab.run_with(file, &["verify", "--output", "json"]).expect(4);
+    let ran = lab
+        .run_with(file, &["verify", "--output", "json"])
+        .expect(4);
     let document = ran.json();
     let verdicts = document["verdicts"].as_array().unwrap();
     assert_eq!(verdicts.len(), 1, "{document:#}");
     assert_eq!(verdicts[0]["cause"], story.cause, "{document:#}");
-    assert_eq!(verdicts[0]["hosts"], serde_json::json!([lab.host(2)]), "{document:#}");
+    assert_eq!(
+        verdicts[0]["hosts"],
+        serde_json::json!([lab.host(2)]),
+        "{document:#}"
+    );
     let ran = lab.run_with(file, &["plan"]).expect(0);
-    assert!(ran.out.contains(&format!("mend its links: {}", story.mends)), "{}", ran.out);
+    assert!(
+        ran.out
+            .contains(&format!("mend its links: {}", story.mends)),
+        "{}",
+        ran.out
+    );
     lab.run_with(file, &["up", "--yes"]).expect(0);
     lab.assert_green(file, 3);
     lab.assert_nothing_to_do(file);
@@ -107,8 +139,16 @@ fn a_host_does_not_answer(lab: &Lab, file: &Path) {
     let config = lab.sh(1, "cat /etc/docker-cluster/fabric/config");
     docker(&["stop", "-t", "5", &lab.host(3)]);
     let ran = lab.run_with(file, &["plan"]);
-    assert!(ran.out.contains("cannot be asked and is left out"), "{}", ran.out);
-    assert!(!ran.out.contains("write down which links"), "the others' links stay: {}", ran.out);
+    assert!(
+        ran.out.contains("cannot be asked and is left out"),
+        "{}",
+        ran.out
+    );
+    assert!(
+        !ran.out.contains("write down which links"),
+        "the others' links stay: {}",
+        ran.out
+    );
     docker(&["start", &lab.host(3)]);
     lab.eventually("the host is back", || lab.ask(3, "docker info").map(|_| ()));
     assert_eq!(config, lab.sh(1, "cat /etc/docker-cluster/fabric/config"));
@@ -116,10 +156,20 @@ fn a_host_does_not_answer(lab: &Lab, file: &Path) {
 }
 
 fn another_fabric_is_refused(lab: &Lab, story: &Story) {
-    let other = if story.fabric == "routed" { "vxlan" } else { "routed" };
+    let other = if story.fabric == "routed" {
+        "vxlan"
+    } else {
+        "routed"
+    };
     let ran = lab.run_with(&inventory(lab, other, 3), &["plan"]).expect(1);
     let said = format!("{}{}", ran.out, ran.err);
-    assert!(said.contains(&format!("those of the fabric {}, and the inventory wants {other}", story.fabric)), "{said}");
+    assert!(
+        said.contains(&format!(
+            "those of the fabric {}, and the inventory wants {other}",
+            story.fabric
+        )),
+        "{said}"
+    );
     assert!(said.contains("docker-cluster down"), "{said}");
 }
 
@@ -155,14 +205,34 @@ fn nat() {
     let file = inventory(&lab, "nat", 2);
     let before: Vec<String> = (1..=2).map(|host| state(&lab, host)).collect();
     let ran = lab.run_with(&file, &["up", "--yes"]).expect(0);
-    assert!(ran.out.contains("reach each other by address and port"), "{}", ran.out);
+    assert!(
+        ran.out.contains("reach each other by address and port"),
+        "{}",
+        ran.out
+    );
     lab.assert_nothing_to_do(&file);
     // Questions to containers of the second host, wherever they are published; answers to its own pass.
-    lab.sh(2, "iptables -I DOCKER-USER -i eth0 -p tcp --dport 80 -j DROP");
-    let document = lab.run_with(&file, &["verify", "--output", "json"]).expect(4).json();
-    assert_eq!(document["verdicts"][0]["cause"], "published-port-blocked", "{document:#}");
-    assert_eq!(document["verdicts"].as_array().unwrap().len(), 1, "{document:#}");
-    lab.sh(2, "iptables -D DOCKER-USER -i eth0 -p tcp --dport 80 -j DROP");
+    lab.sh(
+        2,
+        "iptables -I DOCKER-USER -i eth0 -p tcp --dport 80 -j DROP",
+    );
+    let document = lab
+        .run_with(&file, &["verify", "--output", "json"])
+        .expect(4)
+        .json();
+    assert_eq!(
+        document["verdicts"][0]["cause"], "published-port-blocked",
+        "{document:#}"
+    );
+    assert_eq!(
+        document["verdicts"].as_array().unwrap().len(),
+        1,
+        "{document:#}"
+    );
+    lab.sh(
+        2,
+        "iptables -D DOCKER-USER -i eth0 -p tcp --dport 80 -j DROP",
+    );
     lab.run_with(&file, &["verify"]).expect(0);
     lab.run_with(&file, &["down", "--yes"]).expect(0);
     for (host, before) in (1..=2).zip(&before) {

@@ -25,7 +25,10 @@ fn story() {
     lab.assert_nothing_to_do(&two);
     let since = lab.sh(1, "birdc show protocols | grep Established");
     lab.run_with(&all, &["up", "--yes"]).expect(0);
-    assert!(lab.sh(1, "birdc show protocols").contains(since.trim()), "the session was not interrupted");
+    assert!(
+        lab.sh(1, "birdc show protocols").contains(since.trim()),
+        "the session was not interrupted"
+    );
     lab.assert_green(&all, 3);
 
     engines_and_hosts_start_again(&lab, &all);
@@ -37,8 +40,14 @@ fn story() {
     let after: Vec<String> = (1..=3).map(|host| links_of(&lab, host)).collect();
     assert_eq!(before, after);
     for host in 1..=3 {
-        assert_eq!(lab.sh(host, "systemctl is-active bird || true"), "inactive\n");
-        assert_eq!(lab.sh(host, "systemctl is-enabled bird || true"), "disabled\n");
+        assert_eq!(
+            lab.sh(host, "systemctl is-active bird || true"),
+            "inactive\n"
+        );
+        assert_eq!(
+            lab.sh(host, "systemctl is-enabled bird || true"),
+            "disabled\n"
+        );
         lab.sh(host, "cmp /etc/bird/bird.conf /usr/share/bird2/bird.conf");
     }
     lab.run_with(&all, &["down", "--purge", "--yes"]).expect(0);
@@ -56,7 +65,11 @@ fn engines_and_hosts_start_again(lab: &Lab, all: &std::path::Path) {
     docker(&["restart", "-t", "10", &hosts[0], &hosts[1], &hosts[2]]);
     lab.eventually("all hosts reach each other after a reboot", || {
         let ran = lab.run_with(all, &["verify"]);
-        if ran.code == 0 { Ok(()) } else { Err(ran.out + &ran.err) }
+        if ran.code == 0 {
+            Ok(())
+        } else {
+            Err(ran.out + &ran.err)
+        }
     });
     lab.assert_nothing_to_do(all);
 }
@@ -77,62 +90,124 @@ fn a_host_dies(lab: &Lab, all: &std::path::Path) {
         took.as_millis()
     );
     let _ = writeln!(std::io::stderr(), "{words}");
-    let way = lab.ask(1, &format!("ip route get {} 2>&1", part.trim().replace(".0/24", ".2")));
-    assert!(way.is_err(), "packets to it do not leave by the default route: {way:?}");
+    let way = lab.ask(
+        1,
+        &format!("ip route get {} 2>&1", part.trim().replace(".0/24", ".2")),
+    );
+    assert!(
+        way.is_err(),
+        "packets to it do not leave by the default route: {way:?}"
+    );
     // Whoever is left out of a run is not forgotten by the others.
     let plan = lab.run_with(all, &["plan"]).expect(1).out;
-    assert!(plan.contains("Nothing to do: every host that answers"), "{plan}");
+    assert!(
+        plan.contains("Nothing to do: every host that answers"),
+        "{plan}"
+    );
     docker(&["start", &lab.host(3)]);
-    lab.eventually("the host that came back is reached", || lab.ask(1, &question).map(drop));
+    lab.eventually("the host that came back is reached", || {
+        lab.ask(1, &question).map(drop)
+    });
     lab.eventually("it is as it was", || {
         let ran = lab.run_with(all, &["verify"]);
-        if ran.code == 0 { Ok(()) } else { Err(ran.out + &ran.err) }
+        if ran.code == 0 {
+            Ok(())
+        } else {
+            Err(ran.out + &ran.err)
+        }
     });
 }
 
 /// Fails the next session between hosts 1 and 2, runs `verify`, and returns what it says of it.
 fn cause_of(lab: &Lab, all: &std::path::Path, cause: &str, words: &str) {
     lab.eventually("the session is down", || {
-        lab.ask(2, "! birdc show protocols | grep -q \"^with_.*_11 .*Established\"").map(drop)
+        lab.ask(
+            2,
+            "! birdc show protocols | grep -q \"^with_.*_11 .*Established\"",
+        )
+        .map(drop)
     });
-    let document = lab.run_with(all, &["verify", "--output", "json"]).expect(4).json();
+    let document = lab
+        .run_with(all, &["verify", "--output", "json"])
+        .expect(4)
+        .json();
     let verdicts = document["verdicts"].as_array().unwrap();
     assert!(!verdicts.is_empty());
     for verdict in verdicts {
         assert_eq!(verdict["cause"], cause, "{verdict}");
         assert!(verdict.to_string().contains(words), "{verdict}");
     }
-    let dead = document["pairs"].as_array().unwrap().iter().filter(|pair| pair["ok"] == false).count();
-    assert_eq!(dead, 2, "only those two do not reach each other: {document}");
+    let dead = document["pairs"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|pair| pair["ok"] == false)
+        .count();
+    assert_eq!(
+        dead, 2,
+        "only those two do not reach each other: {document}"
+    );
 }
 
 fn a_session_is_blocked(lab: &Lab, all: &std::path::Path) {
     let rules = |word: &str| {
-        let each = |side: &str| format!("iptables {word} INPUT -p tcp --{side} 179 -s {} -j DROP", address(lab, 1));
+        let each = |side: &str| {
+            format!(
+                "iptables {word} INPUT -p tcp --{side} 179 -s {} -j DROP",
+                address(lab, 1)
+            )
+        };
         format!("{}; {}", each("dport"), each("sport"))
     };
-    lab.sh(2, &format!("{}; birdc restart with_{}", rules("-I"), address(lab, 1).replace('.', "_")));
+    lab.sh(
+        2,
+        &format!(
+            "{}; birdc restart with_{}",
+            rules("-I"),
+            address(lab, 1).replace('.', "_")
+        ),
+    );
     cause_of(lab, all, "bgp-session", "does not answer on TCP port 179");
     lab.sh(2, &rules("-D"));
     lab.eventually("the session is up again", || {
-        lab.ask(2, "birdc show protocols | grep -q \"^with_.*_11 .*Established\"").map(drop)
+        lab.ask(
+            2,
+            "birdc show protocols | grep -q \"^with_.*_11 .*Established\"",
+        )
+        .map(drop)
     });
 }
 
 fn a_number_is_wrong(lab: &Lab, all: &std::path::Path) {
     let line = format!("{} as 64512", address(lab, 1));
-    lab.sh(2, &format!("sed -i 's/{line}/{}/' /etc/bird/bird.conf; birdc configure", line.replace("64512", "65001")));
+    lab.sh(
+        2,
+        &format!(
+            "sed -i 's/{line}/{}/' /etc/bird/bird.conf; birdc configure",
+            line.replace("64512", "65001")
+        ),
+    );
     lab.eventually("the host says why", || {
         let said = lab.ask(2, "/usr/local/lib/docker-cluster/fabric check || true")?;
-        let wanted = format!("with {} is down: they differ about the number", address(lab, 1));
-        if said.contains(&wanted) { Ok(()) } else { Err(said) }
+        let wanted = format!(
+            "with {} is down: they differ about the number",
+            address(lab, 1)
+        );
+        if said.contains(&wanted) {
+            Ok(())
+        } else {
+            Err(said)
+        }
     });
     lab.sh(
         3,
         "systemctl stop bird; ip route del $(ip -o route show proto 213 | head -n 1 | cut -d' ' -f1-2) proto 213",
     );
     let plan = lab.run_with(all, &["plan"]).expect(0).out;
-    assert!(plan.contains("start BIRD") && plan.contains("mend its links"), "{plan}");
+    assert!(
+        plan.contains("start BIRD") && plan.contains("mend its links"),
+        "{plan}"
+    );
     lab.run_with(all, &["up", "--yes"]).expect(0);
     lab.assert_nothing_to_do(all);
 }
@@ -147,5 +222,10 @@ fn links_of(lab: &Lab, host: usize) -> String {
 }
 
 fn address(lab: &Lab, host: usize) -> String {
-    lab.sh(host, "ip -o -4 addr show dev eth0 | sed 's/.* inet //; s,/.*,,'").trim().to_owned()
+    lab.sh(
+        host,
+        "ip -o -4 addr show dev eth0 | sed 's/.* inet //; s,/.*,,'",
+    )
+    .trim()
+    .to_owned()
 }

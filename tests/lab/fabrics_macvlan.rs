@@ -21,18 +21,25 @@ pub fn assert_same(before: &str, after: &str) {
     let (before, after) = (lines(before), lines(after));
     let gone: Vec<&String> = before.iter().filter(|line| !after.contains(line)).collect();
     let new: Vec<&String> = after.iter().filter(|line| !before.contains(line)).collect();
-    assert!(gone.is_empty() && new.is_empty(), "gone: {gone:#?}\nnew: {new:#?}");
+    assert!(
+        gone.is_empty() && new.is_empty(),
+        "gone: {gone:#?}\nnew: {new:#?}"
+    );
     assert_eq!(before, after);
 }
 
 /// An inventory of the first hosts with this network, in which `SUBNET` stands for the first three numbers of the lab's.
 pub fn inventory(lab: &Lab, hosts: usize, network: &str) -> PathBuf {
     let all = std::fs::read_to_string(lab.file()).unwrap();
-    let address = all.lines().find_map(|line| line.trim().strip_prefix("private: ")).unwrap();
+    let address = all
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("private: "))
+        .unwrap();
     let network = network.replace("SUBNET", address.rsplit_once('.').unwrap().0);
     let path = lab.first_hosts(hosts);
-    let text =
-        std::fs::read_to_string(&path).unwrap().replace("\nhosts:\n", &format!("\nnetwork: {{{network}}}\nhosts:\n"));
+    let text = std::fs::read_to_string(&path)
+        .unwrap()
+        .replace("\nhosts:\n", &format!("\nnetwork: {{{network}}}\nhosts:\n"));
     let named = path.with_file_name(format!("lan-{hosts}.yaml"));
     std::fs::write(&named, text).unwrap();
     named
@@ -41,11 +48,16 @@ pub fn inventory(lab: &Lab, hosts: usize, network: &str) -> PathBuf {
 /// A container that greets on port 80, and comes back with the engine. Returns its address.
 pub fn greet(lab: &Lab, host: usize) -> String {
     let image = lab.smoke_image();
-    let network = lab.sh(host, "docker network ls --filter label=docker-cluster --format '{{.Name}}'");
+    let network = lab.sh(
+        host,
+        "docker network ls --filter label=docker-cluster --format '{{.Name}}'",
+    );
     let network = network.trim();
     let nginx = "printf \"%s\\n\" \"daemon off; user root; pid /tmp/greet.pid; error_log /dev/stderr crit; events { }\" \
          \"http { access_log off; server { listen 80; return 200 hello; } }\" > /tmp/greet.conf; exec nginx -c /tmp/greet.conf";
-    let address = format!("{{{{with index .NetworkSettings.Networks \"{network}\"}}}}{{{{.IPAddress}}}}{{{{end}}}}");
+    let address = format!(
+        "{{{{with index .NetworkSettings.Networks \"{network}\"}}}}{{{{.IPAddress}}}}{{{{end}}}}"
+    );
     let run = format!(
         "docker run -d --restart always --name greet --network {network} --entrypoint sh {image} -c '{nginx}' > /dev/null; \
          docker inspect --format '{address}' greet"
@@ -57,7 +69,11 @@ pub fn greet(lab: &Lab, host: usize) -> String {
 pub fn hears(lab: &Lab, host: usize, address: &str) -> Result<(), String> {
     let ask = "exec 3<>/dev/tcp/$0/80; printf \"GET / HTTP/1.0\\r\\n\\r\\n\" >&3; cat <&3";
     let said = lab.ask(host, &format!("timeout 3 bash -c '{ask}' {address}"))?;
-    if said.ends_with("hello") { Ok(()) } else { Err(said) }
+    if said.ends_with("hello") {
+        Ok(())
+    } else {
+        Err(said)
+    }
 }
 
 fn part(lab: &Lab, host: usize) -> String {
@@ -91,16 +107,25 @@ fn story() {
     let two = inventory(&lab, 2, network);
     let before: Vec<String> = (1..=3).map(|host| wiring(&lab, host)).collect();
     let ran = lab.run_with(&two, &["up", "--yes"]).expect(0);
-    assert!(ran.err.contains("`-p` does nothing on") || ran.out.contains("`-p` does nothing on"), "{}", ran.err);
+    assert!(
+        ran.err.contains("`-p` does nothing on") || ran.out.contains("`-p` does nothing on"),
+        "{}",
+        ran.err
+    );
     lab.assert_nothing_to_do(&two);
 
     let addresses: Vec<String> = (1..=2).map(|host| greet(&lab, host)).collect();
-    assert!(addresses[0].ends_with(".128") && addresses[1].ends_with(".144"), "{addresses:?}");
+    assert!(
+        addresses[0].ends_with(".128") && addresses[1].ends_with(".144"),
+        "{addresses:?}"
+    );
     restarts(&lab, &two, 2);
     // Its own by the shim, and those of others over the LAN.
     for host in 1..=2 {
         for address in &addresses {
-            lab.eventually("the host reaches a container", || hears(&lab, host, address));
+            lab.eventually("the host reaches a container", || {
+                hears(&lab, host, address)
+            });
         }
     }
 
@@ -116,7 +141,10 @@ fn story() {
     // Everything goes, and nothing was anybody else's.
     let refused = lab.run_with(&three, &["down", "--yes"]).expect(1);
     let said = refused.out + &refused.err;
-    assert!(said.contains("containers hang on the cluster's network: greet"), "{said}");
+    assert!(
+        said.contains("containers hang on the cluster's network: greet"),
+        "{said}"
+    );
     for host in 1..=2 {
         lab.sh(host, "docker rm -f greet");
     }
@@ -130,10 +158,20 @@ fn story() {
 fn drift_is_named_and_mended(lab: &Lab, file: &Path) {
     lab.sh(1, "ip link del dc-shim");
     lab.sh(3, &format!("docker network rm {}", lab.name()));
-    let document = lab.run_with(file, &["verify", "--deep", "--output", "json"]).expect(4).json();
-    let causes: Vec<&str> =
-        document["verdicts"].as_array().unwrap().iter().map(|verdict| verdict["cause"].as_str().unwrap()).collect();
-    assert!(causes.contains(&"network-missing") && causes.contains(&"route-missing"), "{document:#}");
+    let document = lab
+        .run_with(file, &["verify", "--deep", "--output", "json"])
+        .expect(4)
+        .json();
+    let causes: Vec<&str> = document["verdicts"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|verdict| verdict["cause"].as_str().unwrap())
+        .collect();
+    assert!(
+        causes.contains(&"network-missing") && causes.contains(&"route-missing"),
+        "{document:#}"
+    );
     let plan = lab.run_with(file, &["plan", "--exit-code"]).expect(3).out;
     assert!(
         plan.contains("mend its links: the device dc-shim, by which this host reaches its own containers, is missing"),

@@ -8,7 +8,8 @@ use super::harness::{Lab, docker};
 #[ignore = "needs a Docker engine"]
 fn story() {
     let lab = Lab::up("ovs", &["--hosts", "3", "--os", "debian-13"]);
-    let of_switch = |text: String| text.replacen("hosts:\n", "network: {fabric: openvswitch}\nhosts:\n", 1);
+    let of_switch =
+        |text: String| text.replacen("hosts:\n", "network: {fabric: openvswitch}\nhosts:\n", 1);
     let all = lab.variant("all.yaml", of_switch);
     let mark = format!("  - name: {}\n", lab.host(3));
     let text = std::fs::read_to_string(&all).unwrap();
@@ -37,11 +38,18 @@ fn story() {
 /// A circle between the switches would send each frame again and again.
 fn nothing_comes_twice(lab: &Lab) {
     let (network, image) = (lab.name(), lab.smoke_image());
-    lab.sh(2, &format!("docker run -d --name target --network {network} {image} sleep 600"));
-    let address = "docker inspect --format '{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}' target";
+    lab.sh(
+        2,
+        &format!("docker run -d --name target --network {network} {image} sleep 600"),
+    );
+    let address =
+        "docker inspect --format '{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}' target";
     let address = lab.sh(2, address);
     for from in [1, 3] {
-        let line = format!("docker run --rm --network {network} {image} ping -c 3 {}", address.trim());
+        let line = format!(
+            "docker run --rm --network {network} {image} ping -c 3 {}",
+            address.trim()
+        );
         let said = lab.sh(from, &line);
         assert!(said.contains(" 0% packet loss"), "{said}");
         assert!(!said.contains("DUP"), "{said}");
@@ -61,26 +69,40 @@ fn engines_and_hosts_start_again(lab: &Lab, all: &Path) {
 fn reaches(lab: &Lab, all: &Path, what: &str) {
     lab.eventually(what, || {
         let ran = lab.run_with(all, &["verify"]);
-        if ran.code == 0 { Ok(()) } else { Err(ran.out + &ran.err) }
+        if ran.code == 0 {
+            Ok(())
+        } else {
+            Err(ran.out + &ran.err)
+        }
     });
 }
 
 /// Its monitor starts it again; what it had is in its database.
 fn the_switch_crashes(lab: &Lab, all: &Path) {
     lab.sh(2, "kill -9 $(cat /run/openvswitch/ovs-vswitchd.pid)");
-    reaches(lab, all, "all hosts reach each other after a crash of the switch");
+    reaches(
+        lab,
+        all,
+        "all hosts reach each other after a crash of the switch",
+    );
     lab.assert_nothing_to_do(all);
 }
 
 /// What ping does not notice.
 fn checksums_are_missing(lab: &Lab, all: &Path) {
     lab.sh(2, "ethtool -K dcin42 tx on");
-    let document = lab.run_with(all, &["verify", "--output", "json"]).expect(4).json();
+    let document = lab
+        .run_with(all, &["verify", "--output", "json"])
+        .expect(4)
+        .json();
     let verdicts = document["verdicts"].as_array().unwrap();
     assert_eq!(verdicts.len(), 1, "{document}");
     assert_eq!(verdicts[0]["cause"], "checksums-missing", "{document}");
     let plan = lab.run_with(all, &["plan"]).expect(0).out;
-    assert!(plan.contains("mend its links: dcin42 leaves checksums to others"), "{plan}");
+    assert!(
+        plan.contains("mend its links: dcin42 leaves checksums to others"),
+        "{plan}"
+    );
     lab.run_with(all, &["up", "--yes"]).expect(0);
 }
 
@@ -88,7 +110,10 @@ fn checksums_are_missing(lab: &Lab, all: &Path) {
 fn a_device_is_gone(lab: &Lab, all: &Path) {
     lab.sh(2, "ip link del dcin42; ip link del dcvx42");
     let plan = lab.run_with(all, &["plan"]).expect(0).out;
-    assert!(plan.contains("mend its links: the pair dcin42 and dcout42"), "{plan}");
+    assert!(
+        plan.contains("mend its links: the pair dcin42 and dcout42"),
+        "{plan}"
+    );
     lab.run_with(all, &["up", "--yes"]).expect(0);
     lab.assert_nothing_to_do(all);
 }

@@ -36,7 +36,11 @@ pub struct Ran {
 impl Ran {
     /// Fails the test, with everything that was said, unless the exit code is this.
     pub fn expect(self, code: i32) -> Self {
-        assert_eq!(self.code, code, "exit code\n--- stdout\n{}\n--- stderr\n{}", self.out, self.err);
+        assert_eq!(
+            self.code, code,
+            "exit code\n--- stdout\n{}\n--- stderr\n{}",
+            self.out, self.err
+        );
         self
     }
 
@@ -44,12 +48,16 @@ impl Ran {
     /// have them from another.
     pub fn passed_on(&self) -> (usize, usize) {
         let count = |words| self.err.matches(words).count();
-        (count("sent over SSH once, for all hosts"), count("the bytes take the way over SSH"))
+        (
+            count("sent over SSH once, for all hosts"),
+            count("the bytes take the way over SSH"),
+        )
     }
 
     /// The JSON document on standard output.
     pub fn json(&self) -> Value {
-        serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {}\n{}", self.out, self.err))
+        serde_json::from_str(&self.out)
+            .unwrap_or_else(|error| panic!("{error}: {}\n{}", self.out, self.err))
     }
 }
 
@@ -70,7 +78,11 @@ pub fn skipped(why: &str) {
 
 /// Docker's client on this machine; it must succeed.
 pub fn docker(arguments: &[&str]) -> String {
-    let ran: Ran = Command::new("docker").args(arguments).output().unwrap().into();
+    let ran: Ran = Command::new("docker")
+        .args(arguments)
+        .output()
+        .unwrap()
+        .into();
     assert_eq!(ran.code, 0, "docker {arguments:?}\n{}{}", ran.out, ran.err);
     ran.out
 }
@@ -85,7 +97,14 @@ impl Lab {
             slow: Mutex::default(),
         };
         let file = lab.file();
-        let mut all = vec!["lab", "up", "--name", &lab.name, "--inventory", file.to_str().unwrap()];
+        let mut all = vec![
+            "lab",
+            "up",
+            "--name",
+            &lab.name,
+            "--inventory",
+            file.to_str().unwrap(),
+        ];
         all.extend(arguments);
         lab.docker_cluster(&all).expect(0);
         lab
@@ -95,12 +114,16 @@ impl Lab {
     /// time.
     pub fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_docker-cluster"));
-        command.env_remove("DOCKER_CLUSTER_FILE").env("XDG_RUNTIME_DIR", self.folder.path());
+        command
+            .env_remove("DOCKER_CLUSTER_FILE")
+            .env("XDG_RUNTIME_DIR", self.folder.path());
         command
     }
 
     fn docker_cluster(&self, arguments: &[&str]) -> Ran {
-        self.timed(&arguments.join(" "), || self.command().args(arguments).output().unwrap().into())
+        self.timed(&arguments.join(" "), || {
+            self.command().args(arguments).output().unwrap().into()
+        })
     }
 
     fn timed<T>(&self, what: &str, action: impl FnOnce() -> T) -> T {
@@ -108,7 +131,10 @@ impl Lab {
         let result = action();
         if began.elapsed() >= SLOW {
             let what = what.rsplit_once(".yaml ").map_or(what, |(_, what)| what);
-            self.slow.lock().unwrap().push(format!("{what} ({} s)", began.elapsed().as_secs()));
+            self.slow
+                .lock()
+                .unwrap()
+                .push(format!("{what} ({} s)", began.elapsed().as_secs()));
         }
         result
     }
@@ -126,7 +152,10 @@ impl Lab {
     /// The smoke-test image.
     pub fn smoke_image(&self) -> String {
         let text = std::fs::read_to_string(self.file()).unwrap();
-        text.lines().find_map(|line| line.trim().strip_prefix("image: ")).unwrap().to_owned()
+        text.lines()
+            .find_map(|line| line.trim().strip_prefix("image: "))
+            .unwrap()
+            .to_owned()
     }
 
     /// Name of a host, from 1.
@@ -156,26 +185,40 @@ impl Lab {
     /// The inventory without its hosts from this number on.
     pub fn first_hosts(&self, count: usize) -> PathBuf {
         let mark = format!("  - name: {}\n", self.host(count + 1));
-        self.variant(&format!("first-{count}.yaml"), |text| text.split(&mark).next().unwrap().to_owned())
+        self.variant(&format!("first-{count}.yaml"), |text| {
+            text.split(&mark).next().unwrap().to_owned()
+        })
     }
 
     /// Runs a shell line on a host, as root, not through docker-cluster; it must succeed.
     pub fn sh(&self, host: usize, line: &str) -> String {
-        self.timed(line, || docker(&["exec", &self.host(host), "sh", "-c", line]))
+        self.timed(line, || {
+            docker(&["exec", &self.host(host), "sh", "-c", line])
+        })
     }
 
     /// Takes Consul off hosts that came with it, for a story in which `up` installs it, and which does not remove it again.
     pub fn without_consul(&self, hosts: usize) {
         for host in 1..=hosts {
-            self.sh(host, "DEBIAN_FRONTEND=noninteractive apt-get -q purge -y consul");
+            self.sh(
+                host,
+                "DEBIAN_FRONTEND=noninteractive apt-get -q purge -y consul",
+            );
         }
     }
 
     /// Runs a shell line that may fail, for a question that is asked until the answer is yes.
     pub fn ask(&self, host: usize, line: &str) -> Result<String, String> {
-        let ran: Ran =
-            Command::new("docker").args(["exec", &self.host(host), "sh", "-c", line]).output().unwrap().into();
-        if ran.code == 0 { Ok(ran.out) } else { Err(ran.out + &ran.err) }
+        let ran: Ran = Command::new("docker")
+            .args(["exec", &self.host(host), "sh", "-c", line])
+            .output()
+            .unwrap()
+            .into();
+        if ran.code == 0 {
+            Ok(ran.out)
+        } else {
+            Err(ran.out + &ran.err)
+        }
     }
 
     /// Asks until the answer is yes. What the question cannot find out yet is a no.
@@ -224,7 +267,9 @@ impl Lab {
 
     /// The same where somebody else may be looking too, and have probes.
     pub fn assert_reachable(&self, file: &Path, hosts: usize) {
-        let ran = self.run_with(file, &["verify", "--output", "json"]).expect(0);
+        let ran = self
+            .run_with(file, &["verify", "--output", "json"])
+            .expect(0);
         let document = ran.json();
         let pairs = document["pairs"].as_array().unwrap();
         assert_eq!(pairs.len(), hosts * (hosts - 1));
@@ -237,21 +282,41 @@ impl Lab {
 
     /// A plan with nothing in it.
     pub fn assert_nothing_to_do(&self, file: &Path) {
-        let ran = self.run_with(file, &["plan", "--exit-code", "--output", "json"]).expect(0);
-        assert_eq!(ran.json()["steps"].as_array().unwrap().len(), 0, "{}", ran.out);
+        let ran = self
+            .run_with(file, &["plan", "--exit-code", "--output", "json"])
+            .expect(0);
+        assert_eq!(
+            ran.json()["steps"].as_array().unwrap().len(),
+            0,
+            "{}",
+            ran.out
+        );
     }
 }
 
 impl Lab {
     /// What the engines and stores of a lab complained of, for a test that failed where nobody can look any more.
-    #[expect(clippy::print_stderr, reason = "what a test prints is kept and shown if it fails")]
+    #[expect(
+        clippy::print_stderr,
+        reason = "what a test prints is kept and shown if it fails"
+    )]
     fn last_words(&self) {
-        let hosts =
-            docker(&["ps", "-a", "--format", "{{.Names}}", "--filter", &format!("name=^{}-[0-9]+$", self.name)]);
+        let hosts = docker(&[
+            "ps",
+            "-a",
+            "--format",
+            "{{.Names}}",
+            "--filter",
+            &format!("name=^{}-[0-9]+$", self.name),
+        ]);
         let journal = "journalctl -q -o short-precise --no-hostname --since -90s -u docker -u 'docker-cluster-*' | \
             grep -E 'level=(error|fatal)|WARN|ERR|Started|Stopp' | tail -n 15 | cut -c 1-250";
         for host in hosts.lines() {
-            let ran: Ran = Command::new("docker").args(["exec", host, "sh", "-c", journal]).output().unwrap().into();
+            let ran: Ran = Command::new("docker")
+                .args(["exec", host, "sh", "-c", journal])
+                .output()
+                .unwrap()
+                .into();
             eprintln!("--- {host}\n{}{}", ran.out, ran.err);
         }
     }
@@ -260,19 +325,34 @@ impl Lab {
 impl Drop for Lab {
     fn drop(&mut self) {
         // Past the capture of the test's own output: what a story costs is always shown.
-        let slow: String =
-            self.slow.lock().map(|slow| slow.iter().map(|what| format!(", {what}")).collect()).unwrap_or_default();
+        let slow: String = self
+            .slow
+            .lock()
+            .map(|slow| slow.iter().map(|what| format!(", {what}")).collect())
+            .unwrap_or_default();
         let age = self.made.elapsed().as_secs();
-        let _ = writeln!(std::io::stderr(), "lab {} was there for {age} s{slow}", self.name);
+        let _ = writeln!(
+            std::io::stderr(),
+            "lab {} was there for {age} s{slow}",
+            self.name
+        );
         if std::thread::panicking() {
             self.last_words();
         }
         let ran = self.docker_cluster(&["lab", "down", "--name", &self.name]);
         if !std::thread::panicking() {
             assert_eq!(ran.code, 0, "{}", ran.err);
-            let left = docker(&["ps", "-aq", "--filter", &format!("label=docker-cluster.lab={}", self.name)]);
+            let left = docker(&[
+                "ps",
+                "-aq",
+                "--filter",
+                &format!("label=docker-cluster.lab={}", self.name),
+            ]);
             assert_eq!(left, "", "lab down leaves nothing");
-            assert!(!self.file().exists(), "lab down removes the inventory that it wrote");
+            assert!(
+                !self.file().exists(),
+                "lab down removes the inventory that it wrote"
+            );
         }
     }
 }

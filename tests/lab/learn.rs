@@ -45,7 +45,10 @@ fn engines_that_missed_who_is_on_the_network_are_waited_for() {
         })
         .expect("the engines compared what they know each time before anybody could look");
     let ran = lab.run_with(&file, &["verify"]).expect(0);
-    let said = format!("{}: the engines still learn of each other, up to 1m 15s", lab.host(3));
+    let said = format!(
+        "{}: the engines still learn of each other, up to 1m 15s",
+        lab.host(3)
+    );
     assert!(ran.err.contains(&said), "{}", ran.err);
     assert_eq!(peers(&lab, 3, &network), 3);
 
@@ -56,7 +59,13 @@ fn engines_that_missed_who_is_on_the_network_are_waited_for() {
 
 /// How many engines an engine lists on a network.
 fn peers(lab: &Lab, host: usize, network: &str) -> usize {
-    lab.sh(host, &format!("docker network inspect --format '{{{{len .Peers}}}}' {network}")).trim().parse().unwrap()
+    lab.sh(
+        host,
+        &format!("docker network inspect --format '{{{{len .Peers}}}}' {network}"),
+    )
+    .trim()
+    .parse()
+    .unwrap()
 }
 
 /// Before anything is tried for minutes; and the verdict on what is left says what failed, in every output.
@@ -68,9 +77,18 @@ fn a_port_that_keeps_hosts_from_joining_is_named(lab: &Lab) {
          echo '### tuple ### allow tcp 22 0.0.0.0/0 any 0.0.0.0/0 in' > /etc/ufw/user.rules",
     );
     let plan = lab.run(&["plan"]).expect(0).out;
-    let note = plan.lines().find(|line| line.contains("ufw throws away what no rule lets in")).unwrap_or_default();
-    assert!(note.contains(&lab.host(2)) && note.contains("lacks rules for TCP"), "{plan}");
-    assert!(note.contains("`ufw allow from ") && note.contains(" to any port 4789,7946 proto udp`"), "{note}");
+    let note = plan
+        .lines()
+        .find(|line| line.contains("ufw throws away what no rule lets in"))
+        .unwrap_or_default();
+    assert!(
+        note.contains(&lab.host(2)) && note.contains("lacks rules for TCP"),
+        "{plan}"
+    );
+    assert!(
+        note.contains("`ufw allow from ") && note.contains(" to any port 4789,7946 proto udp`"),
+        "{note}"
+    );
     lab.sh(2, "rm -r /etc/ufw /etc/default/ufw");
 
     lab.sh(1, "iptables -I INPUT -p tcp --dport 2377 -j DROP");
@@ -81,50 +99,129 @@ fn a_port_that_keeps_hosts_from_joining_is_named(lab: &Lab) {
     // Managers join one after the other: the third host waits for the second.
     assert_eq!(failed.len(), 1, "{document:#}");
     assert_eq!(failed[0]["host"], lab.host(2).as_str(), "{document:#}");
-    assert!(failed[0]["error"].as_str().unwrap().contains("TCP 2377 of "), "{document:#}");
+    assert!(
+        failed[0]["error"]
+            .as_str()
+            .unwrap()
+            .contains("TCP 2377 of "),
+        "{document:#}"
+    );
     let verdicts = document["verify"]["verdicts"].as_array().unwrap();
-    let of = |cause: &str| verdicts.iter().find(|verdict| verdict["cause"] == cause).unwrap();
+    let of = |cause: &str| {
+        verdicts
+            .iter()
+            .find(|verdict| verdict["cause"] == cause)
+            .unwrap()
+    };
     let what = of("not-finished")["what"].as_str().unwrap();
-    assert!(what.starts_with("`up` did not get to its end there, at “join the swarm as a manager"), "{what}");
+    assert!(
+        what.starts_with("`up` did not get to its end there, at “join the swarm as a manager"),
+        "{what}"
+    );
     assert!(what.ends_with(" does not answer"), "{what}");
-    assert!(of("not-finished")["fix"].as_str().unwrap().contains("run `docker-cluster up` again"), "{verdicts:#?}");
+    assert!(
+        of("not-finished")["fix"]
+            .as_str()
+            .unwrap()
+            .contains("run `docker-cluster up` again"),
+        "{verdicts:#?}"
+    );
     // Who only waits for that one is not sent elsewhere.
     let waits = of("network-missing");
-    assert_eq!(waits["hosts"], serde_json::json!([lab.host(3)]), "{verdicts:#?}");
-    assert!(waits["fix"].as_str().unwrap().starts_with(&format!("first mend {}", lab.host(2))), "{verdicts:#?}");
+    assert_eq!(
+        waits["hosts"],
+        serde_json::json!([lab.host(3)]),
+        "{verdicts:#?}"
+    );
+    assert!(
+        waits["fix"]
+            .as_str()
+            .unwrap()
+            .starts_with(&format!("first mend {}", lab.host(2))),
+        "{verdicts:#?}"
+    );
     lab.run(&["up", "--yes"]).expect(0);
 }
 
 /// A policy acts like a rule, and is none.
 fn a_firewall_that_denies_by_default_is_named(lab: &Lab) {
-    let rules =
-        ["-i lo -j ACCEPT", "-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT", "-p tcp --dport 22 -j ACCEPT"];
-    let each = |verb: &str| rules.map(|rule| format!("iptables {verb} INPUT {rule}")).join(" && ");
+    let rules = [
+        "-i lo -j ACCEPT",
+        "-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT",
+        "-p tcp --dport 22 -j ACCEPT",
+    ];
+    let each = |verb: &str| {
+        rules
+            .map(|rule| format!("iptables {verb} INPUT {rule}"))
+            .join(" && ")
+    };
     lab.sh(2, &format!("{} && iptables -P INPUT DROP", each("-A")));
-    let document = lab.run(&["verify", "--deep", "--output", "json"]).expect(4).json();
+    let document = lab
+        .run(&["verify", "--deep", "--output", "json"])
+        .expect(4)
+        .json();
     lab.sh(2, &format!("iptables -P INPUT ACCEPT && {}", each("-D")));
-    let verdict = document["verdicts"].as_array().unwrap().iter().find(|of| of["cause"] == "vxlan-blocked").unwrap();
+    let verdict = document["verdicts"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|of| of["cause"] == "vxlan-blocked")
+        .unwrap();
     let fix = verdict["fix"].as_str().unwrap();
     assert!(
-        fix.starts_with(&format!("{}: iptables throws away what no rule lets in (-P INPUT DROP)", lab.host(2))),
+        fix.starts_with(&format!(
+            "{}: iptables throws away what no rule lets in (-P INPUT DROP)",
+            lab.host(2)
+        )),
         "{fix}"
     );
-    assert!(fix.contains("-p udp -m multiport --dports 4789,7946 -j ACCEPT"), "{fix}");
+    assert!(
+        fix.contains("-p udp -m multiport --dports 4789,7946 -j ACCEPT"),
+        "{fix}"
+    );
     lab.eventually("all pairs reach each other", || {
         let ran = lab.run(&["verify"]);
-        if ran.code == 0 { Ok(()) } else { Err(ran.out + &ran.err) }
+        if ran.code == 0 {
+            Ok(())
+        } else {
+            Err(ran.out + &ran.err)
+        }
     });
 }
 
 /// The network was made in clear, and the inventory says otherwise: the wire tells. The other way round cannot be had on kernels without ESP.
 fn what_is_to_be_encrypted_and_is_not_is_seen(lab: &Lab) {
-    let file = lab.variant("encrypted.yaml", |text| text.replace("hosts:\n", "network: {encrypted: true}\nhosts:\n"));
-    let document = lab.run_with(&file, &["verify", "--output", "json"]).expect(4).json();
+    let file = lab.variant("encrypted.yaml", |text| {
+        text.replace("hosts:\n", "network: {encrypted: true}\nhosts:\n")
+    });
+    let document = lab
+        .run_with(&file, &["verify", "--output", "json"])
+        .expect(4)
+        .json();
     let verdicts = document["verdicts"].as_array().unwrap();
-    assert_eq!((verdicts.len(), &verdicts[0]["cause"]), (1, &serde_json::json!("not-encrypted")), "{verdicts:#?}");
-    assert_eq!(verdicts[0]["links"].as_array().unwrap().len(), 6, "{verdicts:#?}");
-    assert_eq!(document["encryption"]["clear"].as_array().unwrap().len(), 6, "{document:#}");
-    assert!(document["pairs"].as_array().unwrap().iter().all(|pair| pair["ok"] == true), "{document:#}");
+    assert_eq!(
+        (verdicts.len(), &verdicts[0]["cause"]),
+        (1, &serde_json::json!("not-encrypted")),
+        "{verdicts:#?}"
+    );
+    assert_eq!(
+        verdicts[0]["links"].as_array().unwrap().len(),
+        6,
+        "{verdicts:#?}"
+    );
+    assert_eq!(
+        document["encryption"]["clear"].as_array().unwrap().len(),
+        6,
+        "{document:#}"
+    );
+    assert!(
+        document["pairs"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|pair| pair["ok"] == true),
+        "{document:#}"
+    );
 }
 
 /// Longer than a host name may be with what is put before it.

@@ -14,11 +14,19 @@ struct Called<'a> {
 impl<'a> Called<'a> {
     fn by_link(lab: &'a Lab) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        symlink(env!("CARGO_BIN_EXE_docker-cluster"), folder.path().join("docker-machine")).unwrap();
+        symlink(
+            env!("CARGO_BIN_EXE_docker-cluster"),
+            folder.path().join("docker-machine"),
+        )
+        .unwrap();
         // Keys of throwaway hosts are not for the known hosts of whoever runs this.
         let ssh = folder.path().join("ssh");
         let known = folder.path().join("known").display().to_string();
-        std::fs::write(&ssh, format!("#!/bin/sh\nexec /usr/bin/ssh -o UserKnownHostsFile={known} \"$@\"\n")).unwrap();
+        std::fs::write(
+            &ssh,
+            format!("#!/bin/sh\nexec /usr/bin/ssh -o UserKnownHostsFile={known} \"$@\"\n"),
+        )
+        .unwrap();
         std::fs::set_permissions(&ssh, std::fs::Permissions::from_mode(0o755)).unwrap();
         Self { lab, folder }
     }
@@ -29,7 +37,10 @@ impl<'a> Called<'a> {
         command.env("PATH", format!("{}:{path}", self.folder.path().display()));
         command.env("MACHINE_STORAGE_PATH", self.folder.path().join("store"));
         let runtime = self.lab.file().parent().unwrap().to_owned();
-        command.env("XDG_RUNTIME_DIR", runtime).env_remove("DOCKER_HOST").stdin(Stdio::null());
+        command
+            .env("XDG_RUNTIME_DIR", runtime)
+            .env_remove("DOCKER_HOST")
+            .stdin(Stdio::null());
         command.args(arguments).output().unwrap().into()
     }
 }
@@ -38,7 +49,12 @@ impl<'a> Called<'a> {
 fn value(lab: &Lab, key: &str) -> String {
     let text = std::fs::read_to_string(lab.file()).unwrap();
     let after = text.split(&format!("{key}: ")).nth(1).unwrap();
-    after.split(['\n', ',', '}']).next().unwrap().trim_matches('"').to_owned()
+    after
+        .split(['\n', ',', '}'])
+        .next()
+        .unwrap()
+        .trim_matches('"')
+        .to_owned()
 }
 
 #[test]
@@ -51,14 +67,38 @@ fn a_bare_host_becomes_a_machine() {
         format!("--generic-ssh-port={}", value(&lab, "port")),
     );
     let user = format!("--generic-ssh-user={}", value(&lab, "user"));
-    let create = ["create", "-d", "generic", "--generic-ip-address=127.0.0.1", &key, &port, &user];
-    let made = called.run(&[&create[..], &["--engine-label=disk=ssd", "dev"]].concat()).expect(0);
-    assert!(made.out.contains("Docker is up and running!\n"), "{}", made.out);
-    assert!(lab.sh(1, "docker info --format '{{.Labels}}'").contains("disk=ssd"));
-    assert_eq!(lab.sh(1, "docker images -q"), "", "no image that nobody asked for");
+    let create = [
+        "create",
+        "-d",
+        "generic",
+        "--generic-ip-address=127.0.0.1",
+        &key,
+        &port,
+        &user,
+    ];
+    let made = called
+        .run(&[&create[..], &["--engine-label=disk=ssd", "dev"]].concat())
+        .expect(0);
+    assert!(
+        made.out.contains("Docker is up and running!\n"),
+        "{}",
+        made.out
+    );
+    assert!(
+        lab.sh(1, "docker info --format '{{.Labels}}'")
+            .contains("disk=ssd")
+    );
+    assert_eq!(
+        lab.sh(1, "docker images -q"),
+        "",
+        "no image that nobody asked for"
+    );
 
     let version = called.run(&["version", "dev"]).expect(0).out;
-    let listed = called.run(&["ls", "--filter", "label=disk=ssd"]).expect(0).out;
+    let listed = called
+        .run(&["ls", "--filter", "label=disk=ssd"])
+        .expect(0)
+        .out;
     let row: Vec<&str> = listed.lines().nth(1).unwrap().split_whitespace().collect();
     assert_eq!(row[..4], ["dev", "-", "generic", "Running"], "{listed}");
     assert_eq!(row[5], format!("v{}", version.trim()), "{listed}");
@@ -73,9 +113,18 @@ fn a_bare_host_becomes_a_machine() {
     // `rm` does nothing on the host; `down` by the machine's own file, before it, takes the options off.
     let file = called.folder.path().join("store/machines/dev.yaml");
     let mut down = lab.command();
-    let ran: Ran = down.arg("-f").arg(&file).args(["down", "--yes"]).output().unwrap().into();
+    let ran: Ran = down
+        .arg("-f")
+        .arg(&file)
+        .args(["down", "--yes"])
+        .output()
+        .unwrap()
+        .into();
     ran.expect(0);
-    assert!(!lab.sh(1, "docker info --format '{{.Labels}}'").contains("disk=ssd"));
+    assert!(
+        !lab.sh(1, "docker info --format '{{.Labels}}'")
+            .contains("disk=ssd")
+    );
     called.run(&["rm", "-y", "dev"]).expect(0);
     assert_eq!(called.run(&["ls", "-q"]).expect(0).out, "");
     assert_eq!(lab.sh(1, "systemctl is-active docker"), "active\n");

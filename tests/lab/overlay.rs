@@ -14,16 +14,28 @@ fn bare_hosts_become_a_cluster() {
 
     // The engine really comes from apt over SSH, Consul really from its package; somebody else's apt is waited for.
     hold_the_lock_of_apt(&lab, 1);
-    let ran = lab.run_with(&three, &["-vv", "up", "--yes", "--output", "json"]).expect(0);
-    assert_eq!(ran.passed_on(), (1, 0), "the image crosses the line once, for three hosts");
+    let ran = lab
+        .run_with(&three, &["-vv", "up", "--yes", "--output", "json"])
+        .expect(0);
+    assert_eq!(
+        ran.passed_on(),
+        (1, 0),
+        "the image crosses the line once, for three hosts"
+    );
     let document = ran.json();
     assert_eq!(document["plan"]["fabric"], "overlay");
     assert_eq!(document["verify"]["ok"], true);
     for host in 1..=3 {
         assert!(
-            lab.sh(host, "dpkg-query -W -f '${Status} ' docker.io consul").matches("install ok installed").count() == 2
+            lab.sh(host, "dpkg-query -W -f '${Status} ' docker.io consul")
+                .matches("install ok installed")
+                .count()
+                == 2
         );
-        assert!(lab.sh(host, "docker info --format '{{.ClusterStore}}'").contains("consul://127.0.0.1:8501"));
+        assert!(
+            lab.sh(host, "docker info --format '{{.ClusterStore}}'")
+                .contains("consul://127.0.0.1:8501")
+        );
     }
     lab.assert_green(&three, 3);
 
@@ -32,7 +44,11 @@ fn bare_hosts_become_a_cluster() {
     let before = lab.sh(1, "systemctl show -p MainPID docker docker-cluster-consul");
     let again = lab.run_with(&three, &["up", "--yes"]).expect(0);
     assert!(again.out.contains("Nothing to do"), "{}", again.out);
-    assert_eq!(before, lab.sh(1, "systemctl show -p MainPID docker docker-cluster-consul"), "nothing was restarted");
+    assert_eq!(
+        before,
+        lab.sh(1, "systemctl show -p MainPID docker docker-cluster-consul"),
+        "nothing was restarted"
+    );
 
     secrets_are_kept(&lab);
     daemon_options_are_merged(&lab, &three);
@@ -61,7 +77,11 @@ fn plan_touches_nothing(lab: &Lab, file: &std::path::Path) {
     lab.run_with(file, &["plan"]).expect(0);
     let before: Vec<String> = (1..=3).map(|host| lab.fingerprint(host)).collect();
     let ran = lab.run_with(file, &["plan", "--exit-code"]).expect(3);
-    assert!(ran.out.contains("install the Docker engine 20.10.5"), "{}", ran.out);
+    assert!(
+        ran.out.contains("install the Docker engine 20.10.5"),
+        "{}",
+        ran.out
+    );
     let after: Vec<String> = (1..=3).map(|host| lab.fingerprint(host)).collect();
     assert_eq!(before, after);
 }
@@ -75,7 +95,12 @@ fn hold_the_lock_of_apt(lab: &Lab, host: usize) {
             fcntl($file, F_SETLK, pack("s s x4 q q i x4", F_WRLCK, 0, 0, 0, 0)) or die "held by somebody else";
         }
         print "held\n"; close(STDOUT); sleep 12;"#;
-    lab.sh(host, &format!("cat > /tmp/hold.pl <<'END'\n{lines}\nEND\nperl /tmp/hold.pl 2>/dev/null & sleep 1"));
+    lab.sh(
+        host,
+        &format!(
+            "cat > /tmp/hold.pl <<'END'\n{lines}\nEND\nperl /tmp/hold.pl 2>/dev/null & sleep 1"
+        ),
+    );
 }
 
 /// Tokens, keys and the CA are root's alone, and in no command line.
@@ -97,25 +122,51 @@ fn secrets_are_kept(lab: &Lab) {
     }
     // Denied by default: the agent's own token writes docker/ and nothing else.
     let store = "/usr/local/lib/docker-cluster/store";
-    lab.sh(1, &format!("{store} kv put docker/lab-test 1 && {store} kv delete docker/lab-test"));
-    assert!(lab.sh(1, &format!("{store} kv put other/lab-test 1 2>&1 || true")).contains("403"));
-    assert_eq!(lab.sh(1, &format!("{store} operator raft list-peers 2>&1 | grep -c 403 || true")).trim(), "1");
+    lab.sh(
+        1,
+        &format!("{store} kv put docker/lab-test 1 && {store} kv delete docker/lab-test"),
+    );
+    assert!(
+        lab.sh(1, &format!("{store} kv put other/lab-test 1 2>&1 || true"))
+            .contains("403")
+    );
+    assert_eq!(
+        lab.sh(
+            1,
+            &format!("{store} operator raft list-peers 2>&1 | grep -c 403 || true")
+        )
+        .trim(),
+        "1"
+    );
 }
 
 /// Options of somebody else stay, in their order; a conflict is a problem and nothing is written.
 fn daemon_options_are_merged(lab: &Lab, file: &std::path::Path) {
     let conflict = lab.variant("conflict.yaml", |_| {
-        std::fs::read_to_string(file)
-            .unwrap()
-            .replace("smoke:\n", "engine:\n  options: {log-driver: journald}\nsmoke:\n")
+        std::fs::read_to_string(file).unwrap().replace(
+            "smoke:\n",
+            "engine:\n  options: {log-driver: journald}\nsmoke:\n",
+        )
     });
     let path = "/etc/docker/daemon.json";
     let original = lab.sh(2, &format!("cat {path}"));
-    let changed = original.replacen('{', "{\n  \"log-driver\": \"local\",\n  \"max-concurrent-downloads\": 2,", 1);
+    let changed = original.replacen(
+        '{',
+        "{\n  \"log-driver\": \"local\",\n  \"max-concurrent-downloads\": 2,",
+        1,
+    );
     lab.sh(2, &format!("cat > {path} <<'END'\n{changed}END"));
     let ran = lab.run_with(&conflict, &["up", "--yes"]).expect(1);
-    assert!(ran.out.contains("`log-driver` is \"local\"") && ran.out.contains("needs \"journald\""), "{}", ran.out);
-    assert_eq!(lab.sh(2, &format!("cat {path}")), changed, "nothing was written over it");
+    assert!(
+        ran.out.contains("`log-driver` is \"local\"") && ran.out.contains("needs \"journald\""),
+        "{}",
+        ran.out
+    );
+    assert_eq!(
+        lab.sh(2, &format!("cat {path}")),
+        changed,
+        "nothing was written over it"
+    );
     // Somebody else's keys are no reason to do anything.
     lab.assert_nothing_to_do(file);
     lab.sh(2, &format!("cat > {path} <<'END'\n{original}END"));
@@ -126,10 +177,15 @@ fn option_values_arrive_intact(lab: &Lab, file: &std::path::Path) {
     let label = r#"note=$(touch /tmp/out) `id` 'q' "d" \ {{x}} ; # é"#;
     let labelled = lab.variant("label.yaml", |_| {
         let options = serde_json::json!({"labels": [label]});
-        std::fs::read_to_string(file).unwrap().replace("smoke:\n", &format!("engine:\n  options: {options}\nsmoke:\n"))
+        std::fs::read_to_string(file).unwrap().replace(
+            "smoke:\n",
+            &format!("engine:\n  options: {options}\nsmoke:\n"),
+        )
     });
-    lab.run_with(&labelled, &["up", "--yes", "--on", &lab.host(2)]).expect(0);
-    let found: serde_json::Value = serde_json::from_str(&lab.sh(2, "docker info --format '{{json .Labels}}'")).unwrap();
+    lab.run_with(&labelled, &["up", "--yes", "--on", &lab.host(2)])
+        .expect(0);
+    let found: serde_json::Value =
+        serde_json::from_str(&lab.sh(2, "docker info --format '{{json .Labels}}'")).unwrap();
     assert_eq!(found, serde_json::json!([label]));
     lab.sh(2, "test ! -e /tmp/out");
     assert_eq!(
@@ -139,19 +195,31 @@ fn option_values_arrive_intact(lab: &Lab, file: &std::path::Path) {
     );
     // What the inventory set and does not set any more goes again.
     let ran = lab.run_with(file, &["up", "--yes"]).expect(0);
-    assert!(ran.out.contains("what the inventory does not set any more"), "{}", ran.out);
-    assert_eq!(lab.sh(2, "docker info --format '{{json .Labels}}'").trim(), "[]");
+    assert!(
+        ran.out.contains("what the inventory does not set any more"),
+        "{}",
+        ran.out
+    );
+    assert_eq!(
+        lab.sh(2, "docker info --format '{{json .Labels}}'").trim(),
+        "[]"
+    );
     lab.assert_nothing_to_do(file);
 }
 
 fn a_host_is_added(lab: &Lab, all: &std::path::Path) {
     let before = lab.sh(1, "systemctl show -p MainPID docker");
     lab.run_with(all, &["up", "--yes"]).expect(0);
-    assert_eq!(before, lab.sh(1, "systemctl show -p MainPID docker"), "the engines that were there go on");
+    assert_eq!(
+        before,
+        lab.sh(1, "systemctl show -p MainPID docker"),
+        "the engines that were there go on"
+    );
     lab.assert_clean(4);
     lab.assert_nothing_to_do(all);
     assert!(
-        lab.sh(4, "cat /etc/docker-cluster/consul/agent.json").contains("\"server\": false"),
+        lab.sh(4, "cat /etc/docker-cluster/consul/agent.json")
+            .contains("\"server\": false"),
         "three servers are enough for four hosts"
     );
 }
@@ -163,11 +231,22 @@ fn env_points_dockers_client_at_a_host(lab: &Lab) {
         let line = format!("{}\ndocker info --format '{{{{.Name}}}}'\n", ran.out);
         let output = Command::new("sh").arg("-c").arg(&line).output().unwrap();
         let name = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-        assert_eq!(name, lab.host(host), "{}", String::from_utf8_lossy(&output.stderr));
+        assert_eq!(
+            name,
+            lab.host(host),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
     }
-    let sudo = lab.run(&["ssh", &lab.host(4), "--", "sudo", "-n", "id", "-u"]).expect(0);
+    let sudo = lab
+        .run(&["ssh", &lab.host(4), "--", "sudo", "-n", "id", "-u"])
+        .expect(0);
     assert_eq!(sudo.out.trim(), "0");
-    assert_eq!(lab.run(&["ssh", &lab.host(4), "--", "sh", "-c", "exit 7"]).code, 7);
+    assert_eq!(
+        lab.run(&["ssh", &lab.host(4), "--", "sh", "-c", "exit 7"])
+            .code,
+        7
+    );
 }
 
 fn ls_tells_the_state(lab: &Lab) {
@@ -180,7 +259,10 @@ fn ls_tells_the_state(lab: &Lab) {
         (hosts[0]["store"].as_str(), hosts[3]["store"].as_str()),
         (Some("consul server"), Some("consul client"))
     );
-    let one = lab.run(&["ls", "--on", &lab.host(2), "--output", "json"]).expect(0).json();
+    let one = lab
+        .run(&["ls", "--on", &lab.host(2), "--output", "json"])
+        .expect(0)
+        .json();
     assert_eq!(one["hosts"].as_array().unwrap().len(), 1);
 }
 
@@ -190,12 +272,18 @@ fn ls_tells_the_state(lab: &Lab) {
 fn a_watch_that_ended_is_made_anew(lab: &Lab) {
     let (store, helper) = ("docker-cluster-consul", "docker-cluster-reconcile");
     for host in 1..=3 {
-        lab.sh(host, &format!("systemctl is-active {helper} && systemctl stop {helper}"));
+        lab.sh(
+            host,
+            &format!("systemctl is-active {helper} && systemctl stop {helper}"),
+        );
     }
     // Its log tells which connection is which.
     let level = |from: &str, to: &str| {
         let path = "/etc/docker-cluster/consul/agent.json";
-        lab.sh(1, &format!(r#"sed -i 's/"{from}"/"{to}"/' {path} && systemctl reload {store}"#));
+        lab.sh(
+            1,
+            &format!(r#"sed -i 's/"{from}"/"{to}"/' {path} && systemctl reload {store}"#),
+        );
     };
     level("INFO", "DEBUG");
     let mut port = String::new();
@@ -216,11 +304,20 @@ fn a_watch_that_ended_is_made_anew(lab: &Lab) {
         &format!("iptables -I {reject}; iptables -I {accept}; sleep 17; iptables -D {reject}; iptables -D {accept}"),
     );
     let (network, image) = (lab.name().to_owned(), lab.smoke_image());
-    lab.sh(2, &format!("docker run -d --name late --network {network} {image} sleep 100000"));
-    lab.sh(1, &format!("docker run -d --name asks --network {network} {image} sleep 100000"));
+    lab.sh(
+        2,
+        &format!("docker run -d --name late --network {network} {image} sleep 100000"),
+    );
+    lab.sh(
+        1,
+        &format!("docker run -d --name asks --network {network} {image} sleep 100000"),
+    );
     let asked = || lab.ask(1, "docker exec asks getent hosts late");
     for _ in 0..5 {
-        assert!(asked().is_err(), "the watch has not ended, so this test tests nothing");
+        assert!(
+            asked().is_err(),
+            "the watch has not ended, so this test tests nothing"
+        );
         std::thread::sleep(std::time::Duration::from_secs(1));
     }
     lab.sh(3, &format!("systemctl start {helper}"));
@@ -246,19 +343,40 @@ fn a_second_run_is_refused(lab: &Lab, all: &std::path::Path) {
         &format!("echo '{holder}' > {path}; (flock -n 9 && exec sleep 600) 9>>{path} >/dev/null 2>&1 & sleep 0.5"),
     );
     let ran = lab.run_with(all, &["up", "--yes"]).expect(5);
-    assert!(ran.err.contains("ann@laptop since 2026-01-01T00:00:00Z"), "{}", ran.err);
-    assert!(!lab.sh(3, "systemctl is-active docker || true").starts_with("active"), "the refused run did nothing");
+    assert!(
+        ran.err.contains("ann@laptop since 2026-01-01T00:00:00Z"),
+        "{}",
+        ran.err
+    );
+    assert!(
+        !lab.sh(3, "systemctl is-active docker || true")
+            .starts_with("active"),
+        "the refused run did nothing"
+    );
     // A dead holder's lock is gone at once.
     lab.sh(1, "pkill -f '[s]leep 600'");
     lab.run_with(all, &["up", "--yes"]).expect(0);
-    assert!(lab.sh(3, "systemctl is-active docker").starts_with("active"));
-    assert_eq!(keeper(), kept, "the engine has started it; one that replaces it closes the network");
+    assert!(
+        lab.sh(3, "systemctl is-active docker")
+            .starts_with("active")
+    );
+    assert_eq!(
+        keeper(),
+        kept,
+        "the engine has started it; one that replaces it closes the network"
+    );
 }
 
 /// After a reboot of each host the overlay and a `restart=always` container on it work again without help.
 fn every_host_reboots(lab: &Lab, all: &std::path::Path) {
-    let image = lab.sh(1, "docker images --format '{{.Repository}}:{{.Tag}}' | grep smoke | head -1");
-    let network = lab.sh(1, "docker network ls --filter driver=overlay --format '{{.Name}}'");
+    let image = lab.sh(
+        1,
+        "docker images --format '{{.Repository}}:{{.Tag}}' | grep smoke | head -1",
+    );
+    let network = lab.sh(
+        1,
+        "docker network ls --filter driver=overlay --format '{{.Name}}'",
+    );
     for host in 1..=4 {
         let name = format!("app-{host}");
         lab.sh(
@@ -286,14 +404,21 @@ fn every_host_reboots(lab: &Lab, all: &std::path::Path) {
                 .output()
                 .unwrap();
             let state = String::from_utf8_lossy(&state.stdout).trim().to_owned();
-            if state == "running" { Ok(()) } else { Err(state) }
+            if state == "running" {
+                Ok(())
+            } else {
+                Err(state)
+            }
         });
         lab.eventually("every pair reaches", || {
             let ran = lab.run_with(all, &["verify"]);
             if ran.code == 0 { Ok(()) } else { Err(ran.out) }
         });
         let other = host % 4 + 1;
-        lab.sh(host, &format!("docker exec app-{host} getent hosts app-{other}"));
+        lab.sh(
+            host,
+            &format!("docker exec app-{host} getent hosts app-{other}"),
+        );
     }
     lab.assert_nothing_to_do(all);
     for host in 1..=4 {
@@ -306,11 +431,25 @@ fn one_host_is_down(lab: &Lab, all: &std::path::Path) {
     docker(&["stop", &lab.host(4)]);
     lab.sh(2, "systemctl stop docker.socket docker");
     let ran = lab.run_with(all, &["up", "--yes"]).expect(1);
-    assert!(ran.err.contains(&format!("{}: cannot be asked", lab.host(4))), "{}", ran.err);
-    assert!(lab.sh(2, "systemctl is-active docker").starts_with("active"), "the others finish");
-    let document = lab.run_with(all, &["verify", "--output", "json"]).expect(4).json();
+    assert!(
+        ran.err
+            .contains(&format!("{}: cannot be asked", lab.host(4))),
+        "{}",
+        ran.err
+    );
+    assert!(
+        lab.sh(2, "systemctl is-active docker")
+            .starts_with("active"),
+        "the others finish"
+    );
+    let document = lab
+        .run_with(all, &["verify", "--output", "json"])
+        .expect(4)
+        .json();
     for pair in document["pairs"].as_array().unwrap() {
-        let with_the_dead = [&pair["from"], &pair["to"]].iter().any(|name| **name == lab.host(4).as_str());
+        let with_the_dead = [&pair["from"], &pair["to"]]
+            .iter()
+            .any(|name| **name == lab.host(4).as_str());
         assert_eq!(pair["ok"], !with_the_dead, "{pair}");
     }
 }

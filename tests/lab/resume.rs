@@ -39,7 +39,11 @@ impl Stepping {
     }
 
     /// The same with another inventory.
-    pub fn start_with(file: &std::path::Path, runtime: &std::path::Path, arguments: &[&str]) -> Self {
+    pub fn start_with(
+        file: &std::path::Path,
+        runtime: &std::path::Path,
+        arguments: &[&str],
+    ) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_docker-cluster"))
             .args(["-f", file.to_str().unwrap()])
             .args(arguments)
@@ -57,7 +61,12 @@ impl Stepping {
                 let _ = sender.send(line);
             }
         });
-        Self { stdin: child.stdin.take(), child, lines, said: String::new() }
+        Self {
+            stdin: child.stdin.take(),
+            child,
+            lines,
+            said: String::new(),
+        }
     }
 
     /// Waits for the next question and returns it; none if the run ends without one.
@@ -72,7 +81,9 @@ impl Stepping {
                     }
                 }
                 Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => return None,
-                Err(std::sync::mpsc::RecvTimeoutError::Timeout) => panic!("no question comes:\n{}", self.said),
+                Err(std::sync::mpsc::RecvTimeoutError::Timeout) => {
+                    panic!("no question comes:\n{}", self.said)
+                }
             }
         }
     }
@@ -108,10 +119,24 @@ enum Fault {
 /// a master that is asked to end lets the sessions end that it has.
 fn cut(runtime: &std::path::Path) {
     let sockets = format!("ssh .*-S {}/", runtime.display());
-    let found = Command::new("pgrep").args(["-f", &sockets]).output().unwrap();
-    let masters: Vec<String> = String::from_utf8(found.stdout).unwrap().lines().map(str::to_owned).collect();
+    let found = Command::new("pgrep")
+        .args(["-f", &sockets])
+        .output()
+        .unwrap();
+    let masters: Vec<String> = String::from_utf8(found.stdout)
+        .unwrap()
+        .lines()
+        .map(str::to_owned)
+        .collect();
     assert_eq!(masters.len(), 1, "one host has one connection: {masters:?}");
-    assert!(Command::new("kill").arg("-9").args(&masters).status().unwrap().success());
+    assert!(
+        Command::new("kill")
+            .arg("-9")
+            .args(&masters)
+            .status()
+            .unwrap()
+            .success()
+    );
 }
 
 /// Walks all boundaries: every run does one step, and meets the fault before the next.
@@ -121,7 +146,10 @@ fn walk(name: &str, fault: &Fault) {
     let runtime = tempfile::tempdir().unwrap();
     let mut boundaries = Vec::new();
     loop {
-        assert!(boundaries.len() < MOST_BOUNDARIES, "it does not get anywhere: {boundaries:#?}");
+        assert!(
+            boundaries.len() < MOST_BOUNDARIES,
+            "it does not get anywhere: {boundaries:#?}"
+        );
         let mut run = Stepping::start(&lab, runtime.path(), &["up", "--lock-wait", "60s"]);
         let Some(first) = run.question() else {
             let (code, said) = run.end();
@@ -151,8 +179,13 @@ fn walk(name: &str, fault: &Fault) {
                 let (code, said) = run.end();
                 assert_eq!(code, 1, "{said}");
                 // The step that met the cut fails by it; one that needs no host is done, and the end of the input stops the run.
-                let in_memory = IN_MEMORY.iter().any(|why| boundaries.last().unwrap().contains(why));
-                assert!(said.contains("the connection was lost") || in_memory, "{said}");
+                let in_memory = IN_MEMORY
+                    .iter()
+                    .any(|why| boundaries.last().unwrap().contains(why));
+                assert!(
+                    said.contains("the connection was lost") || in_memory,
+                    "{said}"
+                );
             }
             Fault::PowerOff => {
                 docker(&["kill", &lab.host(1)]);
@@ -160,25 +193,40 @@ fn walk(name: &str, fault: &Fault) {
                 let (code, said) = run.end();
                 assert_eq!(code, 1, "{said}");
                 docker(&["start", &lab.host(1)]);
-                lab.eventually("the host is back", || lab.ask(1, "systemctl is-active ssh").map(|_| ()));
+                lab.eventually("the host is back", || {
+                    lab.ask(1, "systemctl is-active ssh").map(|_| ())
+                });
             }
         }
         assert_eq!(
-            lab.sh(1, "find /etc /usr/local /var/lib/docker-cluster -name '.docker-cluster.*'"),
+            lab.sh(
+                1,
+                "find /etc /usr/local /var/lib/docker-cluster -name '.docker-cluster.*'"
+            ),
             "",
             "no half-written file"
         );
     }
     assert!(boundaries.len() > 15, "{boundaries:#?}");
     lab.eventually("no process of a run is left", || {
-        match lab.ask(1, "pgrep -af '[d]ial-stdio|[d]ocker-cluster-.*[.]lock|[p]ut-file|[s]h -s --' || true")? {
+        match lab.ask(
+            1,
+            "pgrep -af '[d]ial-stdio|[d]ocker-cluster-.*[.]lock|[p]ut-file|[s]h -s --' || true",
+        )? {
             left if left.is_empty() => Ok(()),
             left => Err(left),
         }
     });
     let containers = lab.sh(1, "docker ps -a --format '{{.Names}}'");
-    assert_eq!(containers.trim(), format!("dc-keeper-{0}-{0}-1", lab.name()), "no forgotten container");
-    assert_eq!(lab.sh(1, "docker info --format '{{.ClusterStore}}'").trim(), "consul://127.0.0.1:8501");
+    assert_eq!(
+        containers.trim(),
+        format!("dc-keeper-{0}-{0}-1", lab.name()),
+        "no forgotten container"
+    );
+    assert_eq!(
+        lab.sh(1, "docker info --format '{{.ClusterStore}}'").trim(),
+        "consul://127.0.0.1:8501"
+    );
     lab.assert_nothing_to_do(&lab.file());
 }
 
@@ -213,7 +261,11 @@ fn a_rotation_is_killed_at_every_boundary() {
     let mut refused = 0;
     'runs: for steps in 1.. {
         assert!(steps < MOST_BOUNDARIES, "it does not get anywhere");
-        let mut run = Stepping::start(&lab, runtime.path(), &["store", "rotate-ca", "--lock-wait", "60s"]);
+        let mut run = Stepping::start(
+            &lab,
+            runtime.path(),
+            &["store", "rotate-ca", "--lock-wait", "60s"],
+        );
         for _ in 0..steps {
             if run.question().is_none() {
                 let (code, said) = run.end();
@@ -231,19 +283,36 @@ fn a_rotation_is_killed_at_every_boundary() {
         // Whatever the boundary: the store answers everywhere, and `up` does not make half of it the whole.
         for host in 1..=2 {
             lab.eventually("the store answers", || {
-                lab.ask(host, "/usr/local/lib/docker-cluster/store kv get -keys docker/").map(|_| ())
+                lab.ask(
+                    host,
+                    "/usr/local/lib/docker-cluster/store kv get -keys docker/",
+                )
+                .map(|_| ())
             });
         }
-        if lab.sh(1, &format!("cat {ca}")).matches("BEGIN CERTIFICATE").count() > 1 {
+        if lab
+            .sh(1, &format!("cat {ca}"))
+            .matches("BEGIN CERTIFICATE")
+            .count()
+            > 1
+        {
             let up = lab.run(&["up", "--yes"]);
-            assert!(up.code == 1 && up.out.contains("store rotate-ca"), "{}{}", up.out, up.err);
+            assert!(
+                up.code == 1 && up.out.contains("store rotate-ca"),
+                "{}{}",
+                up.out,
+                up.err
+            );
             refused += 1;
         }
     }
     assert!(refused > 3, "{refused}");
     for host in 1..=2 {
         let new = lab.sh(host, &format!("cat {ca}"));
-        assert!(new.matches("BEGIN CERTIFICATE").count() == 1 && new != old, "{new}");
+        assert!(
+            new.matches("BEGIN CERTIFICATE").count() == 1 && new != old,
+            "{new}"
+        );
     }
     lab.run(&["verify"]).expect(0);
     lab.assert_nothing_to_do(&lab.file());

@@ -104,7 +104,11 @@ fn a_plan_is_one_round_trip_and_a_few_bytes() {
     });
     assert_eq!(counts.len(), 2);
     lab.run_with(&file, &["up", "--yes"]).expect(0);
-    for (command, trips) in [("plan", PLAN_TRIPS), ("ps", PLAN_TRIPS), ("verify", VERIFY_TRIPS)] {
+    for (command, trips) in [
+        ("plan", PLAN_TRIPS),
+        ("ps", PLAN_TRIPS),
+        ("verify", VERIFY_TRIPS),
+    ] {
         // The best of three: on a busy machine a step may have to be tried again, or an answer comes in pieces.
         let mut runs = (0..3).map(|_| {
             for count in &counts {
@@ -116,7 +120,8 @@ fn a_plan_is_one_round_trip_and_a_few_bytes() {
         });
         let fits = |counted: &Counted| {
             counted.trips <= trips
-                && (command != "plan" || counted.sent <= PLAN_SENT && counted.received <= PLAN_RECEIVED)
+                && (command != "plan"
+                    || counted.sent <= PLAN_SENT && counted.received <= PLAN_RECEIVED)
         };
         let mut seen = Vec::new();
         assert!(
@@ -138,8 +143,15 @@ fn an_engine_that_hangs(lab: &Lab, file: &Path) {
     let ran = lab.run_with(file, &["plan"]);
     signal("CONT");
     let ran = ran.expect(1);
-    let words = format!("{}: its engine runs but does not answer `docker info`", lab.host(2));
-    assert!(ran.out.contains(&words) && !ran.out.contains("cannot be asked"), "{}", ran.out);
+    let words = format!(
+        "{}: its engine runs but does not answer `docker info`",
+        lab.host(2)
+    );
+    assert!(
+        ran.out.contains(&words) && !ran.out.contains("cannot be asked"),
+        "{}",
+        ran.out
+    );
     assert_eq!(ran.out.matches("✗").count(), 1, "{}", ran.out);
 }
 
@@ -154,8 +166,14 @@ fn with_and_without_perl(lab: &Lab) {
         socket(my $one, $six ? AF_INET6 : AF_INET, SOCK_STREAM, 0) or die; \
         bind($one, $six ? pack_sockaddr_in6($_, Socket::IN6ADDR_ANY) : pack_sockaddr_in($_, INADDR_ANY)) or die; \
         listen($one, 1) or die; push @all, $one } sleep 600";
-    lab.sh(1, &format!("systemd-run -q --unit listeners perl -MSocket -e '{listen}'"));
-    lab.eventually("forty sockets listen", || lab.ask(1, "cat /proc/net/tcp /proc/net/tcp6 | grep ':4E48 '").map(drop));
+    lab.sh(
+        1,
+        &format!("systemd-run -q --unit listeners perl -MSocket -e '{listen}'"),
+    );
+    lab.eventually("forty sockets listen", || {
+        lab.ask(1, "cat /proc/net/tcp /proc/net/tcp6 | grep ':4E48 '")
+            .map(drop)
+    });
     let ask = |script: &str, scope: &str| {
         let output = docker(&["exec", &lab.host(1), "sh", "-c", script, "facts", scope]);
         let mut facts = facts::parse(output.as_bytes(), 0, i64::MAX).unwrap();
@@ -163,26 +181,48 @@ fn with_and_without_perl(lab: &Lab) {
         facts.clock = 0;
         facts.store.members.sort();
         facts.udp.clear();
-        assert_eq!(facts.tcp.iter().filter(|(_, port)| (20001..=20040).contains(port)).count(), 40, "{output}");
+        assert_eq!(
+            facts
+                .tcp
+                .iter()
+                .filter(|(_, port)| (20001..=20040).contains(port))
+                .count(),
+            40,
+            "{output}"
+        );
         if let Some(engine) = &mut facts.engine {
             engine.networks.sort_by(|a, b| a.name.cmp(&b.name));
             engine.containers.sort_by(|a, b| a.name.cmp(&b.name));
             // Endpoints are a question of their own; Docker's client prints them unasked.
-            engine.networks.iter_mut().for_each(|network| network.endpoints.clear());
+            engine
+                .networks
+                .iter_mut()
+                .for_each(|network| network.endpoints.clear());
             engine.endpoints.sort_by(|a, b| a.name.cmp(&b.name));
             let up = engine.is_up();
             engine.info = None;
             assert!(up, "{output}");
-            assert!(scope != "candidates" || !facts.engine_versions.is_empty(), "{output}");
+            assert!(
+                scope != "candidates" || !facts.engine_versions.is_empty(),
+                "{output}"
+            );
         }
         format!("{facts:#?}")
     };
     let only = |of: &str, other: &str| -> Vec<String> {
-        of.lines().filter(|line| !other.lines().any(|there| there == *line)).map(str::to_owned).collect()
+        of.lines()
+            .filter(|line| !other.lines().any(|there| there == *line))
+            .map(str::to_owned)
+            .collect()
     };
     for scope in ["candidates", "endpoints"] {
         let (with, without) = (ask(facts::SCRIPT, scope), ask(&without, scope));
         // Two texts of a thousand lines are of no use to anybody: what only one of them has is.
-        assert!(with == without, "with {:#?}, without {:#?}", only(&with, &without), only(&without, &with));
+        assert!(
+            with == without,
+            "with {:#?}, without {:#?}",
+            only(&with, &without),
+            only(&without, &with)
+        );
     }
 }

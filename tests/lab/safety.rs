@@ -24,10 +24,20 @@ fn listing(lab: &Lab, host: usize) -> String {
 
 /// Says where two listings differ.
 fn assert_same(before: &str, after: &str) {
-    let lines = |text: &str| text.lines().map(str::to_owned).collect::<std::collections::BTreeSet<_>>();
+    let lines = |text: &str| {
+        text.lines()
+            .map(str::to_owned)
+            .collect::<std::collections::BTreeSet<_>>()
+    };
     let (before, after) = (lines(before), lines(after));
-    let (gone, new): (Vec<_>, Vec<_>) = (before.difference(&after).collect(), after.difference(&before).collect());
-    assert!(gone.is_empty() && new.is_empty(), "gone: {gone:#?}\nnew: {new:#?}");
+    let (gone, new): (Vec<_>, Vec<_>) = (
+        before.difference(&after).collect(),
+        after.difference(&before).collect(),
+    );
+    assert!(
+        gone.is_empty() && new.is_empty(),
+        "gone: {gone:#?}\nnew: {new:#?}"
+    );
 }
 
 #[test]
@@ -52,7 +62,12 @@ fn what_up_did_down_undoes() {
     another_laptop_needs_nothing(&lab);
     down_is_refused_while_something_hangs_on_the_network(&lab);
     let ran = lab.run(&["down", "--yes", "--purge"]).expect(0);
-    assert!(ran.out.contains("put /etc/docker/daemon.json back as it was"), "{}", ran.out);
+    assert!(
+        ran.out
+            .contains("put /etc/docker/daemon.json back as it was"),
+        "{}",
+        ran.out
+    );
     for host in 1..=2 {
         assert_same(&before[host - 1], &listing(&lab, host));
     }
@@ -65,18 +80,37 @@ fn what_up_did_down_undoes() {
     lab.sh(1, "echo '# mine' >> /usr/local/lib/docker-cluster/store");
     let ran = lab.run(&["down", "--yes"]).expect(0);
     assert!(ran.out.contains("what others changed stays"), "{}", ran.out);
-    assert!(ran.out.contains("/usr/local/lib/docker-cluster/store.kept"), "{}", ran.out);
-    assert!(ran.out.contains("`down --purge` removes them"), "{}", ran.out);
-    let left: serde_json::Value = serde_json::from_str(&lab.sh(1, "cat /etc/docker/daemon.json")).unwrap();
+    assert!(
+        ran.out.contains("/usr/local/lib/docker-cluster/store.kept"),
+        "{}",
+        ran.out
+    );
+    assert!(
+        ran.out.contains("`down --purge` removes them"),
+        "{}",
+        ran.out
+    );
+    let left: serde_json::Value =
+        serde_json::from_str(&lab.sh(1, "cat /etc/docker/daemon.json")).unwrap();
     assert_eq!(
         left,
         serde_json::json!({"max-concurrent-downloads": 7, "debug": false, "max-concurrent-uploads": 3}),
         "the cluster's part is out, the rest is there"
     );
-    assert!(lab.sh(1, "tail -1 /usr/local/lib/docker-cluster/store.kept").contains("# mine"));
+    assert!(
+        lab.sh(1, "tail -1 /usr/local/lib/docker-cluster/store.kept")
+            .contains("# mine")
+    );
     // The packages are remembered, for a later purge.
     lab.run(&["down", "--yes", "--purge"]).expect(0);
-    assert_eq!(lab.sh(1, "dpkg-query -W -f '${db:Status-Abbrev}' consul 2>/dev/null || true").trim(), "");
+    assert_eq!(
+        lab.sh(
+            1,
+            "dpkg-query -W -f '${db:Status-Abbrev}' consul 2>/dev/null || true"
+        )
+        .trim(),
+        ""
+    );
     lab.sh(1, "test ! -e /var/lib/docker-cluster");
 }
 
@@ -93,7 +127,11 @@ fn another_laptop_needs_nothing(lab: &Lab) {
             .output()
             .unwrap();
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        assert!(output.status.success(), "{arguments:?}\n{text}\n{}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "{arguments:?}\n{text}\n{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         text
     };
     run(&["plan", "--exit-code"]);
@@ -105,17 +143,35 @@ fn another_laptop_needs_nothing(lab: &Lab) {
 
 fn down_is_refused_while_something_hangs_on_the_network(lab: &Lab) {
     let image = lab.smoke_image();
-    lab.sh(2, &format!("docker run -d --name guest --network {} {image} sleep 100000", lab.name()));
+    lab.sh(
+        2,
+        &format!(
+            "docker run -d --name guest --network {} {image} sleep 100000",
+            lab.name()
+        ),
+    );
     let ran = lab.run(&["down", "--yes"]).expect(1);
     assert!(
-        ran.out.contains(&format!("{}: containers hang on the cluster's network: guest ({})", lab.host(2), lab.name())),
+        ran.out.contains(&format!(
+            "{}: containers hang on the cluster's network: guest ({})",
+            lab.host(2),
+            lab.name()
+        )),
         "{}",
         ran.out
     );
-    assert!(lab.sh(1, "docker info --format '{{.ClusterStore}}'").contains("consul"), "nothing was done");
-    lab.sh(2, "docker rm -f guest; docker network create -d overlay --subnet 10.91.0.0/16 theirs");
+    assert!(
+        lab.sh(1, "docker info --format '{{.ClusterStore}}'")
+            .contains("consul"),
+        "nothing was done"
+    );
+    lab.sh(
+        2,
+        "docker rm -f guest; docker network create -d overlay --subnet 10.91.0.0/16 theirs",
+    );
     let ran = lab.run(&["down", "--yes"]).expect(1);
-    let words = "the store ends with this, and holds what is not docker-cluster's: the network theirs";
+    let words =
+        "the store ends with this, and holds what is not docker-cluster's: the network theirs";
     assert!(ran.out.contains(words), "{}", ran.out);
     lab.sh(2, "docker network rm theirs");
 }
@@ -131,18 +187,28 @@ fn a_swarm_is_taken_down() {
         // The engine makes its key for swarm mode and empty chains, and keeps both; neither does anything.
         let same = |text: &str| {
             text.lines()
-                .filter(|line| !line.contains("DOCKER-INGRESS") && !line.contains("/etc/docker/key.json"))
+                .filter(|line| {
+                    !line.contains("DOCKER-INGRESS") && !line.contains("/etc/docker/key.json")
+                })
                 .map(|line| format!("{line}\n"))
                 .collect::<String>()
         };
         assert_same(&same(&before[host - 1]), &same(&listing(&lab, host)));
-        assert!(lab.sh(host, "docker info --format '{{.Swarm.LocalNodeState}}'").contains("inactive"));
+        assert!(
+            lab.sh(host, "docker info --format '{{.Swarm.LocalNodeState}}'")
+                .contains("inactive")
+        );
     }
 }
 
 /// An inventory with these daemon options.
 fn with_options(lab: &Lab, name: &str, options: &str) -> std::path::PathBuf {
-    lab.variant(name, |text| text.replace("smoke:\n", &format!("engine:\n  options: {options}\nsmoke:\n")))
+    lab.variant(name, |text| {
+        text.replace(
+            "smoke:\n",
+            &format!("engine:\n  options: {options}\nsmoke:\n"),
+        )
+    })
 }
 
 #[test]
@@ -152,17 +218,32 @@ fn what_fails_is_rolled_back() {
     lab.without_consul(2);
     a_package_that_fails_half_way(&lab);
     lab.run(&["up", "--yes"]).expect(0);
-    let state =
-        |host| lab.sh(host, "sha256sum /etc/docker/daemon.json; docker info --format '{{.ClusterStore}} {{.Labels}}'");
+    let state = |host| {
+        lab.sh(host, "sha256sum /etc/docker/daemon.json; docker info --format '{{.ClusterStore}} {{.Labels}}'")
+    };
     let pid = |host| lab.sh(host, "systemctl show -p MainPID docker");
     let (good, pids) = ([state(1), state(2)], [pid(1), pid(2)]);
 
     // An option that the engine refuses: the first host is brought back, the second is never reached.
     let refused = with_options(&lab, "refused.yaml", "{no-such-option: true}");
     let ran = lab.run_with(&refused, &["up", "--yes"]).expect(1);
-    assert!(ran.err.contains("directives don't match any configuration option: no-such-option"), "{}", ran.err);
-    assert!(ran.err.contains(&format!("{} is back to what worked before.", lab.host(1))), "{}", ran.err);
-    assert!(ran.err.contains(&format!("{}: not done", lab.host(2))), "{}", ran.err);
+    assert!(
+        ran.err
+            .contains("directives don't match any configuration option: no-such-option"),
+        "{}",
+        ran.err
+    );
+    assert!(
+        ran.err
+            .contains(&format!("{} is back to what worked before.", lab.host(1))),
+        "{}",
+        ran.err
+    );
+    assert!(
+        ran.err.contains(&format!("{}: not done", lab.host(2))),
+        "{}",
+        ran.err
+    );
     assert_eq!([state(1), state(2)], good);
     assert_eq!(pid(2), pids[1], "the second engine was not touched");
     lab.assert_nothing_to_do(&lab.file());
@@ -178,7 +259,11 @@ fn what_fails_is_rolled_back() {
     lab.sh(2, "cp -a /etc/docker /root/docker && mount -t tmpfs -o size=32k tmpfs /etc/docker && cp -a /root/docker/. /etc/docker/; dd if=/dev/zero of=/etc/docker/fill bs=1k 2>/dev/null; true");
     let ran = lab.run_with(&labels, &only).expect(1);
     assert!(ran.err.contains("No space left on device"), "{}", ran.err);
-    assert_eq!(lab.sh(2, "find /etc/docker -name '.docker-cluster.*'"), "", "no half-written file");
+    assert_eq!(
+        lab.sh(2, "find /etc/docker -name '.docker-cluster.*'"),
+        "",
+        "no half-written file"
+    );
     lab.sh(2, "umount /etc/docker");
     assert_eq!(state(2), good[1]);
     assert_eq!(pid(2), pids[1]);
@@ -193,7 +278,12 @@ fn a_port_that_is_taken_and_many_laptops() {
     lab.sh(2, "systemctl stop docker-cluster-consul; address=$(hostname -I | tr ' ' '\\n' | grep ^10.213); systemd-run -q --unit taker perl -MIO::Socket::INET -e 'my $s = IO::Socket::INET->new(Listen => 1, LocalAddr => $ARGV[0], LocalPort => 8301) or die $!; sleep 600' $address; for i in 1 2 3 4 5 6 7 8 9 10; do grep -q ':206D ' /proc/net/tcp && break; sleep 0.2; done");
     let ran = lab.run(&["up", "--yes"]).expect(1);
     assert!(ran.err.contains("address already in use"), "{}", ran.err);
-    assert!(ran.err.contains(&format!("{} is back to what worked before.", lab.host(2))), "{}", ran.err);
+    assert!(
+        ran.err
+            .contains(&format!("{} is back to what worked before.", lab.host(2))),
+        "{}",
+        ran.err
+    );
     lab.sh(2, "systemctl stop taker");
     lab.run(&["up", "--yes"]).expect(0);
     lab.assert_clean(2);
@@ -202,18 +292,33 @@ fn a_port_that_is_taken_and_many_laptops() {
 
 /// Packages that are unpacked and cannot be configured.
 fn a_package_that_fails_half_way(lab: &Lab) {
-    let packages = |host| lab.sh(host, "dpkg-query -W -f '${Package} ${db:Status-Abbrev}\\n' | sort");
+    let packages = |host| {
+        lab.sh(
+            host,
+            "dpkg-query -W -f '${Package} ${db:Status-Abbrev}\\n' | sort",
+        )
+    };
     let before = packages(1);
     lab.sh(1, "mv /usr/bin/dpkg /usr/bin/dpkg.real && printf '#!/bin/sh\\ncase \" $* \" in *\" --configure \"*) echo dpkg: no strength left >&2; exit 1;; esac\\nexec /usr/bin/dpkg.real \"$@\"\\n' > /usr/bin/dpkg && chmod 755 /usr/bin/dpkg");
     let ran = lab.run(&["up", "--yes"]).expect(1);
     assert!(
-        ran.err.contains("no strength left") && ran.err.contains("install Consul from the packages"),
+        ran.err.contains("no strength left")
+            && ran.err.contains("install Consul from the packages"),
         "{}",
         ran.err
     );
-    assert!(ran.err.contains(&format!("{} is back to what worked before.", lab.host(1))), "{}", ran.err);
+    assert!(
+        ran.err
+            .contains(&format!("{} is back to what worked before.", lab.host(1))),
+        "{}",
+        ran.err
+    );
     assert_same(&before, &packages(1));
-    assert!(lab.sh(1, "docker info --format '{{.ServerVersion}}'").contains("20.10"), "the engine goes on");
+    assert!(
+        lab.sh(1, "docker info --format '{{.ServerVersion}}'")
+            .contains("20.10"),
+        "the engine goes on"
+    );
     lab.sh(1, "mv /usr/bin/dpkg.real /usr/bin/dpkg");
 }
 
@@ -227,13 +332,22 @@ fn one_of_many_gets_the_lock(lab: &Lab) {
         .env("XDG_RUNTIME_DIR", runtime.path())
         .output();
     assert!(output.unwrap().status.success());
-    let mut runs: Vec<Stepping> = (0..6).map(|_| Stepping::start(lab, runtime.path(), &["up"])).collect();
+    let mut runs: Vec<Stepping> = (0..6)
+        .map(|_| Stepping::start(lab, runtime.path(), &["up"]))
+        .collect();
     let mut questions: Vec<bool> = Vec::new();
     std::thread::scope(|scope| {
-        let each: Vec<_> = runs.iter_mut().map(|run| scope.spawn(|| run.question().is_some())).collect();
+        let each: Vec<_> = runs
+            .iter_mut()
+            .map(|run| scope.spawn(|| run.question().is_some()))
+            .collect();
         questions = each.into_iter().map(|one| one.join().unwrap()).collect();
     });
-    assert_eq!(questions.iter().filter(|asked| **asked).count(), 1, "exactly one holds the cluster: {questions:?}");
+    assert_eq!(
+        questions.iter().filter(|asked| **asked).count(),
+        1,
+        "exactly one holds the cluster: {questions:?}"
+    );
     let winner = questions.iter().position(|asked| *asked).unwrap();
     let mut holder = None;
     for (at, run) in runs.into_iter().enumerate() {
@@ -243,18 +357,29 @@ fn one_of_many_gets_the_lock(lab: &Lab) {
         }
         let (code, said) = run.end();
         assert_eq!(code, 5, "{said}");
-        assert!(said.contains("another run holds the cluster: ") && said.contains("with `up`"), "{said}");
+        assert!(
+            said.contains("another run holds the cluster: ") && said.contains("with `up`"),
+            "{said}"
+        );
     }
     // One that waits gets it as soon as the holder is dead.
     let waiting = Command::new(env!("CARGO_BIN_EXE_docker-cluster"))
-        .args(["-f", lab.file().to_str().unwrap(), "up", "--yes", "--lock-wait", "2m"])
+        .args([
+            "-f",
+            lab.file().to_str().unwrap(),
+            "up",
+            "--yes",
+            "--lock-wait",
+            "2m",
+        ])
         .env("XDG_RUNTIME_DIR", runtime.path())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
     lab.eventually("the holder is known on the host", || {
-        lab.ask(1, "grep -q pid /run/docker-cluster-*.lock").map(|_| ())
+        lab.ask(1, "grep -q pid /run/docker-cluster-*.lock")
+            .map(|_| ())
     });
     let killer = holder.unwrap();
     std::thread::sleep(Duration::from_secs(2));
@@ -263,7 +388,10 @@ fn one_of_many_gets_the_lock(lab: &Lab) {
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(0), "{said}");
     assert!(said.contains("waiting for it"), "{said}");
-    assert!(lab.sh(2, "systemctl is-active docker").starts_with("active"));
+    assert!(
+        lab.sh(2, "systemctl is-active docker")
+            .starts_with("active")
+    );
 }
 
 /// Every secret of a run, looked for wherever it must not be: command lines and environments sampled during the run, logs at every
@@ -280,7 +408,15 @@ fn secrets_stay_secret() {
     let (output, sampled) = std::thread::scope(|scope| {
         let sampler = scope.spawn(|| sample_here(&done));
         let output = Command::new(env!("CARGO_BIN_EXE_docker-cluster"))
-            .args(["-f", lab.file().to_str().unwrap(), "-vv", "--output", "json", "up", "--yes"])
+            .args([
+                "-f",
+                lab.file().to_str().unwrap(),
+                "-vv",
+                "--output",
+                "json",
+                "up",
+                "--yes",
+            ])
             .env("HOME", home.path())
             .env("XDG_RUNTIME_DIR", home.path())
             .env_remove("XDG_STATE_HOME")
@@ -289,10 +425,16 @@ fn secrets_stay_secret() {
         done.store(true, Ordering::Relaxed);
         (output, sampler.join().unwrap())
     });
-    let mut seen =
-        format!("{sampled}{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let mut seen = format!(
+        "{sampled}{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
     assert!(output.status.success(), "{seen}");
-    assert!(sampled.contains("docker-cluster"), "the sampler saw the run");
+    assert!(
+        sampled.contains("docker-cluster"),
+        "the sampler saw the run"
+    );
     let logs = home.path().join(".local/state/docker-cluster/log");
     for log in std::fs::read_dir(logs).unwrap() {
         seen.push_str(&std::fs::read_to_string(log.unwrap().path()).unwrap());
@@ -300,17 +442,30 @@ fn secrets_stay_secret() {
     for host in 1..=2 {
         lab.sh(host, "systemctl stop sampler");
         let sampled = lab.sh(host, "cat /run/sampled");
-        assert!(sampled.contains("consul"), "the sampler saw the store start");
+        assert!(
+            sampled.contains("consul"),
+            "the sampler saw the store start"
+        );
         seen.push_str(&sampled);
-        seen.push_str(&lab.sh(host, "journalctl -b -q --no-pager; cat /var/log/*.log 2>/dev/null; true"));
+        seen.push_str(&lab.sh(
+            host,
+            "journalctl -b -q --no-pager; cat /var/log/*.log 2>/dev/null; true",
+        ));
         // What is no text is no secret of ours.
         let readable = "find /etc /var/lib /usr/local /tmp /home -xdev -type f -perm /004 -size -200k ! -path '/var/lib/docker/*' ! -path '/var/lib/dpkg/*' ! -path '/var/lib/apt/*' -exec cat {} + 2>/dev/null | tr -cd '[:print:]\n'";
         seen.push_str(&lab.sh(host, readable));
     }
     let secrets = secrets(&lab);
-    assert!(secrets.len() >= 8, "CA key, gossip key, three tokens, keys of agents and engines");
+    assert!(
+        secrets.len() >= 8,
+        "CA key, gossip key, three tokens, keys of agents and engines"
+    );
     for secret in secrets {
-        assert!(!seen.contains(&secret), "a secret is where it must not be: it begins with {}", &secret[..6]);
+        assert!(
+            !seen.contains(&secret),
+            "a secret is where it must not be: it begins with {}",
+            &secret[..6]
+        );
     }
     Command::new(env!("CARGO_BIN_EXE_docker-cluster"))
         .arg("disconnect")
@@ -327,7 +482,9 @@ fn secrets(lab: &Lab) -> Vec<String> {
     for (key, value) in bundle.as_object().unwrap() {
         match (key.as_str(), value.as_str().unwrap()) {
             ("ca_cert", _) => {}
-            (_, text) if text.contains("PRIVATE KEY") => all.push(text.lines().nth(1).unwrap().to_owned()),
+            (_, text) if text.contains("PRIVATE KEY") => {
+                all.push(text.lines().nth(1).unwrap().to_owned())
+            }
             (_, text) => all.push(text.to_owned()),
         }
     }
@@ -371,17 +528,30 @@ fn a_hostile_host_harms_nobody() {
     for (evil, words, (path, prepare)) in [
         ("exec cat /dev/zero", "wrote more than", as_shell),
         ("head -c 3000000 /dev/urandom", nothing, as_shell),
-        ("printf '\\033[2J\\033]0;owned\\007'; exit 0", nothing, as_shell),
+        (
+            "printf '\\033[2J\\033]0;owned\\007'; exit 0",
+            nothing,
+            as_shell,
+        ),
         ("exit 3", nothing, as_shell),
         (lie, nothing, as_shell),
         ("exec cat /dev/zero", "wrote more than", as_program),
         ("exec yes '\u{1b}[31m@begin'", "wrote more than", as_program),
-        ("head -c 3000000 /dev/urandom", "is not what the facts probe prints", as_program),
-        ("printf '\\033[2J\\033]0;owned\\007'; exit 0", "is not what the facts probe prints", as_program),
+        (
+            "head -c 3000000 /dev/urandom",
+            "is not what the facts probe prints",
+            as_program,
+        ),
+        (
+            "printf '\\033[2J\\033]0;owned\\007'; exit 0",
+            "is not what the facts probe prints",
+            as_program,
+        ),
         ("exit 3", "failed with exit status 3", as_program),
         (lie, "is on none of its interfaces", as_program),
     ] {
-        let text = format!("cat > {path} <<'END'\n#!/bin/sh\n{evil}\nEND\nchmod 755 {path}; {prepare}");
+        let text =
+            format!("cat > {path} <<'END'\n#!/bin/sh\n{evil}\nEND\nchmod 755 {path}; {prepare}");
         lab.sh(1, &text);
         let began = Instant::now();
         // Connections of its own: one from before would have the shell of before.
@@ -396,9 +566,17 @@ fn a_hostile_host_harms_nobody() {
         assert_eq!(ran.code, 1, "{path}: {evil}\n{text}");
         assert!(text.contains(words), "{path}: {evil}\n{text}");
         assert!(began.elapsed() < Duration::from_secs(60), "{path}: {evil}");
-        let control = text.chars().find(|c| c.is_control() && *c != '\n' && *c != '\t');
-        assert_eq!(control, None, "a control code of the host got through: {text:?}");
-        assert!(!text.contains(&format!("{} cannot be asked", lab.host(2))), "the other host is served: {text}");
+        let control = text
+            .chars()
+            .find(|c| c.is_control() && *c != '\n' && *c != '\t');
+        assert_eq!(
+            control, None,
+            "a control code of the host got through: {text:?}"
+        );
+        assert!(
+            !text.contains(&format!("{} cannot be asked", lab.host(2))),
+            "the other host is served: {text}"
+        );
     }
     lab.sh(1, "rm /usr/local/sbin/timeout; usermod -s /bin/bash root");
 }

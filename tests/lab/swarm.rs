@@ -11,10 +11,19 @@ fn new_engines_become_a_swarm() {
     let (all, three) = (lab.file(), lab.first_hosts(3));
 
     let ran = lab.run_with(&three, &["up", "--yes"]).expect(0);
-    assert!(ran.out.contains("have the engine 26.1.5, and engines from 23 on have no overlay"), "{}", ran.out);
+    assert!(
+        ran.out
+            .contains("have the engine 26.1.5, and engines from 23 on have no overlay"),
+        "{}",
+        ran.out
+    );
     lab.assert_green(&three, 3);
     lab.assert_nothing_to_do(&three);
-    assert_eq!(lab.sh(1, "ls /etc/docker-cluster 2>/dev/null || true"), "", "no store is installed");
+    assert_eq!(
+        lab.sh(1, "ls /etc/docker-cluster 2>/dev/null || true"),
+        "",
+        "no store is installed"
+    );
     tokens_stay_secret(&lab);
     labels_arrive_intact(&lab, &three);
     a_host_joins(&lab, &all);
@@ -26,13 +35,21 @@ fn new_engines_become_a_swarm() {
     the_quorum_is_gone_for_good(&lab);
 
     let ran = lab.run_with(&all, &["env", "--swarm"]).expect(0);
-    assert!(ran.out.contains("export DOCKER_HOST=ssh://root@127.0.0.1:"), "{}", ran.out);
+    assert!(
+        ran.out.contains("export DOCKER_HOST=ssh://root@127.0.0.1:"),
+        "{}",
+        ran.out
+    );
 }
 
 /// Join tokens are in no log of the run and no journal of a host.
 fn tokens_stay_secret(lab: &Lab) {
-    let tokens = lab.sh(1, "docker swarm join-token -q worker; docker swarm join-token -q manager");
-    let logs = std::path::Path::new(&std::env::var("HOME").unwrap()).join(".local/state/docker-cluster/log");
+    let tokens = lab.sh(
+        1,
+        "docker swarm join-token -q worker; docker swarm join-token -q manager",
+    );
+    let logs = std::path::Path::new(&std::env::var("HOME").unwrap())
+        .join(".local/state/docker-cluster/log");
     for token in tokens.lines() {
         assert!(token.starts_with("SWMTKN-"));
         for log in std::fs::read_dir(&logs).unwrap() {
@@ -40,7 +57,14 @@ fn tokens_stay_secret(lab: &Lab) {
             assert!(!text.contains(token));
         }
         for host in 1..=3 {
-            assert_eq!(lab.sh(host, &format!("journalctl -b --no-pager -q | grep -c -- {token} || true")).trim(), "0");
+            assert_eq!(
+                lab.sh(
+                    host,
+                    &format!("journalctl -b --no-pager -q | grep -c -- {token} || true")
+                )
+                .trim(),
+                "0"
+            );
         }
     }
 }
@@ -51,10 +75,22 @@ fn labels_arrive_intact(lab: &Lab, file: &std::path::Path) {
     let labelled = lab.variant("labels.yaml", |_| {
         let text = std::fs::read_to_string(file).unwrap();
         let mark = format!("  - name: {}\n", lab.host(2));
-        text.replace(&mark, &format!("{mark}    labels: {{note: {}}}\n", serde_json::Value::from(value)))
+        text.replace(
+            &mark,
+            &format!(
+                "{mark}    labels: {{note: {}}}\n",
+                serde_json::Value::from(value)
+            ),
+        )
     });
     lab.run_with(&labelled, &["up", "--yes"]).expect(0);
-    let found = lab.sh(1, &format!("docker node inspect --format '{{{{json .Spec.Labels}}}}' {}", lab.host(2)));
+    let found = lab.sh(
+        1,
+        &format!(
+            "docker node inspect --format '{{{{json .Spec.Labels}}}}' {}",
+            lab.host(2)
+        ),
+    );
     let found: serde_json::Value = serde_json::from_str(&found).unwrap();
     assert_eq!(found["note"], value);
     lab.assert_nothing_to_do(&labelled);
@@ -65,10 +101,20 @@ fn labels_arrive_intact(lab: &Lab, file: &std::path::Path) {
 
 fn a_host_joins(lab: &Lab, all: &std::path::Path) {
     lab.run_with(all, &["up", "--yes"]).expect(0);
-    let nodes = lab.sh(1, "docker node ls --format '{{.Hostname}} {{.Status}} {{.ManagerStatus}}'");
-    assert_eq!(nodes.lines().filter(|line| line.contains("Ready")).count(), 4, "{nodes}");
+    let nodes = lab.sh(
+        1,
+        "docker node ls --format '{{.Hostname}} {{.Status}} {{.ManagerStatus}}'",
+    );
     assert_eq!(
-        nodes.lines().filter(|line| line.ends_with("Leader") || line.ends_with("Reachable")).count(),
+        nodes.lines().filter(|line| line.contains("Ready")).count(),
+        4,
+        "{nodes}"
+    );
+    assert_eq!(
+        nodes
+            .lines()
+            .filter(|line| line.ends_with("Leader") || line.ends_with("Reachable"))
+            .count(),
         3,
         "{nodes}"
     );
@@ -79,28 +125,54 @@ fn a_host_joins(lab: &Lab, all: &std::path::Path) {
 /// A service with replicas, asked by a plain container by name. The kernel here may lack IPVS, which virtual addresses need: the
 /// service answers by DNS round robin, as it can anywhere.
 fn a_service_reaches_a_plain_container(lab: &Lab) {
-    let image = lab.sh(1, "docker images --format '{{.Repository}}:{{.Tag}}' | grep smoke | head -1");
-    let (image, network) =
-        (image.trim(), lab.sh(1, "docker network ls --filter driver=overlay --format '{{.Name}}' | grep -v ingress"));
+    let image = lab.sh(
+        1,
+        "docker images --format '{{.Repository}}:{{.Tag}}' | grep smoke | head -1",
+    );
+    let (image, network) = (
+        image.trim(),
+        lab.sh(
+            1,
+            "docker network ls --filter driver=overlay --format '{{.Name}}' | grep -v ingress",
+        ),
+    );
     let network = network.trim();
     lab.sh(
         1,
         &format!("docker service create -q --detach --no-resolve-image --name pool --replicas 4 --endpoint-mode dnsrr --network {network} {image} sleep 100000"),
     );
-    lab.sh(4, &format!("docker run -d --name plain --network {network} {image} sleep 100000"));
-    lab.eventually("all replicas are found by name from a plain container", || {
-        let found = lab.ask(4, "docker exec plain sh -c 'getent ahostsv4 pool | cut -d\" \" -f1' | sort -u")?;
-        if found.lines().count() == 4 { Ok(()) } else { Err(found) }
-    });
+    lab.sh(
+        4,
+        &format!("docker run -d --name plain --network {network} {image} sleep 100000"),
+    );
+    lab.eventually(
+        "all replicas are found by name from a plain container",
+        || {
+            let found = lab.ask(
+                4,
+                "docker exec plain sh -c 'getent ahostsv4 pool | cut -d\" \" -f1' | sort -u",
+            )?;
+            if found.lines().count() == 4 {
+                Ok(())
+            } else {
+                Err(found)
+            }
+        },
+    );
     lab.sh(1, "docker service rm pool");
     lab.sh(4, "docker rm -f plain");
 }
 
 fn a_manager_stops_and_starts(lab: &Lab, all: &std::path::Path) {
     docker(&["stop", &lab.host(1)]);
-    let document = lab.run_with(all, &["verify", "--output", "json"]).expect(4).json();
+    let document = lab
+        .run_with(all, &["verify", "--output", "json"])
+        .expect(4)
+        .json();
     for pair in document["pairs"].as_array().unwrap() {
-        let with_it = [&pair["from"], &pair["to"]].iter().any(|name| **name == lab.host(1).as_str());
+        let with_it = [&pair["from"], &pair["to"]]
+            .iter()
+            .any(|name| **name == lab.host(1).as_str());
         assert_eq!(pair["ok"], !with_it, "{pair}");
     }
     docker(&["start", &lab.host(1)]);
@@ -108,14 +180,21 @@ fn a_manager_stops_and_starts(lab: &Lab, all: &std::path::Path) {
     lab.eventually("the manager is back and every pair reaches", || {
         let ran = lab.run_with(all, &["verify"]);
         // Once in some dozens of times the engine comes back with its part in the swarm hanging. Then what was said is the cure, once.
-        let cures =
-            ran.out.lines().filter_map(|line| line.trim().strip_prefix("→ docker-cluster ")?.split(" (").next());
-        let cure = cures.into_iter().find(|cure| cure.ends_with("systemctl restart docker"));
+        let cures = ran.out.lines().filter_map(|line| {
+            line.trim()
+                .strip_prefix("→ docker-cluster ")?
+                .split(" (")
+                .next()
+        });
+        let cure = cures
+            .into_iter()
+            .find(|cure| cure.ends_with("systemctl restart docker"));
         match cure.filter(|_| !cured && ran.out.contains("attaching to network failed")) {
             Some(cure) => {
                 let _ = writeln!(std::io::stderr(), "{}\ncured by: {cure}", ran.out);
                 cured = true;
-                lab.run_with(all, &cure.split(' ').collect::<Vec<_>>()).expect(0);
+                lab.run_with(all, &cure.split(' ').collect::<Vec<_>>())
+                    .expect(0);
             }
             None if ran.code == 0 => return Ok(()),
             None => {}
@@ -127,30 +206,60 @@ fn a_manager_stops_and_starts(lab: &Lab, all: &std::path::Path) {
 
 /// The managers that the first host sees; an error while the swarm elects its leader.
 fn managers(lab: &Lab) -> Result<Vec<String>, String> {
-    let nodes = lab.ask(1, "docker node ls --format '{{.Hostname}} {{.ManagerStatus}}'")?;
+    let nodes = lab.ask(
+        1,
+        "docker node ls --format '{{.Hostname}} {{.ManagerStatus}}'",
+    )?;
     let is_manager = |line: &&str| line.ends_with("Leader") || line.ends_with("Reachable");
-    Ok(nodes.lines().filter(is_manager).map(|line| line.split(' ').next().unwrap().to_owned()).collect())
+    Ok(nodes
+        .lines()
+        .filter(is_manager)
+        .map(|line| line.split(' ').next().unwrap().to_owned())
+        .collect())
 }
 
 /// A manager is drained, demoted, leaves and is removed; it joins again with the next `up`.
 fn a_host_is_removed_and_comes_back(lab: &Lab, all: &std::path::Path) {
     let ran = lab.run_with(all, &["rm", &lab.host(2), "--yes"]).expect(0);
-    assert!(ran.out.contains(&format!("drain {} and demote it to a worker", lab.host(2))), "{}", ran.out);
+    assert!(
+        ran.out
+            .contains(&format!("drain {} and demote it to a worker", lab.host(2))),
+        "{}",
+        ran.out
+    );
     assert!(!lab.sh(1, "docker node ls").contains(&lab.host(2)));
-    assert!(lab.sh(2, "docker info --format '{{.Swarm.LocalNodeState}}'").contains("inactive"));
+    assert!(
+        lab.sh(2, "docker info --format '{{.Swarm.LocalNodeState}}'")
+            .contains("inactive")
+    );
     assert_eq!(managers(lab).unwrap().len(), 2);
     // With one of two managers down, the other must stay.
     docker(&["stop", &lab.host(3)]);
     lab.eventually("the swarm has noticed", || {
-        let nodes = lab.ask(1, "docker node ls --format '{{.Hostname}} {{.ManagerStatus}}' 2>&1 || true")?;
-        if nodes.contains("Unreachable") || nodes.contains("does not have a leader") { Ok(()) } else { Err(nodes) }
+        let nodes = lab.ask(
+            1,
+            "docker node ls --format '{{.Hostname}} {{.ManagerStatus}}' 2>&1 || true",
+        )?;
+        if nodes.contains("Unreachable") || nodes.contains("does not have a leader") {
+            Ok(())
+        } else {
+            Err(nodes)
+        }
     });
     let ran = lab.run_with(all, &["rm", &lab.host(1), "--yes"]).expect(1);
-    assert!(ran.out.contains("no other manager of its swarm answers"), "{}", ran.out);
+    assert!(
+        ran.out.contains("no other manager of its swarm answers"),
+        "{}",
+        ran.out
+    );
     docker(&["start", &lab.host(3)]);
     lab.eventually("the quorum is back", || {
         let found = managers(lab)?;
-        if found.len() == 2 { Ok(()) } else { Err(format!("{found:?}")) }
+        if found.len() == 2 {
+            Ok(())
+        } else {
+            Err(format!("{found:?}"))
+        }
     });
     lab.run_with(all, &["up", "--yes"]).expect(0);
     assert_eq!(managers(lab).unwrap().len(), 3);
@@ -160,13 +269,22 @@ fn a_host_is_removed_and_comes_back(lab: &Lab, all: &std::path::Path) {
 /// A manager is gone, and is taken out of the inventory: `up` removes it, and another host takes its place.
 fn a_manager_is_gone_for_good(lab: &Lab, all: &std::path::Path) {
     docker(&["stop", &lab.host(2)]);
-    let rest = lab.variant("rest.yaml", |_| without_host(&std::fs::read_to_string(all).unwrap(), &lab.host(2)));
+    let rest = lab.variant("rest.yaml", |_| {
+        without_host(&std::fs::read_to_string(all).unwrap(), &lab.host(2))
+    });
     lab.eventually("the swarm has noticed", || {
         let nodes = lab.ask(1, "docker node ls --format '{{.Hostname}} {{.Status}}'")?;
-        if nodes.contains(&format!("{} Down", lab.host(2))) { Ok(()) } else { Err(nodes) }
+        if nodes.contains(&format!("{} Down", lab.host(2))) {
+            Ok(())
+        } else {
+            Err(nodes)
+        }
     });
     lab.run_with(&rest, &["up", "--yes"]).expect(0);
-    assert_eq!(managers(lab).unwrap(), [lab.host(1), lab.host(3), lab.host(4)]);
+    assert_eq!(
+        managers(lab).unwrap(),
+        [lab.host(1), lab.host(3), lab.host(4)]
+    );
     assert!(!lab.sh(1, "docker node ls").contains(&lab.host(2)));
     lab.run_with(&rest, &["verify"]).expect(0);
     lab.assert_nothing_to_do(&rest);
@@ -176,20 +294,38 @@ fn a_manager_is_gone_for_good(lab: &Lab, all: &std::path::Path) {
 fn the_quorum_is_gone_for_good(lab: &Lab) {
     let text = std::fs::read_to_string(lab.file().with_file_name("rest.yaml")).unwrap();
     docker(&["stop", &lab.host(3), &lab.host(4)]);
-    let one = lab.variant("one.yaml", |_| without_host(&without_host(&text, &lab.host(3)), &lab.host(4)));
+    let one = lab.variant("one.yaml", |_| {
+        without_host(&without_host(&text, &lab.host(3)), &lab.host(4))
+    });
     lab.eventually("the swarm has noticed", || {
         let nodes = lab.ask(1, "docker node ls 2>&1 || true")?;
-        if nodes.contains("does not have a leader") { Ok(()) } else { Err(nodes) }
+        if nodes.contains("does not have a leader") {
+            Ok(())
+        } else {
+            Err(nodes)
+        }
     });
     let ran = lab.run_with(&one, &["up", "--yes"]).expect(1);
-    assert!(ran.out.contains("no manager of it has a quorum") && ran.out.contains("--recover-quorum"), "{}", ran.out);
-    lab.run_with(&one, &["up", "--yes", "--recover-quorum"]).expect(0);
+    assert!(
+        ran.out.contains("no manager of it has a quorum") && ran.out.contains("--recover-quorum"),
+        "{}",
+        ran.out
+    );
+    lab.run_with(&one, &["up", "--yes", "--recover-quorum"])
+        .expect(0);
     lab.eventually("the others are known to be down", || {
         let nodes = lab.ask(1, "docker node ls --format '{{.Hostname}} {{.Status}}'")?;
-        if nodes.matches("Down").count() == 2 { Ok(()) } else { Err(nodes) }
+        if nodes.matches("Down").count() == 2 {
+            Ok(())
+        } else {
+            Err(nodes)
+        }
     });
     lab.run_with(&one, &["up", "--yes"]).expect(0);
-    assert_eq!(lab.sh(1, "docker node ls --format '{{.Hostname}}'").trim(), lab.host(1));
+    assert_eq!(
+        lab.sh(1, "docker node ls --format '{{.Hostname}}'").trim(),
+        lab.host(1)
+    );
     lab.assert_nothing_to_do(&one);
 }
 
@@ -206,15 +342,23 @@ fn without_host(text: &str, name: &str) -> String {
 #[ignore = "needs a Docker engine"]
 fn an_engine_without_the_backend_gets_swarm_mode() {
     let lab = Lab::up("twelve", &["--hosts", "2", "--os", "debian-12"]);
-    let forced = lab.variant("forced.yaml", |text| text.replace("smoke:\n", "network: {fabric: overlay}\nsmoke:\n"));
+    let forced = lab.variant("forced.yaml", |text| {
+        text.replace("smoke:\n", "network: {fabric: overlay}\nsmoke:\n")
+    });
     let ran = lab.run_with(&forced, &["up", "--yes"]).expect(1);
     assert!(
-        ran.out.contains("whose binary was built without the consul backend (it has: etcd, zookeeper)"),
+        ran.out.contains(
+            "whose binary was built without the consul backend (it has: etcd, zookeeper)"
+        ),
         "{}",
         ran.out
     );
     let ran = lab.run(&["up", "--yes"]).expect(0);
-    assert!(ran.out.contains("swarm-mode overlay, because"), "{}", ran.out);
+    assert!(
+        ran.out.contains("swarm-mode overlay, because"),
+        "{}",
+        ran.out
+    );
     lab.assert_clean(2);
     lab.assert_nothing_to_do(&lab.file());
 }

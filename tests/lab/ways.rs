@@ -14,8 +14,13 @@ struct Ways {
 impl Ways {
     /// An inventory in which this user logs in, with more of `ssh:`.
     fn of(&self, user: &str, more: &str) -> PathBuf {
-        let name = format!("{user}{}.yaml", more.replace(|c: char| !c.is_ascii_alphanumeric(), ""));
-        self.lab.variant(&name, |text| text.replace("user: ops", &format!("user: {user}{more}")))
+        let name = format!(
+            "{user}{}.yaml",
+            more.replace(|c: char| !c.is_ascii_alphanumeric(), "")
+        );
+        self.lab.variant(&name, |text| {
+            text.replace("user: ops", &format!("user: {user}{more}"))
+        })
     }
 
     /// A user with the lab's key.
@@ -55,7 +60,9 @@ impl Ways {
             file.display()
         );
         let mut command = Command::new("sh");
-        command.args(["-c", &script]).env("XDG_STATE_HOME", self.lab.file().parent().unwrap());
+        command
+            .args(["-c", &script])
+            .env("XDG_STATE_HOME", self.lab.file().parent().unwrap());
         // Its connections are the lab's, as those of every other command.
         for (name, value) in self.lab.command().get_envs() {
             match value {
@@ -73,7 +80,10 @@ fn of_every_kind() {
     let lab = Lab::up("ways", &["--hosts", "1", "--os", "debian-13"]);
     let ways = Ways { lab };
     let lab = &ways.lab;
-    lab.sh(1, "apt-get -q update && apt-get -q install -y --no-install-recommends tcsh");
+    lab.sh(
+        1,
+        "apt-get -q update && apt-get -q install -y --no-install-recommends tcsh",
+    );
     // A host as somebody hardened and decorated it: what is said at login, another engine in its environment and in root's context, and
     // few sessions. The engine's own port of nowhere: whoever asks it fails.
     lab.sh(
@@ -96,14 +106,29 @@ fn of_every_kind() {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    let holds = || lab.ask(1, "! flock -n /run/docker-cluster.lock true").map(drop);
+    let holds = || {
+        lab.ask(1, "! flock -n /run/docker-cluster.lock true")
+            .map(drop)
+    };
     lab.eventually("the first run holds the host", holds);
     // Another inventory, in which the cluster has another name, and another user.
-    let other = lab.variant("other.yaml", |text| text.replacen("cluster: ", "cluster: other-", 1));
+    let other = lab.variant("other.yaml", |text| {
+        text.replacen("cluster: ", "cluster: other-", 1)
+    });
     let ran = lab.run_with(&other, &["up", "--yes"]).expect(5);
-    assert!(ran.err.contains("another run holds the cluster") && ran.err.contains("of the cluster"), "{}", ran.err);
+    assert!(
+        ran.err.contains("another run holds the cluster") && ran.err.contains("of the cluster"),
+        "{}",
+        ran.err
+    );
     let signal = |signal: &str, id: u32| {
-        assert!(Command::new("kill").args([signal, &id.to_string()]).status().unwrap().success());
+        assert!(
+            Command::new("kill")
+                .args([signal, &id.to_string()])
+                .status()
+                .unwrap()
+                .success()
+        );
     };
     signal("-STOP", asleep.id());
 
@@ -124,17 +149,52 @@ fn of_every_kind() {
     let csh = ways.of("csh", "");
     let ran = ways.plan(&csh).expect(0);
     assert!(ran.out.contains("  ~ "), "{}", ran.out);
-    let said = lab.run_with(&csh, &["ssh", &lab.host(1), "--", "printf", "<%s>", "two\nlines", "it's !!"]).expect(0);
+    let said = lab
+        .run_with(
+            &csh,
+            &[
+                "ssh",
+                &lab.host(1),
+                "--",
+                "printf",
+                "<%s>",
+                "two\nlines",
+                "it's !!",
+            ],
+        )
+        .expect(0);
     assert!(said.out.contains("<two\nlines><it's !!>"), "{}", said.out);
-    ways.refused(&ways.of("cloud", ""), &["runs no commands", "Please login as the user admin", "set `user:`"]);
-    ways.refused(&ways.of("gone", ""), &["This account is currently not available", "set `user:`"]);
+    ways.refused(
+        &ways.of("cloud", ""),
+        &[
+            "runs no commands",
+            "Please login as the user admin",
+            "set `user:`",
+        ],
+    );
+    ways.refused(
+        &ways.of("gone", ""),
+        &["This account is currently not available", "set `user:`"],
+    );
     ways.refused(
         &ways.of("seated", ""),
-        &["seated@127.0.0.1 is not root and has no passwordless sudo", "`Defaults:USER !requiretty`"],
+        &[
+            "seated@127.0.0.1 is not root and has no passwordless sudo",
+            "`Defaults:USER !requiretty`",
+        ],
     );
     let group = ways.of("docker-only", "");
-    ways.refused(&group, &["has no passwordless sudo", "Docker's client works for this user all the same"]);
-    ways.refused(&ways.of("ops", ", become: root"), &["is not root", "the inventory says `become: root`"]);
+    ways.refused(
+        &group,
+        &[
+            "has no passwordless sudo",
+            "Docker's client works for this user all the same",
+        ],
+    );
+    ways.refused(
+        &ways.of("ops", ", become: root"),
+        &["is not root", "the inventory says `become: root`"],
+    );
     // Root that is to go through sudo does, and without sudo does not get past it.
     let through = ways.of("root", ", become: sudo");
     ways.plan(&through).expect(0);
@@ -148,7 +208,8 @@ fn of_every_kind() {
 
     // The host has let go by now, and somebody else does all of it, on the host's own engine.
     lab.eventually("the host lets go of the run that sleeps", || {
-        lab.ask(1, "flock -n /run/docker-cluster.lock true").map(drop)
+        lab.ask(1, "flock -n /run/docker-cluster.lock true")
+            .map(drop)
     });
     lab.run_with(&root, &["up", "--yes"]).expect(0);
     lab.assert_nothing_to_do(&root);
@@ -159,21 +220,41 @@ fn of_every_kind() {
     // It may have ended by itself already.
     let _ = stdin.write_all(&[b'\n'; 100]);
     let (mut out, mut err) = (String::new(), String::new());
-    asleep.stdout.take().unwrap().read_to_string(&mut out).unwrap();
-    asleep.stderr.take().unwrap().read_to_string(&mut err).unwrap();
+    asleep
+        .stdout
+        .take()
+        .unwrap()
+        .read_to_string(&mut out)
+        .unwrap();
+    asleep
+        .stderr
+        .take()
+        .unwrap()
+        .read_to_string(&mut err)
+        .unwrap();
     assert_eq!(asleep.wait().unwrap().code(), Some(1), "{out}{err}");
-    assert!(err.contains("the lock of") && err.contains("is lost"), "{err}");
+    assert!(
+        err.contains("the lock of") && err.contains("is lost"),
+        "{err}"
+    );
     assert!(!err.contains("✓"), "not one step was done: {err}");
     // Its own runner is gone, and nothing is new or another.
     let after = lab.fingerprint(1);
-    let changed: Vec<&str> = after.lines().filter(|line| !before.lines().any(|there| there == *line)).collect();
+    let changed: Vec<&str> = after
+        .lines()
+        .filter(|line| !before.lines().any(|there| there == *line))
+        .collect();
     assert_eq!(changed, [""; 0], "what the other has done is as it was");
     lab.assert_nothing_to_do(&root);
 
     // A run of version 0.1 holds a lock that is called after its cluster.
-    lab.sh(1, "systemd-run -q --unit old-lock flock /run/docker-cluster-some-name.lock sleep 60");
+    lab.sh(
+        1,
+        "systemd-run -q --unit old-lock flock /run/docker-cluster-some-name.lock sleep 60",
+    );
     lab.eventually("an old version holds its lock", || {
-        lab.ask(1, "! flock -n /run/docker-cluster-some-name.lock true").map(drop)
+        lab.ask(1, "! flock -n /run/docker-cluster-some-name.lock true")
+            .map(drop)
     });
     lab.run_with(&root, &["down", "--yes"]).expect(5);
     lab.sh(1, "systemctl stop old-lock");
@@ -183,14 +264,29 @@ fn of_every_kind() {
     let ask = "docker info --format '{{.Name}}'; for n in 1 2 3 4; do docker ps -q >/dev/null & done; wait";
     for file in [&root, &csh, &ops, &group, &through] {
         let ran = ways.pointed(file, &lab.host(1), ask).expect(0);
-        assert_eq!((ran.out.trim(), ran.err.as_str()), (lab.host(1).as_str(), ""), "{}", file.display());
+        assert_eq!(
+            (ran.out.trim(), ran.err.as_str()),
+            (lab.host(1).as_str(), ""),
+            "{}",
+            file.display()
+        );
         // And who is a manager says so without root.
-        let ran = ways.pointed(file, "--swarm", "docker node ls --format '{{.Hostname}}'").expect(0);
+        let ran = ways
+            .pointed(file, "--swarm", "docker node ls --format '{{.Hostname}}'")
+            .expect(0);
         assert_eq!(ran.out.trim(), lab.host(1), "{}", file.display());
     }
     let ran = ways.pointed(&ways.of("ops", ", become: root"), &lab.host(1), "docker ps");
-    assert!(ran.code != 0 && ran.err.contains("`become: root`"), "{}", ran.err);
+    assert!(
+        ran.code != 0 && ran.err.contains("`become: root`"),
+        "{}",
+        ran.err
+    );
     lab.run_with(&root, &["down", "--yes"]).expect(0);
     let ran = ways.pointed(&root, "--swarm", "true").expect(1);
-    assert!(ran.err.contains("no manager of a swarm answers"), "{}", ran.err);
+    assert!(
+        ran.err.contains("no manager of a swarm answers"),
+        "{}",
+        ran.err
+    );
 }

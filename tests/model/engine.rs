@@ -35,7 +35,12 @@ impl Network {
     }
 
     pub fn ingress(subnet: &str) -> Self {
-        Self { driver: "overlay", scope: "swarm", ingress: true, ..Self::bridge("ingress", subnet) }
+        Self {
+            driver: "overlay",
+            scope: "swarm",
+            ingress: true,
+            ..Self::bridge("ingress", subnet)
+        }
     }
 
     pub fn json(&self) -> Value {
@@ -75,7 +80,10 @@ impl Container {
     pub fn line(&self) -> String {
         let status = if self.running { "running" } else { "exited" };
         let on = |(name, id): (&String, &String)| {
-            (name.clone(), json!({"NetworkID": id, "EndpointID": format!("{}-{name}", self.name)}))
+            (
+                name.clone(),
+                json!({"NetworkID": id, "EndpointID": format!("{}-{name}", self.name)}),
+            )
         };
         let networks: serde_json::Map<String, Value> = self.networks.iter().map(on).collect();
         format!(
@@ -124,22 +132,36 @@ impl Engine {
     }
 
     pub fn major(&self) -> u64 {
-        self.version.split('.').next().and_then(|text| text.parse().ok()).unwrap_or(0)
+        self.version
+            .split('.')
+            .next()
+            .and_then(|text| text.parse().ok())
+            .unwrap_or(0)
     }
 
     /// An engine makes this bridge for containers of an overlay.
     pub fn bridge(&mut self) {
-        if !self.networks.iter().any(|network| network.name == "docker_gwbridge") {
-            self.networks.push(Network::bridge("docker_gwbridge", "172.19.0.0/16"));
+        if !self
+            .networks
+            .iter()
+            .any(|network| network.name == "docker_gwbridge")
+        {
+            self.networks
+                .push(Network::bridge("docker_gwbridge", "172.19.0.0/16"));
         }
     }
 
     pub fn container(&mut self, name: &str) -> Option<&mut Container> {
-        self.containers.iter_mut().find(|container| container.name == name)
+        self.containers
+            .iter_mut()
+            .find(|container| container.name == name)
     }
 
     /// Where its store is, if it runs with one.
     pub fn store_url(&self) -> Option<&str> {
-        self.effective.get("cluster-store").filter(|_| self.up)?.as_str()
+        self.effective
+            .get("cluster-store")
+            .filter(|_| self.up)?
+            .as_str()
     }
 }

@@ -22,7 +22,11 @@ pub struct File {
 
 impl File {
     pub fn new(text: impl Into<String>, mode: &str, owner: &str) -> Self {
-        Self { text: text.into(), mode: mode.trim_start_matches('0').to_owned(), owner: owner.to_owned() }
+        Self {
+            text: text.into(),
+            mode: mode.trim_start_matches('0').to_owned(),
+            owner: owner.to_owned(),
+        }
     }
 
     pub fn sum(&self) -> String {
@@ -75,7 +79,8 @@ impl Files {
     }
 
     fn say(&mut self, path: &str, text: impl Into<String>) {
-        self.0.insert(path.to_owned(), File::new(text, "600", "root:root"));
+        self.0
+            .insert(path.to_owned(), File::new(text, "600", "root:root"));
     }
 
     /// `KEY.NAME` and `KEY.BYTES`: what is there now.
@@ -95,7 +100,10 @@ impl Files {
         let is_whole = |json: &str, written: &str| json.contains(&sha256_hex(written.as_bytes()));
         let hidden = format!("{}/.{key}.written", paths::RECORD);
         let json = self.text(&of(&key, "json")).unwrap_or_default().to_owned();
-        if self.text(&hidden).is_some_and(|written| is_whole(&json, written)) {
+        if self
+            .text(&hidden)
+            .is_some_and(|written| is_whole(&json, written))
+        {
             self.keep(&hidden, &of(&key, "written"));
             self.0.remove(&hidden);
         }
@@ -129,7 +137,10 @@ impl Files {
             return;
         }
         let new = match (file.mode, self.0.get(file.path)) {
-            ("keep", Some(there)) => File { text: text.to_owned(), ..there.clone() },
+            ("keep", Some(there)) => File {
+                text: text.to_owned(),
+                ..there.clone()
+            },
             ("keep", None) => File::new(text, "644", "root:root"),
             (mode, _) => File::new(text, mode, file.owner),
         };
@@ -152,7 +163,9 @@ impl Files {
 
     pub fn put_back(&mut self, path: &str) {
         let key = record::key(path);
-        let Some(was) = self.text(&of(&key, "was")).map(str::to_owned) else { return };
+        let Some(was) = self.text(&of(&key, "was")).map(str::to_owned) else {
+            return;
+        };
         let wrote = self.text(&of(&key, "json")).unwrap_or_default().to_owned();
         let restored = self.text(&of(&key, "now")).unwrap_or_default().to_owned();
         if let Some(now) = self.get(path).map(File::sum)
@@ -168,7 +181,14 @@ impl Files {
         }
         self.keep(&of(&key, "was.written"), &of(&key, "written"));
         self.keep(&of(&key, "was.record"), &of(&key, "json"));
-        let mut gone = vec!["start", "now", "was.written", "was.record", "was", "was.bytes"];
+        let mut gone = vec![
+            "start",
+            "now",
+            "was.written",
+            "was.record",
+            "was",
+            "was.bytes",
+        ];
         if !self.0.contains_key(&of(&key, "json")) {
             gone.extend(["origin", "bytes", "written"]);
         }
@@ -177,12 +197,20 @@ impl Files {
         }
     }
 
-    pub fn restore(&mut self, path: &str, present: &str, into: &Restored, record: Recorded) -> Result<(), String> {
+    pub fn restore(
+        &mut self,
+        path: &str,
+        present: &str,
+        into: &Restored,
+        record: Recorded,
+    ) -> Result<(), String> {
         let key = record::key(path);
         if self.get(path).is_some_and(|file| file.sum() != present) {
             return Err(format!("{path} was changed a moment ago"));
         }
-        let had = self.text(&of(&key, "origin")).is_some_and(|line| line.starts_with("file"));
+        let had = self
+            .text(&of(&key, "origin"))
+            .is_some_and(|line| line.starts_with("file"));
         if record == Recorded::Kept {
             self.remember(path, &key, "was", "was.bytes");
             self.keep(&of(&key, "json"), &of(&key, "was.record"));
@@ -193,8 +221,17 @@ impl Files {
         }
         match into {
             Restored::Merged(text) => {
-                let there = self.get(path).cloned().ok_or(format!("{path} is not there to be merged"))?;
-                self.0.insert(path.to_owned(), File { text: text.clone(), ..there });
+                let there = self
+                    .get(path)
+                    .cloned()
+                    .ok_or(format!("{path} is not there to be merged"))?;
+                self.0.insert(
+                    path.to_owned(),
+                    File {
+                        text: text.clone(),
+                        ..there
+                    },
+                );
             }
             _ if had => self.keep(&of(&key, "bytes"), path),
             _ => drop(self.0.remove(path)),
@@ -211,9 +248,18 @@ impl Files {
     }
 
     pub fn settle(&mut self, key: &str) {
-        for ending in
-            ["json", "origin", "bytes", "written", "was", "was.bytes", "was.record", "was.written", "start", "now"]
-        {
+        for ending in [
+            "json",
+            "origin",
+            "bytes",
+            "written",
+            "was",
+            "was.bytes",
+            "was.record",
+            "was.written",
+            "start",
+            "now",
+        ] {
             self.0.remove(&of(key, ending));
         }
     }
@@ -223,7 +269,11 @@ impl Files {
     }
 
     pub fn made(&self) -> Vec<String> {
-        self.text(&Self::made_path()).unwrap_or_default().lines().map(str::to_owned).collect()
+        self.text(&Self::made_path())
+            .unwrap_or_default()
+            .lines()
+            .map(str::to_owned)
+            .collect()
     }
 
     pub fn note(&mut self, lines: &[String]) {
@@ -257,7 +307,8 @@ impl Files {
 
     pub fn forget(&mut self, home: &str, how: &str) {
         let of_packages = |line: &String| {
-            ["package", "config", "conffile", "data", "group"].contains(&line.split(' ').next().unwrap_or_default())
+            ["package", "config", "conffile", "data", "group"]
+                .contains(&line.split(' ').next().unwrap_or_default())
         };
         let kept: Vec<String> = self.made().into_iter().filter(of_packages).collect();
         let below = format!("{home}/");

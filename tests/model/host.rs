@@ -8,7 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use docker_cluster::daemon_json::Options;
 use docker_cluster::labels::KEEPER_LABEL;
 use docker_cluster::plan::{
-    Action, ConsulCall, Content, EngineCall, NetworkDriver, NodeUpdate, SecretsFrom, Slot, SwarmRole,
+    Action, ConsulCall, Content, EngineCall, NetworkDriver, NodeUpdate, SecretsFrom, Slot,
+    SwarmRole,
 };
 use docker_cluster::secrets::{Secret, Slots, StoreBundle};
 use serde_json::Value;
@@ -100,7 +101,8 @@ impl Host {
     /// Systemd's name for the present start of a unit.
     pub fn invocation(&self, name: &str) -> String {
         let unit = self.units.get(name).filter(|unit| unit.active);
-        unit.map(|unit| format!("{name}-{}", unit.starts)).unwrap_or_default()
+        unit.map(|unit| format!("{name}-{}", unit.starts))
+            .unwrap_or_default()
     }
 
     /// The options in `daemon.json`.
@@ -126,7 +128,9 @@ impl Host {
     /// Starts the engine, or starts it again.
     pub fn start_engine(&mut self) -> Result<(), String> {
         let options = self.options();
-        let Some(engine) = &mut self.engine else { return Err("there is no engine".to_owned()) };
+        let Some(engine) = &mut self.engine else {
+            return Err("there is no engine".to_owned());
+        };
         let was_up = engine.up;
         let refused = match &options {
             Err(error) => Some(error.clone()),
@@ -149,8 +153,8 @@ impl Host {
         engine.starts += 1;
         for container in &mut engine.containers {
             // `unless-stopped` is not among the guests.
-            container.running =
-                container.restart == "always" || container.running && was_up && container.restart == "unless-stopped";
+            container.running = container.restart == "always"
+                || container.running && was_up && container.restart == "unless-stopped";
         }
         let unit = self.unit(ENGINE_UNIT);
         unit.active = true;
@@ -188,7 +192,11 @@ impl Host {
     }
 
     pub fn consul(&self) -> Option<&'static str> {
-        if self.packages.contains("consul") { Some("/usr/bin/consul") } else { self.files.get(PUSHED).map(|_| PUSHED) }
+        if self.packages.contains("consul") {
+            Some("/usr/bin/consul")
+        } else {
+            self.files.get(PUSHED).map(|_| PUSHED)
+        }
     }
 }
 
@@ -225,7 +233,11 @@ fn done(result: Result<(), String>) -> Answer {
 }
 
 fn waits(until: bool, what: &str) -> Answer {
-    if until { Answer::Done } else { Answer::Waiting(what.to_owned()) }
+    if until {
+        Answer::Done
+    } else {
+        Answer::Waiting(what.to_owned())
+    }
 }
 
 /// How an action is done.
@@ -240,7 +252,10 @@ pub struct Doing<'a> {
 
 impl Cluster {
     pub fn index(&self, name: &str) -> usize {
-        self.hosts.iter().position(|host| host.name == name).expect("plans name hosts that there are")
+        self.hosts
+            .iter()
+            .position(|host| host.name == name)
+            .expect("plans name hosts that there are")
     }
 
     fn born(&mut self, what: &str) -> String {
@@ -250,13 +265,21 @@ impl Cluster {
 
     /// Whether a swarm has a leader, by those managers that answer.
     pub fn has_quorum(&self, swarm: usize, settled: bool) -> bool {
-        let managers = self.swarms[swarm].nodes.iter().filter(|node| node.is_manager);
+        let managers = self.swarms[swarm]
+            .nodes
+            .iter()
+            .filter(|node| node.is_manager);
         let (mut all, mut alive) = (0, 0);
         for manager in managers {
             all += 1;
-            let of = |engine: &Engine| engine.swarm == Some((swarm, manager.id.clone())) && engine.up;
+            let of =
+                |engine: &Engine| engine.swarm == Some((swarm, manager.id.clone())) && engine.up;
             let is_up = |engine: &Engine| of(engine) && !(settled && engine.settling);
-            alive += usize::from(self.hosts.iter().any(|host| host.engine.as_ref().is_some_and(is_up)));
+            alive += usize::from(
+                self.hosts
+                    .iter()
+                    .any(|host| host.engine.as_ref().is_some_and(is_up)),
+            );
         }
         alive * 2 > all
     }
@@ -273,23 +296,44 @@ impl Cluster {
         let runs = |host: &&Host| {
             let unit = host.units.get(STORE_UNIT).filter(|unit| unit.active);
             unit.is_some_and(|unit| !(settled && unit.settling))
-                && host.agent().is_some_and(|agent| agent.gossip == gossip && agent.is_server)
+                && host
+                    .agent()
+                    .is_some_and(|agent| agent.gossip == gossip && agent.is_server)
         };
-        self.hosts.iter().filter(runs).map(|host| host.address.clone()).collect()
+        self.hosts
+            .iter()
+            .filter(runs)
+            .map(|host| host.address.clone())
+            .collect()
     }
 
     /// Whether a store has a leader.
     pub fn leads(&self, gossip: &str, settled: bool) -> bool {
-        let Some(store) = self.stores.get(gossip).filter(|store| !store.peers.is_empty()) else { return false };
-        self.servers(gossip, settled).intersection(&store.peers).count() * 2 > store.peers.len()
+        let Some(store) = self
+            .stores
+            .get(gossip)
+            .filter(|store| !store.peers.is_empty())
+        else {
+            return false;
+        };
+        self.servers(gossip, settled)
+            .intersection(&store.peers)
+            .count()
+            * 2
+            > store.peers.len()
     }
 
     fn elect(&mut self, gossip: &str) {
         let servers = self.servers(gossip, false);
         let leads = self.leads(gossip, false);
-        let ready = self.hosts.iter().filter(|host| servers.contains(&host.address));
+        let ready = self
+            .hosts
+            .iter()
+            .filter(|host| servers.contains(&host.address));
         let ready = ready.filter_map(|host| host.agent()?.expects);
-        let begins = ready.max().is_some_and(|expect| servers.len() as u64 >= expect);
+        let begins = ready
+            .max()
+            .is_some_and(|expect| servers.len() as u64 >= expect);
         let store = self.stores.entry(gossip.to_owned()).or_default();
         if store.peers.is_empty() && begins || leads {
             store.peers.extend(servers);
@@ -304,7 +348,8 @@ impl Cluster {
 
     /// The same, if it may do anything there.
     pub fn answers(&self, at: usize) -> bool {
-        self.agent_store(at).is_some_and(|gossip| self.stores[&gossip].registered)
+        self.agent_store(at)
+            .is_some_and(|gossip| self.stores[&gossip].registered)
     }
 
     /// The store that a host's engine is in.
@@ -318,15 +363,23 @@ impl Cluster {
 
     /// What a host's engine lists as its networks.
     pub fn networks(&self, at: usize) -> Vec<Network> {
-        let Some(engine) = self.hosts[at].engine.as_ref().filter(|engine| engine.up) else { return Vec::new() };
+        let Some(engine) = self.hosts[at].engine.as_ref().filter(|engine| engine.up) else {
+            return Vec::new();
+        };
         let mut all = engine.networks.clone();
         all.extend(
-            self.engine_store(at).and_then(|key| self.stores.get(&key)).into_iter().flat_map(|s| s.networks.clone()),
+            self.engine_store(at)
+                .and_then(|key| self.stores.get(&key))
+                .into_iter()
+                .flat_map(|s| s.networks.clone()),
         );
         if let Some((swarm, _)) = &engine.swarm {
             let is_manager = self.manages(at).is_some();
             let used = |network: &Network| {
-                engine.containers.iter().any(|one| one.networks.get(&network.name) == Some(&network.id))
+                engine
+                    .containers
+                    .iter()
+                    .any(|one| one.networks.get(&network.name) == Some(&network.id))
             };
             let shown = |network: &&Network| is_manager || network.ingress || used(network);
             all.extend(self.swarms[*swarm].networks.iter().filter(shown).cloned());
@@ -336,10 +389,21 @@ impl Cluster {
 
     /// A network that a container of this host can be put on, shown or not.
     fn reachable(&self, at: usize, name: &str) -> Option<Network> {
-        let swarm = self.hosts[at].engine.as_ref().and_then(|engine| engine.swarm.clone());
-        let of_swarm =
-            swarm.and_then(|(swarm, _)| self.swarms[swarm].networks.iter().find(|n| n.name == name).cloned());
-        self.networks(at).into_iter().find(|network| network.name == name).or(of_swarm)
+        let swarm = self.hosts[at]
+            .engine
+            .as_ref()
+            .and_then(|engine| engine.swarm.clone());
+        let of_swarm = swarm.and_then(|(swarm, _)| {
+            self.swarms[swarm]
+                .networks
+                .iter()
+                .find(|n| n.name == name)
+                .cloned()
+        });
+        self.networks(at)
+            .into_iter()
+            .find(|network| network.name == name)
+            .or(of_swarm)
     }
 
     /// Does what an action says.
@@ -350,11 +414,16 @@ impl Cluster {
                 done(self.command(at, &words))
             }
             Action::Script { name, args, .. } => done(self.script(at, name, args)),
-            Action::Service { verb, unit, .. } => self.service(at, verb.as_str(), unit, doing.again),
+            Action::Service { verb, unit, .. } => {
+                self.service(at, verb.as_str(), unit, doing.again)
+            }
             Action::PutFile(file) => match doing.slots.resolve(&file.content) {
                 Ok((bytes, secrets)) => {
                     let host = &mut self.hosts[at];
-                    let start = file.read_by.map(|unit| host.invocation(unit)).unwrap_or_default();
+                    let start = file
+                        .read_by
+                        .map(|unit| host.invocation(unit))
+                        .unwrap_or_default();
                     let source = Content::fingerprint(&file.content);
                     let (path, mode, owner) = (file.path.as_str(), file.mode, file.owner.as_str());
                     let written = Written {
@@ -366,10 +435,16 @@ impl Cluster {
                         ours: file.ours.as_ref(),
                         start,
                     };
-                    if owner.ends_with("docker-cluster-store") && !host.users.contains("docker-cluster-store") {
+                    if owner.ends_with("docker-cluster-store")
+                        && !host.users.contains("docker-cluster-store")
+                    {
                         return failed("chown: invalid group");
                     }
-                    host.files.put(&written, &String::from_utf8(bytes).expect("files are text"), doing.reach);
+                    host.files.put(
+                        &written,
+                        &String::from_utf8(bytes).expect("files are text"),
+                        doing.reach,
+                    );
                     Answer::Done
                 }
                 Err(error) => failed(format!("a slot is read before it is filled: {error}")),
@@ -380,9 +455,12 @@ impl Cluster {
                 }
                 Answer::Done
             }
-            Action::Restore { path, present, into, record } => {
-                done(self.hosts[at].files.restore(path, present, into, *record))
-            }
+            Action::Restore {
+                path,
+                present,
+                into,
+                record,
+            } => done(self.hosts[at].files.restore(path, present, into, *record)),
             Action::Note { lines } => {
                 self.hosts[at].files.note(lines);
                 Answer::Done
@@ -409,20 +487,47 @@ impl Cluster {
             })),
             Action::Engine(call) => done(self.call(at, call)),
             Action::Consul(call) => self.consul(at, call),
-            Action::RunAnew { argv, .. } => panic!("the model has no fabric that moves a host's address: {argv:?}"),
-            Action::WaitFor { what, argv, expect, peers, .. } => {
-                let Some(said) = self.question(at, &argv.iter().map(String::as_str).collect::<Vec<_>>()) else {
+            Action::RunAnew { argv, .. } => {
+                panic!("the model has no fabric that moves a host's address: {argv:?}")
+            }
+            Action::WaitFor {
+                what,
+                argv,
+                expect,
+                peers,
+                ..
+            } => {
+                let Some(said) =
+                    self.question(at, &argv.iter().map(String::as_str).collect::<Vec<_>>())
+                else {
                     return Answer::Waiting(format!("{what} ({argv:?} fails)"));
                 };
-                let peers = peers.iter().filter(|(peer, _)| !doing.left.contains(peer.as_str())).map(|(_, word)| word);
-                let missing: Vec<&String> = expect.iter().chain(peers).filter(|word| !said.contains(*word)).collect();
-                waits(missing.is_empty(), &format!("{what}: {missing:?} is not in {said:?}"))
+                let peers = peers
+                    .iter()
+                    .filter(|(peer, _)| !doing.left.contains(peer.as_str()))
+                    .map(|(_, word)| word);
+                let missing: Vec<&String> = expect
+                    .iter()
+                    .chain(peers)
+                    .filter(|word| !said.contains(*word))
+                    .collect();
+                waits(
+                    missing.is_empty(),
+                    &format!("{what}: {missing:?} is not in {said:?}"),
+                )
             }
-            Action::JoinSwarm { role, managers, .. } => done(self.join(at, *role, managers, doing.slots)),
+            Action::JoinSwarm { role, managers, .. } => {
+                done(self.join(at, *role, managers, doing.slots))
+            }
             Action::FetchJoinTokens => match self.manages(at) {
                 Some(swarm) => {
-                    for (slot, role) in [(Slot::ManagerJoinToken, "manager"), (Slot::WorkerJoinToken, "worker")] {
-                        doing.slots.fill(slot, Secret::new(format!("{swarm}:{role}")));
+                    for (slot, role) in [
+                        (Slot::ManagerJoinToken, "manager"),
+                        (Slot::WorkerJoinToken, "worker"),
+                    ] {
+                        doing
+                            .slots
+                            .fill(slot, Secret::new(format!("{swarm}:{role}")));
                     }
                     Answer::Done
                 }
@@ -431,7 +536,11 @@ impl Cluster {
         }
     }
 
-    fn with_engine(&mut self, at: usize, act: impl FnOnce(&mut Engine) -> Result<(), String>) -> Result<(), String> {
+    fn with_engine(
+        &mut self,
+        at: usize,
+        act: impl FnOnce(&mut Engine) -> Result<(), String>,
+    ) -> Result<(), String> {
         match self.hosts[at].engine.as_mut().filter(|engine| engine.up) {
             Some(engine) => act(engine),
             None => Err("Cannot connect to the Docker daemon".to_owned()),
@@ -454,8 +563,10 @@ impl Cluster {
             }
             ["systemctl", verb @ ("enable" | "disable"), units @ ..] => {
                 for name in units {
-                    let seen =
-                        host.unit_file(name).map(str::to_owned).ok_or(format!("Unit file {name} does not exist"))?;
+                    let seen = host
+                        .unit_file(name)
+                        .map(str::to_owned)
+                        .ok_or(format!("Unit file {name} does not exist"))?;
                     let unit = host.unit(name);
                     unit.enabled = *verb == "enable";
                     unit.seen.get_or_insert(seen);
@@ -479,32 +590,52 @@ impl Cluster {
                 Ok(())
             }
             ["docker", "rm", "-f", name] => self.with_engine(at, |engine| {
-                engine.containers.retain(|container| container.name != *name);
+                engine
+                    .containers
+                    .retain(|container| container.name != *name);
                 Ok(())
             }),
             ["docker", "start", name] => self.with_engine(at, |engine| {
-                engine.container(name).ok_or(format!("no container {name}"))?.running = true;
+                engine
+                    .container(name)
+                    .ok_or(format!("no container {name}"))?
+                    .running = true;
                 Ok(())
             }),
-            ["docker", "network", "disconnect", "-f", network, name] => self.with_engine(at, |engine| {
-                let container = engine.container(name).ok_or(format!("no container {name}"))?;
-                container.networks.remove(*network).map(drop).ok_or(format!("{name} is not on {network}"))
-            }),
+            ["docker", "network", "disconnect", "-f", network, name] => {
+                self.with_engine(at, |engine| {
+                    let container = engine
+                        .container(name)
+                        .ok_or(format!("no container {name}"))?;
+                    container
+                        .networks
+                        .remove(*network)
+                        .map(drop)
+                        .ok_or(format!("{name} is not on {network}"))
+                })
+            }
             ["docker", "swarm", "leave", "--force"] => self.leave(at, true),
             // Unless a container uses it; either is well.
-            ["sh", "-c", script, "sh", image] if script.contains("docker image rm") => self.with_engine(at, |engine| {
-                if !engine.containers.iter().any(|container| container.image == *image) {
-                    engine.images.remove(*image);
-                }
-                Ok(())
-            }),
+            ["sh", "-c", script, "sh", image] if script.contains("docker image rm") => self
+                .with_engine(at, |engine| {
+                    if !engine
+                        .containers
+                        .iter()
+                        .any(|container| container.image == *image)
+                    {
+                        engine.images.remove(*image);
+                    }
+                    Ok(())
+                }),
             other => panic!("the model does not know the command {other:?}"),
         }
     }
 
     fn script(&mut self, at: usize, name: &str, args: &[String]) -> Result<(), String> {
         match name {
-            "apt-install" => args.iter().try_for_each(|package| self.install(at, package)),
+            "apt-install" => args
+                .iter()
+                .try_for_each(|package| self.install(at, package)),
             "undo-install" => Ok(()),
             "apt-remove" => {
                 let host = &mut self.hosts[at];
@@ -526,7 +657,11 @@ impl Cluster {
                 Ok(())
             }
             "swarm-leave" => {
-                if self.hosts[at].engine.as_ref().is_some_and(|engine| engine.swarm.is_some()) {
+                if self.hosts[at]
+                    .engine
+                    .as_ref()
+                    .is_some_and(|engine| engine.swarm.is_some())
+                {
                     self.leave(at, args.iter().any(|arg| arg == "--force"))?;
                 }
                 let files = &mut self.hosts[at].files;
@@ -550,11 +685,20 @@ impl Cluster {
         let host = &mut self.hosts[at];
         let name = package.split('=').next().unwrap_or(package);
         let new: Vec<String> = match name {
-            "docker.io" => ["docker.io", "containerd", "runc"].map(str::to_owned).to_vec(),
+            "docker.io" => ["docker.io", "containerd", "runc"]
+                .map(str::to_owned)
+                .to_vec(),
             name => vec![name.to_owned()],
         };
-        let new: Vec<String> = new.into_iter().filter(|package| !host.packages.contains(package)).collect();
-        host.files.note(&new.iter().map(|package| format!("package {package}")).collect::<Vec<_>>());
+        let new: Vec<String> = new
+            .into_iter()
+            .filter(|package| !host.packages.contains(package))
+            .collect();
+        host.files.note(
+            &new.iter()
+                .map(|package| format!("package {package}"))
+                .collect::<Vec<_>>(),
+        );
         host.packages.extend(new);
         if name == "docker.io" && host.engine.is_none() {
             let version = packaged(host.release);
@@ -580,7 +724,10 @@ impl Cluster {
                     self.hosts[at].unit(STORE_UNIT).active = false;
                     return Answer::Failed(error);
                 }
-                let gossip = self.hosts[at].agent().map(|agent| agent.gossip.clone()).unwrap_or_default();
+                let gossip = self.hosts[at]
+                    .agent()
+                    .map(|agent| agent.gossip.clone())
+                    .unwrap_or_default();
                 self.elect(&gossip);
                 waits(self.leads(&gossip, false), "its agent finds no leader")
             }
@@ -590,16 +737,27 @@ impl Cluster {
 
     fn start_agent(&mut self, at: usize) -> Result<(), String> {
         let host = &mut self.hosts[at];
-        let text = host.unit_file(STORE_UNIT).ok_or("there is no such unit")?.to_owned();
-        let program =
-            text.lines().find_map(|line| line.strip_prefix("ExecStart=")?.split(' ').next()).unwrap_or_default();
+        let text = host
+            .unit_file(STORE_UNIT)
+            .ok_or("there is no such unit")?
+            .to_owned();
+        let program = text
+            .lines()
+            .find_map(|line| line.strip_prefix("ExecStart=")?.split(' ').next())
+            .unwrap_or_default();
         if host.consul() != Some(program) {
             return Err(format!("{program} is not there"));
         }
         if !host.users.contains("docker-cluster-store") {
             return Err("its user is not there".to_owned());
         }
-        for file in ["agent.json", "secrets.json", "ca.pem", "agent.pem", "agent-key.pem"] {
+        for file in [
+            "agent.json",
+            "secrets.json",
+            "ca.pem",
+            "agent.pem",
+            "agent-key.pem",
+        ] {
             if host.files.get(&format!("{AGENT}/{file}")).is_none() {
                 return Err(format!("{file} is not there"));
             }
@@ -607,7 +765,10 @@ impl Cluster {
         host.has_data = true;
         // One that is new counts from when the others have taken it in, and one that was there is missed until it is well again.
         host.agent = host.configured();
-        let store = host.agent.as_ref().and_then(|agent| self.stores.get(&agent.gossip));
+        let store = host
+            .agent
+            .as_ref()
+            .and_then(|agent| self.stores.get(&agent.gossip));
         let is_peer = store.is_some_and(|store| store.peers.contains(&host.address));
         let unit = host.unit(STORE_UNIT);
         unit.seen.get_or_insert(text);
@@ -623,35 +784,72 @@ impl Cluster {
                 bundle(self.minted)
             }
             SecretsFrom::Fetch => {
-                let kept = self.hosts[at].files.text(SECRETS).ok_or("cat: no such file")?;
+                let kept = self.hosts[at]
+                    .files
+                    .text(SECRETS)
+                    .ok_or("cat: no such file")?;
                 StoreBundle::parse(kept).map_err(text)?
             }
-            SecretsFrom::Rotate => slots.bundle().map_err(text)?.rotated("demo").map_err(text)?,
+            SecretsFrom::Rotate => slots
+                .bundle()
+                .map_err(text)?
+                .rotated("demo")
+                .map_err(text)?,
             SecretsFrom::Retire => slots.bundle().map_err(text)?.retired(),
         };
         slots.fill_store(made).map_err(text)
     }
 
     fn issue(&mut self, at: usize, action: &Action, doing: &Doing<'_>) -> Result<(), String> {
-        let Action::IssueCertificate { cert_path, key_path, owner, .. } = action else { return Ok(()) };
-        let bundle = doing.slots.bundle().map_err(|error| format!("a slot is read before it is filled: {error}"))?;
+        let Action::IssueCertificate {
+            cert_path,
+            key_path,
+            owner,
+            ..
+        } = action
+        else {
+            return Ok(());
+        };
+        let bundle = doing
+            .slots
+            .bundle()
+            .map_err(|error| format!("a slot is read before it is filled: {error}"))?;
         let files = &mut self.hosts[at].files;
-        let written =
-            |path, mode, source| Written { path, mode, owner, source, secrets: "", ours: None, start: String::new() };
+        let written = |path, mode, source| Written {
+            path,
+            mode,
+            owner,
+            source,
+            secrets: "",
+            ours: None,
+            start: String::new(),
+        };
         files.put(&written(key_path, "0640", "key"), "a key", doing.reach);
         if doing.reach == Reach::Whole {
-            files.put(&written(cert_path, "0644", "certificate"), &certificate_of(&bundle, action), Reach::Whole);
+            files.put(
+                &written(cert_path, "0644", "certificate"),
+                &certificate_of(&bundle, action),
+                Reach::Whole,
+            );
         }
         Ok(())
     }
 
     fn call(&mut self, at: usize, call: &EngineCall) -> Result<(), String> {
-        if !self.hosts[at].engine.as_ref().is_some_and(|engine| engine.up) {
+        if !self.hosts[at]
+            .engine
+            .as_ref()
+            .is_some_and(|engine| engine.up)
+        {
             return Err("Cannot connect to the Docker daemon".to_owned());
         }
         match call {
             EngineCall::CreateNetwork(new) => {
-                assert_eq!(new.driver, NetworkDriver::Overlay, "the model has no other networks of ours");
+                assert_eq!(
+                    new.driver,
+                    NetworkDriver::Overlay,
+                    "the model has no other networks of ours"
+                );
                 let manages = self.manages(at);
                 let mut network = Network {
                     driver: "overlay",
@@ -665,41 +863,68 @@ impl Cluster {
                 let all = match (manages, self.engine_store(at)) {
                     (Some(swarm), _) => &mut self.swarms[swarm].networks,
                     (None, Some(key)) => &mut self.stores.entry(key).or_default().networks,
-                    (None, None) => return Err("could not find a store or a swarm for an overlay".to_owned()),
+                    (None, None) => {
+                        return Err("could not find a store or a swarm for an overlay".to_owned());
+                    }
                 };
                 if !all.iter().any(|other| other.name == new.name) {
                     all.push(network);
                 }
                 Ok(())
             }
-            EngineCall::RunKeeper { name, image, network, cluster } => {
-                let found = self.reachable(at, network).ok_or(format!("network {network} not found"))?;
+            EngineCall::RunKeeper {
+                name,
+                image,
+                network,
+                cluster,
+            } => {
+                let found = self
+                    .reachable(at, network)
+                    .ok_or(format!("network {network} not found"))?;
                 self.with_engine(at, |engine| {
                     if !engine.images.contains(image) {
                         return Err(format!("no such image {image}"));
                     }
                     engine.bridge();
                     let is_it = |one: &Container| {
-                        one.name == *name && one.running && one.networks.get(network) == Some(&found.id)
+                        one.name == *name
+                            && one.running
+                            && one.networks.get(network) == Some(&found.id)
                     };
                     if engine.containers.iter().any(is_it) {
                         return Ok(());
                     }
-                    engine.containers.retain(|container| container.name != *name);
-                    let mut keeper =
-                        Container::new(name, image, "always", BTreeMap::from([(network.clone(), found.id.clone())]));
-                    keeper.labels.insert(KEEPER_LABEL.to_owned(), cluster.clone());
+                    engine
+                        .containers
+                        .retain(|container| container.name != *name);
+                    let mut keeper = Container::new(
+                        name,
+                        image,
+                        "always",
+                        BTreeMap::from([(network.clone(), found.id.clone())]),
+                    );
+                    keeper
+                        .labels
+                        .insert(KEEPER_LABEL.to_owned(), cluster.clone());
                     engine.containers.push(keeper);
                     Ok(())
                 })
             }
-            EngineCall::InitSwarm { force_new_cluster, address_pool, .. } => {
-                self.begin_swarm(at, *force_new_cluster, address_pool.as_deref())
-            }
-            EngineCall::Connect { network, container, .. } => {
-                let found = self.reachable(at, network).ok_or(format!("network {network} not found"))?;
+            EngineCall::InitSwarm {
+                force_new_cluster,
+                address_pool,
+                ..
+            } => self.begin_swarm(at, *force_new_cluster, address_pool.as_deref()),
+            EngineCall::Connect {
+                network, container, ..
+            } => {
+                let found = self
+                    .reachable(at, network)
+                    .ok_or(format!("network {network} not found"))?;
                 self.with_engine(at, |engine| {
-                    let one = engine.container(container).ok_or(format!("no container {container}"))?;
+                    let one = engine
+                        .container(container)
+                        .ok_or(format!("no container {container}"))?;
                     one.networks.insert(network.clone(), found.id.clone());
                     engine.bridge();
                     Ok(())
@@ -709,7 +934,9 @@ impl Cluster {
             EngineCall::RemoveNode { id } => {
                 let swarm = self.manages(at).ok_or("this node is not a swarm manager")?;
                 if self.swarms[swarm].is_manager(id) {
-                    return Err("node is a member of the raft cluster and cannot be removed".to_owned());
+                    return Err(
+                        "node is a member of the raft cluster and cannot be removed".to_owned()
+                    );
                 }
                 self.swarms[swarm].nodes.retain(|node| node.id != *id);
                 Ok(())
@@ -718,7 +945,10 @@ impl Cluster {
     }
 
     fn begin_swarm(&mut self, at: usize, force: bool, pool: Option<&str>) -> Result<(), String> {
-        let membership = self.hosts[at].engine.as_ref().and_then(|engine| engine.swarm.clone());
+        let membership = self.hosts[at]
+            .engine
+            .as_ref()
+            .and_then(|engine| engine.swarm.clone());
         if force {
             let (swarm, id) = membership.ok_or("this node is not part of a swarm")?;
             for node in &mut self.swarms[swarm].nodes {
@@ -730,7 +960,11 @@ impl Cluster {
         if membership.is_some() {
             return Err("this node is already part of a swarm".to_owned());
         }
-        if self.hosts[at].engine.as_ref().is_some_and(|engine| engine.store_url().is_some()) {
+        if self.hosts[at]
+            .engine
+            .as_ref()
+            .is_some_and(|engine| engine.store_url().is_some())
+        {
             return Err("swarm mode is incompatible with a store".to_owned());
         }
         let ingress = pool.map_or("10.0.0.0/24".to_owned(), |pool| pool.replace("/16", "/24"));
@@ -743,29 +977,54 @@ impl Cluster {
 
     fn enter(&mut self, at: usize, swarm: usize, id: String, is_manager: bool) {
         let host = &mut self.hosts[at];
-        self.swarms[swarm].nodes.push(Node::new(id.clone(), &host.name, is_manager));
+        self.swarms[swarm]
+            .nodes
+            .push(Node::new(id.clone(), &host.name, is_manager));
         if let Some(engine) = &mut host.engine {
             engine.swarm = Some((swarm, id));
             engine.bridge();
         }
     }
 
-    fn join(&mut self, at: usize, role: SwarmRole, managers: &[String], slots: &Slots) -> Result<(), String> {
-        let slot = if role == SwarmRole::Manager { Slot::ManagerJoinToken } else { Slot::WorkerJoinToken };
-        let token = slots.get(slot).map_err(|error| format!("a slot is read before it is filled: {error}"))?;
-        let swarm: usize =
-            token.expose().split(':').next().and_then(|text| text.parse().ok()).expect("a token of the model");
-        let engine =
-            self.hosts[at].engine.as_ref().filter(|engine| engine.up).ok_or("Cannot connect to the Docker daemon")?;
+    fn join(
+        &mut self,
+        at: usize,
+        role: SwarmRole,
+        managers: &[String],
+        slots: &Slots,
+    ) -> Result<(), String> {
+        let slot = if role == SwarmRole::Manager {
+            Slot::ManagerJoinToken
+        } else {
+            Slot::WorkerJoinToken
+        };
+        let token = slots
+            .get(slot)
+            .map_err(|error| format!("a slot is read before it is filled: {error}"))?;
+        let swarm: usize = token
+            .expose()
+            .split(':')
+            .next()
+            .and_then(|text| text.parse().ok())
+            .expect("a token of the model");
+        let engine = self.hosts[at]
+            .engine
+            .as_ref()
+            .filter(|engine| engine.up)
+            .ok_or("Cannot connect to the Docker daemon")?;
         if engine.swarm.is_some() {
             return Err("this node is already part of a swarm".to_owned());
         }
         if engine.store_url().is_some() {
             return Err("swarm mode is incompatible with a store".to_owned());
         }
-        let is_named =
-            |other: usize| managers.iter().any(|manager| manager.split(':').next() == Some(&self.hosts[other].address));
-        if !(0..self.hosts.len()).any(|other| is_named(other) && self.manages(other) == Some(swarm)) {
+        let is_named = |other: usize| {
+            managers
+                .iter()
+                .any(|manager| manager.split(':').next() == Some(&self.hosts[other].address))
+        };
+        if !(0..self.hosts.len()).any(|other| is_named(other) && self.manages(other) == Some(swarm))
+        {
             return Err("no manager answers".to_owned());
         }
         let id = self.born("node");
@@ -777,7 +1036,10 @@ impl Cluster {
         let Some(engine) = self.hosts[at].engine.as_mut().filter(|engine| engine.up) else {
             return Err("Cannot connect to the Docker daemon".to_owned());
         };
-        let (swarm, id) = engine.swarm.clone().ok_or("this node is not part of a swarm")?;
+        let (swarm, id) = engine
+            .swarm
+            .clone()
+            .ok_or("this node is not part of a swarm")?;
         if self.swarms[swarm].is_manager(&id) && !force {
             return Err("you are attempting to leave the swarm on a node that is participating as a manager".to_owned());
         }
@@ -792,10 +1054,19 @@ impl Cluster {
 
     fn update(&mut self, at: usize, update: &NodeUpdate) -> Result<(), String> {
         let swarm = self.manages(at).ok_or("this node is not a swarm manager")?;
-        let managers = self.swarms[swarm].nodes.iter().filter(|node| node.is_manager).count();
-        let is_it = |node: &&mut Node| node.id == update.node || node.hostname == update.node && !node.is_gone;
-        let node =
-            self.swarms[swarm].nodes.iter_mut().find(is_it).ok_or(format!("no node is called {}", update.node))?;
+        let managers = self.swarms[swarm]
+            .nodes
+            .iter()
+            .filter(|node| node.is_manager)
+            .count();
+        let is_it = |node: &&mut Node| {
+            node.id == update.node || node.hostname == update.node && !node.is_gone
+        };
+        let node = self.swarms[swarm]
+            .nodes
+            .iter_mut()
+            .find(is_it)
+            .ok_or(format!("no node is called {}", update.node))?;
         match update.role {
             Some(SwarmRole::Worker) if managers == 1 && node.is_manager => {
                 return Err("attempting to demote the last manager of the swarm".to_owned());
@@ -809,12 +1080,18 @@ impl Cluster {
     }
 
     fn consul(&mut self, at: usize, call: &ConsulCall) -> Answer {
-        let Some(key) = self.agent_store(at) else { return Answer::Waiting("the store has no leader".to_owned()) };
+        let Some(key) = self.agent_store(at) else {
+            return Answer::Waiting("the store has no leader".to_owned());
+        };
         let store = self.stores.entry(key).or_default();
         match call {
             ConsulCall::EnsureAccess { .. } => store.registered = true,
             ConsulCall::RemovePeers { addresses } => {
-                store.peers.retain(|peer| !addresses.iter().any(|gone| gone.split(':').next() == Some(peer)));
+                store.peers.retain(|peer| {
+                    !addresses
+                        .iter()
+                        .any(|gone| gone.split(':').next() == Some(peer))
+                });
             }
             ConsulCall::Backup { .. } | ConsulCall::Restore { .. } => {}
         }
@@ -823,12 +1100,16 @@ impl Cluster {
 
     /// What a command that is waited for prints, or nothing if it fails.
     fn question(&mut self, at: usize, argv: &[&str]) -> Option<String> {
-        let is_up = self.hosts[at].engine.as_ref().is_some_and(|engine| engine.up);
+        let is_up = self.hosts[at]
+            .engine
+            .as_ref()
+            .is_some_and(|engine| engine.up);
         match argv {
             ["docker", "info", "--format", format] if is_up => {
                 self.hosts[at].settle();
                 let info = self.info(at);
-                let value = |path: &str| match info.pointer(&format!("/{}", path.replace('.', "/"))) {
+                let value = |path: &str| match info.pointer(&format!("/{}", path.replace('.', "/")))
+                {
                     Some(Value::String(text)) => text.clone(),
                     Some(value) => value.to_string(),
                     None => String::new(),
@@ -845,10 +1126,23 @@ impl Cluster {
             }
             ["ss", "-Hltn", _] => {
                 let gossips = self.engine_store(at).is_some()
-                    || self.hosts[at].engine.as_ref().is_some_and(|engine| engine.up && engine.swarm.is_some());
-                Some(if gossips { "LISTEN 0 128 *:7946".to_owned() } else { String::new() })
+                    || self.hosts[at]
+                        .engine
+                        .as_ref()
+                        .is_some_and(|engine| engine.up && engine.swarm.is_some());
+                Some(if gossips {
+                    "LISTEN 0 128 *:7946".to_owned()
+                } else {
+                    String::new()
+                })
             }
-            ["/usr/local/lib/docker-cluster/store", "kv", "get", "-keys", prefix] => {
+            [
+                "/usr/local/lib/docker-cluster/store",
+                "kv",
+                "get",
+                "-keys",
+                prefix,
+            ] => {
                 let gossip = self.hosts[at].agent()?.gossip.clone();
                 self.elect(&gossip);
                 if !self.answers(at) {
@@ -859,20 +1153,41 @@ impl Cluster {
                 let nodes = (0..self.hosts.len()).filter(|other| self.engine_store(*other) == here);
                 let lines = nodes.filter_map(|other| {
                     let engine = self.hosts[other].engine.as_ref()?;
-                    Some(format!("{prefix}{}\n", engine.effective.get("cluster-advertise")?.as_str()?))
+                    Some(format!(
+                        "{prefix}{}\n",
+                        engine.effective.get("cluster-advertise")?.as_str()?
+                    ))
                 });
                 Some(lines.collect())
             }
             ["docker", "network", "inspect", "--format", _, name] if is_up => {
-                let network = self.networks(at).into_iter().find(|network| network.name == *name)?;
+                let network = self
+                    .networks(at)
+                    .into_iter()
+                    .find(|network| network.name == *name)?;
                 Some(format!("{} {}", network.scope, network.subnet))
             }
             ["docker", "inspect", "--format", _, names @ ..] if is_up => {
                 let engine = self.hosts[at].engine.as_ref()?;
                 let line = |container: &Container| {
-                    format!("/{}={};", container.name, if container.running { "running" } else { "exited" })
+                    format!(
+                        "/{}={};",
+                        container.name,
+                        if container.running {
+                            "running"
+                        } else {
+                            "exited"
+                        }
+                    )
                 };
-                Some(engine.containers.iter().filter(|one| names.contains(&one.name.as_str())).map(line).collect())
+                Some(
+                    engine
+                        .containers
+                        .iter()
+                        .filter(|one| names.contains(&one.name.as_str()))
+                        .map(line)
+                        .collect(),
+                )
             }
             ["docker", "node", "inspect", "--format", _, id] => {
                 let swarm = self.manages(at)?;
@@ -886,7 +1201,9 @@ impl Cluster {
             ["sh", "-c", script, "sh", name] if script.contains("docker network rm") && is_up => {
                 self.remove_network(at, name).then(String::new)
             }
-            ["sh", "-c", script, ..] if script.contains("docker node ps") => self.manages(at).map(|_| String::new()),
+            ["sh", "-c", script, ..] if script.contains("docker node ps") => {
+                self.manages(at).map(|_| String::new())
+            }
             _ if !is_up => None,
             other => panic!("the model does not know the question {other:?}"),
         }
@@ -894,18 +1211,39 @@ impl Cluster {
 
     /// Whether the network is gone.
     fn remove_network(&mut self, at: usize, name: &str) -> bool {
-        let Some(network) = self.networks(at).into_iter().find(|network| network.name == name) else { return true };
-        let is_on = |engine: &Engine| engine.containers.iter().any(|one| one.networks.get(name) == Some(&network.id));
+        let Some(network) = self
+            .networks(at)
+            .into_iter()
+            .find(|network| network.name == name)
+        else {
+            return true;
+        };
+        let is_on = |engine: &Engine| {
+            engine
+                .containers
+                .iter()
+                .any(|one| one.networks.get(name) == Some(&network.id))
+        };
         let hosts: Vec<&Host> = match network.scope {
             "local" => vec![&self.hosts[at]],
             _ => self.hosts.iter().collect(),
         };
-        let in_swarm = self.hosts[at].engine.as_ref().is_some_and(|engine| engine.swarm.is_some());
-        if hosts.iter().any(|host| host.engine.as_ref().is_some_and(is_on)) || name == "docker_gwbridge" && in_swarm {
+        let in_swarm = self.hosts[at]
+            .engine
+            .as_ref()
+            .is_some_and(|engine| engine.swarm.is_some());
+        if hosts
+            .iter()
+            .any(|host| host.engine.as_ref().is_some_and(is_on))
+            || name == "docker_gwbridge" && in_swarm
+        {
             return false;
         }
         let all = match (network.scope, self.manages(at), self.engine_store(at)) {
-            ("local", ..) => self.hosts[at].engine.as_mut().map(|engine| &mut engine.networks),
+            ("local", ..) => self.hosts[at]
+                .engine
+                .as_mut()
+                .map(|engine| &mut engine.networks),
             ("swarm", Some(swarm), _) => Some(&mut self.swarms[swarm].networks),
             ("global", _, Some(key)) => self.stores.get_mut(&key).map(|store| &mut store.networks),
             _ => None,

@@ -20,21 +20,31 @@ use super::files::DAEMON_JSON;
 use super::host::{AGENT, Cluster, ENGINE_UNIT, HELPER_UNIT, Host, PUSHED, STORE_UNIT};
 
 /// The clock of all hosts: certificates are made by this machine's.
-static NOW: LazyLock<i64> =
-    LazyLock::new(|| SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64));
+static NOW: LazyLock<i64> = LazyLock::new(|| {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs() as i64)
+});
 
 /// How many secrets are made in all: a world rarely makes more than two.
 const BUNDLES: usize = 3;
 
 /// The secrets that are made as the so-manieth of a world.
 pub fn bundle(number: usize) -> StoreBundle {
-    static ALL: LazyLock<Vec<StoreBundle>> =
-        LazyLock::new(|| (0..BUNDLES).map(|_| StoreBundle::mint("demo").expect("secrets can be made")).collect());
+    static ALL: LazyLock<Vec<StoreBundle>> = LazyLock::new(|| {
+        (0..BUNDLES)
+            .map(|_| StoreBundle::mint("demo").expect("secrets can be made"))
+            .collect()
+    });
     ALL[number % BUNDLES].clone()
 }
 
 /// A text that is made once for each key.
-fn once(all: &Mutex<HashMap<String, String>>, key: String, make: impl FnOnce() -> String) -> String {
+fn once(
+    all: &Mutex<HashMap<String, String>>,
+    key: String,
+    make: impl FnOnce() -> String,
+) -> String {
     let mut all = all.lock().unwrap_or_else(PoisonError::into_inner);
     all.entry(key).or_insert_with(make).clone()
 }
@@ -42,21 +52,38 @@ fn once(all: &Mutex<HashMap<String, String>>, key: String, make: impl FnOnce() -
 /// The certificate that an action issues.
 pub fn certificate_of(bundle: &StoreBundle, action: &Action) -> String {
     static ALL: LazyLock<Mutex<HashMap<String, String>>> = LazyLock::new(Mutex::default);
-    let Action::IssueCertificate { days, common_name, dns_names, addresses, .. } = action else {
+    let Action::IssueCertificate {
+        days,
+        common_name,
+        dns_names,
+        addresses,
+        ..
+    } = action
+    else {
         panic!("{action:?} issues no certificate")
     };
     let key = sha256_hex(format!("{} {action:?}", json!(bundle)).as_bytes());
-    once(&ALL, key, || bundle.issue(common_name, dns_names, addresses, *days).expect("a certificate").0)
+    once(&ALL, key, || {
+        bundle
+            .issue(common_name, dns_names, addresses, *days)
+            .expect("a certificate")
+            .0
+    })
 }
 
 /// A certificate as swarm mode gives to its nodes.
 fn node_certificate(swarm: &str, role: &str) -> String {
     static ALL: LazyLock<Mutex<HashMap<String, String>>> = LazyLock::new(Mutex::default);
-    static KEY: LazyLock<rcgen::KeyPair> = LazyLock::new(|| rcgen::KeyPair::generate().expect("a key"));
+    static KEY: LazyLock<rcgen::KeyPair> =
+        LazyLock::new(|| rcgen::KeyPair::generate().expect("a key"));
     once(&ALL, format!("{swarm} {role}"), || {
         let mut parameters = rcgen::CertificateParams::default();
-        parameters.distinguished_name.push(rcgen::DnType::OrganizationName, swarm);
-        parameters.distinguished_name.push(rcgen::DnType::OrganizationalUnitName, role);
+        parameters
+            .distinguished_name
+            .push(rcgen::DnType::OrganizationName, swarm);
+        parameters
+            .distinguished_name
+            .push(rcgen::DnType::OrganizationalUnitName, role);
         parameters.self_signed(&*KEY).expect("a certificate").pem()
     })
 }
@@ -72,7 +99,11 @@ fn parsed(text: String) -> Facts {
         }
         let parse = |text: &String| {
             let facts = facts::parse(text.as_bytes(), *NOW, *NOW).expect("the probe is whole");
-            assert!(facts.incomplete.is_empty(), "{:?} in {text}", facts.incomplete);
+            assert!(
+                facts.incomplete.is_empty(),
+                "{:?} in {text}",
+                facts.incomplete
+            );
             facts
         };
         if let Some(facts) = known.get(&text) {
@@ -117,9 +148,13 @@ fn record_of(path: &str, ending: &str) -> String {
 impl Cluster {
     /// What `docker info` says.
     pub fn info(&self, at: usize) -> Value {
-        let Some(engine) = self.hosts[at].engine.as_ref() else { return Value::Null };
+        let Some(engine) = self.hosts[at].engine.as_ref() else {
+            return Value::Null;
+        };
         let swarm = match &engine.swarm {
-            None => json!({"LocalNodeState": "inactive", "NodeID": "", "ControlAvailable": false, "Error": ""}),
+            None => {
+                json!({"LocalNodeState": "inactive", "NodeID": "", "ControlAvailable": false, "Error": ""})
+            }
             Some((number, id)) => {
                 let manages = self.manages(at).is_some();
                 let swarm = &self.swarms[*number];
@@ -129,7 +164,8 @@ impl Cluster {
                     "Error": if lost { "The swarm does not have a leader" } else { "" },
                 });
                 if manages {
-                    all["Managers"] = json!(swarm.nodes.iter().filter(|node| node.is_manager).count());
+                    all["Managers"] =
+                        json!(swarm.nodes.iter().filter(|node| node.is_manager).count());
                     all["Nodes"] = json!(swarm.nodes.len());
                     all["Cluster"] = json!({"ID": swarm.id});
                 }
@@ -149,7 +185,10 @@ impl Cluster {
         text.section("begin", "1");
         text.section("clock", &NOW.to_string());
         let release = host.release;
-        text.section("os-release", &format!("PRETTY_NAME=\"Debian {release}\"\nID=debian\nVERSION_ID=\"{release}\""));
+        text.section(
+            "os-release",
+            &format!("PRETTY_NAME=\"Debian {release}\"\nID=debian\nVERSION_ID=\"{release}\""),
+        );
         text.section("uname", "Linux 5.10.0-30-amd64 x86_64");
         text.section("hostname", &host.name);
         text.section("machine-id", &format!("machine-of-{}", host.name));
@@ -157,12 +196,21 @@ impl Cluster {
             "modules",
             "vxlan builtin\nbridge builtin\nveth builtin\nbr_netfilter builtin\nip_vs builtin\nesp4 builtin",
         );
-        text.section("links", "1: lo: <LOOPBACK> mtu 65536 qdisc\n2: eth0: <BROADCAST> mtu 1500 qdisc");
+        text.section(
+            "links",
+            "1: lo: <LOOPBACK> mtu 65536 qdisc\n2: eth0: <BROADCAST> mtu 1500 qdisc",
+        );
         text.section(
             "addresses",
-            &format!("1: lo    inet 127.0.0.1/8 scope host lo\n2: eth0    inet {}/16 scope global eth0", host.address),
+            &format!(
+                "1: lo    inet 127.0.0.1/8 scope host lo\n2: eth0    inet {}/16 scope global eth0",
+                host.address
+            ),
         );
-        text.section("routes", "default via 10.1.0.1 dev eth0\n10.1.0.0/16 dev eth0 scope link");
+        text.section(
+            "routes",
+            "default via 10.1.0.1 dev eth0\n10.1.0.0/16 dev eth0 scope link",
+        );
         self.sockets(at, &mut text);
         text.section("init", "systemd");
         text.section("package-managers", "apt-get");
@@ -181,10 +229,16 @@ impl Cluster {
         let mut tcp = vec![22];
         if host.is_active(STORE_UNIT) {
             tcp.extend([8301, 8501]);
-            tcp.extend(host.agent().is_some_and(|agent| agent.is_server).then_some(8300));
+            tcp.extend(
+                host.agent()
+                    .is_some_and(|agent| agent.is_server)
+                    .then_some(8300),
+            );
         }
         let engine = host.engine.as_ref().filter(|engine| engine.up);
-        if let Some(engine) = engine.filter(|engine| engine.swarm.is_some() || engine.store_url().is_some()) {
+        if let Some(engine) =
+            engine.filter(|engine| engine.swarm.is_some() || engine.store_url().is_some())
+        {
             tcp.push(7946);
             tcp.extend(engine.swarm.is_some().then_some(2377));
         }
@@ -198,12 +252,19 @@ impl Cluster {
         text.section("unit-lines", DEBIAN_UNIT);
         text.section("dockerd-path", "/usr/sbin/dockerd");
         text.section("docker-client", "/usr/bin/docker");
-        text.section("dockerd-version", &format!("Docker version {}, build x", engine.version));
+        text.section(
+            "dockerd-version",
+            &format!("Docker version {}, build x", engine.version),
+        );
         text.section("kv-backends", &engine.backends.replace(' ', "\n"));
         text.section("engine-key", &format!("KEY:{}", host.name));
         if let Some((number, id)) = &engine.swarm {
             let swarm = &self.swarms[*number];
-            let role = if swarm.is_manager(id) { "swarm-manager" } else { "swarm-worker" };
+            let role = if swarm.is_manager(id) {
+                "swarm-manager"
+            } else {
+                "swarm-worker"
+            };
             text.section("swarm-cert", &node_certificate(&swarm.id, role));
         }
         if !engine.up {
@@ -212,20 +273,60 @@ impl Cluster {
         text.section("docker-sock", "there");
         text.section("docker-info", &self.info(at).to_string());
         let join = |lines: Vec<String>| lines.join("\n");
-        text.section("containers", &join(engine.containers.iter().map(super::engine::Container::line).collect()));
-        text.section("networks", &join(self.networks(at).iter().map(|network| network.json().to_string()).collect()));
-        text.section("images", &join(engine.images.iter().map(|image| format!("{image} sha256:x")).collect()));
+        text.section(
+            "containers",
+            &join(
+                engine
+                    .containers
+                    .iter()
+                    .map(super::engine::Container::line)
+                    .collect(),
+            ),
+        );
+        text.section(
+            "networks",
+            &join(
+                self.networks(at)
+                    .iter()
+                    .map(|network| network.json().to_string())
+                    .collect(),
+            ),
+        );
+        text.section(
+            "images",
+            &join(
+                engine
+                    .images
+                    .iter()
+                    .map(|image| format!("{image} sha256:x"))
+                    .collect(),
+            ),
+        );
         if let Some(number) = self.manages(at) {
             let swarm = &self.swarms[number];
-            text.section("nodes", &join(swarm.nodes.iter().map(|node| self.node_line(number, node)).collect()));
-            let services = swarm.services.iter().map(|name| format!("service {} {{}}", json!(name)));
+            text.section(
+                "nodes",
+                &join(
+                    swarm
+                        .nodes
+                        .iter()
+                        .map(|node| self.node_line(number, node))
+                        .collect(),
+                ),
+            );
+            let services = swarm
+                .services
+                .iter()
+                .map(|name| format!("service {} {{}}", json!(name)));
             text.section("swarm-content", &join(services.collect()));
         }
     }
 
     fn node_line(&self, swarm: usize, node: &super::swarm::Node) -> String {
         let is_up = |host: &Host| {
-            host.engine.as_ref().is_some_and(|engine| engine.up && engine.swarm == Some((swarm, node.id.clone())))
+            host.engine
+                .as_ref()
+                .is_some_and(|engine| engine.up && engine.swarm == Some((swarm, node.id.clone())))
         };
         let is_ready = !node.is_gone && self.hosts.iter().any(is_up);
         let mut line = json!({
@@ -237,7 +338,8 @@ impl Cluster {
             "Status": {"State": if is_ready { "ready" } else { "down" }},
         });
         if node.is_manager {
-            line["ManagerStatus"] = json!({"Reachability": if is_ready { "reachable" } else { "unreachable" }});
+            line["ManagerStatus"] =
+                json!({"Reachability": if is_ready { "reachable" } else { "unreachable" }});
         }
         line.to_string()
     }
@@ -246,16 +348,40 @@ impl Cluster {
         let host = &self.hosts[at];
         let Some(path) = host.consul() else { return };
         text.section("consul-path", path);
-        text.section("consul-version", if path == PUSHED { "Consul v1.20.1" } else { "Consul v1.8.7" });
+        text.section(
+            "consul-version",
+            if path == PUSHED {
+                "Consul v1.20.1"
+            } else {
+                "Consul v1.8.7"
+            },
+        );
         if host.files.get(&format!("{AGENT}/ca.pem")).is_none() {
             return;
         }
-        text.section("store-ready", if self.answers(at) { "ready" } else { "Unexpected response code: 500" });
-        let Some(gossip) = self.agent_store(at) else { return };
+        text.section(
+            "store-ready",
+            if self.answers(at) {
+                "ready"
+            } else {
+                "Unexpected response code: 500"
+            },
+        );
+        let Some(gossip) = self.agent_store(at) else {
+            return;
+        };
         let mut members = "Node Address Status\n".to_owned();
-        for other in self.hosts.iter().filter(|other| other.agent.as_ref().is_some_and(|agent| agent.gossip == gossip))
-        {
-            let status = if other.is_active(STORE_UNIT) { "alive" } else { "failed" };
+        for other in self.hosts.iter().filter(|other| {
+            other
+                .agent
+                .as_ref()
+                .is_some_and(|agent| agent.gossip == gossip)
+        }) {
+            let status = if other.is_active(STORE_UNIT) {
+                "alive"
+            } else {
+                "failed"
+            };
             let _ = writeln!(members, "{} {}:8301 {status}", other.name, other.address);
         }
         text.section("store-members", &members);
@@ -263,21 +389,40 @@ impl Cluster {
 
     /// The facts of these hosts, by the real parser.
     pub fn facts(&self, hosts: &[usize]) -> Vec<(HostName, Facts)> {
-        let of = |at: &usize| (HostName::parse(&self.hosts[*at].name).expect("a name"), parsed(self.probe(*at)));
+        let of = |at: &usize| {
+            (
+                HostName::parse(&self.hosts[*at].name).expect("a name"),
+                parsed(self.probe(*at)),
+            )
+        };
         hosts.iter().map(of).collect()
     }
 
     /// What a command decides for the hosts of an inventory, of which these do not answer.
-    pub fn decide(&self, inventory: &Inventory, silent: &[usize], decide: impl Fn(&World<'_>) -> Plan) -> Plan {
-        let asked: Vec<usize> = inventory.hosts.iter().map(|host| self.index(host.name.as_str())).collect();
-        let (silent, asked): (Vec<usize>, Vec<usize>) = asked.into_iter().partition(|at| silent.contains(at));
+    pub fn decide(
+        &self,
+        inventory: &Inventory,
+        silent: &[usize],
+        decide: impl Fn(&World<'_>) -> Plan,
+    ) -> Plan {
+        let asked: Vec<usize> = inventory
+            .hosts
+            .iter()
+            .map(|host| self.index(host.name.as_str()))
+            .collect();
+        let (silent, asked): (Vec<usize>, Vec<usize>) =
+            asked.into_iter().partition(|at| silent.contains(at));
         let facts = self.facts(&asked);
         let unreached = |at: &usize| Unreached {
             host: HostName::parse(&self.hosts[*at].name).expect("a name"),
             error: "no route to it".to_owned(),
             hint: String::new(),
         };
-        decide(&World::new(inventory, &facts, silent.iter().map(unreached).collect()))
+        decide(&World::new(
+            inventory,
+            &facts,
+            silent.iter().map(unreached).collect(),
+        ))
     }
 }
 
@@ -285,10 +430,16 @@ fn units(host: &Host) -> String {
     let mut text = String::new();
     for name in [ENGINE_UNIT, STORE_UNIT, HELPER_UNIT] {
         let unit = host.units.get(name).cloned().unwrap_or_default();
-        let Some(file) = host.unit_file(name) else { continue };
+        let Some(file) = host.unit_file(name) else {
+            continue;
+        };
         let active = if unit.active { "active" } else { "inactive" };
         let state = if unit.enabled { "enabled" } else { "disabled" };
-        let reload = if unit.seen.as_deref().is_some_and(|seen| seen != file) { "yes" } else { "no" };
+        let reload = if unit.seen.as_deref().is_some_and(|seen| seen != file) {
+            "yes"
+        } else {
+            "no"
+        };
         let _ = write!(
             text,
             "Id={name}\nLoadState=loaded\nActiveState={active}\nUnitFileState={state}\nMainPID=1\nInvocationID={}\nNeedDaemonReload={reload}\n\n",
@@ -299,12 +450,23 @@ fn units(host: &Host) -> String {
 }
 
 fn packages(host: &Host, text: &mut Text) {
-    let present: String = host.packages.iter().map(|name| format!("ii |{name}|1\n")).collect();
+    let present: String = host
+        .packages
+        .iter()
+        .map(|name| format!("ii |{name}|1\n"))
+        .collect();
     text.section("packages", &present);
     if host.engine.is_none() || host.consul().is_none() {
-        let consul = if host.release == 11 { "1.8.7+dfsg1-2" } else { "(none)" };
+        let consul = if host.release == 11 {
+            "1.8.7+dfsg1-2"
+        } else {
+            "(none)"
+        };
         let engine = super::world::packaged(host.release);
-        text.section("candidates", &format!("docker.io:\n  Candidate: {engine}\nconsul:\n  Candidate: {consul}"));
+        text.section(
+            "candidates",
+            &format!("docker.io:\n  Candidate: {engine}\nconsul:\n  Candidate: {consul}"),
+        );
     }
 }
 
@@ -318,11 +480,22 @@ fn files(host: &Host, text: &mut Text) {
         ];
         folders.iter().any(|folder| path.starts_with(folder))
     };
-    let told: BTreeMap<_, _> = host.files.0.iter().filter(|(path, _)| is_told(path)).collect();
-    let stat: String = told.iter().map(|(path, file)| format!("{} {} {path}\n", file.mode, file.owner)).collect();
+    let told: BTreeMap<_, _> = host
+        .files
+        .0
+        .iter()
+        .filter(|(path, _)| is_told(path))
+        .collect();
+    let stat: String = told
+        .iter()
+        .map(|(path, file)| format!("{} {} {path}\n", file.mode, file.owner))
+        .collect();
     text.section("files", &stat);
     let daemon = host.files.0.iter().filter(|(path, _)| *path == DAEMON_JSON);
-    let sums = told.into_iter().chain(daemon).map(|(path, file)| format!("{}  {path}\n", file.sum()));
+    let sums = told
+        .into_iter()
+        .chain(daemon)
+        .map(|(path, file)| format!("{}  {path}\n", file.sum()));
     text.section("sums", &sums.collect::<String>());
     text.file("migration", host, "/var/lib/docker-cluster/migration.json");
     text.file("store-config", host, &format!("{AGENT}/agent.json"));
@@ -331,18 +504,34 @@ fn files(host: &Host, text: &mut Text) {
     text.file("ca-cert", host, &format!("{AGENT}/ca.pem"));
     let record = |ending: &'static str| {
         host.files.0.iter().filter_map(move |(path, file)| {
-            let key = path.strip_prefix(paths::RECORD)?.strip_prefix('/')?.strip_suffix(ending)?;
+            let key = path
+                .strip_prefix(paths::RECORD)?
+                .strip_prefix('/')?
+                .strip_suffix(ending)?;
             Some((key.to_owned(), file.text.trim_end().to_owned()))
         })
     };
-    let lines = |ending| record(ending).map(|(key, text)| format!("{key} {text}\n")).collect::<String>();
-    text.section("records", &record(".json").map(|(_, text)| text + "\n").collect::<String>());
+    let lines = |ending| {
+        record(ending)
+            .map(|(key, text)| format!("{key} {text}\n"))
+            .collect::<String>()
+    };
+    text.section(
+        "records",
+        &record(".json")
+            .map(|(_, text)| text + "\n")
+            .collect::<String>(),
+    );
     text.section("origins", &lines(".origin"));
     text.section("written-before", &lines(".start"));
     text.section("made", &host.files.made().join("\n"));
     text.file("daemon-json-origin", host, &record_of(DAEMON_JSON, "bytes"));
     let hidden = format!("{}/.{}.written", paths::RECORD, record::key(DAEMON_JSON));
-    let written = if host.files.get(&hidden).is_some() { hidden } else { record_of(DAEMON_JSON, "written") };
+    let written = if host.files.get(&hidden).is_some() {
+        hidden
+    } else {
+        record_of(DAEMON_JSON, "written")
+    };
     text.file("daemon-json-written", host, &written);
     if host.users.contains("docker-cluster-store") {
         text.section("user-exists", "docker-cluster-store:x:999");

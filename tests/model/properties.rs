@@ -29,7 +29,9 @@ const SHRINKING: u32 = 5_000;
 
 /// A failure is kept beside this file, and seen first from then on.
 fn cases(usual: u32) -> ProptestConfig {
-    let asked = std::env::var("PROPTEST_CASES").ok().and_then(|text| text.parse::<u32>().ok());
+    let asked = std::env::var("PROPTEST_CASES")
+        .ok()
+        .and_then(|text| text.parse::<u32>().ok());
     let cases = asked.map_or(usual, |asked| asked.saturating_mul(usual).div_ceil(CASES));
     let kept = FileFailurePersistence::Direct("tests/model/regressions.txt");
     ProptestConfig {
@@ -41,11 +43,17 @@ fn cases(usual: u32) -> ProptestConfig {
 
 /// What is to be done, for a person.
 fn sentences(plan: &Plan) -> Vec<String> {
-    plan.steps.iter().map(|step| format!("{} {}: {}", step.id, step.host, step.why)).collect()
+    plan.steps
+        .iter()
+        .map(|step| format!("{} {}: {}", step.id, step.host, step.why))
+        .collect()
 }
 
 fn problems(plan: &Plan) -> Vec<String> {
-    plan.problems.iter().map(|problem| format!("{:?}: {}", problem.host, problem.what)).collect()
+    plan.problems
+        .iter()
+        .map(|problem| format!("{:?}: {}", problem.host, problem.what))
+        .collect()
 }
 
 /// A property that does not hold.
@@ -71,21 +79,46 @@ fn slots_are_filled(plan: &Plan) -> Broken {
     let mut before: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
     for step in &plan.steps {
         let others = step.after.iter().chain(&step.follows).copied();
-        before.insert(step.id, others.chain(last.insert(&step.host, step.id)).collect());
+        before.insert(
+            step.id,
+            others.chain(last.insert(&step.host, step.id)).collect(),
+        );
     }
     // What is filled once a step is done.
     let mut filled: BTreeMap<usize, BTreeSet<Slot>> = BTreeMap::new();
     let mut left: Vec<&Step> = plan.steps.iter().collect();
     while !left.is_empty() {
-        let (ready, others): (Vec<&Step>, _) =
-            left.iter().partition(|step| before[&step.id].iter().all(|id| filled.contains_key(id)));
-        let circle =
-            || others.iter().map(|step| (step.id, &step.host, &step.why, &before[&step.id])).collect::<Vec<_>>();
-        prop_assert!(!ready.is_empty(), "steps wait for each other: {:#?}", circle());
+        let (ready, others): (Vec<&Step>, _) = left
+            .iter()
+            .partition(|step| before[&step.id].iter().all(|id| filled.contains_key(id)));
+        let circle = || {
+            others
+                .iter()
+                .map(|step| (step.id, &step.host, &step.why, &before[&step.id]))
+                .collect::<Vec<_>>()
+        };
+        prop_assert!(
+            !ready.is_empty(),
+            "steps wait for each other: {:#?}",
+            circle()
+        );
         for step in ready {
-            let mut slots: BTreeSet<Slot> = before[&step.id].iter().flat_map(|id| filled[id].iter().copied()).collect();
-            let empty: Vec<Slot> = step.action.reads().into_iter().filter(|slot| !slots.contains(slot)).collect();
-            prop_assert!(empty.is_empty(), "{}: {} reads {empty:?}, which nothing has filled", step.host, step.why);
+            let mut slots: BTreeSet<Slot> = before[&step.id]
+                .iter()
+                .flat_map(|id| filled[id].iter().copied())
+                .collect();
+            let empty: Vec<Slot> = step
+                .action
+                .reads()
+                .into_iter()
+                .filter(|slot| !slots.contains(slot))
+                .collect();
+            prop_assert!(
+                empty.is_empty(),
+                "{}: {} reads {empty:?}, which nothing has filled",
+                step.host,
+                step.why
+            );
             slots.extend(SLOTS.into_iter().filter(|slot| step.action.fills(*slot)));
             filled.insert(step.id, slots);
         }
@@ -99,7 +132,11 @@ fn parts_are_whole(whole: &Plan, selected: &[HostName]) -> Broken {
     let mut part = whole.clone();
     part.limit_to(selected);
     if part.problems.len() > whole.problems.len() {
-        prop_assert!(part.steps.is_empty(), "refused, and yet: {:#?}", sentences(&part));
+        prop_assert!(
+            part.steps.is_empty(),
+            "refused, and yet: {:#?}",
+            sentences(&part)
+        );
         return Ok(());
     }
     slots_are_filled(&part)?;
@@ -107,30 +144,65 @@ fn parts_are_whole(whole: &Plan, selected: &[HostName]) -> Broken {
     let is_kept = |id: usize| kept.contains(&id);
     let of_whole: BTreeMap<usize, &Step> = whole.steps.iter().map(|step| (step.id, step)).collect();
     for step in &part.steps {
-        let is_its = selected.contains(&step.host) || step.about.as_ref().is_some_and(|host| selected.contains(host));
+        let is_its = selected.contains(&step.host)
+            || step
+                .about
+                .as_ref()
+                .is_some_and(|host| selected.contains(host));
         let is_note = matches!(step.action, Action::Note { .. });
         let is_its = is_its || is_note;
-        prop_assert!(is_its || step.action.only_reads(), "{} is not selected: {}", step.host, step.why);
-        prop_assert!(step.after.iter().chain(&step.turns).chain(&step.follows).all(|id| is_kept(*id)));
+        prop_assert!(
+            is_its || step.action.only_reads(),
+            "{} is not selected: {}",
+            step.host,
+            step.why
+        );
+        prop_assert!(
+            step.after
+                .iter()
+                .chain(&step.turns)
+                .chain(&step.follows)
+                .all(|id| is_kept(*id))
+        );
         let all = of_whole[&step.id];
-        let lost: Vec<_> = all.after.iter().filter(|id| !all.turns.contains(id) && !is_kept(**id)).collect();
+        let lost: Vec<_> = all
+            .after
+            .iter()
+            .filter(|id| !all.turns.contains(id) && !is_kept(**id))
+            .collect();
         prop_assert!(lost.is_empty(), "{}: {} lost {lost:?}", step.host, step.why);
     }
-    for step in whole.steps.iter().filter(|step| selected.contains(step.about.as_ref().unwrap_or(&step.host))) {
+    for step in whole
+        .steps
+        .iter()
+        .filter(|step| selected.contains(step.about.as_ref().unwrap_or(&step.host)))
+    {
         prop_assert!(is_kept(step.id), "{}: {} was left out", step.host, step.why);
     }
     Ok(())
 }
 
 fn well_formed(plan: &Plan) -> Broken {
-    prop_assert!(plan.problems.is_empty() || plan.steps.is_empty(), "a plan with problems has no steps");
+    prop_assert!(
+        plan.problems.is_empty() || plan.steps.is_empty(),
+        "a plan with problems has no steps"
+    );
     let ids: BTreeSet<usize> = plan.steps.iter().map(|step| step.id).collect();
     prop_assert_eq!(ids.len(), plan.steps.len());
     for step in &plan.steps {
-        prop_assert!(plan.hosts.contains(&step.host), "{} is not a host of the plan", step.host);
+        prop_assert!(
+            plan.hosts.contains(&step.host),
+            "{} is not a host of the plan",
+            step.host
+        );
         let others = step.after.iter().chain(&step.turns).chain(&step.follows);
         for id in others {
-            prop_assert!(ids.contains(id), "{}: {} waits for {id}, which is none", step.host, step.why);
+            prop_assert!(
+                ids.contains(id),
+                "{}: {} waits for {id}, which is none",
+                step.host,
+                step.why
+            );
         }
     }
     slots_are_filled(plan)
@@ -152,17 +224,34 @@ fn theirs_of(host: &Host) -> Value {
         json!({"networks": networks, "guests": guests, "image": engine.images.contains("guest:1"), "version": engine.version})
     });
     let kept = ["log-driver", "debug", "dns"].map(|key| options.get(key).cloned());
-    let below = options.get("log-opts").and_then(|below| below.get("max-file")).cloned();
-    let files: Vec<_> = ["/etc/docker-cluster/notes", "/etc/systemd/system/shop.service"]
-        .map(|path| host.files.get(path).map(|file| (&file.text, &file.mode, &file.owner)))
-        .to_vec();
+    let below = options
+        .get("log-opts")
+        .and_then(|below| below.get("max-file"))
+        .cloned();
+    let files: Vec<_> = [
+        "/etc/docker-cluster/notes",
+        "/etc/systemd/system/shop.service",
+    ]
+    .map(|path| {
+        host.files
+            .get(path)
+            .map(|file| (&file.text, &file.mode, &file.owner))
+    })
+    .to_vec();
     json!({"engine": engine, "options": kept, "below": below, "files": format!("{files:?}")})
 }
 
 /// What is somebody's in the swarm that there was.
 fn their_swarm(cluster: &Cluster) -> Option<(Vec<String>, usize)> {
     let swarm = cluster.swarms.iter().find(|swarm| swarm.id == "theirs")?;
-    Some((swarm.services.clone(), swarm.nodes.iter().filter(|node| node.id.starts_with("their")).count()))
+    Some((
+        swarm.services.clone(),
+        swarm
+            .nodes
+            .iter()
+            .filter(|node| node.id.starts_with("their"))
+            .count(),
+    ))
 }
 
 /// Looks after each step: a quorum that there was is kept, and nothing of others is touched.
@@ -179,8 +268,15 @@ impl Watch {
     fn new(before: &Cluster, original: &Cluster) -> Self {
         Self {
             original: original.clone(),
-            stores: before.stores.keys().filter(|key| before.leads(key, true)).cloned().collect(),
-            swarms: (0..before.swarms.len()).filter(|at| before.has_quorum(*at, true)).collect(),
+            stores: before
+                .stores
+                .keys()
+                .filter(|key| before.leads(key, true))
+                .cloned()
+                .collect(),
+            swarms: (0..before.swarms.len())
+                .filter(|at| before.has_quorum(*at, true))
+                .collect(),
             broken: None,
             ends: false,
         }
@@ -221,13 +317,24 @@ impl Watch {
             }
         }
         for swarm in &self.swarms {
-            let managers = cluster.swarms[*swarm].nodes.iter().filter(|node| node.is_manager).count();
+            let managers = cluster.swarms[*swarm]
+                .nodes
+                .iter()
+                .filter(|node| node.is_manager)
+                .count();
             if managers > 2 && !cluster.has_quorum(*swarm, true) {
                 self.broken = Some(format!("{at}: the swarm has no quorum"));
             }
         }
-        self.stores.extend(cluster.stores.keys().filter(|key| cluster.leads(key, true)).cloned());
-        self.swarms.extend((0..cluster.swarms.len()).filter(|at| cluster.has_quorum(*at, true)));
+        self.stores.extend(
+            cluster
+                .stores
+                .keys()
+                .filter(|key| cluster.leads(key, true))
+                .cloned(),
+        );
+        self.swarms
+            .extend((0..cluster.swarms.len()).filter(|at| cluster.has_quorum(*at, true)));
     }
 }
 
@@ -240,10 +347,21 @@ fn carry_out(
     mut watch: Watch,
 ) -> Result<Ended, TestCaseError> {
     well_formed(plan)?;
-    let ended = run(cluster, plan, fault, dice, &mut |cluster, step| watch.look(cluster, step));
-    prop_assert!(watch.broken.is_none(), "{}\n{:#?}", watch.broken.unwrap_or_default(), ended.told);
+    let ended = run(cluster, plan, fault, dice, &mut |cluster, step| {
+        watch.look(cluster, step)
+    });
+    prop_assert!(
+        watch.broken.is_none(),
+        "{}\n{:#?}",
+        watch.broken.unwrap_or_default(),
+        ended.told
+    );
     if fault == Fault::Nothing {
-        prop_assert!(ended.is_complete(), "a run without a fault ends: {:#?}", ended);
+        prop_assert!(
+            ended.is_complete(),
+            "a run without a fault ends: {:#?}",
+            ended
+        );
     }
     Ok(ended)
 }
@@ -259,7 +377,12 @@ fn until_done(
     let mut told = Vec::new();
     for _ in 0..3 {
         let next = cluster.decide(inventory, &[], decide);
-        prop_assert!(next.problems.is_empty(), "it cannot go on: {:#?}\n{:#?}", problems(&next), told);
+        prop_assert!(
+            next.problems.is_empty(),
+            "it cannot go on: {:#?}\n{:#?}",
+            problems(&next),
+            told
+        );
         if next.is_empty() {
             return Ok(());
         }
@@ -268,7 +391,12 @@ fn until_done(
         carry_out(cluster, &next, Fault::Nothing, dice, watch)?;
     }
     let next = cluster.decide(inventory, &[], decide);
-    prop_assert!(next.is_empty(), "there is always more to do: {:#?} after {:#?}", sentences(&next), told);
+    prop_assert!(
+        next.is_empty(),
+        "there is always more to do: {:#?} after {:#?}",
+        sentences(&next),
+        told
+    );
     Ok(())
 }
 
@@ -276,11 +404,18 @@ fn until_done(
 fn end_of(cluster: &Cluster) -> Value {
     let of = |at: usize| {
         let host = &cluster.hosts[at];
-        let networks: BTreeSet<String> =
-            cluster.networks(at).into_iter().filter(|n| n.scope != "local").map(|n| n.name).collect();
+        let networks: BTreeSet<String> = cluster
+            .networks(at)
+            .into_iter()
+            .filter(|n| n.scope != "local")
+            .map(|n| n.name)
+            .collect();
         let engine = host.engine.as_ref();
-        let containers: BTreeSet<_> =
-            engine.iter().flat_map(|e| &e.containers).map(|one| (&one.name, one.running)).collect();
+        let containers: BTreeSet<_> = engine
+            .iter()
+            .flat_map(|e| &e.containers)
+            .map(|one| (&one.name, one.running))
+            .collect();
         let files: BTreeSet<_> = host
             .files
             .0
@@ -288,7 +423,11 @@ fn end_of(cluster: &Cluster) -> Value {
             .filter(|(path, _)| !path.starts_with("/var/lib/docker-cluster/record"))
             .map(|(path, file)| (path, &file.mode, &file.owner))
             .collect();
-        let units: Vec<_> = host.units.iter().map(|(name, unit)| (name, unit.active, unit.enabled)).collect();
+        let units: Vec<_> = host
+            .units
+            .iter()
+            .map(|(name, unit)| (name, unit.active, unit.enabled))
+            .collect();
         json!({
             "host": host.name, "networks": networks, "containers": containers, "files": files, "units": units,
             "options": engine.map(|engine| &engine.effective), "member": engine.is_some_and(|engine| engine.swarm.is_some()),
@@ -298,7 +437,13 @@ fn end_of(cluster: &Cluster) -> Value {
     let managers: Vec<usize> = cluster
         .swarms
         .iter()
-        .map(|swarm| swarm.nodes.iter().filter(|node| node.is_manager && !node.is_gone).count())
+        .map(|swarm| {
+            swarm
+                .nodes
+                .iter()
+                .filter(|node| node.is_manager && !node.is_gone)
+                .count()
+        })
         .filter(|count| *count > 0)
         .collect();
     let peers: Vec<usize> = cluster
@@ -317,7 +462,9 @@ fn differences(one: &Value, other: &Value) -> Vec<String> {
             (Value::Object(a), Value::Object(b)) => {
                 let keys: BTreeSet<&String> = a.keys().chain(b.keys()).collect();
                 for key in keys {
-                    let of = |map: &serde_json::Map<String, Value>| map.get(key).cloned().unwrap_or(Value::Null);
+                    let of = |map: &serde_json::Map<String, Value>| {
+                        map.get(key).cloned().unwrap_or(Value::Null)
+                    };
                     walk(&format!("{path}.{key}"), &of(a), &of(b), found);
                 }
             }
@@ -327,8 +474,14 @@ fn differences(one: &Value, other: &Value) -> Vec<String> {
                 }
             }
             (Value::Array(a), Value::Array(b)) => {
-                let gone = a.iter().filter(|one| !b.contains(one)).map(|one| format!("{path} -{one}"));
-                let new = b.iter().filter(|one| !a.contains(one)).map(|one| format!("{path} +{one}"));
+                let gone = a
+                    .iter()
+                    .filter(|one| !b.contains(one))
+                    .map(|one| format!("{path} -{one}"));
+                let new = b
+                    .iter()
+                    .filter(|one| !a.contains(one))
+                    .map(|one| format!("{path} +{one}"));
                 found.extend(gone.chain(new));
             }
             (a, b) if a != b => found.push(format!("{path}: {a} / {b}")),
@@ -349,8 +502,12 @@ fn same(one: &Value, other: &Value, what: &str, told: &[String]) -> Broken {
 /// A host as it was, but for what a restart of its engine cannot give back, and what is kept on purpose: what an engine had that was
 /// stopped when `up` came is not known, and so not taken away.
 fn as_before(host: &Host, was_stopped: bool) -> Value {
-    let files: BTreeMap<_, _> =
-        host.files.0.iter().map(|(path, file)| (path, (&file.text, &file.mode, &file.owner))).collect();
+    let files: BTreeMap<_, _> = host
+        .files
+        .0
+        .iter()
+        .map(|(path, file)| (path, (&file.text, &file.mode, &file.owner)))
+        .collect();
     let engine = host.engine.as_ref().map(|engine| {
         let networks = engine.networks.iter().map(|network| &network.name);
         let networks: BTreeSet<_> = networks.filter(|name| !was_stopped || *name != "docker_gwbridge").collect();
@@ -359,7 +516,12 @@ fn as_before(host: &Host, was_stopped: bool) -> Value {
         // One that was stopped runs afterwards, and its options are in effect.
         json!({"networks": networks, "containers": format!("{containers:?}"), "images": images, "version": engine.version, "swarm": engine.swarm.is_some()})
     });
-    let enabled: BTreeSet<_> = host.units.iter().filter(|(_, unit)| unit.enabled).map(|(name, _)| name).collect();
+    let enabled: BTreeSet<_> = host
+        .units
+        .iter()
+        .filter(|(_, unit)| unit.enabled)
+        .map(|(name, _)| name)
+        .collect();
     json!({
         "files": files.into_iter().map(|(path, file)| json!([path, file])).collect::<Vec<_>>(), "engine": engine,
         "enabled": enabled, "packages": host.packages, "users": host.users, "data": host.has_data,
@@ -369,9 +531,20 @@ fn as_before(host: &Host, was_stopped: bool) -> Value {
 
 fn is_as_before(cluster: &Cluster, original: &Cluster, hosts: &[usize], told: &[String]) -> Broken {
     for at in hosts {
-        let was_stopped = original.hosts[*at].engine.as_ref().is_some_and(|engine| !engine.up);
-        let (now, then) = (as_before(&cluster.hosts[*at], was_stopped), as_before(&original.hosts[*at], was_stopped));
-        same(&then, &now, &format!("{} is not as it was", name_of(*at)), told)?;
+        let was_stopped = original.hosts[*at]
+            .engine
+            .as_ref()
+            .is_some_and(|engine| !engine.up);
+        let (now, then) = (
+            as_before(&cluster.hosts[*at], was_stopped),
+            as_before(&original.hosts[*at], was_stopped),
+        );
+        same(
+            &then,
+            &now,
+            &format!("{} is not as it was", name_of(*at)),
+            told,
+        )?;
     }
     Ok(())
 }
@@ -663,7 +836,12 @@ fn ending(
     let mut told = Vec::new();
     for _ in 0..3 {
         let next = cluster.decide(inventory, &[], decide);
-        prop_assert!(next.problems.is_empty(), "it cannot go on: {:#?}\n{:#?}", problems(&next), told);
+        prop_assert!(
+            next.problems.is_empty(),
+            "it cannot go on: {:#?}\n{:#?}",
+            problems(&next),
+            told
+        );
         if next.is_empty() {
             return Ok(());
         }
@@ -674,14 +852,22 @@ fn ending(
         }
     }
     let next = cluster.decide(inventory, &[], decide);
-    prop_assert!(next.is_empty(), "there is always more to do: {:#?} after {:#?}", sentences(&next), told);
+    prop_assert!(
+        next.is_empty(),
+        "there is always more to do: {:#?} after {:#?}",
+        sentences(&next),
+        told
+    );
     Ok(())
 }
 
 #[test]
 fn daemon_json_is_where_the_probe_looks() {
     // The probe has the name of its record in it.
-    assert!(docker_cluster::facts::SCRIPT.contains(&format!("{}.bytes", docker_cluster::record::key(DAEMON_JSON))));
+    assert!(docker_cluster::facts::SCRIPT.contains(&format!(
+        "{}.bytes",
+        docker_cluster::record::key(DAEMON_JSON)
+    )));
 }
 
 /// A generator of worlds that are all refused would show nothing.
@@ -691,11 +877,23 @@ fn most_worlds_come_up_in_either_fabric() {
     let mut runner = proptest::test_runner::TestRunner::deterministic();
     let mut fabrics: BTreeMap<String, usize> = BTreeMap::new();
     for _ in 0..WORLDS {
-        let recipe = worlds(1..=6).new_tree(&mut runner).expect("a world").current();
-        let plan = recipe.cluster().decide(&recipe.inventory(recipe.hosts.len()), &[], plan);
-        let fabric = if plan.problems.is_empty() { json!(plan.fabric) } else { json!(problems(&plan)) };
+        let recipe = worlds(1..=6)
+            .new_tree(&mut runner)
+            .expect("a world")
+            .current();
+        let plan = recipe
+            .cluster()
+            .decide(&recipe.inventory(recipe.hosts.len()), &[], plan);
+        let fabric = if plan.problems.is_empty() {
+            json!(plan.fabric)
+        } else {
+            json!(problems(&plan))
+        };
         *fabrics.entry(fabric.to_string()).or_default() += 1;
     }
     let of = |name: &str| fabrics.get(&json!(name).to_string()).copied().unwrap_or(0);
-    assert!(of("swarm") > WORLDS / 4 && of("overlay") > WORLDS / 6, "{fabrics:#?}");
+    assert!(
+        of("swarm") > WORLDS / 4 && of("overlay") > WORLDS / 6,
+        "{fabrics:#?}"
+    );
 }

@@ -98,25 +98,38 @@ pub fn run(
         if ready.is_empty() {
             break;
         }
-        let fresh: Vec<usize> = ready.iter().copied().filter(|at| !stalled.contains(at)).collect();
+        let fresh: Vec<usize> = ready
+            .iter()
+            .copied()
+            .filter(|at| !stalled.contains(at))
+            .collect();
         // Nobody gets any further: the first that waits has waited long enough.
         let late = fresh.is_empty();
         let from = if late { &ready } else { &fresh };
         let step = &plan.steps[from[dice.below(from.len())]];
         if fault == Fault::Cut(done) {
-            if matches!(step.action, Action::PutFile(_) | Action::IssueCertificate { .. }) {
+            if matches!(
+                step.action,
+                Action::PutFile(_) | Action::IssueCertificate { .. }
+            ) {
                 run.obey(cluster, step, Reach::RecordOnly);
             }
-            run.ended.told.push(format!("cut at {}: {}", step.host, step.why));
+            run.ended
+                .told
+                .push(format!("cut at {}: {}", step.host, step.why));
             run.ended.was_cut = true;
             return run.ended;
         }
         let answer = match fault {
-            Fault::Fails(at, After::Nothing) if at == done => Answer::Failed("it was to fail".to_owned()),
-            Fault::Fails(at, After::All) if at == done => match run.obey(cluster, step, Reach::Whole) {
-                Answer::Done => Answer::Failed("it was to fail, when it was done".to_owned()),
-                other => other,
-            },
+            Fault::Fails(at, After::Nothing) if at == done => {
+                Answer::Failed("it was to fail".to_owned())
+            }
+            Fault::Fails(at, After::All) if at == done => {
+                match run.obey(cluster, step, Reach::Whole) {
+                    Answer::Done => Answer::Failed("it was to fail, when it was done".to_owned()),
+                    other => other,
+                }
+            }
             _ => run.obey(cluster, step, Reach::Whole),
         };
         match answer {
@@ -140,7 +153,11 @@ pub fn run(
 
 impl Run<'_> {
     fn position(&self, step: &Step) -> usize {
-        self.plan.steps.iter().position(|other| other.id == step.id).unwrap_or(0)
+        self.plan
+            .steps
+            .iter()
+            .position(|other| other.id == step.id)
+            .unwrap_or(0)
     }
 
     /// The first step of each host that is not over, by its place in the plan.
@@ -167,10 +184,12 @@ impl Run<'_> {
     /// Hosts whose next step needs one that will never be done leave the run.
     fn give_up_after_others(&mut self) {
         loop {
-            let lost = self
-                .next()
-                .into_iter()
-                .find(|at| self.plan.steps[*at].after.iter().any(|id| self.states[*id] == State::Given));
+            let lost = self.next().into_iter().find(|at| {
+                self.plan.steps[*at]
+                    .after
+                    .iter()
+                    .any(|id| self.states[*id] == State::Given)
+            });
             let Some(at) = lost else { return };
             let host = self.plan.steps[at].host.to_string();
             self.give_up(&host);
@@ -179,7 +198,12 @@ impl Run<'_> {
     }
 
     fn give_up(&mut self, host: &str) {
-        for step in self.plan.steps.iter().filter(|step| step.host.as_str() == host) {
+        for step in self
+            .plan
+            .steps
+            .iter()
+            .filter(|step| step.host.as_str() == host)
+        {
             if self.states[step.id] == State::Pending {
                 self.states[step.id] = State::Given;
             }
@@ -189,16 +213,30 @@ impl Run<'_> {
 
     fn obey(&mut self, cluster: &mut Cluster, step: &Step, reach: Reach) -> Answer {
         let at = cluster.index(step.host.as_str());
-        let doing = Doing { slots: &self.slots, reach, again: self.begun.contains(&step.id), left: &self.left };
+        let doing = Doing {
+            slots: &self.slots,
+            reach,
+            again: self.begun.contains(&step.id),
+            left: &self.left,
+        };
         cluster.obey(at, &step.action, &doing)
     }
 
     fn fail(&mut self, cluster: &mut Cluster, step: &Step, why: &str) {
-        self.ended.failed.push(format!("{}: {}: {why}", step.host, step.why));
-        self.ended.told.push(format!("FAILED {}: {}: {why}", step.host, step.why));
+        self.ended
+            .failed
+            .push(format!("{}: {}: {why}", step.host, step.why));
+        self.ended
+            .told
+            .push(format!("FAILED {}: {}: {why}", step.host, step.why));
         let at = cluster.index(step.host.as_str());
         for action in step.undo.iter().flat_map(|undo| &undo.actions) {
-            let doing = Doing { slots: &self.slots, reach: Reach::Whole, again: false, left: &self.left };
+            let doing = Doing {
+                slots: &self.slots,
+                reach: Reach::Whole,
+                again: false,
+                left: &self.left,
+            };
             match cluster.obey(at, action, &doing) {
                 Answer::Done => {}
                 // What a way back waits for may need the other hosts, which are still under way.

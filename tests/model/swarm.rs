@@ -39,7 +39,12 @@ pub struct Swarm {
 
 impl Swarm {
     pub fn new(id: &str, ingress: &str) -> Self {
-        Self { id: id.to_owned(), nodes: Vec::new(), networks: vec![Network::ingress(ingress)], services: Vec::new() }
+        Self {
+            id: id.to_owned(),
+            nodes: Vec::new(),
+            networks: vec![Network::ingress(ingress)],
+            services: Vec::new(),
+        }
     }
 
     pub fn node(&mut self, id: &str) -> Option<&mut Node> {
@@ -47,6 +52,8 @@ impl Swarm {
     }
 
     pub fn is_manager(&self, id: &str) -> bool {
-        self.nodes.iter().any(|node| node.id == id && node.is_manager)
+        self.nodes
+            .iter()
+            .any(|node| node.id == id && node.is_manager)
     }
 }

@@ -97,8 +97,17 @@ pub enum Palette {
 }
 
 fn kinds(palette: Palette) -> Vec<Kind> {
-    let classic = [Kind::Bare(11), Kind::With("20.10.5+dfsg1", 11), Kind::With("19.03.15", 11)];
-    let modern = [Kind::Bare(13), Kind::With("26.1.5+dfsg1", 13), Kind::With("29.7.0", 13), Kind::Bare(12)];
+    let classic = [
+        Kind::Bare(11),
+        Kind::With("20.10.5+dfsg1", 11),
+        Kind::With("19.03.15", 11),
+    ];
+    let modern = [
+        Kind::Bare(13),
+        Kind::With("26.1.5+dfsg1", 13),
+        Kind::With("29.7.0", 13),
+        Kind::Bare(12),
+    ];
     match palette {
         Palette::Classic => classic.to_vec(),
         Palette::Modern => modern.to_vec(),
@@ -109,17 +118,26 @@ fn kinds(palette: Palette) -> Vec<Kind> {
 fn host_recipe(palette: Palette) -> impl Strategy<Value = HostRecipe> {
     let rarely = || prop::bool::weighted(0.1);
     let kind = prop::sample::select(kinds(palette));
-    (kind, rarely(), rarely(), 0u8..8, 0u8..4, any::<bool>(), any::<bool>()).prop_map(
-        |(kind, stopped, disabled, guests, options, tagged, member)| HostRecipe {
-            kind,
-            stopped,
-            disabled,
-            guests,
-            options,
-            tagged,
-            member,
-        },
+    (
+        kind,
+        rarely(),
+        rarely(),
+        0u8..8,
+        0u8..4,
+        any::<bool>(),
+        any::<bool>(),
     )
+        .prop_map(
+            |(kind, stopped, disabled, guests, options, tagged, member)| HostRecipe {
+                kind,
+                stopped,
+                disabled,
+                guests,
+                options,
+                tagged,
+                member,
+            },
+        )
 }
 
 fn settings(palette: Palette) -> impl Strategy<Value = Settings> {
@@ -129,26 +147,44 @@ fn settings(palette: Palette) -> impl Strategy<Value = Settings> {
     };
     let rarely = || prop::bool::weighted(0.2);
     let members = prop::option::weighted(0.3, prop::sample::select(vec![1usize, 3, 5]));
-    (prop::sample::select(fabrics), rarely(), members, any::<bool>(), rarely(), 1usize..3, rarely(), rarely()).prop_map(
-        |(fabric, external, members, options, encrypted, parallel, pushed, foreign_swarm)| Settings {
-            fabric,
-            external,
-            members,
-            options,
-            encrypted,
-            parallel,
-            pushed,
-            foreign_swarm,
-        },
+    (
+        prop::sample::select(fabrics),
+        rarely(),
+        members,
+        any::<bool>(),
+        rarely(),
+        1usize..3,
+        rarely(),
+        rarely(),
     )
+        .prop_map(
+            |(fabric, external, members, options, encrypted, parallel, pushed, foreign_swarm)| {
+                Settings {
+                    fabric,
+                    external,
+                    members,
+                    options,
+                    encrypted,
+                    parallel,
+                    pushed,
+                    foreign_swarm,
+                }
+            },
+        )
 }
 
 /// Worlds of so many hosts.
 pub fn worlds(sizes: std::ops::RangeInclusive<usize>) -> impl Strategy<Value = Recipe> {
-    prop::sample::select(vec![Palette::Classic, Palette::Modern, Palette::Mixed]).prop_flat_map(move |palette| {
-        let hosts = prop::collection::vec(host_recipe(palette), sizes.clone());
-        (hosts, settings(palette), any::<u64>()).prop_map(|(hosts, settings, seed)| Recipe { hosts, settings, seed })
-    })
+    prop::sample::select(vec![Palette::Classic, Palette::Modern, Palette::Mixed]).prop_flat_map(
+        move |palette| {
+            let hosts = prop::collection::vec(host_recipe(palette), sizes.clone());
+            (hosts, settings(palette), any::<u64>()).prop_map(|(hosts, settings, seed)| Recipe {
+                hosts,
+                settings,
+                seed,
+            })
+        },
+    )
 }
 
 /// The image that every cluster needs.
@@ -171,31 +207,59 @@ impl Recipe {
     pub fn inventory_of(&self, hosts: &[usize]) -> Inventory {
         let s = &self.settings;
         let mut text = "cluster: demo\n".to_owned();
-        let encrypted = if s.encrypted && s.fabric != "overlay" { ", encrypted: true" } else { "" };
-        let _ = writeln!(text, "network: {{name: demo, fabric: {}{encrypted}}}", s.fabric);
+        let encrypted = if s.encrypted && s.fabric != "overlay" {
+            ", encrypted: true"
+        } else {
+            ""
+        };
+        let _ = writeln!(
+            text,
+            "network: {{name: demo, fabric: {}{encrypted}}}",
+            s.fabric
+        );
         let _ = writeln!(text, "restart: {{parallel: {}}}", s.parallel);
         let servers = s.members.filter(|count| *count <= hosts.len());
-        let servers = servers.map(|count| format!("servers: {count}")).unwrap_or_default();
+        let servers = servers
+            .map(|count| format!("servers: {count}"))
+            .unwrap_or_default();
         if s.external {
             let _ = writeln!(text, "store: {{url: '{EXTERNAL}'}}");
         } else if s.pushed {
-            let source = format!("source: {{path: /consul, sha256: '{}', version: '1.20.1'}}", "a".repeat(64));
+            let source = format!(
+                "source: {{path: /consul, sha256: '{}', version: '1.20.1'}}",
+                "a".repeat(64)
+            );
             let comma = if servers.is_empty() { "" } else { ", " };
             let _ = writeln!(text, "store: {{{servers}{comma}{source}}}");
         } else if !servers.is_empty() {
             let _ = writeln!(text, "store: {{{servers}}}");
         }
         let managers = s.members.filter(|count| *count <= hosts.len());
-        let managers = managers.map(|count| format!("managers: {count}, ")).unwrap_or_default();
-        let spread = if hosts.iter().any(|at| self.hosts[*at].tagged) { "rack" } else { "" };
+        let managers = managers
+            .map(|count| format!("managers: {count}, "))
+            .unwrap_or_default();
+        let spread = if hosts.iter().any(|at| self.hosts[*at].tagged) {
+            "rack"
+        } else {
+            ""
+        };
         let _ = writeln!(text, "swarm: {{{managers}spread: [{spread}]}}");
         if s.options {
             text += "engine: {options: {max-concurrent-downloads: 4, log-opts: {max-size: 10m}}}\n";
         }
         text += "hosts:\n";
         for at in hosts {
-            let tags = if self.hosts[*at].tagged { ", tags: [rack], labels: {place: left}" } else { "" };
-            let _ = writeln!(text, "  - {{name: {}, address: {}{tags}}}", name_of(*at), address(*at));
+            let tags = if self.hosts[*at].tagged {
+                ", tags: [rack], labels: {place: left}"
+            } else {
+                ""
+            };
+            let _ = writeln!(
+                text,
+                "  - {{name: {}, address: {}{tags}}}",
+                name_of(*at),
+                address(*at)
+            );
         }
         Inventory::parse(&text, "cluster.yaml").unwrap_or_else(|error| panic!("{error:?}\n{text}"))
     }
@@ -203,7 +267,12 @@ impl Recipe {
     /// The hosts, as they are before docker-cluster comes.
     pub fn cluster(&self) -> Cluster {
         let mut cluster = Cluster {
-            hosts: self.hosts.iter().enumerate().map(|(at, recipe)| host(at, recipe)).collect(),
+            hosts: self
+                .hosts
+                .iter()
+                .enumerate()
+                .map(|(at, recipe)| host(at, recipe))
+                .collect(),
             ..Cluster::default()
         };
         if self.settings.foreign_swarm {
@@ -217,7 +286,11 @@ impl Recipe {
         swarm.services.push("shop".to_owned());
         for at in 0..cluster.hosts.len() {
             let host = &mut cluster.hosts[at];
-            let Some(engine) = host.engine.as_mut().filter(|engine| engine.up && self.hosts[at].member) else {
+            let Some(engine) = host
+                .engine
+                .as_mut()
+                .filter(|engine| engine.up && self.hosts[at].member)
+            else {
                 continue;
             };
             let id = format!("their-node-{at}");
@@ -241,31 +314,63 @@ pub fn address(at: usize) -> String {
 }
 
 fn host(at: usize, recipe: &HostRecipe) -> Host {
-    let mut host = Host::new(&name_of(at).to_string(), &address(at), recipe.kind.release());
-    host.files.0.insert("/etc/docker-cluster/notes".to_owned(), File::new("of somebody", "600", "root:root"));
-    host.files.0.insert("/etc/systemd/system/shop.service".to_owned(), File::new("theirs", "644", "root:root"));
-    let Kind::With(version, _) = recipe.kind else { return host };
+    let mut host = Host::new(
+        &name_of(at).to_string(),
+        &address(at),
+        recipe.kind.release(),
+    );
+    host.files.0.insert(
+        "/etc/docker-cluster/notes".to_owned(),
+        File::new("of somebody", "600", "root:root"),
+    );
+    host.files.0.insert(
+        "/etc/systemd/system/shop.service".to_owned(),
+        File::new("theirs", "644", "root:root"),
+    );
+    let Kind::With(version, _) = recipe.kind else {
+        return host;
+    };
     let options = match recipe.options {
         0 => None,
         1 => Some((json!({"log-driver": "journald"}), "600")),
         2 => Some((json!({"debug": true, "log-opts": {"max-file": "3"}}), "644")),
-        _ => Some((json!({"max-concurrent-downloads": 4, "dns": ["10.0.0.2"]}), "644")),
+        _ => Some((
+            json!({"max-concurrent-downloads": 4, "dns": ["10.0.0.2"]}),
+            "644",
+        )),
     };
     if let Some((options, mode)) = options {
-        host.files.0.insert(DAEMON_JSON.to_owned(), File::new(format!("{options}\n"), mode, "root:root"));
+        host.files.0.insert(
+            DAEMON_JSON.to_owned(),
+            File::new(format!("{options}\n"), mode, "root:root"),
+        );
     }
     let mut engine = Engine::new(version, backends(version));
-    engine.networks.push(Network::bridge("web_default", "172.18.0.0/16"));
+    engine
+        .networks
+        .push(Network::bridge("web_default", "172.18.0.0/16"));
     engine.images.insert("guest:1".to_owned());
     for (bit, restart) in ["always", "no", "on-failure"].iter().enumerate() {
         if recipe.guests & (1 << bit) != 0 {
-            let networks = BTreeMap::from([("web_default".to_owned(), "id-web_default".to_owned())]);
-            engine.containers.push(Container::new(&format!("guest-{restart}"), "guest:1", restart, networks));
+            let networks =
+                BTreeMap::from([("web_default".to_owned(), "id-web_default".to_owned())]);
+            engine.containers.push(Container::new(
+                &format!("guest-{restart}"),
+                "guest:1",
+                restart,
+                networks,
+            ));
         }
     }
     host.packages.insert("docker.io".to_owned());
     host.engine = Some(engine);
-    host.units.insert("docker.service".to_owned(), Unit { enabled: !recipe.disabled, ..Unit::default() });
+    host.units.insert(
+        "docker.service".to_owned(),
+        Unit {
+            enabled: !recipe.disabled,
+            ..Unit::default()
+        },
+    );
     if recipe.stopped {
         host.stop_engine();
     } else {

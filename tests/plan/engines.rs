@@ -7,12 +7,16 @@ use super::fake::{Fake, debian, ours, plan_for, problems, shown};
 use super::{only_problem, three};
 
 /// The unit of Docker's own package.
-const DOCKER_CE: (&str, &str) =
-    ("/lib/systemd/system/docker.service", "[Service]\nExecStart=/usr/bin/dockerd -H fd:// --containerd=/run/c.sock");
+const DOCKER_CE: (&str, &str) = (
+    "/lib/systemd/system/docker.service",
+    "[Service]\nExecStart=/usr/bin/dockerd -H fd:// --containerd=/run/c.sock",
+);
 
 /// The drop-in that docker-machine writes, and that Docker's documentation tells people to write.
-const RESET: (&str, &str) =
-    ("/etc/systemd/system/docker.service.d/10-machine.conf", "[Service]\nExecStart=\nExecStart=/usr/bin/dockerd");
+const RESET: (&str, &str) = (
+    "/etc/systemd/system/docker.service.d/10-machine.conf",
+    "[Service]\nExecStart=\nExecStart=/usr/bin/dockerd",
+);
 
 fn one(change: impl FnOnce(&mut Fake)) -> Fake {
     let mut host = debian("13", "a", 11);
@@ -40,7 +44,10 @@ fn hosts_in_the_file_and_a_drop_in_that_takes_the_flag_back() {
         })],
         "",
     );
-    assert!(only_problem(&both).contains("`hosts` is set in /etc/docker/daemon.json and as a flag in /lib/systemd"));
+    assert!(
+        only_problem(&both)
+            .contains("`hosts` is set in /etc/docker/daemon.json and as a flag in /lib/systemd")
+    );
 }
 
 #[test]
@@ -52,8 +59,17 @@ fn a_file_that_no_unit_names_says_nothing() {
         host.unit = vec![DOCKER_CE];
     }));
     // Debian's unit names it.
-    let read = plan_for(&[one(|host| (host.default_docker, host.daemon_json) = (file, option))], "");
-    assert!(only_problem(&read).contains("as a flag in /etc/default/docker"), "{:?}", problems(&read));
+    let read = plan_for(
+        &[one(|host| {
+            (host.default_docker, host.daemon_json) = (file, option)
+        })],
+        "",
+    );
+    assert!(
+        only_problem(&read).contains("as a flag in /etc/default/docker"),
+        "{:?}",
+        problems(&read)
+    );
 }
 
 #[test]
@@ -71,18 +87,27 @@ fn flags_in_variables_and_behind_a_backslash_are_flags() {
             })],
             "",
         );
-        assert!(only_problem(&plan).contains("`log-driver` is set in"), "{unit}");
+        assert!(
+            only_problem(&plan).contains("`log-driver` is set in"),
+            "{unit}"
+        );
     }
     // A script: what runs tells.
     let script = one(|host| {
         host.daemon_json = Some(r#"{"log-driver": "journald"}"#);
-        host.unit = vec![("/etc/systemd/system/docker.service", "[Service]\nExecStart=/opt/start-docker")];
+        host.unit = vec![(
+            "/etc/systemd/system/docker.service",
+            "[Service]\nExecStart=/opt/start-docker",
+        )];
     });
     let script = script.with(
         "engine-process",
         "pid 1\nexe /usr/bin/dockerd\nunit docker.service\narg dockerd\narg --log-driver=local",
     );
-    assert!(only_problem(&plan_for(&[script], "")).contains("as a flag in the command line of the running engine"));
+    assert!(
+        only_problem(&plan_for(&[script], ""))
+            .contains("as a flag in the command line of the running engine")
+    );
 }
 
 #[test]
@@ -90,7 +115,10 @@ fn another_options_file() {
     let elsewhere = |daemon_json| {
         one(|host| {
             host.daemon_json = daemon_json;
-            host.unit = vec![("/u", "[Service]\nExecStart=/usr/bin/dockerd --config-file /srv/docker.json")];
+            host.unit = vec![(
+                "/u",
+                "[Service]\nExecStart=/usr/bin/dockerd --config-file /srv/docker.json",
+            )];
         })
     };
     let settings = "engine: {options: {mtu: 1400}}\n";
@@ -115,26 +143,47 @@ fn a_byte_order_mark_is_for_engines_that_take_it() {
 
 #[test]
 fn live_restore_excludes_swarm_mode_wherever_it_is_said() {
-    let flag = one(|host| host.unit = vec![("/u", "[Service]\nExecStart=/usr/bin/dockerd --live-restore")]);
+    let flag = one(|host| {
+        host.unit = vec![("/u", "[Service]\nExecStart=/usr/bin/dockerd --live-restore")]
+    });
     assert!(only_problem(&plan_for(&[flag], "")).contains("has `live-restore` on (/u)"));
-    let off = one(|host| host.unit = vec![("/u", "[Service]\nExecStart=/usr/bin/dockerd --live-restore=false")]);
+    let off = one(|host| {
+        host.unit = vec![(
+            "/u",
+            "[Service]\nExecStart=/usr/bin/dockerd --live-restore=false",
+        )]
+    });
     no_problem(off);
     let said = plan_for(&[one(|_| {})], "engine: {options: {live-restore: true}}\n");
-    assert!(only_problem(&said).contains("`engine.options` has `live-restore: true`"), "{:?}", problems(&said));
+    assert!(
+        only_problem(&said).contains("`engine.options` has `live-restore: true`"),
+        "{:?}",
+        problems(&said)
+    );
     let nftables = one(|host| host.daemon_json = Some(r#"{"firewall-backend": "nftables"}"#));
     assert!(only_problem(&plan_for(&[nftables], "")).contains("`firewall-backend: nftables`"));
     // A store by flags excludes it as well.
     let store = one(|host| {
-        host.unit = vec![("/u", "[Service]\nExecStart=/usr/bin/dockerd --cluster-store=consul://x:8500")];
+        host.unit = vec![(
+            "/u",
+            "[Service]\nExecStart=/usr/bin/dockerd --cluster-store=consul://x:8500",
+        )];
     });
     let found = problems(&plan_for(&[store], "network: {fabric: swarm}\n"));
-    assert!(found.iter().any(|what| what.contains("set up for an overlay over a store")), "{found:?}");
+    assert!(
+        found
+            .iter()
+            .any(|what| what.contains("set up for an overlay over a store")),
+        "{found:?}"
+    );
 }
 
 #[test]
 fn what_is_advertised_already_is_adopted() {
     let options = |advertise: &str| -> Option<&'static str> {
-        let text = json!({"cluster-store": "etcd://10.0.0.5:2379/docker", "cluster-advertise": advertise}).to_string();
+        let text =
+            json!({"cluster-store": "etcd://10.0.0.5:2379/docker", "cluster-advertise": advertise})
+                .to_string();
         Some(Box::leak(text.into_boxed_str()))
     };
     let settings = "store: {url: 'etcd://10.0.0.5:2379/docker'}\n";
@@ -144,11 +193,18 @@ fn what_is_advertised_already_is_adopted() {
         host.info = json!({"ClusterStore": "etcd://10.0.0.5:2379/docker", "ClusterAdvertise": advertise.replace("eth0", "10.0.0.11")});
         let plan = plan_for(&[host], settings);
         assert_eq!(problems(&plan), [""; 0], "{advertise}");
-        assert!(!shown(&plan).contains("daemon.json"), "{advertise}: {}", shown(&plan));
+        assert!(
+            !shown(&plan).contains("daemon.json"),
+            "{advertise}: {}",
+            shown(&plan)
+        );
     }
     let mut host = debian("12", "a", 11);
     host.daemon_json = options("10.9.9.9:2376");
-    assert!(only_problem(&plan_for(&[host], settings)).contains("`cluster-advertise` is \"10.9.9.9:2376\""));
+    assert!(
+        only_problem(&plan_for(&[host], settings))
+            .contains("`cluster-advertise` is \"10.9.9.9:2376\"")
+    );
 }
 
 #[test]
@@ -165,30 +221,54 @@ fn the_engine_that_has_the_socket_counts() {
     };
     let plan = plan_for(&[snap(None)], "engine: {options: {mtu: 1400}}\n");
     let problem = only_problem(&plan);
-    assert!(problem.contains("/snap/docker/2/bin/dockerd of the unit snap.docker.dockerd.service"), "{problem}");
+    assert!(
+        problem.contains("/snap/docker/2/bin/dockerd of the unit snap.docker.dockerd.service"),
+        "{problem}"
+    );
     // It can be part of a swarm as it is: neither its options nor its start are touched.
     let plan = no_problem(snap(None));
-    assert!(plan.steps.iter().all(|step| !matches!(step.action, Action::Service { .. })), "{}", shown(&plan));
+    assert!(
+        plan.steps
+            .iter()
+            .all(|step| !matches!(step.action, Action::Service { .. })),
+        "{}",
+        shown(&plan)
+    );
     // Stopped, with no unit that could start it.
     let mut stopped = one(|host| host.up = false);
-    stopped.sections += "@units\n|\n|Id=docker.service\n|LoadState=not-found\n|ActiveState=inactive\n";
-    assert!(only_problem(&plan_for(&[stopped], "")).contains("there is no unit docker.service that starts it"));
+    stopped.sections +=
+        "@units\n|\n|Id=docker.service\n|LoadState=not-found\n|ActiveState=inactive\n";
+    assert!(
+        only_problem(&plan_for(&[stopped], ""))
+            .contains("there is no unit docker.service that starts it")
+    );
 }
 
 #[test]
 fn an_engine_that_tells_no_version_is_not_one_that_is_missing() {
     let host = one(|host| host.engine = Some(("library-import", "")));
-    assert!(only_problem(&plan_for(&[host], "")).contains("tells no version that docker-cluster understands"));
+    assert!(
+        only_problem(&plan_for(&[host], ""))
+            .contains("tells no version that docker-cluster understands")
+    );
 }
 
 #[test]
 fn options_that_would_hide_what_an_engine_has() {
-    let host = || one(|host| host.info = json!({"DockerRootDir": "/var/lib/docker", "Driver": "overlay2"}));
+    let host = || {
+        one(|host| host.info = json!({"DockerRootDir": "/var/lib/docker", "Driver": "overlay2"}))
+    };
     let plan = plan_for(&[host()], "engine: {options: {data-root: /srv/docker}}\n");
-    assert!(only_problem(&plan).contains("without the containers, images and volumes that it has in /var/lib/docker"));
+    assert!(
+        only_problem(&plan)
+            .contains("without the containers, images and volumes that it has in /var/lib/docker")
+    );
     let plan = plan_for(&[host()], "engine: {options: {storage-driver: overlay2}}\n");
     assert_eq!(problems(&plan), [""; 0], "it is what it has");
-    let new = plan_for(&[debian("13", "a", 11).bare()], "engine: {options: {data-root: /srv/docker}}\n");
+    let new = plan_for(
+        &[debian("13", "a", 11).bare()],
+        "engine: {options: {data-root: /srv/docker}}\n",
+    );
     assert_eq!(problems(&new), [""; 0], "a new engine has nothing to hide");
     // The same the other way: what a new engine was given is not taken from one that has used it since.
     let text = r#"{"data-root": "/srv/docker"}"#;
@@ -197,33 +277,55 @@ fn options_that_would_hide_what_an_engine_has() {
         host.info = json!({"DockerRootDir": "/srv/docker", "Driver": "overlay2"});
     });
     let plan = plan_for(&[record_of_options(used, "{}", text)], "");
-    assert!(only_problem(&plan).contains("to take `data-root` out of /etc/docker/daemon.json would make"));
+    assert!(
+        only_problem(&plan)
+            .contains("to take `data-root` out of /etc/docker/daemon.json would make")
+    );
 }
 
 /// What the host's record says of `daemon.json`.
 fn record_of_options(host: Fake, original: &str, written: &str) -> Fake {
     let ours = ours(original, written);
-    let record =
-        json!({"path": "/etc/docker/daemon.json", "sha256": "0", "source": "s", "by": "me", "at": 1, "ours": ours});
-    host.with("records", &record.to_string()).with("daemon-json-origin", original).with("daemon-json-written", written)
+    let record = json!({"path": "/etc/docker/daemon.json", "sha256": "0", "source": "s", "by": "me", "at": 1, "ours": ours});
+    host.with("records", &record.to_string())
+        .with("daemon-json-origin", original)
+        .with("daemon-json-written", written)
 }
 
 #[test]
 fn options_are_ours_or_theirs_one_by_one() {
     let host = |now: &'static str| {
-        record_of_options(one(|host| host.daemon_json = Some(now)), "{}", r#"{"mtu": 1400, "debug": true}"#)
+        record_of_options(
+            one(|host| host.daemon_json = Some(now)),
+            "{}",
+            r#"{"mtu": 1400, "debug": true}"#,
+        )
     };
     // Theirs and ours mixed: ours may change, and goes when it is not wanted any more.
     let mixed = host("{\n  \"mtu\": 1400,\n  \"debug\": false,\n  \"dns\": []\n}");
-    let plan = plan_for(std::slice::from_ref(&mixed), "engine: {options: {mtu: 1450}}\n");
+    let plan = plan_for(
+        std::slice::from_ref(&mixed),
+        "engine: {options: {mtu: 1450}}\n",
+    );
     assert_eq!(problems(&plan), [""; 0]);
     assert!(shown(&plan).contains("\"mtu\": 1450"), "{}", shown(&plan));
     let plan = plan_for(std::slice::from_ref(&mixed), "");
-    assert!(shown(&plan).contains("what the inventory does not set any more"), "{}", shown(&plan));
-    assert!(shown(&plan).contains("-  \"mtu\": 1400"), "{}", shown(&plan));
+    assert!(
+        shown(&plan).contains("what the inventory does not set any more"),
+        "{}",
+        shown(&plan)
+    );
+    assert!(
+        shown(&plan).contains("-  \"mtu\": 1400"),
+        "{}",
+        shown(&plan)
+    );
     assert!(!shown(&plan).contains("-  \"debug\""), "{}", shown(&plan));
     let plan = plan_for(&[mixed], "engine: {options: {mtu: 1400, debug: true}}\n");
-    assert!(only_problem(&plan).contains("`debug` is false in /etc/docker/daemon.json, and the cluster needs true"));
+    assert!(
+        only_problem(&plan)
+            .contains("`debug` is false in /etc/docker/daemon.json, and the cluster needs true")
+    );
     // A record of before it told the keys: only the store's are surely ours.
     let text = r#"{"mtu": 1400, "cluster-store": "consul://x"}"#;
     let record = json!({"path": "/etc/docker/daemon.json", "sha256": "0", "source": "s", "by": "me", "at": 1});
@@ -246,20 +348,36 @@ fn options_that_are_written_and_not_read_yet_restart_the_engine() {
     let restarts = |host: Fake| {
         let plan = plan_for(&[host], settings);
         assert_eq!(problems(&plan), [""; 0]);
-        plan.steps
-            .iter()
-            .any(|step| matches!(step.action, Action::Service { verb: docker_cluster::plan::Verb::Restart, .. }))
+        plan.steps.iter().any(|step| {
+            matches!(
+                step.action,
+                Action::Service {
+                    verb: docker_cluster::plan::Verb::Restart,
+                    ..
+                }
+            )
+        })
     };
-    assert!(restarts(host("aaaa")), "the same start as when the file was written");
+    assert!(
+        restarts(host("aaaa")),
+        "the same start as when the file was written"
+    );
     assert!(!restarts(host("bbbb")), "it was restarted since");
 }
 
 /// What an engine in the swarm `s` keeps, as swarmkit writes it.
 fn node_certificate() -> String {
     let mut params = rcgen::CertificateParams::new(Vec::<String>::new()).unwrap();
-    params.distinguished_name.push(rcgen::DnType::OrganizationName, "s");
-    params.distinguished_name.push(rcgen::DnType::OrganizationalUnitName, "swarm-worker");
-    params.self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap().pem()
+    params
+        .distinguished_name
+        .push(rcgen::DnType::OrganizationName, "s");
+    params
+        .distinguished_name
+        .push(rcgen::DnType::OrganizationalUnitName, "swarm-worker");
+    params
+        .self_signed(&rcgen::KeyPair::generate().unwrap())
+        .unwrap()
+        .pem()
 }
 
 #[test]
@@ -273,13 +391,33 @@ fn a_stopped_engine_is_started_before_anything_is_decided() {
     hosts[1] = hosts[1]
         .clone()
         .with("swarm-cert", &node_certificate())
-        .with("units", "\nId=docker.socket\nLoadState=loaded\nActiveState=active");
+        .with(
+            "units",
+            "\nId=docker.socket\nLoadState=loaded\nActiveState=active",
+        );
     let plan = plan_for(&hosts, "");
     assert_eq!(problems(&plan), [""; 0]);
-    assert!(plan.steps.iter().all(|step| step.host.as_str() == "b"), "{}", shown(&plan));
-    assert!(shown(&plan).contains("which its socket would start at the first question"), "{}", shown(&plan));
-    assert!(plan.notes.iter().any(|note| note.contains("b: stopped, and in a swarm")), "{:?}", plan.notes);
+    assert!(
+        plan.steps.iter().all(|step| step.host.as_str() == "b"),
+        "{}",
+        shown(&plan)
+    );
+    assert!(
+        shown(&plan).contains("which its socket would start at the first question"),
+        "{}",
+        shown(&plan)
+    );
+    assert!(
+        plan.notes
+            .iter()
+            .any(|note| note.contains("b: stopped, and in a swarm")),
+        "{:?}",
+        plan.notes
+    );
     // What it has is not claimed as ours.
     let lines = serde_json::to_string(&plan.steps).unwrap();
-    assert!(!lines.contains("docker_gwbridge") && !lines.contains("image nginx"), "{lines}");
+    assert!(
+        !lines.contains("docker_gwbridge") && !lines.contains("image nginx"),
+        "{lines}"
+    );
 }

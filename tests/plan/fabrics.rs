@@ -8,9 +8,15 @@ use super::fake::{Fake, debian, inventory, plan_for, plan_without, problems, sho
 
 /// The configuration of a host's links, as a plan writes it.
 fn config<'a>(plan: &'a Plan, host: &str) -> &'a str {
-    let mut files =
-        plan.steps.iter().rev().filter(|step| step.host.as_str() == host).filter_map(|step| match &step.action {
-            Action::PutFile(file) if file.path == "/etc/docker-cluster/fabric/config" => file.content.plain(),
+    let mut files = plan
+        .steps
+        .iter()
+        .rev()
+        .filter(|step| step.host.as_str() == host)
+        .filter_map(|step| match &step.action {
+            Action::PutFile(file) if file.path == "/etc/docker-cluster/fabric/config" => {
+                file.content.plain()
+            }
             _ => None,
         });
     files.next().expect("the host gets links")
@@ -19,12 +25,17 @@ fn config<'a>(plan: &'a Plan, host: &str) -> &'a str {
 /// A host with links, as the probe tells them.
 fn linked(mut host: Fake, config: &str) -> Fake {
     let lines: Vec<String> = config.lines().map(|line| format!("|{line}\n")).collect();
-    host.sections.push_str(&format!("@fabric-config\n{}", lines.concat()));
+    host.sections
+        .push_str(&format!("@fabric-config\n{}", lines.concat()));
     host
 }
 
 fn hosts() -> Vec<Fake> {
-    vec![debian("13", "a", 11), debian("13", "b", 12), debian("13", "c", 13)]
+    vec![
+        debian("13", "a", 11),
+        debian("13", "b", 12),
+        debian("13", "c", 13),
+    ]
 }
 
 const ROUTED: &str = "cluster: test\nnetwork: {fabric: routed, subnet: 10.91.0.0/16}\n";
@@ -57,7 +68,9 @@ fn one_layer_2_has_a_range_for_each_host() {
 #[test]
 fn a_part_is_kept_when_hosts_come_and_go() {
     let of = |own: &str, peer: &str| {
-        format!("# fabric routed\ncluster-subnet 10.91.0.0/16\nown {own}\nbridge br-test\nout eth0\n{peer}")
+        format!(
+            "# fabric routed\ncluster-subnet 10.91.0.0/16\nown {own}\nbridge br-test\nout eth0\n{peer}"
+        )
     };
     let [a, b, c] = <[Fake; 3]>::try_from(hosts()).unwrap();
     // Not in the order in which they would be chosen now.
@@ -65,11 +78,23 @@ fn a_part_is_kept_when_hosts_come_and_go() {
     let b = linked(b, &of("10.91.3.0/24", "peer 10.91.5.0/24 10.0.0.11"));
     let all = [a.clone(), b.clone(), c];
     let plan = plan_for(&all, ROUTED);
-    assert!(config(&plan, "c").contains("own 10.91.0.0/24\n"), "{}", config(&plan, "c"));
-    assert!(config(&plan, "a").contains("own 10.91.5.0/24\n"), "{}", config(&plan, "a"));
+    assert!(
+        config(&plan, "c").contains("own 10.91.0.0/24\n"),
+        "{}",
+        config(&plan, "c")
+    );
+    assert!(
+        config(&plan, "a").contains("own 10.91.5.0/24\n"),
+        "{}",
+        config(&plan, "a")
+    );
     // What does not answer keeps its part and its place.
     let plan = plan_without(&[a, all[2].clone()], &["b"], ROUTED);
-    assert!(config(&plan, "c").contains("peer 10.91.3.0/24 10.0.0.12\n"), "{}", config(&plan, "c"));
+    assert!(
+        config(&plan, "c").contains("peer 10.91.3.0/24 10.0.0.12\n"),
+        "{}",
+        config(&plan, "c")
+    );
 }
 
 #[test]
@@ -77,7 +102,9 @@ fn parts_that_cannot_be_are_refused() {
     let other = linked(debian("13", "a", 11), "# fabric vxlan\nown 10.92.0.0/24\n");
     let found = problems(&plan_for(&[other, debian("13", "b", 12)], ROUTED));
     assert!(
-        found.iter().any(|what| what.contains("those of the fabric vxlan, and the inventory wants routed")),
+        found
+            .iter()
+            .any(|what| what.contains("those of the fabric vxlan, and the inventory wants routed")),
         "{found:?}"
     );
     assert!(
@@ -87,16 +114,25 @@ fn parts_that_cannot_be_are_refused() {
     let same = |name, n| linked(debian("13", name, n), "# fabric routed\nown 10.91.4.0/24\n");
     let found = problems(&plan_for(&[same("a", 11), same("b", 12)], ROUTED));
     assert!(found[0].contains("they overlap"), "{found:?}");
-    let taken = Fake { routes: vec!["10.91.8.0/24 via 10.0.0.1 dev eth0"], ..debian("13", "a", 11) };
+    let taken = Fake {
+        routes: vec!["10.91.8.0/24 via 10.0.0.1 dev eth0"],
+        ..debian("13", "a", 11)
+    };
     let found = problems(&plan_for(&[taken, debian("13", "b", 12)], ROUTED));
-    assert!(found[0].contains("collides with its route to 10.91.8.0/24"), "{found:?}");
+    assert!(
+        found[0].contains("collides with its route to 10.91.8.0/24"),
+        "{found:?}"
+    );
 }
 
 #[test]
 fn nat_needs_nothing_but_the_image() {
     let plan = plan_for(&hosts(), "network: {fabric: nat}\n");
     assert_eq!(problems(&plan), Vec::<String>::new());
-    assert!(plan.steps.iter().all(|step| matches!(step.action, Action::Note { .. } | Action::EnsureImage { .. })));
+    assert!(plan.steps.iter().all(|step| matches!(
+        step.action,
+        Action::Note { .. } | Action::EnsureImage { .. }
+    )));
 }
 
 #[test]
@@ -109,12 +145,25 @@ fn what_fits_is_advised_first_and_what_does_not_says_why() {
         let all = advise(&world);
         assert_eq!(all[0].fabric, first);
         assert!(all[0].fits(), "{:?}", all[0].problems);
-        let overlay = all.iter().find(|advice| advice.fabric == FabricKind::Overlay).unwrap();
+        let overlay = all
+            .iter()
+            .find(|advice| advice.fabric == FabricKind::Overlay)
+            .unwrap();
         assert_eq!(overlay.fits(), first == FabricKind::Overlay);
         assert!(
-            overlay.fits() || overlay.problems.iter().any(|one| one.what.contains("no overlay over a key-value store"))
+            overlay.fits()
+                || overlay
+                    .problems
+                    .iter()
+                    .any(|one| one.what.contains("no overlay over a key-value store"))
         );
-        let vxlan = all.iter().find(|advice| advice.fabric == FabricKind::Vxlan).unwrap();
-        assert_eq!((vxlan.mtu, vxlan.line.as_str()), (1450, "network: {fabric: vxlan}"));
+        let vxlan = all
+            .iter()
+            .find(|advice| advice.fabric == FabricKind::Vxlan)
+            .unwrap();
+        assert_eq!(
+            (vxlan.mtu, vxlan.line.as_str()),
+            (1450, "network: {fabric: vxlan}")
+        );
     }
 }

@@ -10,16 +10,24 @@ const BGP: &str = "network: {fabric: bgp}\n";
 
 /// What a plan writes to a file of a host.
 fn written(plan: &Plan, host: &str, path: &str) -> Option<String> {
-    plan.steps.iter().filter(|step| step.host.as_str() == host).find_map(|step| match &step.action {
-        Action::PutFile(file) if file.path == path => Content::plain(&file.content).map(str::to_owned),
-        _ => None,
-    })
+    plan.steps
+        .iter()
+        .filter(|step| step.host.as_str() == host)
+        .find_map(|step| match &step.action {
+            Action::PutFile(file) if file.path == path => {
+                Content::plain(&file.content).map(str::to_owned)
+            }
+            _ => None,
+        })
 }
 
 /// What BIRD is told of its neighbours.
 fn neighbours(plan: &Plan, host: &str) -> Vec<String> {
     let text = written(plan, host, "/etc/bird/bird.conf").unwrap_or_default();
-    let lines = text.lines().map(str::trim).filter(|line| line.starts_with("neighbor "));
+    let lines = text
+        .lines()
+        .map(str::trim)
+        .filter(|line| line.starts_with("neighbor "));
     lines.map(str::to_owned).collect()
 }
 
@@ -38,43 +46,87 @@ fn with_bird(host: Fake, config: &str, wrong: &str, active: &str) -> Fake {
 fn each_host_announces_its_part_to_every_other() {
     let plan = plan_for(&three("13"), BGP);
     insta::assert_snapshot!(shown(&plan));
-    insta::assert_snapshot!("what_bird_is_told", written(&plan, "a", "/etc/bird/bird.conf").unwrap());
-    insta::assert_snapshot!("the_links", written(&plan, "a", "/etc/docker-cluster/fabric/config").unwrap());
+    insta::assert_snapshot!(
+        "what_bird_is_told",
+        written(&plan, "a", "/etc/bird/bird.conf").unwrap()
+    );
+    insta::assert_snapshot!(
+        "the_links",
+        written(&plan, "a", "/etc/docker-cluster/fabric/config").unwrap()
+    );
 }
 
 #[test]
 fn reflectors_pass_on_what_hosts_announce() {
-    let plan = plan_for(&three("13"), "network: {fabric: bgp, bgp: {reflectors: [b]}}\n");
+    let plan = plan_for(
+        &three("13"),
+        "network: {fabric: bgp, bgp: {reflectors: [b]}}\n",
+    );
     assert_eq!(neighbours(&plan, "a"), ["neighbor 10.0.0.12 as 64512;"]);
     assert_eq!(
         neighbours(&plan, "b"),
-        ["neighbor 10.0.0.11 as 64512; rr client;", "neighbor 10.0.0.13 as 64512; rr client;"]
+        [
+            "neighbor 10.0.0.11 as 64512; rr client;",
+            "neighbor 10.0.0.13 as 64512; rr client;"
+        ]
     );
     let text = |host| written(&plan, host, "/etc/bird/bird.conf").unwrap();
-    assert!(text("a").contains("export where net ~ [ 10.90.0.0/16{24,32} ] && source = RTS_DEVICE;"), "{}", text("a"));
-    assert!(text("b").contains("export where net ~ [ 10.90.0.0/16{24,32} ];"), "{}", text("b"));
+    assert!(
+        text("a").contains("export where net ~ [ 10.90.0.0/16{24,32} ] && source = RTS_DEVICE;"),
+        "{}",
+        text("a")
+    );
+    assert!(
+        text("b").contains("export where net ~ [ 10.90.0.0/16{24,32} ];"),
+        "{}",
+        text("b")
+    );
     // All three are still waited for, and may use the ports.
     let config = written(&plan, "a", "/etc/docker-cluster/fabric/config").unwrap();
-    assert!(config.contains("learned 10.90.2.0/24 10.0.0.13\n") && !config.contains("neighbour 10.0.0.13"), "{config}");
+    assert!(
+        config.contains("learned 10.90.2.0/24 10.0.0.13\n")
+            && !config.contains("neighbour 10.0.0.13"),
+        "{config}"
+    );
 }
 
 #[test]
 fn routers_of_the_site_may_tell_a_host_of_its_own_system() {
-    let settings = "network: {fabric: bgp, bgp: {as: 64600, routers: [{address: 10.0.0.1, as: 65001}]}}\n";
+    let settings =
+        "network: {fabric: bgp, bgp: {as: 64600, routers: [{address: 10.0.0.1, as: 65001}]}}\n";
     let plan = plan_for(&three("13"), settings);
-    assert_eq!(neighbours(&plan, "a"), ["neighbor 10.0.0.1 as 65001; allow local as 1;"]);
-    assert!(written(&plan, "c", "/etc/bird/bird.conf").unwrap().contains("local 10.0.0.13 as 64600;"));
+    assert_eq!(
+        neighbours(&plan, "a"),
+        ["neighbor 10.0.0.1 as 65001; allow local as 1;"]
+    );
+    assert!(
+        written(&plan, "c", "/etc/bird/bird.conf")
+            .unwrap()
+            .contains("local 10.0.0.13 as 64600;")
+    );
 }
 
 #[test]
 fn a_host_that_does_not_answer_keeps_its_session_and_its_part() {
     let learned = "own 10.90.0.0/24\nneighbour 10.0.0.12\nneighbour 10.0.0.13\nlearned 10.90.1.0/24 10.0.0.12\nlearned 10.90.7.0/24 10.0.0.13";
     let mut hosts = three("13");
-    hosts[0] = with_bird(hosts[0].clone(), learned, "no route to 10.90.7.0/24 has been learned", "active");
+    hosts[0] = with_bird(
+        hosts[0].clone(),
+        learned,
+        "no route to 10.90.7.0/24 has been learned",
+        "active",
+    );
     let plan = plan_without(&hosts, &["c"], BGP);
-    assert!(neighbours(&plan, "a").contains(&"neighbor 10.0.0.13 as 64512;".to_owned()), "{}", shown(&plan));
+    assert!(
+        neighbours(&plan, "a").contains(&"neighbor 10.0.0.13 as 64512;".to_owned()),
+        "{}",
+        shown(&plan)
+    );
     let config = written(&plan, "a", "/etc/docker-cluster/fabric/config").unwrap();
-    assert!(config.contains("learned 10.90.7.0/24 10.0.0.13\n"), "{config}");
+    assert!(
+        config.contains("learned 10.90.7.0/24 10.0.0.13\n"),
+        "{config}"
+    );
 }
 
 #[test]
@@ -83,12 +135,25 @@ fn what_only_the_other_side_can_mend_is_no_reason_to_do_anything() {
         let config = "own 10.90.0.0/24\nneighbour 10.0.0.12\nlearned 10.90.1.0/24 10.0.0.12";
         let host = with_bird(three("13").remove(0), config, wrong, active);
         let plan = plan_for(&[host], BGP);
-        plan.steps.iter().map(|step| step.why.clone()).collect::<Vec<_>>()
+        plan.steps
+            .iter()
+            .map(|step| step.why.clone())
+            .collect::<Vec<_>>()
     };
-    let session = of("the BGP session with 10.0.0.12 is down: it refuses TCP port 179", "active");
-    assert!(!session.iter().any(|why| why.contains("mend its links")), "{session:?}");
+    let session = of(
+        "the BGP session with 10.0.0.12 is down: it refuses TCP port 179",
+        "active",
+    );
+    assert!(
+        !session.iter().any(|why| why.contains("mend its links")),
+        "{session:?}"
+    );
     let down = of("BIRD does not run on this host", "inactive");
-    assert!(down.iter().any(|why| why == "start BIRD, which announces this host's containers"), "{down:?}");
+    assert!(
+        down.iter()
+            .any(|why| why == "start BIRD, which announces this host's containers"),
+        "{down:?}"
+    );
     assert!(!down.iter().any(|why| why.contains("install")), "{down:?}");
 }
 
@@ -97,33 +162,59 @@ fn a_bird_of_somebody_elses_is_left_alone() {
     let unit = "Id=bird.service\nLoadState=loaded\nActiveState=active\nUnitFileState=enabled\nFragmentPath=/lib/systemd/system/bird.service\nMainPID=2";
     let host = three("13").remove(0).with("units", unit);
     let found = problems(&plan_for(std::slice::from_ref(&host), BGP));
-    assert_eq!(found, ["a: BIRD runs there already, with a configuration that is not docker-cluster's"]);
+    assert_eq!(
+        found,
+        ["a: BIRD runs there already, with a configuration that is not docker-cluster's"]
+    );
     // Also where the package is of an earlier `up`, and the cluster was taken down since.
     let theirs = host.clone().with("made", "package bird2");
     assert_eq!(problems(&plan_for(&[theirs], BGP)).len(), 1);
     // One that `up` has installed, and then was cut off, is none.
     assert_eq!(
-        problems(&plan_for(&[host.with("made", "enabled bird.service\npackage bird2")], BGP)),
+        problems(&plan_for(
+            &[host.with("made", "enabled bird.service\npackage bird2")],
+            BGP
+        )),
         Vec::<String>::new()
     );
     // Something else that speaks BGP.
-    let host = Fake { tcp: vec![22, 179], ..three("13").remove(0) };
-    assert_eq!(problems(&plan_for(&[host], BGP)), ["a: TCP port 179 is taken, and BIRD needs it"]);
+    let host = Fake {
+        tcp: vec![22, 179],
+        ..three("13").remove(0)
+    };
+    assert_eq!(
+        problems(&plan_for(&[host], BGP)),
+        ["a: TCP port 179 is taken, and BIRD needs it"]
+    );
 }
 
 #[test]
 fn settings_that_cannot_be_are_named_with_their_line() {
     let flaw = |bgp: &str| {
         let text = format!("network:\n  fabric: bgp\n  bgp: {bgp}\nhosts: [u, v]\n");
-        Inventory::parse(&text, "cluster.yaml").unwrap_err().to_string()
+        Inventory::parse(&text, "cluster.yaml")
+            .unwrap_err()
+            .to_string()
     };
-    assert!(flaw("{as: 0}").contains("0 is no number of an autonomous system"), "{}", flaw("{as: 0}"));
+    assert!(
+        flaw("{as: 0}").contains("0 is no number of an autonomous system"),
+        "{}",
+        flaw("{as: 0}")
+    );
     assert!(flaw("{reflectors: [z]}").contains("no host is called `z`"));
     assert!(flaw("{reflectors: [u, u]}").contains("`u` is listed twice"));
-    assert!(flaw("{routers: [{address: gw, as: 1}]}").contains("`gw` is no IPv4 address of a router"));
-    assert!(flaw("{routers: [{address: 10.0.0.1, as: 0}]}").contains("no number of an autonomous system"));
+    assert!(
+        flaw("{routers: [{address: gw, as: 1}]}").contains("`gw` is no IPv4 address of a router")
+    );
+    assert!(
+        flaw("{routers: [{address: 10.0.0.1, as: 0}]}")
+            .contains("no number of an autonomous system")
+    );
     let both = flaw("{reflectors: [u], routers: [{address: 10.0.0.1, as: 65001}]}");
-    assert!(both.contains("both `reflectors` and `routers` would pass on what hosts announce"), "{both}");
+    assert!(
+        both.contains("both `reflectors` and `routers` would pass on what hosts announce"),
+        "{both}"
+    );
 }
 
 /// The same inventory twice comes to the same plan, and one with another subnet is refused where links are there.
@@ -131,6 +222,14 @@ fn settings_that_cannot_be_are_named_with_their_line() {
 fn a_part_outside_of_the_subnet_is_a_problem() {
     let host = with_bird(three("13").remove(0), "own 10.90.0.0/24", "", "active");
     let hosts = [host];
-    let found = problems(&plan_with(&inventory(&hosts, "network: {fabric: bgp, subnet: 10.77.0.0/16}\n"), &hosts));
-    assert!(found.iter().any(|line| line.contains("10.90.0.0/24, which is not in 10.77.0.0/16")), "{found:?}");
+    let found = problems(&plan_with(
+        &inventory(&hosts, "network: {fabric: bgp, subnet: 10.77.0.0/16}\n"),
+        &hosts,
+    ));
+    assert!(
+        found
+            .iter()
+            .any(|line| line.contains("10.90.0.0/24, which is not in 10.77.0.0/16")),
+        "{found:?}"
+    );
 }

@@ -117,38 +117,87 @@ impl Fake {
         section("clock", &self.clock.to_string());
         section(
             "os-release",
-            &format!("PRETTY_NAME=\"Debian GNU/Linux {}\"\nID={}\nVERSION_ID=\"{}\"", self.os.1, self.os.0, self.os.1),
+            &format!(
+                "PRETTY_NAME=\"Debian GNU/Linux {}\"\nID={}\nVERSION_ID=\"{}\"",
+                self.os.1, self.os.0, self.os.1
+            ),
         );
         section("uname", &format!("Linux {} x86_64", self.kernel));
         section("hostname", hostname);
-        section("machine-id", &self.machine_id.map_or_else(|| format!("machine-of-{}", self.name), str::to_owned));
-        let modules = ["vxlan", "bridge", "veth", "br_netfilter", "ip_vs", "macvlan", "esp4"];
+        section(
+            "machine-id",
+            &self
+                .machine_id
+                .map_or_else(|| format!("machine-of-{}", self.name), str::to_owned),
+        );
+        let modules = [
+            "vxlan",
+            "bridge",
+            "veth",
+            "br_netfilter",
+            "ip_vs",
+            "macvlan",
+            "esp4",
+        ];
         let modules: Vec<String> = modules
             .iter()
-            .map(|name| format!("{name} {}", if self.missing_modules.contains(name) { "missing" } else { "builtin" }))
+            .map(|name| {
+                format!(
+                    "{name} {}",
+                    if self.missing_modules.contains(name) {
+                        "missing"
+                    } else {
+                        "builtin"
+                    }
+                )
+            })
             .collect();
         section("modules", &modules.join("\n"));
-        section("links", "1: lo: <LOOPBACK> mtu 65536 qdisc\n2: eth0: <BROADCAST> mtu 1500 qdisc");
+        section(
+            "links",
+            "1: lo: <LOOPBACK> mtu 65536 qdisc\n2: eth0: <BROADCAST> mtu 1500 qdisc",
+        );
         section(
             "addresses",
-            &format!("1: lo    inet 127.0.0.1/8 scope host lo\n2: eth0    inet {}/24 scope global eth0", self.address),
+            &format!(
+                "1: lo    inet 127.0.0.1/8 scope host lo\n2: eth0    inet {}/24 scope global eth0",
+                self.address
+            ),
         );
         section(
             "routes",
-            &[&["default via 10.0.0.1 dev eth0", "10.0.0.0/24 dev eth0 scope link"], &self.routes[..]]
-                .concat()
-                .join("\n"),
+            &[
+                &[
+                    "default via 10.0.0.1 dev eth0",
+                    "10.0.0.0/24 dev eth0 scope link",
+                ],
+                &self.routes[..],
+            ]
+            .concat()
+            .join("\n"),
         );
-        let tcp: Vec<String> = self.tcp.iter().map(|port| format!("0: 00000000:{port:04X} 00000000:0000 0A")).collect();
+        let tcp: Vec<String> = self
+            .tcp
+            .iter()
+            .map(|port| format!("0: 00000000:{port:04X} 00000000:0000 0A"))
+            .collect();
         section("tcp", &tcp.join("\n"));
         section("init", self.init);
         section("package-managers", "apt-get");
         if let Some((version, backends)) = self.engine {
             section("dockerd-path", "/usr/sbin/dockerd");
             section("docker-client", self.client);
-            section("dockerd-version", &format!("Docker version {version}, build x"));
+            section(
+                "dockerd-version",
+                &format!("Docker version {version}, build x"),
+            );
             section("kv-backends", &backends.replace(' ', "\n"));
-            section("engine-key", &self.engine_key.map_or_else(|| format!("KEY:{}", self.name), str::to_owned));
+            section(
+                "engine-key",
+                &self
+                    .engine_key
+                    .map_or_else(|| format!("KEY:{}", self.name), str::to_owned),
+            );
             let active = if self.up { "active" } else { "inactive" };
             section(
                 "units",
@@ -177,12 +226,22 @@ impl Fake {
         if let Some(json) = self.daemon_json {
             section("daemon-json", json);
         }
-        let with_file =
-            |file: &str, text: &str| -> String { text.lines().map(|line| format!("{file}\t{line}\n")).collect() };
-        let unit: String = self.unit.iter().map(|(file, text)| with_file(file, text)).collect();
+        let with_file = |file: &str, text: &str| -> String {
+            text.lines()
+                .map(|line| format!("{file}\t{line}\n"))
+                .collect()
+        };
+        let unit: String = self
+            .unit
+            .iter()
+            .map(|(file, text)| with_file(file, text))
+            .collect();
         section("unit-lines", &unit);
         if let Some(options) = self.default_docker {
-            section("environment-files", &with_file("/etc/default/docker", options));
+            section(
+                "environment-files",
+                &with_file("/etc/default/docker", options),
+            );
         }
         text.push_str(&self.sections);
         text.push_str("@end\n|1\n");
@@ -190,7 +249,8 @@ impl Fake {
     }
 
     pub fn facts(&self) -> (HostName, Facts) {
-        let facts = facts::parse(self.probe().as_bytes(), NOW, NOW).expect("the fake probe is whole");
+        let facts =
+            facts::parse(self.probe().as_bytes(), NOW, NOW).expect("the fake probe is whole");
         (HostName::parse(self.name).unwrap(), facts)
     }
 }
@@ -209,8 +269,10 @@ fn merge(into: &mut serde_json::Value, more: &serde_json::Value) {
 
 /// The inventory of these hosts, with more settings before `hosts:`.
 pub fn inventory(hosts: &[Fake], settings: &str) -> Inventory {
-    let list: String =
-        hosts.iter().map(|host| format!("  - {{name: {}, address: {}}}\n", host.name, host.address)).collect();
+    let list: String = hosts
+        .iter()
+        .map(|host| format!("  - {{name: {}, address: {}}}\n", host.name, host.address))
+        .collect();
     Inventory::parse(&format!("{settings}hosts:\n{list}"), "cluster.yaml").unwrap()
 }
 
@@ -222,8 +284,11 @@ pub fn plan_for(hosts: &[Fake], settings: &str) -> Plan {
 /// The plan for these hosts, some of which do not answer.
 pub fn plan_without(hosts: &[Fake], silent: &[&str], settings: &str) -> Plan {
     let inventory = inventory(hosts, settings);
-    let facts: Vec<(HostName, Facts)> =
-        hosts.iter().filter(|host| !silent.contains(&host.name)).map(Fake::facts).collect();
+    let facts: Vec<(HostName, Facts)> = hosts
+        .iter()
+        .filter(|host| !silent.contains(&host.name))
+        .map(Fake::facts)
+        .collect();
     let unreached = silent
         .iter()
         .map(|name| Unreached {
@@ -235,7 +300,12 @@ pub fn plan_without(hosts: &[Fake], silent: &[&str], settings: &str) -> Plan {
     let first = decide::up(&World::new(&inventory, &facts, unreached));
     assert_eq!(
         serde_json::to_value(&first).unwrap(),
-        serde_json::to_value(decide::up(&World::new(&inventory, &facts, first.unreached.clone()))).unwrap(),
+        serde_json::to_value(decide::up(&World::new(
+            &inventory,
+            &facts,
+            first.unreached.clone()
+        )))
+        .unwrap(),
         "a plan is a pure function"
     );
     first
@@ -254,16 +324,33 @@ pub fn decided(inventory: &Inventory, hosts: &[Fake], decide: impl Fn(&World<'_>
 
 /// The plan as a person reads it.
 pub fn shown(plan: &Plan) -> String {
-    ui::plan(plan, Ui { out: Colour::Off, err: Colour::Off })
+    ui::plan(
+        plan,
+        Ui {
+            out: Colour::Off,
+            err: Colour::Off,
+        },
+    )
 }
 
 /// What forbids it.
 pub fn problems(plan: &Plan) -> Vec<String> {
-    assert!(plan.problems.is_empty() || plan.steps.is_empty(), "a plan with problems has no steps");
+    assert!(
+        plan.problems.is_empty() || plan.steps.is_empty(),
+        "a plan with problems has no steps"
+    );
     plan.problems
         .iter()
         .map(|problem| {
-            format!("{}{}", problem.host.as_ref().map(|host| format!("{host}: ")).unwrap_or_default(), problem.what)
+            format!(
+                "{}{}",
+                problem
+                    .host
+                    .as_ref()
+                    .map(|host| format!("{host}: "))
+                    .unwrap_or_default(),
+                problem.what
+            )
         })
         .collect()
 }
@@ -271,5 +358,9 @@ pub fn problems(plan: &Plan) -> Vec<String> {
 /// What a record says that docker-cluster has set in a `daemon.json`.
 pub fn ours(original: &str, written: &str) -> Value {
     let parse = |text: &str| daemon_json::parse(text).unwrap_or_default();
-    json!(daemon_json::claim(&parse(original), &parse(written), &History::default()))
+    json!(daemon_json::claim(
+        &parse(original),
+        &parse(written),
+        &History::default()
+    ))
 }

@@ -8,7 +8,11 @@ use super::fake::{Fake, debian, plan_for, plan_without, problems, shown};
 const MACVLAN: &str = "network: {fabric: macvlan, pool: 10.0.0.128/25}\n";
 
 fn three() -> Vec<Fake> {
-    vec![debian("11", "a", 11), debian("13", "b", 12), debian("13", "c", 13)]
+    vec![
+        debian("11", "a", 11),
+        debian("13", "b", 12),
+        debian("13", "c", 13),
+    ]
 }
 
 /// The networks that a plan creates, each with its host.
@@ -16,7 +20,9 @@ fn networks(plan: &Plan) -> Vec<(&str, &NewNetwork)> {
     plan.steps
         .iter()
         .filter_map(|step| match &step.action {
-            Action::Engine(EngineCall::CreateNetwork(network)) => Some((step.host.as_str(), network)),
+            Action::Engine(EngineCall::CreateNetwork(network)) => {
+                Some((step.host.as_str(), network))
+            }
             _ => None,
         })
         .collect()
@@ -24,39 +30,69 @@ fn networks(plan: &Plan) -> Vec<(&str, &NewNetwork)> {
 
 /// The parts of a plan's networks, each with its host.
 fn parts(plan: &Plan) -> Vec<(&str, String)> {
-    networks(plan).into_iter().map(|(host, network)| (host, network.range.unwrap().to_string())).collect()
+    networks(plan)
+        .into_iter()
+        .map(|(host, network)| (host, network.range.unwrap().to_string()))
+        .collect()
 }
 
 /// What is written down on a host.
 fn config(plan: &Plan, host: &str) -> String {
-    let text = plan.steps.iter().filter(|step| step.host.as_str() == host).find_map(|step| match &step.action {
-        Action::PutFile(file) if file.path.ends_with("/fabric/config") => file.content.plain().map(str::to_owned),
-        _ => None,
-    });
+    let text = plan
+        .steps
+        .iter()
+        .filter(|step| step.host.as_str() == host)
+        .find_map(|step| match &step.action {
+            Action::PutFile(file) if file.path.ends_with("/fabric/config") => {
+                file.content.plain().map(str::to_owned)
+            }
+            _ => None,
+        });
     text.unwrap_or_else(|| shown(plan))
 }
 
 #[test]
 fn macvlan_on_new_hosts() {
-    let hosts = [debian("11", "a", 11), debian("13", "b", 12).with("routes", "default via 10.0.0.2 dev eth0 metric 5")];
-    let plan = plan_for(&hosts, "network: {fabric: macvlan, pool: 10.0.0.128/25, shim: true}\n");
+    let hosts = [
+        debian("11", "a", 11),
+        debian("13", "b", 12).with("routes", "default via 10.0.0.2 dev eth0 metric 5"),
+    ];
+    let plan = plan_for(
+        &hosts,
+        "network: {fabric: macvlan, pool: 10.0.0.128/25, shim: true}\n",
+    );
     insta::assert_snapshot!(shown(&plan));
     insta::assert_snapshot!(config(&plan, "a"));
-    insta::assert_json_snapshot!(networks(&plan).into_iter().map(|(_, network)| network).collect::<Vec<_>>());
+    insta::assert_json_snapshot!(
+        networks(&plan)
+            .into_iter()
+            .map(|(_, network)| network)
+            .collect::<Vec<_>>()
+    );
 }
 
 #[test]
 fn parts_of_the_lan_stay_when_hosts_come_and_go() {
     let all = ["10.0.0.128/28", "10.0.0.144/28", "10.0.0.160/28"];
     let plan = plan_for(&three(), MACVLAN);
-    assert_eq!(parts(&plan).into_iter().map(|(_, part)| part).collect::<Vec<_>>(), all);
+    assert_eq!(
+        parts(&plan)
+            .into_iter()
+            .map(|(_, part)| part)
+            .collect::<Vec<_>>(),
+        all
+    );
     // One that is there keeps its own, whatever its place; what one that does not answer has is not given away.
     let mut hosts = three();
-    hosts[2] = hosts[2]
-        .clone()
-        .with("fabric-config", "# fabric macvlan\nown 10.0.0.128/28\npeer 10.0.0.12 10.0.0.176/28\nparent eth0");
+    hosts[2] = hosts[2].clone().with(
+        "fabric-config",
+        "# fabric macvlan\nown 10.0.0.128/28\npeer 10.0.0.12 10.0.0.176/28\nparent eth0",
+    );
     let plan = plan_without(&hosts, &["b"], MACVLAN);
-    assert_eq!(parts(&plan), [("a", all[1].to_owned()), ("c", all[0].to_owned())]);
+    assert_eq!(
+        parts(&plan),
+        [("a", all[1].to_owned()), ("c", all[0].to_owned())]
+    );
     assert_eq!(
         config(&plan, "a"),
         "# fabric macvlan\nown 10.0.0.144/28\npeer 10.0.0.12 10.0.0.176/28\npeer 10.0.0.13 10.0.0.128/28\nparent eth0\n"
@@ -65,22 +101,42 @@ fn parts_of_the_lan_stay_when_hosts_come_and_go() {
     let pinned = "network: {fabric: macvlan, pool: 10.0.0.128/25}\nhosts:\n  - {name: a, address: 10.0.0.11, subnet: 10.0.0.192/26}\n  - {name: b, address: 10.0.0.12}\n";
     let inventory = docker_cluster::inventory::Inventory::parse(pinned, "cluster.yaml").unwrap();
     let plan = super::fake::plan_with(&inventory, &three()[..2]);
-    assert_eq!(parts(&plan), [("a", "10.0.0.192/26".to_owned()), ("b", all[0].to_owned())]);
+    assert_eq!(
+        parts(&plan),
+        [("a", "10.0.0.192/26".to_owned()), ("b", all[0].to_owned())]
+    );
 }
 
 #[test]
 fn an_interface_without_an_address_is_in_the_lan_that_the_inventory_names() {
     let two = "2: eth0: <BROADCAST> mtu 1500 qdisc\n3: eth1: <BROADCAST> mtu 9000 qdisc";
-    let hosts: Vec<Fake> = three().into_iter().map(|host| host.with("links", two)).collect();
-    let settings = |more: &str| format!("network: {{fabric: macvlan, pool: 192.0.2.128/25, interface: eth1{more}}}\n");
-    let plan = plan_for(&hosts, &settings(", subnet: 192.0.2.0/24, gateway: 192.0.2.1"));
+    let hosts: Vec<Fake> = three()
+        .into_iter()
+        .map(|host| host.with("links", two))
+        .collect();
+    let settings = |more: &str| {
+        format!("network: {{fabric: macvlan, pool: 192.0.2.128/25, interface: eth1{more}}}\n")
+    };
+    let plan = plan_for(
+        &hosts,
+        &settings(", subnet: 192.0.2.0/24, gateway: 192.0.2.1"),
+    );
     let (_, network) = networks(&plan)[0];
-    assert_eq!((network.subnet.as_str(), network.options["parent"].as_str()), ("192.0.2.0/24", "eth1"));
+    assert_eq!(
+        (network.subnet.as_str(), network.options["parent"].as_str()),
+        ("192.0.2.0/24", "eth1")
+    );
     assert_eq!(network.gateway.unwrap().to_string(), "192.0.2.1");
     let found = problems(&plan_for(&hosts, &settings(", subnet: 192.0.2.0/24")));
-    assert!(found[0].contains("no router in 192.0.2.0/24 is known"), "{found:?}");
+    assert!(
+        found[0].contains("no router in 192.0.2.0/24 is known"),
+        "{found:?}"
+    );
     let found = problems(&plan_for(&hosts, &settings("")));
-    assert!(found[0].contains("its interface eth1 has no address that tells the LAN's subnet"), "{found:?}");
+    assert!(
+        found[0].contains("its interface eth1 has no address that tells the LAN's subnet"),
+        "{found:?}"
+    );
 }
 
 #[test]
@@ -90,8 +146,12 @@ fn what_forbids_containers_in_the_lan() {
         problems(&plan_for(&hosts, settings)).join("\n")
     };
     let b = || debian("13", "b", 12);
-    let address =
-        |text: &str| b().with("addresses", &format!("2: eth0    inet 10.0.0.12/24 scope global eth0\n{text}"));
+    let address = |text: &str| {
+        b().with(
+            "addresses",
+            &format!("2: eth0    inet 10.0.0.12/24 scope global eth0\n{text}"),
+        )
+    };
     let network = |more: serde_json::Value| {
         let mut network = json!({"Name": "cluster", "Id": "abc", "Driver": "macvlan", "Scope": "local",
             "Options": {"parent": "eth0"}, "Labels": {"docker-cluster": "cluster"},
@@ -147,11 +207,20 @@ fn what_forbids_containers_in_the_lan() {
     ];
     for (host, settings, words) in cases {
         let found = said(host, settings);
-        assert!(found.contains(words) && (found.is_empty() == words.is_empty()), "{words}\n{found}");
+        assert!(
+            found.contains(words) && (found.is_empty() == words.is_empty()),
+            "{words}\n{found}"
+        );
     }
     let far = [debian("13", "a", 211), debian("13", "b", 212)];
-    let found = problems(&plan_for(&far, "network: {fabric: macvlan, pool: 10.0.0.0/26}\n"));
-    assert_eq!(found[0], "a: the pool 10.0.0.0/26 holds the router's address 10.0.0.1");
+    let found = problems(&plan_for(
+        &far,
+        "network: {fabric: macvlan, pool: 10.0.0.0/26}\n",
+    ));
+    assert_eq!(
+        found[0],
+        "a: the pool 10.0.0.0/26 holds the router's address 10.0.0.1"
+    );
     let mut without = b();
     without.missing_modules = vec!["macvlan"];
     assert!(said(without, MACVLAN).contains("has no macvlan module"));
@@ -165,11 +234,28 @@ fn bridged_on_new_hosts() {
     let plan = plan_for(&hosts, BRIDGED);
     insta::assert_snapshot!(shown(&plan));
     insta::assert_snapshot!(config(&plan, "b"));
-    insta::assert_json_snapshot!(networks(&plan).into_iter().map(|(_, network)| network).collect::<Vec<_>>());
+    insta::assert_json_snapshot!(
+        networks(&plan)
+            .into_iter()
+            .map(|(_, network)| network)
+            .collect::<Vec<_>>()
+    );
     // What is decided has a way back wherever the host may be cut off, and is for good only when it is not.
-    let of_a: Vec<_> = plan.steps.iter().filter(|step| step.host.as_str() == "a").collect();
-    let at = |words: &str| of_a.iter().position(|step| step.why.contains(words)).unwrap();
-    let (moves, keeps, boots) = (at("move the host's own address"), at("keep it there"), at("move it at every boot"));
+    let of_a: Vec<_> = plan
+        .steps
+        .iter()
+        .filter(|step| step.host.as_str() == "a")
+        .collect();
+    let at = |words: &str| {
+        of_a.iter()
+            .position(|step| step.why.contains(words))
+            .unwrap()
+    };
+    let (moves, keeps, boots) = (
+        at("move the host's own address"),
+        at("keep it there"),
+        at("move it at every boot"),
+    );
     assert!(moves < keeps && keeps < boots, "{}", shown(&plan));
     assert!(of_a[moves].undo.is_some() && of_a[keeps].undo.is_some());
     assert!(matches!(of_a[keeps].action, Action::RunAnew { .. }));
@@ -180,27 +266,42 @@ fn moved(wrong: &str) -> Fake {
     let unit = "Id=docker.service\nLoadState=loaded\nActiveState=active\nUnitFileState=enabled\nFragmentPath=/lib/systemd/system/docker.service\nMainPID=1\n\nId=docker-cluster-fabric.service\nLoadState=loaded\nActiveState=active\nUnitFileState=enabled";
     let mut host = debian("13", "b", 12);
     host.address = "10.0.9.12".to_owned();
-    host.with("addresses", "3: br-cluster    inet 10.0.0.12/24 scope global br-cluster")
-        .with("links", "3: br-cluster: <BROADCAST> mtu 1500 qdisc")
-        .with("fabric-config", "# fabric bridged\nown 10.0.0.160/28\ninterface eth0\nbridge br-cluster")
-        .with("fabric-wrong", wrong)
-        .with("units", unit)
+    host.with(
+        "addresses",
+        "3: br-cluster    inet 10.0.0.12/24 scope global br-cluster",
+    )
+    .with("links", "3: br-cluster: <BROADCAST> mtu 1500 qdisc")
+    .with(
+        "fabric-config",
+        "# fabric bridged\nown 10.0.0.160/28\ninterface eth0\nbridge br-cluster",
+    )
+    .with("fabric-wrong", wrong)
+    .with("units", unit)
 }
 
 #[test]
 fn a_bridge_is_mended_in_place_and_moved_to_with_a_way_back() {
     let said = |wrong: &str| {
         let inventory = "network: {fabric: bridged, pool: 10.0.0.128/25}\nhosts:\n  - {name: b, address: 10.0.0.12, private: 10.0.0.12}\n";
-        let inventory = docker_cluster::inventory::Inventory::parse(inventory, "cluster.yaml").unwrap();
+        let inventory =
+            docker_cluster::inventory::Inventory::parse(inventory, "cluster.yaml").unwrap();
         let plan = super::fake::plan_with(&inventory, &[moved(wrong)]);
-        assert_eq!(config(&plan, "b"), "# fabric bridged\nown 10.0.0.160/28\ninterface eth0\nbridge br-cluster\n");
+        assert_eq!(
+            config(&plan, "b"),
+            "# fabric bridged\nown 10.0.0.160/28\ninterface eth0\nbridge br-cluster\n"
+        );
         shown(&plan)
     };
     let plan = said("the bridge br-cluster has another MTU than eth0");
-    assert!(plan.contains("make its links") && !plan.contains("move the host's own address from"), "{plan}");
+    assert!(
+        plan.contains("make its links") && !plan.contains("move the host's own address from"),
+        "{plan}"
+    );
     let plan = said("eth0 is not on the bridge br-cluster");
     assert!(
-        plan.contains("move the host's own address from eth0 to the bridge br-cluster, for 30 s at first"),
+        plan.contains(
+            "move the host's own address from eth0 to the bridge br-cluster, for 30 s at first"
+        ),
         "{plan}"
     );
 }
@@ -210,12 +311,21 @@ fn an_address_that_others_look_after_is_not_moved() {
     let said = |host: Fake| problems(&plan_for(&[debian("13", "a", 11), host], BRIDGED)).join("\n");
     let b = || debian("13", "b", 12);
     let found = said(b().with("managers", "eth1 netplan\neth0 ifupdown"));
-    assert!(found.contains("b: its interface eth0 is configured by ifupdown, which would undo the move"), "{found}");
+    assert!(
+        found
+            .contains("b: its interface eth0 is configured by ifupdown, which would undo the move"),
+        "{found}"
+    );
     assert_eq!(said(b().with("managers", "eth1 netplan")), "");
-    let lent = debian("13", "b", 13).with("addresses", "2: eth0    inet 10.0.0.77/24 scope global dynamic eth0");
-    let inventory =
-        "network: {fabric: bridged, pool: 10.0.0.128/25}\nhosts:\n  - {name: b, address: x, private: 10.0.0.77}\n";
+    let lent = debian("13", "b", 13).with(
+        "addresses",
+        "2: eth0    inet 10.0.0.77/24 scope global dynamic eth0",
+    );
+    let inventory = "network: {fabric: bridged, pool: 10.0.0.128/25}\nhosts:\n  - {name: b, address: x, private: 10.0.0.77}\n";
     let inventory = docker_cluster::inventory::Inventory::parse(inventory, "cluster.yaml").unwrap();
     let found = problems(&super::fake::plan_with(&inventory, &[lent]));
-    assert!(found[0].contains("b: its address 10.0.0.77 is lent (DHCP), and would go back to eth0"), "{found:?}");
+    assert!(
+        found[0].contains("b: its address 10.0.0.77 is lent (DHCP), and would go back to eth0"),
+        "{found:?}"
+    );
 }

@@ -13,7 +13,10 @@ fn a_bare_host_gets_its_engine_and_no_image() {
     let plan = decided(&inventory(&hosts, &settings), &hosts, machine::plan);
     insta::assert_snapshot!(shown(&plan));
     let text = serde_json::to_string(&plan).unwrap();
-    assert!(text.contains("docker.io") && text.contains("journald"), "{text}");
+    assert!(
+        text.contains("docker.io") && text.contains("journald"),
+        "{text}"
+    );
     assert!(
         !text.contains("busybox") && !text.contains("\"image "),
         "nothing for verifications, nor a claim on it: {text}"
@@ -24,7 +27,11 @@ fn a_bare_host_gets_its_engine_and_no_image() {
 fn an_engine_that_is_there_is_left_alone() {
     let hosts = [debian("13", "a", 11)];
     let plan = decided(&inventory(&hosts, NAT), &hosts, machine::plan);
-    assert!(plan.is_empty() && problems(&plan).is_empty(), "{}", shown(&plan));
+    assert!(
+        plan.is_empty() && problems(&plan).is_empty(),
+        "{}",
+        shown(&plan)
+    );
 }
 
 #[test]
@@ -36,6 +43,8 @@ fn a_host_of_a_cluster_stays_one() {
     let plan = decided(&inventory(&hosts, NAT), &hosts, machine::plan);
     assert_eq!(
         problems(&plan),
-        ["a: is a host of the cluster shop, whose inventory decides what its engine is started with"]
+        [
+            "a: is a host of the cluster shop, whose inventory decides what its engine is started with"
+        ]
     );
 }

@@ -28,8 +28,11 @@ pub fn skipped(why: &str) {
 
 pub fn program(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let folders = std::env::split_paths(&path).chain(["/usr/sbin", "/usr/local/sbin", "/sbin"].map(PathBuf::from));
-    folders.map(|folder| folder.join(name)).find(|program| program.is_file())
+    let folders = std::env::split_paths(&path)
+        .chain(["/usr/sbin", "/usr/local/sbin", "/sbin"].map(PathBuf::from));
+    folders
+        .map(|folder| folder.join(name))
+        .find(|program| program.is_file())
 }
 
 impl Sshd {
@@ -42,8 +45,11 @@ impl Sshd {
         let folder = tempfile::tempdir().unwrap();
         for key in ["host", "user"] {
             let key = folder.path().join(key);
-            let made =
-                Local::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(key).status().unwrap();
+            let made = Local::new("ssh-keygen")
+                .args(["-q", "-t", "ed25519", "-N", "", "-f"])
+                .arg(key)
+                .status()
+                .unwrap();
             assert!(made.success());
         }
         std::fs::rename(folder.path().join("user.pub"), folder.path().join("keys")).unwrap();
@@ -51,7 +57,11 @@ impl Sshd {
         if is_root() {
             std::fs::create_dir_all("/run/sshd").unwrap();
         }
-        let port = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
+        let port = TcpListener::bind(("127.0.0.1", 0))
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port();
         let text = format!(
             "ListenAddress 127.0.0.1\nPort {port}\nHostKey {0}/host\nAuthorizedKeysFile {0}/keys\nPidFile none\nStrictModes no\n\
              UsePAM no\nPasswordAuthentication no\nPermitRootLogin yes\nLogLevel ERROR\n{lines}\n",
@@ -66,7 +76,11 @@ impl Sshd {
             .stderr(std::fs::File::create(folder.path().join("log")).unwrap())
             .spawn()
             .unwrap();
-        let sshd = Self { child, folder, port };
+        let sshd = Self {
+            child,
+            folder,
+            port,
+        };
         let end = Instant::now() + PATIENCE;
         while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
             assert!(Instant::now() < end, "sshd does not listen");
@@ -89,7 +103,10 @@ impl Sshd {
     }
 
     pub fn spec(&self) -> HostSpec {
-        Inventory::parse(&self.inventory(""), "x.yaml").unwrap().hosts.remove(0)
+        Inventory::parse(&self.inventory(""), "x.yaml")
+            .unwrap()
+            .hosts
+            .remove(0)
     }
 
     /// docker-cluster with a home of its own.
@@ -100,14 +117,24 @@ impl Sshd {
             std::fs::write(&file, text).unwrap();
         }
         let mut command = Local::new(env!("CARGO_BIN_EXE_docker-cluster"));
-        command.env("HOME", self.folder.path()).env("XDG_RUNTIME_DIR", self.folder.path()).env("NO_COLOR", "1");
-        command.env_remove("XDG_STATE_HOME").env_remove("DOCKER_HOST").current_dir(self.folder.path());
+        command
+            .env("HOME", self.folder.path())
+            .env("XDG_RUNTIME_DIR", self.folder.path())
+            .env("NO_COLOR", "1");
+        command
+            .env_remove("XDG_STATE_HOME")
+            .env_remove("DOCKER_HOST")
+            .current_dir(self.folder.path());
         command
     }
 
     /// A connected host; its connections end with this.
     pub async fn connected(&self) -> Connection {
-        Connector::new().unwrap().connect(&self.spec()).await.unwrap()
+        Connector::new()
+            .unwrap()
+            .connect(&self.spec())
+            .await
+            .unwrap()
     }
 }
 

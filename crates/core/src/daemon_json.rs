@@ -50,8 +50,18 @@ impl History {
 
     /// The history of the object below a key.
     fn below(&self, key: &str) -> Self {
-        let of = |options: &Options| options.get(key).and_then(Value::as_object).cloned().unwrap_or_default();
-        Self { original: of(&self.original), written: of(&self.written), taken: Options::new() }
+        let of = |options: &Options| {
+            options
+                .get(key)
+                .and_then(Value::as_object)
+                .cloned()
+                .unwrap_or_default()
+        };
+        Self {
+            original: of(&self.original),
+            written: of(&self.written),
+            taken: Options::new(),
+        }
     }
 }
 
@@ -71,7 +81,11 @@ pub const BYTE_ORDER_MARK: char = '\u{feff}';
 /// since may be changed, and goes where it is not wanted any more: back to what was there before. A value of somebody else is a
 /// conflict if another is wanted, and stays if none is. Objects such as `log-opts` are merged in the same way, except those of
 /// [`STORE_KEYS`], which mean something only as a whole. `None` if nothing changes.
-pub fn merge(current: Option<&str>, wanted: &Options, history: &History) -> Result<Option<String>, MergeError> {
+pub fn merge(
+    current: Option<&str>,
+    wanted: &Options,
+    history: &History,
+) -> Result<Option<String>, MergeError> {
     let text = current.unwrap_or_default();
     let before = parse(text).map_err(MergeError::Invalid)?;
     let (mut options, mut conflicts) = (before.clone(), Vec::new());
@@ -93,25 +107,39 @@ pub fn claim(before: &Options, wanted: &Options, history: &History) -> Options {
     let mut all = Options::new();
     for (key, value) in wanted {
         match (before.get(key), value) {
-            (Some(Value::Object(found)), Value::Object(value)) if !STORE_KEYS.contains(&key.as_str()) => {
+            (Some(Value::Object(found)), Value::Object(value))
+                if !STORE_KEYS.contains(&key.as_str()) =>
+            {
                 claim_below(&mut all, key, found, value, history);
             }
             (None, _) => drop(all.insert(key.clone(), keys_of(key, value))),
-            (Some(found), _) if history.is_ours(key, found) => drop(all.insert(key.clone(), keys_of(key, value))),
+            (Some(found), _) if history.is_ours(key, found) => {
+                drop(all.insert(key.clone(), keys_of(key, value)))
+            }
             (Some(_), _) => {}
         }
     }
-    for key in history.written.keys().filter(|key| !wanted.contains_key(*key)) {
+    for key in history
+        .written
+        .keys()
+        .filter(|key| !wanted.contains_key(*key))
+    {
         match before.get(key) {
             Some(Value::Object(found)) if !STORE_KEYS.contains(&key.as_str()) => {
                 claim_below(&mut all, key, found, &Options::new(), history);
             }
-            Some(found) if history.is_ours(key, found) => drop(all.insert(key.clone(), keys_of(key, found))),
+            Some(found) if history.is_ours(key, found) => {
+                drop(all.insert(key.clone(), keys_of(key, found)))
+            }
             _ => {}
         }
     }
     // What was taken out goes back with the last of what was put in, however many writes there are between.
-    for key in history.taken.keys().filter(|key| !before.contains_key(*key)) {
+    for key in history
+        .taken
+        .keys()
+        .filter(|key| !before.contains_key(*key))
+    {
         all.entry(key.clone()).or_insert(Value::Null);
     }
     all
@@ -126,9 +154,12 @@ fn claim_below(all: &mut Options, key: &str, found: &Options, wanted: &Options, 
 
 fn keys_of(key: &str, value: &Value) -> Value {
     match value {
-        Value::Object(below) if !STORE_KEYS.contains(&key) => {
-            Value::Object(below.iter().map(|(key, value)| (key.clone(), keys_of(key, value))).collect())
-        }
+        Value::Object(below) if !STORE_KEYS.contains(&key) => Value::Object(
+            below
+                .iter()
+                .map(|(key, value)| (key.clone(), keys_of(key, value)))
+                .collect(),
+        ),
         _ => Value::Null,
     }
 }
@@ -136,7 +167,10 @@ fn keys_of(key: &str, value: &Value) -> Value {
 /// The [`claim`] on what nobody sets beside docker-cluster.
 #[must_use]
 pub fn store_claim() -> Options {
-    STORE_KEYS.iter().map(|key| ((*key).to_owned(), Value::Null)).collect()
+    STORE_KEYS
+        .iter()
+        .map(|key| ((*key).to_owned(), Value::Null))
+        .collect()
 }
 
 /// What a [`claim`] says of options.
@@ -152,24 +186,46 @@ pub fn claimed(options: &Options, claim: &Options) -> Options {
     claim.iter().filter_map(one).collect()
 }
 
-fn merge_into(options: &mut Options, wanted: &Options, history: &History, above: &str, conflicts: &mut Vec<Conflict>) {
+fn merge_into(
+    options: &mut Options,
+    wanted: &Options,
+    history: &History,
+    above: &str,
+    conflicts: &mut Vec<Conflict>,
+) {
     for (key, value) in wanted {
         match (options.get_mut(key), value) {
             (None, _) => {
                 options.insert(key.clone(), value.clone());
             }
             (Some(found), _) if found == value => {}
-            (Some(Value::Object(found)), Value::Object(value)) if !STORE_KEYS.contains(&key.as_str()) => {
-                merge_into(found, value, &history.below(key), &format!("{above}{key}."), conflicts);
+            (Some(Value::Object(found)), Value::Object(value))
+                if !STORE_KEYS.contains(&key.as_str()) =>
+            {
+                merge_into(
+                    found,
+                    value,
+                    &history.below(key),
+                    &format!("{above}{key}."),
+                    conflicts,
+                );
             }
             (Some(found), _) if history.is_ours(key, found) => *found = value.clone(),
-            (Some(found), _) => {
-                conflicts.push(Conflict { key: format!("{above}{key}"), found: found.clone(), wanted: value.clone() })
-            }
+            (Some(found), _) => conflicts.push(Conflict {
+                key: format!("{above}{key}"),
+                found: found.clone(),
+                wanted: value.clone(),
+            }),
         }
     }
-    for key in history.written.keys().filter(|key| !wanted.contains_key(*key)) {
-        let Some(found) = options.get_mut(key) else { continue };
+    for key in history
+        .written
+        .keys()
+        .filter(|key| !wanted.contains_key(*key))
+    {
+        let Some(found) = options.get_mut(key) else {
+            continue;
+        };
         let below = history.below(key);
         // What somebody took out of an object that was there before stays out of it.
         let is_shared = found.is_object()
@@ -206,7 +262,9 @@ pub fn without(current: Option<&str>, keys: &[&str]) -> Result<Option<String>, M
 #[must_use]
 pub fn take_out(current: &str, history: &History) -> (String, Vec<Conflict>) {
     // What is no object any more is somebody's work in progress, and nothing of it is ours.
-    let Ok(mut options) = parse(current) else { return (current.to_owned(), Vec::new()) };
+    let Ok(mut options) = parse(current) else {
+        return (current.to_owned(), Vec::new());
+    };
     let before = options.clone();
     let mut kept = Vec::new();
     changed(&options, history, "", &mut kept);
@@ -226,11 +284,19 @@ fn changed(options: &Options, history: &History, above: &str, kept: &mut Vec<Con
     for (key, wrote) in &history.written {
         let original = history.original.get(key);
         match (options.get(key), wrote) {
-            (Some(Value::Object(found)), Value::Object(_)) if !STORE_KEYS.contains(&key.as_str()) => {
+            (Some(Value::Object(found)), Value::Object(_))
+                if !STORE_KEYS.contains(&key.as_str()) =>
+            {
                 changed(found, &history.below(key), &format!("{above}{key}."), kept);
             }
-            (Some(found), _) if found != wrote && Some(found) != original && Some(wrote) != original => {
-                kept.push(Conflict { key: format!("{above}{key}"), found: found.clone(), wanted: wrote.clone() });
+            (Some(found), _)
+                if found != wrote && Some(found) != original && Some(wrote) != original =>
+            {
+                kept.push(Conflict {
+                    key: format!("{above}{key}"),
+                    found: found.clone(),
+                    wanted: wrote.clone(),
+                });
             }
             _ => {}
         }
@@ -241,9 +307,17 @@ fn indent_of(text: &str) -> String {
     let indent: String = text
         .lines()
         .find(|line| line.trim_start().starts_with('"') && line.starts_with([' ', '\t']))
-        .map(|line| line.chars().take_while(|c| matches!(c, ' ' | '\t')).collect())
+        .map(|line| {
+            line.chars()
+                .take_while(|c| matches!(c, ' ' | '\t'))
+                .collect()
+        })
         .unwrap_or_default();
-    if indent.is_empty() { "  ".to_owned() } else { indent }
+    if indent.is_empty() {
+        "  ".to_owned()
+    } else {
+        indent
+    }
 }
 
 fn render(options: &Options, indent: String) -> String {
@@ -279,8 +353,12 @@ impl OptionKind {
             Self::Switch => value.is_boolean(),
             Self::Number => value.is_i64() || value.is_u64(),
             Self::Text => value.is_string(),
-            Self::List => value.as_array().is_some_and(|list| list.iter().all(Value::is_string)),
-            Self::Texts => value.as_object().is_some_and(|map| map.values().all(Value::is_string)),
+            Self::List => value
+                .as_array()
+                .is_some_and(|list| list.iter().all(Value::is_string)),
+            Self::Texts => value
+                .as_object()
+                .is_some_and(|map| map.values().all(Value::is_string)),
         }
     }
 
@@ -413,15 +491,24 @@ const KINDS: &[(OptionKind, &[&str])] = &[
 /// The kind of an option, if it is known.
 #[must_use]
 pub fn kind(key: &str) -> Option<OptionKind> {
-    KINDS.iter().find(|(_, keys)| keys.contains(&key)).map(|(kind, _)| *kind)
+    KINDS
+        .iter()
+        .find(|(_, keys)| keys.contains(&key))
+        .map(|(kind, _)| *kind)
 }
 
 /// The key of the file, where somebody writes the name of the flag that says the same.
 #[must_use]
 pub fn key_of_flag(name: &str) -> Option<&'static str> {
-    let mut keys = KINDS.iter().flat_map(|(_, keys)| *keys).chain(&["default-address-pools", "default-ulimits"]);
+    let mut keys = KINDS
+        .iter()
+        .flat_map(|(_, keys)| *keys)
+        .chain(&["default-address-pools", "default-ulimits"]);
     // `graph` is what `data-root` was called, and still a key.
-    keys.find(|key| **key != name && **key != "graph" && flag_for(key) == name && kind(name).is_none()).copied()
+    keys.find(|key| {
+        **key != name && **key != "graph" && flag_for(key) == name && kind(name).is_none()
+    })
+    .copied()
 }
 
 /// The flag that says the same as a key of the file, where the engine refuses to see both.
@@ -460,7 +547,11 @@ mod tests {
     }
 
     fn history(original: Value, written: Value) -> History {
-        History { original: wanted(original), written: wanted(written), taken: Options::new() }
+        History {
+            original: wanted(original),
+            written: wanted(written),
+            taken: Options::new(),
+        }
     }
 
     fn new() -> History {
@@ -474,56 +565,104 @@ mod tests {
 
     fn conflicts(current: &str, want: Value, history: &History) -> Vec<String> {
         match merge(Some(current), &wanted(want), history).unwrap_err() {
-            MergeError::Conflicts(all) => all.iter().map(|c| format!("{} {} {}", c.key, c.found, c.wanted)).collect(),
+            MergeError::Conflicts(all) => all
+                .iter()
+                .map(|c| format!("{} {} {}", c.key, c.found, c.wanted))
+                .collect(),
             other @ MergeError::Invalid(_) => panic!("{other:?}"),
         }
     }
 
     #[test]
     fn other_keys_and_their_order_stay() {
-        let current = "{\n    \"zeta\": 1,\n    \"log-driver\": \"journald\",\n    \"alpha\": [1, 2]\n}\n";
-        let merged = merge(Some(current), &wanted(json!({"cluster-store": "consul://127.0.0.1:8501"})), &new())
+        let current =
+            "{\n    \"zeta\": 1,\n    \"log-driver\": \"journald\",\n    \"alpha\": [1, 2]\n}\n";
+        let merged = merge(
+            Some(current),
+            &wanted(json!({"cluster-store": "consul://127.0.0.1:8501"})),
+            &new(),
+        )
+        .unwrap()
+        .unwrap();
+        let keys: Vec<String> = serde_json::from_str::<Options>(&merged)
             .unwrap()
-            .unwrap();
-        let keys: Vec<String> = serde_json::from_str::<Options>(&merged).unwrap().keys().cloned().collect();
+            .keys()
+            .cloned()
+            .collect();
         assert_eq!(keys, ["zeta", "log-driver", "alpha", "cluster-store"]);
-        assert!(merged.contains("\n    \"zeta\": 1"), "the indent of four stays: {merged}");
+        assert!(
+            merged.contains("\n    \"zeta\": 1"),
+            "the indent of four stays: {merged}"
+        );
         assert!(merged.ends_with("}\n"));
     }
 
     #[test]
     fn what_is_there_already_changes_nothing() {
-        assert_eq!(merge(Some("{\"mtu\":1400}"), &wanted(json!({"mtu": 1400})), &new()).unwrap(), None);
+        assert_eq!(
+            merge(
+                Some("{\"mtu\":1400}"),
+                &wanted(json!({"mtu": 1400})),
+                &new()
+            )
+            .unwrap(),
+            None
+        );
         assert_eq!(merge(None, &Options::new(), &new()).unwrap(), None);
         assert_eq!(merge(Some("  \n"), &Options::new(), &new()).unwrap(), None);
     }
 
     #[test]
     fn a_value_of_somebody_else_is_a_conflict_with_both_values() {
-        assert_eq!(conflicts("{\"mtu\": 9000}", json!({"mtu": 1400}), &new()), ["mtu 9000 1400"]);
+        assert_eq!(
+            conflicts("{\"mtu\": 9000}", json!({"mtu": 1400}), &new()),
+            ["mtu 9000 1400"]
+        );
     }
 
     #[test]
     fn each_key_is_ours_or_theirs_by_itself() {
         // The file has changes of both sides: ours may change and go, theirs are a conflict or stay.
-        let known = history(json!({"a": 1}), json!({"a": 1, "mtu": 9000, "debug": true, "icc": false}));
+        let known = history(
+            json!({"a": 1}),
+            json!({"a": 1, "mtu": 9000, "debug": true, "icc": false}),
+        );
         let current = r#"{"a": 2, "mtu": 9000, "debug": false, "icc": false}"#;
-        assert_eq!(merged(current, json!({"mtu": 1400}), &known), json!({"a": 2, "mtu": 1400, "debug": false}));
-        assert_eq!(conflicts(current, json!({"debug": true}), &known), ["debug false true"]);
+        assert_eq!(
+            merged(current, json!({"mtu": 1400}), &known),
+            json!({"a": 2, "mtu": 1400, "debug": false})
+        );
+        assert_eq!(
+            conflicts(current, json!({"debug": true}), &known),
+            ["debug false true"]
+        );
         // Back to their own value since we wrote: theirs.
         let known = history(json!({"mtu": 1400}), json!({"mtu": 9000}));
-        assert_eq!(conflicts(r#"{"mtu": 1400}"#, json!({"mtu": 8000}), &known), ["mtu 1400 8000"]);
+        assert_eq!(
+            conflicts(r#"{"mtu": 1400}"#, json!({"mtu": 8000}), &known),
+            ["mtu 1400 8000"]
+        );
         // Not wanted any more: what was there before comes back.
-        assert_eq!(merged(r#"{"mtu": 9000}"#, json!({}), &known), json!({"mtu": 1400}));
+        assert_eq!(
+            merged(r#"{"mtu": 9000}"#, json!({}), &known),
+            json!({"mtu": 1400})
+        );
         assert_eq!(merged(r#"{"mtu": 1400}"#, json!({}), &known), Value::Null);
     }
 
     #[test]
     fn objects_are_merged_and_stores_are_whole() {
         let current = r#"{"log-opts": {"max-size": "10m", "max-file": "3"}}"#;
-        assert_eq!(merged(current, json!({"log-opts": {"max-size": "10m"}}), &new()), Value::Null);
         assert_eq!(
-            merged(current, json!({"log-opts": {"mode": "non-blocking"}}), &new()),
+            merged(current, json!({"log-opts": {"max-size": "10m"}}), &new()),
+            Value::Null
+        );
+        assert_eq!(
+            merged(
+                current,
+                json!({"log-opts": {"mode": "non-blocking"}}),
+                &new()
+            ),
             json!({"log-opts": {"max-size": "10m", "max-file": "3", "mode": "non-blocking"}})
         );
         assert_eq!(
@@ -531,9 +670,20 @@ mod tests {
             [r#"log-opts.max-size "10m" "1m""#]
         );
         let ours = history(json!({}), json!({"log-opts": {"max-size": "10m"}}));
-        assert_eq!(merged(current, json!({}), &ours), json!({"log-opts": {"max-file": "3"}}));
+        assert_eq!(
+            merged(current, json!({}), &ours),
+            json!({"log-opts": {"max-file": "3"}})
+        );
         let store = r#"{"cluster-store-opts": {"kv.path": "x"}}"#;
-        assert_eq!(conflicts(store, json!({"cluster-store-opts": {"kv.cacertfile": "y"}}), &new()).len(), 1);
+        assert_eq!(
+            conflicts(
+                store,
+                json!({"cluster-store-opts": {"kv.cacertfile": "y"}}),
+                &new()
+            )
+            .len(),
+            1
+        );
     }
 
     #[test]
@@ -545,33 +695,60 @@ mod tests {
         let current = r#"{"debug": false, "dns": ["10.0.0.2"], "log-driver": "local", "mtu": 1500, "cluster-store": "consul://x"}"#;
         let (text, kept) = take_out(current, &known);
         let left: Value = serde_json::from_str(&text).unwrap();
-        assert_eq!(left, json!({"debug": false, "dns": ["10.0.0.2"], "log-driver": "local", "mtu": 1400}));
-        assert_eq!(kept.iter().map(|conflict| conflict.key.as_str()).collect::<Vec<_>>(), ["debug"]);
+        assert_eq!(
+            left,
+            json!({"debug": false, "dns": ["10.0.0.2"], "log-driver": "local", "mtu": 1400})
+        );
+        assert_eq!(
+            kept.iter()
+                .map(|conflict| conflict.key.as_str())
+                .collect::<Vec<_>>(),
+            ["debug"]
+        );
         assert_eq!(take_out("{ not json", &known).0, "{ not json");
     }
 
     #[test]
     fn keys_go_whoever_wrote_them_where_nobody_can_need_them() {
-        let text = without(Some(r#"{"cluster-store": "x", "a": 1}"#), STORE_KEYS).unwrap().unwrap();
-        assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), json!({"a": 1}));
+        let text = without(Some(r#"{"cluster-store": "x", "a": 1}"#), STORE_KEYS)
+            .unwrap()
+            .unwrap();
+        assert_eq!(
+            serde_json::from_str::<Value>(&text).unwrap(),
+            json!({"a": 1})
+        );
         assert_eq!(without(Some(r#"{"a": 1}"#), STORE_KEYS).unwrap(), None);
     }
 
     #[test]
     fn what_is_no_object_is_refused() {
-        assert!(matches!(merge(Some("[1]"), &Options::new(), &new()), Err(MergeError::Invalid(_))));
-        assert!(matches!(merge(Some("{\"a\": }"), &Options::new(), &new()), Err(MergeError::Invalid(_))));
+        assert!(matches!(
+            merge(Some("[1]"), &Options::new(), &new()),
+            Err(MergeError::Invalid(_))
+        ));
+        assert!(matches!(
+            merge(Some("{\"a\": }"), &Options::new(), &new()),
+            Err(MergeError::Invalid(_))
+        ));
     }
 
     #[test]
     fn a_byte_order_mark_hides_nothing() {
-        assert_eq!(merged("\u{feff}{\"a\": 1}", json!({"b": 2}), &new()), json!({"a": 1, "b": 2}));
+        assert_eq!(
+            merged("\u{feff}{\"a\": 1}", json!({"b": 2}), &new()),
+            json!({"a": 1, "b": 2})
+        );
     }
 
     /// Options as people have them: few keys, so that those of both sides meet, with values of every kind.
     fn some_options() -> impl proptest::strategy::Strategy<Value = Options> {
         use proptest::prelude::*;
-        let plain = prop_oneof![Just(json!(1)), Just(json!("a")), Just(json!(true)), Just(json!(["x"]))];
+        let plain = prop_oneof![
+            Just(json!(1)),
+            Just(json!("a")),
+            Just(json!(true)),
+            Just(json!(["x"]))
+        ];
         let below = proptest::collection::btree_map("[pq]", plain.clone(), 0..2);
         let object = below.prop_map(|map| Value::Object(map.into_iter().collect()));
         proptest::collection::btree_map("[a-d]", prop_oneof![plain, object], 0..4)
@@ -649,27 +826,46 @@ mod tests {
     #[test]
     fn a_claim_tells_keys_and_no_values() {
         let empty = Options::new();
-        let wanted_now =
-            wanted(json!({"mtu": 1400, "log-opts": {"max-size": "1m"}, "cluster-store-opts": {"kv.path": "x"}}));
+        let wanted_now = wanted(
+            json!({"mtu": 1400, "log-opts": {"max-size": "1m"}, "cluster-store-opts": {"kv.path": "x"}}),
+        );
         assert_eq!(
             json!(claim(&empty, &wanted_now, &new())),
             json!({"mtu": null, "log-opts": {"max-size": null}, "cluster-store-opts": null}),
             "a store's options are one"
         );
         // Of somebody's object our keys alone are ours; a store's options that somebody set are not.
-        let theirs =
-            wanted(json!({"mtu": 1400, "log-opts": {"max-file": "3"}, "cluster-store-opts": {"kv.path": "x"}}));
-        assert_eq!(json!(claim(&theirs, &wanted_now, &new())), json!({"log-opts": {"max-size": null}}));
+        let theirs = wanted(
+            json!({"mtu": 1400, "log-opts": {"max-file": "3"}, "cluster-store-opts": {"kv.path": "x"}}),
+        );
+        assert_eq!(
+            json!(claim(&theirs, &wanted_now, &new())),
+            json!({"log-opts": {"max-size": null}})
+        );
         // What goes with this very write is claimed until it is gone, for a run that is cut off before.
         let known = history(json!({}), json!(wanted_now));
-        let claimed = json!({"mtu": null, "log-opts": {"max-size": null}, "cluster-store-opts": null});
+        let claimed =
+            json!({"mtu": null, "log-opts": {"max-size": null}, "cluster-store-opts": null});
         assert_eq!(json!(claim(&wanted_now, &empty, &known)), claimed);
-        assert_eq!(json!(claim(&wanted_now, &wanted_now, &known)), claimed, "and so is what stays");
+        assert_eq!(
+            json!(claim(&wanted_now, &wanted_now, &known)),
+            claimed,
+            "and so is what stays"
+        );
         let shared = wanted(json!({"log-opts": {"max-size": "1m", "max-file": "3"}}));
-        assert_eq!(json!(claim(&shared, &empty, &known)), json!({"log-opts": {"max-size": null}}));
+        assert_eq!(
+            json!(claim(&shared, &empty, &known)),
+            json!({"log-opts": {"max-size": null}})
+        );
         // What was taken out stays ours to put back, unless somebody has done so.
-        let known = History { taken: wanted(json!({"a": 1, "b": 2})), ..new() };
-        assert_eq!(json!(claim(&wanted(json!({"b": 3})), &empty, &known)), json!({"a": null}));
+        let known = History {
+            taken: wanted(json!({"a": 1, "b": 2})),
+            ..new()
+        };
+        assert_eq!(
+            json!(claim(&wanted(json!({"b": 3})), &empty, &known)),
+            json!({"a": null})
+        );
         let keys: Vec<String> = store_claim().keys().cloned().collect();
         assert_eq!(keys, STORE_KEYS);
     }
@@ -682,16 +878,27 @@ mod tests {
             json!({"log-opts": {"max-size": "1m"}, "cluster-store-opts": {"kv.path": "y"}}),
         );
         let current = r#"{"log-opts": {"max-size": "1m"}, "cluster-store-opts": {"kv.path": "y"}}"#;
-        assert_eq!(merged(current, json!({}), &known), json!({"log-opts": {}, "cluster-store-opts": {"kv.path": "x"}}));
+        assert_eq!(
+            merged(current, json!({}), &known),
+            json!({"log-opts": {}, "cluster-store-opts": {"kv.path": "x"}})
+        );
         let changed = r#"{"log-opts": {"max-size": "2m"}, "cluster-store-opts": {"kv.path": "z"}}"#;
-        let told: Vec<String> = take_out(changed, &known).1.into_iter().map(|conflict| conflict.key).collect();
+        let told: Vec<String> = take_out(changed, &known)
+            .1
+            .into_iter()
+            .map(|conflict| conflict.key)
+            .collect();
         assert_eq!(told, ["log-opts.max-size", "cluster-store-opts"]);
     }
 
     #[test]
     fn the_indent_is_that_of_a_key() {
         // A first line that is not indented, or is no key, tells nothing.
-        for text in ["{\"a\": 1,\n\t\"b\": 2\n}", "{\n      // no key\n\t\"a\": 1}", "\"x\"\n\t\"a\": 1"] {
+        for text in [
+            "{\"a\": 1,\n\t\"b\": 2\n}",
+            "{\n      // no key\n\t\"a\": 1}",
+            "\"x\"\n\t\"a\": 1",
+        ] {
             assert_eq!(indent_of(text), "\t", "{text}");
         }
         assert_eq!(indent_of("{}"), "  ");
@@ -709,8 +916,17 @@ mod tests {
             json!([1]),
             json!({"a": 1}),
         ];
-        let fits = |kind: OptionKind| values.iter().map(|value| kind.fits(value)).collect::<Vec<_>>();
-        let at = |places: &[usize]| (0..values.len()).map(|place| places.contains(&place)).collect::<Vec<_>>();
+        let fits = |kind: OptionKind| {
+            values
+                .iter()
+                .map(|value| kind.fits(value))
+                .collect::<Vec<_>>()
+        };
+        let at = |places: &[usize]| {
+            (0..values.len())
+                .map(|place| places.contains(&place))
+                .collect::<Vec<_>>()
+        };
         assert_eq!(fits(OptionKind::Switch), at(&[0]));
         assert_eq!(fits(OptionKind::Number), at(&[1, 2]));
         assert_eq!(fits(OptionKind::Text), at(&[3]));
@@ -734,8 +950,15 @@ mod tests {
         ] {
             assert_eq!(key_of_flag(flag), key, "{flag}");
         }
-        let said = format!("{}: {}", OptionKind::Number, OptionKind::Number.example("mtu"));
-        assert_eq!(said, "a whole number: write a number without quotes, such as `mtu: 10`");
+        let said = format!(
+            "{}: {}",
+            OptionKind::Number,
+            OptionKind::Number.example("mtu")
+        );
+        assert_eq!(
+            said,
+            "a whole number: write a number without quotes, such as `mtu: 10`"
+        );
     }
 
     #[test]

@@ -14,10 +14,15 @@ fn check(kind: &str, text: &str, extra: &str) -> Result<(), String> {
         return Err(format!("a {kind} cannot be empty"));
     }
     if text.len() > MAX_NAME {
-        return Err(format!("a {kind} has at most {MAX_NAME} characters, this one has {}", text.len()));
+        return Err(format!(
+            "a {kind} has at most {MAX_NAME} characters, this one has {}",
+            text.len()
+        ));
     }
     if let Some(bad) = text.chars().find(|c| !allowed(*c)) {
-        return Err(format!("a {kind} holds letters, digits and `{extra}`; {bad:?} is none of them"));
+        return Err(format!(
+            "a {kind} holds letters, digits and `{extra}`; {bad:?} is none of them"
+        ));
     }
     if !text.starts_with(|c: char| c.is_ascii_alphanumeric()) {
         return Err(format!("a {kind} starts with a letter or a digit"));
@@ -84,7 +89,10 @@ pub fn container_name(prefix: &str, host: &HostName) -> String {
     }
     let digits = &crate::checksum::sha256_hex(format!("{prefix}-{host}").as_bytes())[..CUT_DIGITS];
     let kept: String = whole.chars().take(MAX_NAME - CUT_DIGITS - 1).collect();
-    format!("{}-{digits}", kept.trim_end_matches(|c: char| !c.is_ascii_alphanumeric()))
+    format!(
+        "{}-{digits}",
+        kept.trim_end_matches(|c: char| !c.is_ascii_alphanumeric())
+    )
 }
 
 impl HostName {
@@ -93,10 +101,21 @@ impl HostName {
     #[must_use]
     pub fn slug(&self) -> String {
         let dash = |c: char| {
-            if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' }
+            if c.is_ascii_alphanumeric() {
+                c.to_ascii_lowercase()
+            } else {
+                '-'
+            }
         };
         let slug: String = self.0.chars().map(dash).collect();
-        if slug == self.0 { slug } else { format!("{slug}-{}", &crate::checksum::sha256_hex(self.0.as_bytes())[..4]) }
+        if slug == self.0 {
+            slug
+        } else {
+            format!(
+                "{slug}-{}",
+                &crate::checksum::sha256_hex(self.0.as_bytes())[..4]
+            )
+        }
     }
 }
 
@@ -106,15 +125,28 @@ mod tests {
 
     #[test]
     fn names_that_could_break_out_are_refused() {
-        for bad in ["", "-rf", "a b", "a;b", "$(id)", "a'b", "a\"b", "a\nb", "../x", "a/b", "é", "a`b`", "{{a}}"] {
+        for bad in [
+            "", "-rf", "a b", "a;b", "$(id)", "a'b", "a\"b", "a\nb", "../x", "a/b", "é", "a`b`",
+            "{{a}}",
+        ] {
             assert!(HostName::parse(bad).is_err(), "{bad:?} must be refused");
         }
-        assert!(HostName::parse(&"a".repeat(64)).unwrap_err().contains("at most 63"));
+        assert!(
+            HostName::parse(&"a".repeat(64))
+                .unwrap_err()
+                .contains("at most 63")
+        );
     }
 
     #[test]
     fn ordinary_names_pass() {
-        for good in ["web-1", "10.0.0.11", "fd00::2", "db_2.example.org", &"a".repeat(63)] {
+        for good in [
+            "web-1",
+            "10.0.0.11",
+            "fd00::2",
+            "db_2.example.org",
+            &"a".repeat(63),
+        ] {
             assert_eq!(HostName::parse(good).unwrap().as_str(), good);
         }
         let slug = |name: &str| HostName::parse(name).unwrap().slug();
@@ -149,19 +181,43 @@ mod tests {
         ]
         .map(|name| HostName::parse(name).unwrap());
         let (net, long) = ("n".repeat(63), format!("{}-", "N".repeat(62)));
-        for prefix in ["dc-probe-0123abcd", "dc-keeper-net", &format!("dc-keeper-{net}"), &format!("dc-keeper-{long}")]
-        {
-            let names: std::collections::BTreeSet<String> =
-                hosts.iter().map(|host| container_name(prefix, host)).collect();
-            assert_eq!(names.len(), hosts.len(), "two hosts share a name: {names:?}");
+        for prefix in [
+            "dc-probe-0123abcd",
+            "dc-keeper-net",
+            &format!("dc-keeper-{net}"),
+            &format!("dc-keeper-{long}"),
+        ] {
+            let names: std::collections::BTreeSet<String> = hosts
+                .iter()
+                .map(|host| container_name(prefix, host))
+                .collect();
+            assert_eq!(
+                names.len(),
+                hosts.len(),
+                "two hosts share a name: {names:?}"
+            );
             for name in names {
                 // 63 bytes are a DNS label, and less than the kernel's 64 of a host name.
-                assert!(name.len() <= 63 && name.len() >= 2, "{name} has {} characters", name.len());
-                assert!(name.starts_with("dc-") && name.ends_with(|c: char| c.is_ascii_alphanumeric()), "{name}");
-                assert!(name.chars().all(|c| c.is_ascii_alphanumeric() || "_.-".contains(c)), "{name}");
+                assert!(
+                    name.len() <= 63 && name.len() >= 2,
+                    "{name} has {} characters",
+                    name.len()
+                );
+                assert!(
+                    name.starts_with("dc-") && name.ends_with(|c: char| c.is_ascii_alphanumeric()),
+                    "{name}"
+                );
+                assert!(
+                    name.chars()
+                        .all(|c| c.is_ascii_alphanumeric() || "_.-".contains(c)),
+                    "{name}"
+                );
             }
         }
         // One that fits is as it always was: the keepers of a cluster stay the same.
-        assert_eq!(container_name("dc-keeper-net", &hosts[4]), "dc-keeper-net-web-1");
+        assert_eq!(
+            container_name("dc-keeper-net", &hosts[4]),
+            "dc-keeper-net-web-1"
+        );
     }
 }

@@ -31,7 +31,10 @@ impl PackageManager {
     /// The one that a host has.
     #[must_use]
     pub fn of(facts: &Facts) -> Option<Self> {
-        PACKAGE_MANAGERS.iter().find(|manager| facts.package_managers.contains(manager.program)).copied()
+        PACKAGE_MANAGERS
+            .iter()
+            .find(|manager| facts.package_managers.contains(manager.program))
+            .copied()
     }
 }
 
@@ -66,7 +69,12 @@ impl ServiceManager {
     /// The argv of an order about these units.
     #[must_use]
     pub fn argv(self, order: &[&str], units: &[&str]) -> Vec<String> {
-        [self.program].iter().chain(order).chain(units).map(ToString::to_string).collect()
+        [self.program]
+            .iter()
+            .chain(order)
+            .chain(units)
+            .map(ToString::to_string)
+            .collect()
     }
 }
 
@@ -130,11 +138,18 @@ impl Release {
     #[must_use]
     pub fn of(facts: &Facts) -> Option<&'static Self> {
         // Raspbian has the packages of the Debian that it is made of, under its number.
-        let id = if facts.os_id == "raspbian" { "debian" } else { &facts.os_id };
+        let id = if facts.os_id == "raspbian" {
+            "debian"
+        } else {
+            &facts.os_id
+        };
         // A release under way has no number yet.
-        let by_name = |release: &&Self| facts.os_version.is_empty() && release.codename == facts.os_codename;
+        let by_name =
+            |release: &&Self| facts.os_version.is_empty() && release.codename == facts.os_codename;
         let of_distribution = || RELEASES.iter().filter(|release| release.id.0 == id);
-        of_distribution().find(|release| release.id.1 == facts.os_version).or_else(|| of_distribution().find(by_name))
+        of_distribution()
+            .find(|release| release.id.1 == facts.os_version)
+            .or_else(|| of_distribution().find(by_name))
     }
 }
 
@@ -160,8 +175,19 @@ const RIVALS: &[(&str, &[&str])] = &[
             "podman-docker",
         ],
     ),
-    ("docker-cli", &["docker-ce-cli", "docker-ee-cli", "moby-cli", "podman-docker"]),
-    ("docker-ce-cli", &["docker-cli", "moby-cli", "podman-docker"]),
+    (
+        "docker-cli",
+        &[
+            "docker-ce-cli",
+            "docker-ee-cli",
+            "moby-cli",
+            "podman-docker",
+        ],
+    ),
+    (
+        "docker-ce-cli",
+        &["docker-cli", "moby-cli", "podman-docker"],
+    ),
 ];
 
 /// What is in the way of installing a package on a host, with what to do about it. By apt's own word where its lists know the package,
@@ -171,14 +197,28 @@ pub fn in_the_way(facts: &Facts, wanted: &str) -> Vec<(String, String)> {
     let packages = &facts.packages;
     let mut found = Vec::new();
     let ours = |package: &&String| !facts.made.contains(&format!("package {package}"));
-    let halves: Vec<&str> = packages.halves.iter().filter(ours).map(String::as_str).collect();
+    let halves: Vec<&str> = packages
+        .halves
+        .iter()
+        .filter(ours)
+        .map(String::as_str)
+        .collect();
     if !halves.is_empty() {
         found.push((
-            format!("dpkg was interrupted there: half installed are {}", halves.join(", ")),
-            "run `dpkg --configure -a` there, and `apt-get -f install` if that asks for it".to_owned(),
+            format!(
+                "dpkg was interrupted there: half installed are {}",
+                halves.join(", ")
+            ),
+            "run `dpkg --configure -a` there, and `apt-get -f install` if that asks for it"
+                .to_owned(),
         ));
     }
-    let is_there = |name: &str| packages.present.get(name).is_some_and(|(state, _)| state.get(1..2) == Some("i"));
+    let is_there = |name: &str| {
+        packages
+            .present
+            .get(name)
+            .is_some_and(|(state, _)| state.get(1..2) == Some("i"))
+    };
     let listed = facts.candidates.contains_key(wanted);
     let mut removed: Vec<String> = packages
         .changes
@@ -187,13 +227,19 @@ pub fn in_the_way(facts: &Facts, wanted: &str) -> Vec<(String, String)> {
         .map(|(_, _, package, version)| format!("{package} {version}"))
         .collect();
     if !listed {
-        let rivals = RIVALS.iter().filter(|(target, _)| *target == wanted).flat_map(|(_, rivals)| *rivals);
+        let rivals = RIVALS
+            .iter()
+            .filter(|(target, _)| *target == wanted)
+            .flat_map(|(_, rivals)| *rivals);
         let version = |name: &&str| Some(format!("{name} {}", packages.present.get(*name)?.1));
         removed.extend(rivals.filter(|name| is_there(name)).filter_map(version));
     }
     let also_there = match facts.on_containerd.is_empty() {
         true => String::new(),
-        false => format!("; what may need it is there: {}", facts.on_containerd.join(", ")),
+        false => format!(
+            "; what may need it is there: {}",
+            facts.on_containerd.join(", ")
+        ),
     };
     if !removed.is_empty() {
         found.push((
@@ -201,7 +247,10 @@ pub fn in_the_way(facts: &Facts, wanted: &str) -> Vec<(String, String)> {
             "docker-cluster removes nothing to make room: install an engine that goes with them by hand (docker-ce goes with containerd.io), or remove them yourself if nobody needs them".to_owned(),
         ));
     }
-    let refusals = packages.refusals.iter().filter(|(target, _)| listed && target == wanted);
+    let refusals = packages
+        .refusals
+        .iter()
+        .filter(|(target, _)| listed && target == wanted);
     let words: Vec<&str> = refusals.map(|(_, words)| words.as_str()).collect();
     if !words.is_empty() {
         found.push((
@@ -214,12 +263,19 @@ pub fn in_the_way(facts: &Facts, wanted: &str) -> Vec<(String, String)> {
     }
     if !packages.by_hand.is_empty() {
         found.push((
-            format!("{} was put there by hand, and docker.io would write over it", packages.by_hand.join(", ")),
+            format!(
+                "{} was put there by hand, and docker.io would write over it",
+                packages.by_hand.join(", ")
+            ),
             "install the engine by hand as well, or move it away".to_owned(),
         ));
     }
-    let runs = facts.unit("containerd.service").filter(|unit| unit.active == "active");
-    if let Some(unit) = runs.filter(|_| removed.is_empty() && !is_there("containerd") && !is_there("containerd.io")) {
+    let runs = facts
+        .unit("containerd.service")
+        .filter(|unit| unit.active == "active");
+    if let Some(unit) =
+        runs.filter(|_| removed.is_empty() && !is_there("containerd") && !is_there("containerd.io"))
+    {
         found.push((
             format!(
                 "a containerd runs there that no package brought ({}), and docker.io would bring another{also_there}",
@@ -234,8 +290,14 @@ pub fn in_the_way(facts: &Facts, wanted: &str) -> Vec<(String, String)> {
 /// Packages that are there and would be upgraded on the way, as `NAME VERSION`.
 #[must_use]
 pub fn upgraded(facts: &Facts, wanted: &str) -> Vec<String> {
-    let changes = facts.packages.changes.iter().filter(|(target, word, ..)| target == wanted && word == "Inst");
-    changes.map(|(_, _, package, version)| format!("{package} {version}")).collect()
+    let changes = facts
+        .packages
+        .changes
+        .iter()
+        .filter(|(target, word, ..)| target == wanted && word == "Inst");
+    changes
+        .map(|(_, _, package, version)| format!("{package} {version}"))
+        .collect()
 }
 
 /// The package of the engine.
@@ -260,8 +322,15 @@ pub const SWITCH_PACKAGE: &str = "openvswitch-switch";
 pub const ETHTOOL_PACKAGE: &str = "ethtool";
 
 /// The packages that docker-cluster may have installed on a host. `templates/apt-remove.sh` knows them as well.
-pub const INSTALLED_HERE: &[&str] =
-    &[ENGINE_PACKAGE, CLIENT_PACKAGE, DOCKER_CE_CLIENT, STORE_PACKAGE, BIRD_PACKAGE, SWITCH_PACKAGE, ETHTOOL_PACKAGE];
+pub const INSTALLED_HERE: &[&str] = &[
+    ENGINE_PACKAGE,
+    CLIENT_PACKAGE,
+    DOCKER_CE_CLIENT,
+    STORE_PACKAGE,
+    BIRD_PACKAGE,
+    SWITCH_PACKAGE,
+    ETHTOOL_PACKAGE,
+];
 
 /// An engine that a host has, or will get from its packages.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -291,20 +360,32 @@ pub fn offer(facts: &Facts, wanted: Option<&semver::VersionReq>) -> Option<Offer
     // What apt would take by itself, unless the inventory wants another one of those that it has.
     let candidate = facts.candidates.get(ENGINE_PACKAGE);
     let read = |text: &String| Some((parse_engine_version(text)?, text.clone()));
-    let fits = |found: &(semver::Version, String)| wanted.is_none_or(|wanted| wanted.matches(&found.0));
+    let fits =
+        |found: &(semver::Version, String)| wanted.is_none_or(|wanted| wanted.matches(&found.0));
     let listed = candidate
         .into_iter()
         .chain(&facts.engine_versions)
         .filter_map(read)
         .find(fits)
         .or_else(|| candidate.and_then(read));
-    let (listed, package_version) = listed.map_or((None, None), |(version, text)| (Some(version), Some(text)));
+    let (listed, package_version) =
+        listed.map_or((None, None), |(version, text)| (Some(version), Some(text)));
     let release = Release::of(facts);
-    let known = release.map(|release| semver::Version::new(release.engine.0, release.engine.1, release.engine.2));
+    let known = release
+        .map(|release| semver::Version::new(release.engine.0, release.engine.1, release.engine.2));
     let version = listed.or(known)?;
     let kv_backends = match release {
-        Some(release) => release.kv_backends.iter().map(ToString::to_string).collect(),
+        Some(release) => release
+            .kv_backends
+            .iter()
+            .map(ToString::to_string)
+            .collect(),
         None => BTreeSet::new(),
     };
-    Some(Offer { version, kv_backends, to_install: true, package_version })
+    Some(Offer {
+        version,
+        kv_backends,
+        to_install: true,
+        package_version,
+    })
 }

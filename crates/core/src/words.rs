@@ -1,8 +1,14 @@
 //! Words of hosts and programs: made safe to print, and cut to the line that tells why something failed.
 
 /// Lines that only lead to a manual: Docker's client ends with one of them, whatever went wrong.
-const NOISE: [&str; 6] =
-    ["Run 'docker", "See 'docker", "Usage:", "For more help", "Try 'docker", "unable to find image '"];
+const NOISE: [&str; 6] = [
+    "Run 'docker",
+    "See 'docker",
+    "Usage:",
+    "For more help",
+    "Try 'docker",
+    "unable to find image '",
+];
 
 /// How the line begins, or what it holds, that names the reason, in Docker's client and in package managers.
 const MARKS: [&str; 8] = [
@@ -24,8 +30,13 @@ pub fn reason(text: &str) -> String {
         let line = line.to_ascii_lowercase();
         MARKS.iter().any(|mark| line.starts_with(mark)) || line.contains(MARKS[0])
     };
-    let at = lines.iter().rposition(marked).or_else(|| lines.len().checked_sub(1));
-    let Some(at) = at else { return "it says nothing".to_owned() };
+    let at = lines
+        .iter()
+        .rposition(marked)
+        .or_else(|| lines.len().checked_sub(1));
+    let Some(at) = at else {
+        return "it says nothing".to_owned();
+    };
     match (lines[at], lines.get(at + 1)) {
         // What is announced comes in the line after it.
         (line, Some(next)) if line.ends_with(':') => format!("{line} {next}"),
@@ -43,9 +54,13 @@ pub fn last_lines(text: &str, count: usize) -> Vec<String> {
 fn meaningful(text: &str) -> impl Iterator<Item = &str> {
     let is_noise = |line: &str| {
         let line = line.to_ascii_lowercase();
-        NOISE.iter().any(|noise| line.starts_with(&noise.to_ascii_lowercase()))
+        NOISE
+            .iter()
+            .any(|noise| line.starts_with(&noise.to_ascii_lowercase()))
     };
-    text.lines().map(str::trim).filter(move |line| !line.is_empty() && !is_noise(line))
+    text.lines()
+        .map(str::trim)
+        .filter(move |line| !line.is_empty() && !is_noise(line))
 }
 
 /// Bytes from a host as text that is safe to print: a host may be hostile, and a terminal obeys escape codes. Line feeds
@@ -85,20 +100,30 @@ mod tests {
         ] {
             assert_eq!(reason(&words).trim_end_matches('.'), why, "{words}");
         }
-        assert_eq!(reason("E: Unable to locate package docker.io\n"), "E: Unable to locate package docker.io");
+        assert_eq!(
+            reason("E: Unable to locate package docker.io\n"),
+            "E: Unable to locate package docker.io"
+        );
         assert_eq!(
             reason("Error response from daemon:\n  no space left on device\n"),
             "Error response from daemon: no space left on device"
         );
         assert_eq!(reason("first\nlast\n\n"), "last");
-        for nothing in ["", "\n \n", "Run 'docker run --help' for more information\n"] {
+        for nothing in [
+            "",
+            "\n \n",
+            "Run 'docker run --help' for more information\n",
+        ] {
             assert_eq!(reason(nothing), "it says nothing");
         }
     }
 
     #[test]
     fn the_last_lines_are_those_that_say_something() {
-        assert_eq!(last_lines("a\n\nb\nc\nSee 'docker --help'.\n", 2), ["b", "c"]);
+        assert_eq!(
+            last_lines("a\n\nb\nc\nSee 'docker --help'.\n", 2),
+            ["b", "c"]
+        );
         assert_eq!(last_lines("", 2), Vec::<String>::new());
     }
 }

@@ -29,13 +29,23 @@ pub struct Create {
     #[arg(long, value_name = "ADDRESS", env = "GENERIC_IP_ADDRESS")]
     generic_ip_address: Option<String>,
     /// The login; it is root, or has sudo without a password
-    #[arg(long, value_name = "USER", env = "GENERIC_SSH_USER", default_value = "root")]
+    #[arg(
+        long,
+        value_name = "USER",
+        env = "GENERIC_SSH_USER",
+        default_value = "root"
+    )]
     generic_ssh_user: String,
     /// A file with a private key [default: your agent and your own keys]
     #[arg(long, value_name = "FILE", env = "GENERIC_SSH_KEY")]
     generic_ssh_key: Option<PathBuf>,
     /// The port of ssh
-    #[arg(long, value_name = "PORT", env = "GENERIC_SSH_PORT", default_value_t = 22)]
+    #[arg(
+        long,
+        value_name = "PORT",
+        env = "GENERIC_SSH_PORT",
+        default_value_t = 22
+    )]
     generic_ssh_port: u16,
     /// Not used: the engine listens on no port
     #[arg(long, value_name = "PORT", env = "GENERIC_ENGINE_PORT")]
@@ -106,17 +116,30 @@ impl Swarm {
 /// Runs it. A machine that could not be made is not kept: the next `create` goes on where this one stopped.
 pub async fn run(args: &Create, machines: &Machines, ui: Ui) -> Result<Exit, Error> {
     let name = args.checked(machines)?;
-    if let Some(key) = args.generic_ssh_key.as_ref().filter(|key| !key.starts_with("~") && !key.is_file()) {
-        let error =
-            Error::failed(format!("Error with pre-create check: \"SSH key does not exist: {}\"", key.display()));
+    if let Some(key) = args
+        .generic_ssh_key
+        .as_ref()
+        .filter(|key| !key.starts_with("~") && !key.is_file())
+    {
+        let error = Error::failed(format!(
+            "Error with pre-create check: \"SSH key does not exist: {}\"",
+            key.display()
+        ));
         refused_early(&error, ui);
     }
     let text = args.inventory(name)?;
     machines.check(name, &text)?;
-    args.unused().iter().for_each(|flag| ui.note(&format!("{flag} is not used; docs/docker-machine.md says why.")));
+    args.unused().iter().for_each(|flag| {
+        ui.note(&format!(
+            "{flag} is not used; docs/docker-machine.md says why."
+        ))
+    });
     let file = machines.file_of(name).display().to_string();
-    let inventory = Inventory::parse(text.as_str(), &file).map_err(|error| Error::Inventory(Box::new(error)))?;
-    let inventory = etcetera::home_dir().map(|home| inventory.clone().with_home(&home)).unwrap_or(inventory);
+    let inventory = Inventory::parse(text.as_str(), &file)
+        .map_err(|error| Error::Inventory(Box::new(error)))?;
+    let inventory = etcetera::home_dir()
+        .map(|home| inventory.clone().with_home(&home))
+        .unwrap_or(inventory);
     match make(&inventory, "create", &args.agreed, machines.global(), ui).await? {
         Exit::Done => machines.add(name, &text)?,
         other => return Ok(other),
@@ -160,26 +183,48 @@ async fn make(
     let asked = ask(&all, progress.events()).await;
     progress.finish().await;
     let asked = asked?;
-    let plan = machine::plan(&World::new(inventory, &asked.facts, asked.unreached.clone()));
-    let engines = asked.facts.iter().filter_map(|(_, facts)| facts.engine.as_ref());
+    let plan = machine::plan(&World::new(
+        inventory,
+        &asked.facts,
+        asked.unreached.clone(),
+    ));
+    let engines = asked
+        .facts
+        .iter()
+        .filter_map(|(_, facts)| facts.engine.as_ref());
     let is_noticed = !plan.is_empty() && engines.flat_map(Engine::running).next().is_some();
-    let manner = Manner { yes: agreed.yes || !is_noticed, ..UNASKED };
+    let manner = Manner {
+        yes: agreed.yes || !is_noticed,
+        ..UNASKED
+    };
     check_consent(command, manner.yes)?;
-    let job = Job { command, inventory, asked: &asked, decide: &machine::plan, manner: &manner, prove: false };
+    let job = Job {
+        command,
+        inventory,
+        asked: &asked,
+        decide: &machine::plan,
+        manner: &manner,
+        prove: false,
+    };
     carry_out(&job, global, ui).await
 }
 
 impl Create {
     /// The name, if a machine can be called so.
     fn checked(&self, machines: &Machines) -> Result<&str, Error> {
-        let name = self.name.as_deref().ok_or_else(|| Error::failed("Error: No machine name specified"))?;
+        let name = self
+            .name
+            .as_deref()
+            .ok_or_else(|| Error::failed("Error: No machine name specified"))?;
         if !is_name(name) {
             return Err(Error::failed(
                 "Error creating machine: Invalid hostname specified. Allowed hostname chars are: 0-9a-zA-Z . -",
             ));
         }
         if machines.has(name) {
-            return Err(Error::failed(format!("Docker machine \"{name}\" already exists")));
+            return Err(Error::failed(format!(
+                "Docker machine \"{name}\" already exists"
+            )));
         }
         if self.swarm.is_wanted() {
             return Err(Error::failed(
@@ -201,7 +246,11 @@ impl Create {
         ssh.insert("user".to_owned(), self.generic_ssh_user.clone().into());
         ssh.insert("port".to_owned(), self.generic_ssh_port.into());
         if let Some(key) = &self.generic_ssh_key {
-            let path = if key.starts_with("~") { key.clone() } else { std::path::absolute(key).unwrap_or(key.clone()) };
+            let path = if key.starts_with("~") {
+                key.clone()
+            } else {
+                std::path::absolute(key).unwrap_or(key.clone())
+            };
             ssh.insert("identity".to_owned(), path.display().to_string().into());
         }
         // JSON is YAML, with quotes where they are needed.
@@ -220,7 +269,10 @@ impl Create {
             ("--engine-install-url", self.engine_install_url.is_some()),
             ("--tls-san", !self.tls_san.is_empty()),
         ];
-        all.into_iter().filter(|(_, is_given)| *is_given).map(|(flag, _)| flag).collect()
+        all.into_iter()
+            .filter(|(_, is_given)| *is_given)
+            .map(|(flag, _)| flag)
+            .collect()
     }
 }
 
@@ -253,15 +305,30 @@ mod tests {
         ]);
         let inventory = Inventory::parse(&text.unwrap(), "dev.yaml").unwrap();
         let host = &inventory.hosts[0];
-        assert_eq!((host.name.as_str(), host.ssh.address.as_str()), ("dev", "10.90.0.4"));
-        assert_eq!((host.ssh.user.as_deref(), host.ssh.port), (Some("root"), Some(2222)));
-        assert_eq!(host.ssh.identity.as_deref(), Some(std::path::Path::new("/keys/a b")));
-        assert_eq!(json!(inventory.engine.options), json!({"log-driver": "journald", "labels": ["disk=ssd"]}));
+        assert_eq!(
+            (host.name.as_str(), host.ssh.address.as_str()),
+            ("dev", "10.90.0.4")
+        );
+        assert_eq!(
+            (host.ssh.user.as_deref(), host.ssh.port),
+            (Some("root"), Some(2222))
+        );
+        assert_eq!(
+            host.ssh.identity.as_deref(),
+            Some(std::path::Path::new("/keys/a b"))
+        );
+        assert_eq!(
+            json!(inventory.engine.options),
+            json!({"log-driver": "journald", "labels": ["disk=ssd"]})
+        );
     }
 
     #[test]
     fn without_an_address_there_is_no_machine() {
         let error = text(&["dev"]).unwrap_err();
-        assert!(format!("{error:?}").contains("generic driver requires the --generic-ip-address option"));
+        assert!(
+            format!("{error:?}")
+                .contains("generic driver requires the --generic-ip-address option")
+        );
     }
 }

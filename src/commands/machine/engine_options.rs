@@ -53,7 +53,9 @@ impl EngineOptions {
             ("registry-mirror", &self.engine_registry_mirror),
         ];
         for (flag, values) in lists {
-            values.iter().try_for_each(|value| add(&mut options, flag, value))?;
+            values
+                .iter()
+                .try_for_each(|value| add(&mut options, flag, value))?;
         }
         if let Some(driver) = &self.engine_storage_driver {
             add(&mut options, "storage-driver", driver)?;
@@ -77,13 +79,19 @@ fn add(options: &mut Map<String, Value>, flag: &str, value: &str) -> Result<(), 
         Some(OptionKind::Switch) => value.parse::<bool>().map_or_else(|_| text(), Value::from),
         Some(OptionKind::Number) => value.parse::<i64>().map_or_else(|_| text(), Value::from),
         Some(OptionKind::List) => {
-            let list = options.entry(key).or_insert_with(|| Value::Array(Vec::new()));
-            list.as_array_mut().into_iter().for_each(|list| list.push(text()));
+            let list = options
+                .entry(key)
+                .or_insert_with(|| Value::Array(Vec::new()));
+            list.as_array_mut()
+                .into_iter()
+                .for_each(|list| list.push(text()));
             return Ok(());
         }
         Some(OptionKind::Texts) => {
             let (name, value) = value.split_once('=').unwrap_or((value, ""));
-            options.entry(key).or_insert_with(|| Value::Object(Map::new()))[name] = value.into();
+            options
+                .entry(key)
+                .or_insert_with(|| Value::Object(Map::new()))[name] = value.into();
             return Ok(());
         }
         Some(OptionKind::Text) => text(),

@@ -34,7 +34,9 @@ pub fn run(args: &Env, machines: &Machines, ui: Ui) -> Result<Exit, Error> {
     let shell = Shell::of_login(shell.as_deref());
     if args.unset {
         if args.name.is_some() {
-            return Err(Error::failed("Error: Expected no machine name when the -u flag is present"));
+            return Err(Error::failed(
+                "Error: Expected no machine name when the -u flag is present",
+            ));
         }
         return take_back(shell, machines.global(), ui);
     }
@@ -43,6 +45,16 @@ pub fn run(args: &Env, machines: &Machines, ui: Ui) -> Result<Exit, Error> {
         return Err(refused::no_master(&name));
     }
     let inventory = load(machines.global())?;
-    let wish = Wish { shell, no_proxy: args.no_proxy, command: std::env::args().collect() };
-    point_at(&inventory, host(&inventory, &name)?, &wish, machines.global(), ui)
+    let wish = Wish {
+        shell,
+        no_proxy: args.no_proxy,
+        command: std::env::args().collect(),
+    };
+    point_at(
+        &inventory,
+        host(&inventory, &name)?,
+        &wish,
+        machines.global(),
+        ui,
+    )
 }

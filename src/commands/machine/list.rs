@@ -54,7 +54,9 @@ enum Wish {
 
 impl Wish {
     fn parse(text: &str) -> Result<Self, String> {
-        let (key, value) = text.split_once('=').ok_or("Unable to parse filters: write them as KEY=VALUE")?;
+        let (key, value) = text
+            .split_once('=')
+            .ok_or("Unable to parse filters: write them as KEY=VALUE")?;
         let value = value.to_owned();
         Ok(match key.to_lowercase().as_str() {
             "name" => Self::Name(Box::new(expression(&value)?)),
@@ -70,7 +72,9 @@ impl Wish {
     fn is_met(&self, machine: &Machine, state: Option<State>) -> bool {
         match self {
             Self::Name(expression) => expression.is_match(machine.spec.name.as_str()),
-            Self::State(wanted) => state.is_none_or(|state| state.as_str().eq_ignore_ascii_case(wanted)),
+            Self::State(wanted) => {
+                state.is_none_or(|state| state.as_str().eq_ignore_ascii_case(wanted))
+            }
             Self::Driver(driver) => driver == "generic",
             Self::Label(label) => machine.labels.contains(label),
             // No machine here is of docker-machine's own Swarm.
@@ -82,7 +86,10 @@ impl Wish {
 /// As Go searches it, anywhere in the name. Names are ASCII.
 fn expression(text: &str) -> Result<Regex, String> {
     let ascii = syntax::Config::new().unicode(false).utf8(false);
-    Regex::builder().syntax(ascii).build(text).map_err(|error| format!("`{text}` is no regular expression: {error}"))
+    Regex::builder()
+        .syntax(ascii)
+        .build(text)
+        .map_err(|error| format!("`{text}` is no regular expression: {error}"))
 }
 
 /// The state of a machine, in docker-machine's words.
@@ -114,10 +121,12 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// The state of a machine, by its port alone, as docker-machine's driver `generic` has it.
 pub fn state(spec: &HostSpec) -> Result<State, Error> {
     let address = (ip::reached(spec)?, spec.ssh.port.unwrap_or(SSH_PORT));
-    Ok(match TcpStream::connect_timeout(&address.into(), PATIENCE) {
-        Ok(_) => State::Running,
-        Err(_) => State::Stopped,
-    })
+    Ok(
+        match TcpStream::connect_timeout(&address.into(), PATIENCE) {
+            Ok(_) => State::Running,
+            Err(_) => State::Stopped,
+        },
+    )
 }
 
 /// A machine and its engine's labels and options.
@@ -131,14 +140,21 @@ impl Ls {
     /// Whether nothing is asked of any machine.
     #[must_use]
     pub fn asks_nobody(&self) -> bool {
-        self.quiet && !self.filter.iter().any(|wish| matches!(wish, Wish::State(_)))
+        self.quiet
+            && !self
+                .filter
+                .iter()
+                .any(|wish| matches!(wish, Wish::State(_)))
     }
 
     /// Whether a machine is as the filters want it: of each key one.
     fn wants(&self, machine: &Machine, state: Option<State>) -> bool {
         self.filter.iter().all(|wish| {
             let kind = std::mem::discriminant(wish);
-            let same = self.filter.iter().filter(|other| std::mem::discriminant(*other) == kind);
+            let same = self
+                .filter
+                .iter()
+                .filter(|other| std::mem::discriminant(*other) == kind);
             same.into_iter().any(|wish| wish.is_met(machine, state))
         })
     }
@@ -148,25 +164,38 @@ impl Ls {
 pub async fn run(args: &Ls, machines: &Machines, ui: Ui) -> Result<Exit, Error> {
     let format = Format::parse(args.format.as_deref().unwrap_or(DEFAULT_FORMAT))?;
     let inventory = machines.inventory()?;
-    let mut all = inventory.iter().flat_map(|inventory| &inventory.hosts).map(|host| machine(host, machines));
+    let mut all = inventory
+        .iter()
+        .flat_map(|inventory| &inventory.hosts)
+        .map(|host| machine(host, machines));
     let mut all = all.by_ref().collect::<Result<Vec<_>, _>>()?;
     all.retain(|machine| args.wants(machine, None));
     all.sort_by(|a, b| naturally(a.spec.name.as_str(), b.spec.name.as_str()));
-    let names = |all: &[&Machine]| all.iter().map(|machine| format!("{}\n", machine.spec.name)).collect::<String>();
+    let names = |all: &[&Machine]| {
+        all.iter()
+            .map(|machine| format!("{}\n", machine.spec.name))
+            .collect::<String>()
+    };
     if args.asks_nobody() {
         ui.print(&names(&all.iter().collect::<Vec<_>>()));
         return Ok(Exit::Done);
     }
-    all.iter_mut().for_each(|machine| machine.spec.ssh.connect_timeout = Duration::from_secs(args.timeout));
+    all.iter_mut()
+        .for_each(|machine| machine.spec.ssh.connect_timeout = Duration::from_secs(args.timeout));
     let asked = match all.as_slice() {
         [] => Asked::default(),
         all => look(all, ui).await?,
     };
     let states: Vec<State> = all.iter().map(|machine| seen(machine, &asked)).collect();
-    let fit = all.iter().zip(states).filter(|(machine, state)| args.wants(machine, Some(*state)));
+    let fit = all
+        .iter()
+        .zip(states)
+        .filter(|(machine, state)| args.wants(machine, Some(*state)));
     let fit: Vec<(&Machine, State)> = fit.collect();
     if args.quiet {
-        ui.print(&names(&fit.iter().map(|(machine, _)| *machine).collect::<Vec<_>>()));
+        ui.print(&names(
+            &fit.iter().map(|(machine, _)| *machine).collect::<Vec<_>>(),
+        ));
         return Ok(Exit::Done);
     }
     let rows: Vec<Value> = fit
@@ -178,10 +207,21 @@ pub async fn run(args: &Ls, machines: &Machines, ui: Ui) -> Result<Exit, Error> 
 }
 
 fn machine(host: &HostSpec, machines: &Machines) -> Result<Machine, Error> {
-    let options = load(&machines.global_of(host.name.as_str()))?.engine.options;
+    let options = load(&machines.global_of(host.name.as_str()))?
+        .engine
+        .options;
     let labels = options.get("labels").and_then(Value::as_array);
-    let labels = labels.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect();
-    Ok(Machine { spec: host.clone(), labels, options: Value::Object(options) })
+    let labels = labels
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .map(str::to_owned)
+        .collect();
+    Ok(Machine {
+        spec: host.clone(),
+        labels,
+        options: Value::Object(options),
+    })
 }
 
 async fn look(all: &[Machine], ui: Ui) -> Result<Asked, Error> {
@@ -204,14 +244,37 @@ fn seen(machine: &Machine, asked: &Asked) -> State {
 }
 
 /// What a template sees of a machine.
-fn row(machine: &Machine, state: State, asked: &Asked, inventory: Option<&Inventory>) -> Result<Value, Error> {
+fn row(
+    machine: &Machine,
+    state: State,
+    asked: &Asked,
+    inventory: Option<&Inventory>,
+) -> Result<Value, Error> {
     let name = &machine.spec.name;
-    let active = inventory.map(active).transpose()?.flatten().is_some_and(|host| host.name == *name);
-    let facts = asked.facts.iter().find(|(other, _)| other == name).map(|(_, facts)| facts);
-    let engine = facts.and_then(|facts| facts.engine.as_ref()).filter(|engine| engine.is_up());
-    let unreached = asked.unreached.iter().find(|unreached| unreached.host == *name);
+    let active = inventory
+        .map(active)
+        .transpose()?
+        .flatten()
+        .is_some_and(|host| host.name == *name);
+    let facts = asked
+        .facts
+        .iter()
+        .find(|(other, _)| other == name)
+        .map(|(_, facts)| facts);
+    let engine = facts
+        .and_then(|facts| facts.engine.as_ref())
+        .filter(|engine| engine.is_up());
+    let unreached = asked
+        .unreached
+        .iter()
+        .find(|unreached| unreached.host == *name);
     let error = match (unreached, engine) {
-        (Some(unreached), _) => unreached.error.lines().next().unwrap_or_default().to_owned(),
+        (Some(unreached), _) => unreached
+            .error
+            .lines()
+            .next()
+            .unwrap_or_default()
+            .to_owned(),
         (None, None) => "the engine does not answer".to_owned(),
         (None, Some(_)) => String::new(),
     };
@@ -239,8 +302,11 @@ struct Format {
 
 impl Format {
     fn parse(text: &str) -> Result<Self, Error> {
-        let (text, has_head) = text.strip_prefix(TABLE).map_or((text, false), |rest| (rest, true));
-        let template = Template::parse(text).map_err(|error| Error::usage(format!("--format: {error}")))?;
+        let (text, has_head) = text
+            .strip_prefix(TABLE)
+            .map_or((text, false), |rest| (rest, true));
+        let template =
+            Template::parse(text).map_err(|error| Error::usage(format!("--format: {error}")))?;
         Ok(Self { template, has_head })
     }
 
@@ -259,9 +325,21 @@ impl Format {
             "DockerVersion": "DOCKER",
             "Error": "ERRORS",
         });
-        let lines = self.has_head.then_some(&head).into_iter().chain(rows).map(|row| self.template.render(row));
-        let lines = lines.collect::<Result<Vec<_>, _>>().map_err(|error| Error::usage(format!("--format: {error}")))?;
-        Ok(aligned(&lines.iter().map(|line| format!("{line}\n")).collect::<String>()))
+        let lines = self
+            .has_head
+            .then_some(&head)
+            .into_iter()
+            .chain(rows)
+            .map(|row| self.template.render(row));
+        let lines = lines
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|error| Error::usage(format!("--format: {error}")))?;
+        Ok(aligned(
+            &lines
+                .iter()
+                .map(|line| format!("{line}\n"))
+                .collect::<String>(),
+        ))
     }
 }
 
@@ -271,7 +349,9 @@ fn naturally(a: &str, b: &str) -> Ordering {
         let mut all: Vec<(String, u64)> = Vec::new();
         for c in text.chars() {
             match (c.to_digit(10), all.last_mut()) {
-                (Some(digit), Some(last)) => last.1 = last.1.saturating_mul(10).saturating_add(digit.into()),
+                (Some(digit), Some(last)) => {
+                    last.1 = last.1.saturating_mul(10).saturating_add(digit.into())
+                }
                 (Some(digit), None) => all.push((String::new(), digit.into())),
                 (None, _) => all.push((c.to_string(), 0)),
             }
@@ -295,7 +375,9 @@ mod tests {
     #[test]
     fn a_name_is_searched_for() {
         let is_met = |pattern: &str, name: &str| expression(pattern).unwrap().is_match(name);
-        assert!(is_met("no", "node-1") && is_met("^node-[0-9]+$", "node-1") && is_met("a|1", "node-1"));
+        assert!(
+            is_met("no", "node-1") && is_met("^node-[0-9]+$", "node-1") && is_met("a|1", "node-1")
+        );
         assert!(!is_met("^ode", "node-1"));
         assert!(Wish::parse("name=(").is_err() && Wish::parse("colour=red").is_err());
     }

@@ -38,7 +38,13 @@ impl Machines {
             None => usual()?,
         };
         let file = folder.join("machines.yaml");
-        let all = Global { file, on: None, output: Output::Text, color: ColourChoice::Auto, verbose };
+        let all = Global {
+            file,
+            on: None,
+            output: Output::Text,
+            color: ColourChoice::Auto,
+            verbose,
+        };
         Ok(Self { folder, all })
     }
 
@@ -49,7 +55,10 @@ impl Machines {
 
     /// What names the inventory of one machine to a command.
     pub fn global_of(&self, name: &str) -> Global {
-        Global { file: self.file_of(name), ..self.all.clone() }
+        Global {
+            file: self.file_of(name),
+            ..self.all.clone()
+        }
     }
 
     /// The inventory of one machine.
@@ -86,15 +95,26 @@ impl Machines {
                 "Error: No machine name(s) specified and no \"{DEFAULT}\" machine exists"
             )));
         }
-        let unknown: Vec<String> = names.iter().filter(|name| !self.has(name)).map(|name| unknown(name)).collect();
-        if unknown.is_empty() { Ok(names.to_vec()) } else { Err(Error::failed(unknown.join("\n"))) }
+        let unknown: Vec<String> = names
+            .iter()
+            .filter(|name| !self.has(name))
+            .map(|name| unknown(name))
+            .collect();
+        if unknown.is_empty() {
+            Ok(names.to_vec())
+        } else {
+            Err(Error::failed(unknown.join("\n")))
+        }
     }
 
     /// The host of a machine.
     pub fn host(&self, name: Option<&String>) -> Result<HostSpec, Error> {
         let name = self.one(name)?;
         let hosts = load(&self.global_of(&name))?.hosts;
-        hosts.into_iter().next().ok_or_else(|| Error::failed(unknown(&name)))
+        hosts
+            .into_iter()
+            .next()
+            .ok_or_else(|| Error::failed(unknown(&name)))
     }
 
     /// Whether a machine could be added: the inventory of all would be one.
@@ -102,7 +122,9 @@ impl Machines {
         let wrong = |error| Error::Inventory(Box::new(error));
         Inventory::parse(text, &self.file_of(name).display().to_string()).map_err(wrong)?;
         let all = self.composed(Some(text))?.unwrap_or_default();
-        Inventory::parse(&all, &self.all.file.display().to_string()).map(drop).map_err(wrong)
+        Inventory::parse(&all, &self.all.file.display().to_string())
+            .map(drop)
+            .map_err(wrong)
     }
 
     /// Adds a machine.
@@ -121,7 +143,12 @@ impl Machines {
 
     /// Several of these may be at work: scripts create machines side by side.
     fn lock(&self) -> Result<File, Error> {
-        let make = |folder: &Path| std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
+        let make = |folder: &Path| {
+            std::fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(folder)
+        };
         make(&self.folder.join("machines")).map_err(failed)?;
         let file = File::create(self.folder.join("machines.lock")).map_err(failed)?;
         file.lock().map_err(failed)?;
@@ -141,7 +168,9 @@ impl Machines {
     /// The inventory of all machines, and of one more; none if there are none.
     fn composed(&self, more: Option<&str>) -> Result<Option<String>, Error> {
         let mut files: Vec<PathBuf> = match std::fs::read_dir(self.folder.join("machines")) {
-            Ok(entries) => entries.filter_map(|entry| Some(entry.ok()?.path())).collect(),
+            Ok(entries) => entries
+                .filter_map(|entry| Some(entry.ok()?.path()))
+                .collect(),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
             Err(error) => return Err(failed(error)),
         };
@@ -153,7 +182,11 @@ impl Machines {
             let _ = writeln!(hosts, "  - {}", host_of(&text, &path)?);
         }
         if let Some(text) = more {
-            let _ = writeln!(hosts, "  - {}", host_of(text, Path::new("the new machine"))?);
+            let _ = writeln!(
+                hosts,
+                "  - {}",
+                host_of(text, Path::new("the new machine"))?
+            );
         }
         Ok((!hosts.is_empty()).then(|| {
             format!("# All machines of docker-machine. Made from the files in machines/: change those, and `provision`.\n{HEAD}hosts:\n{hosts}")
@@ -163,7 +196,9 @@ impl Machines {
 
 /// The host in the inventory of a machine, as somebody may have changed it.
 fn host_of(text: &str, path: &Path) -> Result<Value, Error> {
-    let wrong = |why: String| Error::usage(format!("{} is no inventory of a machine", path.display())).because(why);
+    let wrong = |why: String| {
+        Error::usage(format!("{} is no inventory of a machine", path.display())).because(why)
+    };
     let document: Value = serde_saphyr::from_str(text).map_err(|error| wrong(error.to_string()))?;
     match document["hosts"].as_array().map(Vec::as_slice) {
         Some([host]) => Ok(host.clone()),
@@ -174,7 +209,9 @@ fn host_of(text: &str, path: &Path) -> Result<Value, Error> {
 /// As docker-machine has it: a name of a host, which is safe in a path as well.
 pub fn is_name(name: &str) -> bool {
     name.starts_with(|c: char| c.is_ascii_alphanumeric())
-        && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '.'))
+        && name
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '.'))
 }
 
 fn unknown(name: &str) -> String {
@@ -187,7 +224,10 @@ fn unknown(name: &str) -> String {
 fn usual() -> Result<PathBuf, Error> {
     let base = etcetera::choose_base_strategy()
         .map_err(|error| Error::failed("this user has no home folder").because(error))?;
-    Ok(base.state_dir().unwrap_or_else(|| base.data_dir()).join("docker-cluster"))
+    Ok(base
+        .state_dir()
+        .unwrap_or_else(|| base.data_dir())
+        .join("docker-cluster"))
 }
 
 /// Whole or not at all, for this user alone (a temporary file is 0600).
@@ -196,7 +236,9 @@ fn write(path: &Path, text: &str) -> Result<(), Error> {
     let mut new = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
     new.write_all(text.as_bytes()).map_err(failed)?;
     new.as_file().sync_all().map_err(failed)?;
-    new.persist(path).map(drop).map_err(|error| failed(error.error))
+    new.persist(path)
+        .map(drop)
+        .map_err(|error| failed(error.error))
 }
 
 fn failed(error: std::io::Error) -> Error {

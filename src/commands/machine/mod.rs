@@ -21,7 +21,11 @@ use crate::error::{Error, Exit};
 use crate::ui::{Progress, Ui};
 
 /// What consent means here: docker-machine never asks before it changes a host.
-const UNASKED: Manner = Manner { yes: true, step: false, lock_wait: None };
+const UNASKED: Manner = Manner {
+    yes: true,
+    step: false,
+    lock_wait: None,
+};
 
 /// The verbs.
 #[derive(Debug, Subcommand)]
@@ -128,7 +132,11 @@ pub struct Regenerate {
 #[derive(Debug, Args)]
 pub struct Ssh {
     /// The machine, and the command as its shell is to read it; a shell without one
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "MACHINE COMMAND")]
+    #[arg(
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        value_name = "MACHINE COMMAND"
+    )]
     pub words: Vec<String>,
 }
 
@@ -175,7 +183,11 @@ pub async fn run(verb: &Verb, machines: &Machines, ui: Ui) -> Result<Exit, Error
     match verb {
         Verb::Active(_) => {
             let inventory = machines.inventory()?;
-            let found = inventory.as_ref().map(active::active).transpose()?.flatten();
+            let found = inventory
+                .as_ref()
+                .map(active::active)
+                .transpose()?
+                .flatten();
             let host = found.ok_or_else(|| Error::failed("No active host found"))?;
             ui.print(host.name.as_str());
             Ok(Exit::Done)
@@ -191,11 +203,17 @@ pub async fn run(verb: &Verb, machines: &Machines, ui: Ui) -> Result<Exit, Error
         Verb::Env(args) => env::run(args, machines, ui),
         Verb::Inspect(args) => {
             let name = machines.one(args.name.as_ref())?;
-            let args = inspect::Inspect { hosts: vec![name.clone()], format: args.format.clone() };
+            let args = inspect::Inspect {
+                hosts: vec![name.clone()],
+                format: args.format.clone(),
+            };
             inspect::run(&args, &machines.global_of(&name), ui)
         }
         Verb::Ip(args) => {
-            let args = ip::Ip { hosts: machines.named(&args.names)?, private: false };
+            let args = ip::Ip {
+                hosts: machines.named(&args.names)?,
+                private: false,
+            };
             ip::run(&args, machines.global(), ui).await
         }
         Verb::Kill(args) => refused::power("kill", "Killing", &machines.named(&args.names)?, ui),
@@ -205,8 +223,18 @@ pub async fn run(verb: &Verb, machines: &Machines, ui: Ui) -> Result<Exit, Error
         Verb::RegenerateCerts(args) => refused::certificates(&machines.named(&args.names)?, ui),
         Verb::Restart(args) => {
             let hosts = machines.named(&args.names)?;
-            hosts.iter().for_each(|name| ui.print(&format!("Restarting \"{name}\"...")));
-            restart::run(&restart::Restart { hosts, manner: UNASKED }, machines.global(), ui).await
+            hosts
+                .iter()
+                .for_each(|name| ui.print(&format!("Restarting \"{name}\"...")));
+            restart::run(
+                &restart::Restart {
+                    hosts,
+                    manner: UNASKED,
+                },
+                machines.global(),
+                ui,
+            )
+            .await
         }
         Verb::Rm(args) => remove::run(args, machines, ui),
         Verb::Ssh(args) => speak(args, machines).await,
@@ -218,7 +246,13 @@ pub async fn run(verb: &Verb, machines: &Machines, ui: Ui) -> Result<Exit, Error
         }
         Verb::Stop(args) => refused::power("stop", "Stopping", &machines.named(&args.names)?, ui),
         Verb::Upgrade(args) => refused::upgrade(&machines.named(&args.names)?),
-        Verb::Url(args) => url::run(&url::Url { host: machines.one(args.name.as_ref())? }, machines.global(), ui),
+        Verb::Url(args) => url::run(
+            &url::Url {
+                host: machines.one(args.name.as_ref())?,
+            },
+            machines.global(),
+            ui,
+        ),
         Verb::Version(One { name: None }) => {
             ui.print(concat!(
                 "docker-machine version ",
@@ -246,8 +280,13 @@ fn copy(args: &Scp, machines: &Machines) -> Result<Exit, Error> {
         return Err(refused::delta());
     }
     let on = args.paths.iter().filter_map(|path| scp::name_of(path));
-    on.map(|name| machines.one(Some(&name.to_owned()))).collect::<Result<Vec<_>, _>>()?;
-    let args = scp::Scp { recursive: args.recursive, quiet: args.quiet, paths: args.paths.clone() };
+    on.map(|name| machines.one(Some(&name.to_owned())))
+        .collect::<Result<Vec<_>, _>>()?;
+    let args = scp::Scp {
+        recursive: args.recursive,
+        quiet: args.quiet,
+        paths: args.paths.clone(),
+    };
     scp::run(&args, machines.global())
 }
 
@@ -258,9 +297,12 @@ async fn version(args: &One, machines: &Machines, ui: Ui) -> Result<Exit, Error>
     let asked = ask(&[&host], progress.events()).await;
     progress.finish().await;
     let asked = asked?;
-    let Some((_, facts)) = asked.facts.first() else { return Err(Error::Said(Exit::Failed)) };
+    let Some((_, facts)) = asked.facts.first() else {
+        return Err(Error::Said(Exit::Failed));
+    };
     let engine = facts.engine.as_ref().filter(|engine| engine.is_up());
-    let engine = engine.ok_or_else(|| Error::failed(format!("the engine of {} does not answer", host.name)))?;
+    let engine = engine
+        .ok_or_else(|| Error::failed(format!("the engine of {} does not answer", host.name)))?;
     ui.print(&engine.version_text);
     Ok(Exit::Done)
 }

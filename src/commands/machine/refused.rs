@@ -23,8 +23,13 @@ pub fn refused_early(error: &Error, ui: Ui) -> ! {
 
 /// `start`, `stop` and `kill`, in docker-machine's own words.
 pub fn power(verb: &str, doing: &str, names: &[String], ui: Ui) -> Result<Exit, Error> {
-    names.iter().for_each(|name| ui.print(&format!("{doing} \"{name}\"...")));
-    let each: Vec<String> = names.iter().map(|_| format!("generic driver does not support {verb}")).collect();
+    names
+        .iter()
+        .for_each(|name| ui.print(&format!("{doing} \"{name}\"...")));
+    let each: Vec<String> = names
+        .iter()
+        .map(|_| format!("generic driver does not support {verb}"))
+        .collect();
     Err(Error::failed(each.join("\n")))
 }
 
@@ -64,5 +69,7 @@ pub fn certificates(names: &[String], ui: Ui) -> Result<Exit, Error> {
 
 /// `--swarm`, in docker-machine's words for a machine that is no master: none is, here.
 pub fn no_master(name: &str) -> Error {
-    Error::failed(format!("\"{name}\" is not a swarm master. The --swarm flag is intended for use with swarm masters"))
+    Error::failed(format!(
+        "\"{name}\" is not a swarm master. The --swarm flag is intended for use with swarm masters"
+    ))
 }

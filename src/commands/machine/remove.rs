@@ -24,7 +24,9 @@ pub struct Rm {
 /// Runs it.
 pub fn run(args: &Rm, machines: &Machines, ui: Ui) -> Result<Exit, Error> {
     if args.names.is_empty() {
-        return Err(Error::failed("Error: Expected to get one or more machine names as arguments"));
+        return Err(Error::failed(
+            "Error: Expected to get one or more machine names as arguments",
+        ));
     }
     ui.print(&format!("About to remove {}", args.names.join(", ")));
     ui.note(
@@ -36,7 +38,10 @@ pub fn run(args: &Rm, machines: &Machines, ui: Ui) -> Result<Exit, Error> {
     }
     let mut wrong = Vec::new();
     for name in &args.names {
-        match machines.named(std::slice::from_ref(name)).and_then(|_| machines.remove(name)) {
+        match machines
+            .named(std::slice::from_ref(name))
+            .and_then(|_| machines.remove(name))
+        {
             Ok(()) => ui.print(&format!("Successfully removed {name}")),
             Err(error) => wrong.push(format!("Error removing host \"{name}\": {}", words(&error))),
         }
@@ -53,7 +58,11 @@ pub fn run(args: &Rm, machines: &Machines, ui: Ui) -> Result<Exit, Error> {
 
 fn words(error: &Error) -> String {
     match error {
-        Error::Message { what, cause: Some(cause), .. } => format!("{what}: {cause}"),
+        Error::Message {
+            what,
+            cause: Some(cause),
+            ..
+        } => format!("{what}: {cause}"),
         Error::Message { what, .. } => what.clone(),
         Error::Inventory(_) | Error::Said(_) => "its file is not in order".to_owned(),
     }
@@ -63,8 +72,13 @@ fn words(error: &Error) -> String {
 fn is_sure() -> Result<bool, Error> {
     let failed = |error: std::io::Error| Error::failed("cannot ask").because(error);
     let mut out = std::io::stdout().lock();
-    out.write_all(b"Are you sure? (y/n): ").and_then(|()| out.flush()).map_err(failed)?;
+    out.write_all(b"Are you sure? (y/n): ")
+        .and_then(|()| out.flush())
+        .map_err(failed)?;
     let mut answer = String::new();
-    std::io::stdin().lock().read_line(&mut answer).map_err(failed)?;
+    std::io::stdin()
+        .lock()
+        .read_line(&mut answer)
+        .map_err(failed)?;
     Ok(answer.trim().to_ascii_lowercase().starts_with('y'))
 }

@@ -9,7 +9,10 @@ const NARROWEST: usize = 5;
 /// Text with tabs between its cells, in columns. The last cell of a line is no column.
 #[must_use]
 pub fn aligned(text: &str) -> String {
-    let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split('\t').collect()).collect();
+    let lines: Vec<Vec<&str>> = text
+        .lines()
+        .map(|line| line.split('\t').collect())
+        .collect();
     let mut widths: Vec<usize> = Vec::new();
     for line in &lines {
         for (at, cell) in line.iter().rev().skip(1).rev().enumerate() {
@@ -26,7 +29,10 @@ pub fn aligned(text: &str) -> String {
             true => (*cell).to_owned(),
             false => format!("{cell:<width$}", width = widths[at]),
         };
-        format!("{}\n", line.iter().enumerate().map(cell).collect::<String>())
+        format!(
+            "{}\n",
+            line.iter().enumerate().map(cell).collect::<String>()
+        )
     };
     lines.iter().map(shown).collect()
 }
@@ -37,7 +43,10 @@ mod tests {
 
     #[test]
     fn columns_are_as_wide_as_their_widest_cell() {
-        assert_eq!(aligned("NAME\tX\tEND\na-long-name\t-\t\n"), "NAME          X    END\na-long-name   -    \n");
+        assert_eq!(
+            aligned("NAME\tX\tEND\na-long-name\t-\t\n"),
+            "NAME          X    END\na-long-name   -    \n"
+        );
         assert_eq!(aligned("a\n"), "a\n");
     }
 }

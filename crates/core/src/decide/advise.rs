@@ -36,7 +36,10 @@ impl Advice {
 #[must_use]
 pub fn advise(world: &World<'_>) -> Vec<Advice> {
     let auto = as_if(world, FabricKind::Auto, |world| fabrics::choose(world).kind);
-    let mut all: Vec<Advice> = fabrics::ALL.iter().filter_map(|kind| of(world, *kind)).collect();
+    let mut all: Vec<Advice> = fabrics::ALL
+        .iter()
+        .filter_map(|kind| of(world, *kind))
+        .collect();
     all.sort_by_key(|advice| (!advice.fits(), advice.fabric != auto));
     all
 }
@@ -45,7 +48,10 @@ pub fn advise(world: &World<'_>) -> Vec<Advice> {
 fn as_if<T>(world: &World<'_>, kind: FabricKind, ask: impl FnOnce(&World<'_>) -> T) -> T {
     let mut inventory = world.inventory.clone();
     inventory.network.fabric = kind;
-    let changed = World { inventory: &inventory, ..world.clone() };
+    let changed = World {
+        inventory: &inventory,
+        ..world.clone()
+    };
     ask(&changed)
 }
 
@@ -60,5 +66,11 @@ fn of(world: &World<'_>, kind: FabricKind) -> Option<Advice> {
     problems.dedup();
     let about = fabric.about();
     let mtu = world.underlay_mtu().saturating_sub(about.overhead);
-    Some(Advice { fabric: kind, about, mtu, problems, line: format!("network: {{fabric: {kind}}}") })
+    Some(Advice {
+        fabric: kind,
+        about,
+        mtu,
+        problems,
+        line: format!("network: {{fabric: {kind}}}"),
+    })
 }

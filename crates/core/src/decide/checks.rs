@@ -24,7 +24,9 @@ pub fn problems(world: &World<'_>, kind: FabricKind) -> Vec<Problem> {
         engine(world, host, &mut problems);
         problems.extend(links::of_another(host, kind));
         if host.facts.init != Init::Systemd {
-            let Init::Other(name) = &host.facts.init else { continue };
+            let Init::Other(name) = &host.facts.init else {
+                continue;
+            };
             problems.push(Problem::on(
                 host.name(),
                 format!("its init system is {name:?}, not systemd"),
@@ -37,12 +39,18 @@ pub fn problems(world: &World<'_>, kind: FabricKind) -> Vec<Problem> {
                 format!(
                     "its clock is {} s {} this machine's",
                     host.facts.clock_offset.abs(),
-                    if host.facts.clock_offset < 0 { "behind" } else { "ahead of" }
+                    if host.facts.clock_offset < 0 {
+                        "behind"
+                    } else {
+                        "ahead of"
+                    }
                 ),
                 "set the clocks (`timedatectl set-ntp true`); certificates depend on them",
             ));
         }
-        if let Some(network) = routes_that_collide(world, host).filter(|_| asks.subnet == SubnetOf::Cluster) {
+        if let Some(network) =
+            routes_that_collide(world, host).filter(|_| asks.subnet == SubnetOf::Cluster)
+        {
             problems.push(network);
         }
     }
@@ -55,7 +63,10 @@ fn kernel(world: &World<'_>, host: &HostWorld<'_>, asks: Asks, problems: &mut Ve
     if host.facts.kernel.is_some_and(|kernel| kernel < wanted) {
         problems.push(Problem::on(
             host.name(),
-            format!("its kernel {} is older than {}.{}", host.facts.kernel_text, wanted.0, wanted.1),
+            format!(
+                "its kernel {} is older than {}.{}",
+                host.facts.kernel_text, wanted.0, wanted.1
+            ),
             "boot a newer kernel, or lower `kernel.minimum` in the inventory",
         ));
     }
@@ -73,7 +84,12 @@ fn kernel(world: &World<'_>, host: &HostWorld<'_>, asks: Asks, problems: &mut Ve
 fn engine(world: &World<'_>, host: &HostWorld<'_>, problems: &mut Vec<Problem>) {
     let spec = &world.inventory.engine;
     unit_of_engine(host, problems);
-    if let Some(engine) = host.facts.engine.as_ref().filter(|engine| engine.version.is_none()) {
+    if let Some(engine) = host
+        .facts
+        .engine
+        .as_ref()
+        .filter(|engine| engine.version.is_none())
+    {
         problems.push(Problem::on(
             host.name(),
             format!("its engine {} tells no version that docker-cluster understands: {:?}", engine.path, engine.version_text),
@@ -95,7 +111,10 @@ fn engine(world: &World<'_>, host: &HostWorld<'_>, problems: &mut Vec<Problem>) 
                 "install the engine there by hand; docker-cluster installs it with apt",
             ),
             InstallPolicy::Auto => (
-                format!("has no Docker engine, and docker-cluster does not know what {} offers", host.facts.os_pretty),
+                format!(
+                    "has no Docker engine, and docker-cluster does not know what {} offers",
+                    host.facts.os_pretty
+                ),
                 "run `apt-get update` there, so that its package lists tell, or install the engine by hand",
             ),
         };
@@ -114,11 +133,17 @@ fn engine(world: &World<'_>, host: &HostWorld<'_>, problems: &mut Vec<Problem>) 
     {
         let (what, fix) = match offer.to_install {
             true => (
-                format!("its packages offer the engine {}, and the inventory wants {wanted}", offered(host, offer)),
+                format!(
+                    "its packages offer the engine {}, and the inventory wants {wanted}",
+                    offered(host, offer)
+                ),
                 "change `engine.version`, or install the wanted engine there by hand",
             ),
             false => (
-                format!("its engine is {}, and the inventory wants {wanted}", offer.version),
+                format!(
+                    "its engine is {}, and the inventory wants {wanted}",
+                    offer.version
+                ),
                 "upgrade or downgrade the engine there by hand, or change `engine.version`; docker-cluster never does so silently",
             ),
         };
@@ -133,22 +158,36 @@ fn engine(world: &World<'_>, host: &HostWorld<'_>, problems: &mut Vec<Problem>) 
 
 /// An engine that docker-cluster could not start or restart when it has to.
 fn unit_of_engine(host: &HostWorld<'_>, problems: &mut Vec<Problem>) {
-    let Some(engine) = &host.facts.engine else { return };
+    let Some(engine) = &host.facts.engine else {
+        return;
+    };
     let unit = host.facts.unit(engines::UNIT);
     if unit.is_some_and(|unit| unit.load == "masked") {
         problems.push(Problem::on(
             host.name(),
-            format!("the unit {} is masked: somebody does not want its engine to start", engines::UNIT),
+            format!(
+                "the unit {} is masked: somebody does not want its engine to start",
+                engines::UNIT
+            ),
             format!("`systemctl unmask {}` there, if it may", engines::UNIT),
         ));
-    } else if unit.is_none() && !engines::is_running(host.facts) && host.facts.init == Init::Systemd {
+    } else if unit.is_none() && !engines::is_running(host.facts) && host.facts.init == Init::Systemd
+    {
         problems.push(Problem::on(
             host.name(),
-            format!("its engine {} is stopped, and there is no unit {} that starts it", engine.path, engines::UNIT),
+            format!(
+                "its engine {} is stopped, and there is no unit {} that starts it",
+                engine.path,
+                engines::UNIT
+            ),
             "start it in its own way, or remove it and let `up` install the distribution's own",
         ));
     }
-    if engine.info.as_ref().is_some_and(|info| info.get("BuildahVersion").is_some()) {
+    if engine
+        .info
+        .as_ref()
+        .is_some_and(|info| info.get("BuildahVersion").is_some())
+    {
         problems.push(Problem::on(
             host.name(),
             "what answers on its /var/run/docker.sock is Podman, which has no overlay networks between hosts",
@@ -159,16 +198,27 @@ fn unit_of_engine(host: &HostWorld<'_>, problems: &mut Vec<Problem>) {
 
 /// What the engine would not read, or not start with.
 fn option_file(host: &HostWorld<'_>, problems: &mut Vec<Problem>) {
-    let Some(text) = &host.facts.daemon_json else { return };
+    let Some(text) = &host.facts.daemon_json else {
+        return;
+    };
     if unit::options_elsewhere(host.facts).is_some() {
         return;
     }
-    let is_old = host.engine.as_ref().is_some_and(|engine| engine.version.major < TAKES_BYTE_ORDER_MARK);
+    let is_old = host
+        .engine
+        .as_ref()
+        .is_some_and(|engine| engine.version.major < TAKES_BYTE_ORDER_MARK);
     if text.starts_with(daemon_json::BYTE_ORDER_MARK) && is_old {
         problems.push(Problem::on(
             host.name(),
-            format!("{} begins with a byte order mark, and its engine does not start with one", daemon_json::PATH),
-            format!("remove it: `sed -i '1s/^\\xEF\\xBB\\xBF//' {}`", daemon_json::PATH),
+            format!(
+                "{} begins with a byte order mark, and its engine does not start with one",
+                daemon_json::PATH
+            ),
+            format!(
+                "remove it: `sed -i '1s/^\\xEF\\xBB\\xBF//' {}`",
+                daemon_json::PATH
+            ),
         ));
     }
     // One option in two places.
@@ -197,18 +247,28 @@ fn offered(host: &HostWorld<'_>, offer: &Offer) -> String {
         .map(|version| version.to_string())
         .collect();
     all.dedup();
-    if all.is_empty() { offer.version.to_string() } else { all.join(", ") }
+    if all.is_empty() {
+        offer.version.to_string()
+    } else {
+        all.join(", ")
+    }
 }
 
 /// A route of the host that the overlay's subnet would hide, or be hidden by.
 fn routes_that_collide(world: &World<'_>, host: &HostWorld<'_>) -> Option<Problem> {
     let wanted = &world.inventory.network;
-    let ours = host.facts.engine.as_ref().and_then(|engine| engine.network(wanted.name.as_str()));
+    let ours = host
+        .facts
+        .engine
+        .as_ref()
+        .and_then(|engine| engine.network(wanted.name.as_str()));
     // The bridges of the wanted network itself are no collision.
-    let is_ours =
-        |interface: &str| ours.is_some_and(|network| network.id.len() >= 12 && interface.ends_with(&network.id[..12]));
+    let is_ours = |interface: &str| {
+        ours.is_some_and(|network| network.id.len() >= 12 && interface.ends_with(&network.id[..12]))
+    };
     let route = host.facts.routes.iter().find(|route| {
-        let overlap = wanted.subnet.contains(&route.to.network()) || route.to.contains(&wanted.subnet.network());
+        let overlap = wanted.subnet.contains(&route.to.network())
+            || route.to.contains(&wanted.subnet.network());
         overlap && route.to.prefix_len() > 0 && !is_ours(&route.interface)
     })?;
     Some(Problem::on(
@@ -235,10 +295,22 @@ fn duplicates(world: &World<'_>, problems: &mut Vec<Problem>) {
             "these are clones: `rm /etc/machine-id && systemd-machine-id-setup` on one of them, then reboot it",
             |host| host.facts.machine_id.clone(),
         ),
-        ("engine id", "these are clones: stop the engine on one, `rm /etc/docker/key.json`, start it again", |host| {
-            host.facts.engine.as_ref().map(|engine| engine.key.clone()).unwrap_or_default()
-        }),
-        ("private address", "correct `private:` in the inventory", |host| host.private.to_string()),
+        (
+            "engine id",
+            "these are clones: stop the engine on one, `rm /etc/docker/key.json`, start it again",
+            |host| {
+                host.facts
+                    .engine
+                    .as_ref()
+                    .map(|engine| engine.key.clone())
+                    .unwrap_or_default()
+            },
+        ),
+        (
+            "private address",
+            "correct `private:` in the inventory",
+            |host| host.private.to_string(),
+        ),
     ];
     for (what, fix, identity) in identities {
         let mut seen: BTreeMap<String, Vec<&HostName>> = BTreeMap::new();
@@ -250,7 +322,10 @@ fn duplicates(world: &World<'_>, problems: &mut Vec<Problem>) {
         }
         for (value, hosts) in seen.into_iter().filter(|(_, hosts)| hosts.len() > 1) {
             let names: Vec<&str> = hosts.iter().map(|host| host.as_str()).collect();
-            problems.push(Problem::of_all(format!("{} have the same {what} `{value}`", names.join(" and ")), fix));
+            problems.push(Problem::of_all(
+                format!("{} have the same {what} `{value}`", names.join(" and ")),
+                fix,
+            ));
         }
     }
 }

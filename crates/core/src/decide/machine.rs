@@ -43,12 +43,18 @@ pub fn plan(world: &World<'_>) -> Plan {
 /// A host of a cluster has the options of that cluster's inventory: another one would take them out, and a store's agent with them.
 fn of_a_cluster(host: &HostWorld<'_>) -> Option<Problem> {
     let networks = host.facts.engine.iter().flat_map(|engine| &engine.networks);
-    let cluster = networks.filter_map(|network| network.labels.get(down::NETWORK_LABEL)).next();
+    let cluster = networks
+        .filter_map(|network| network.labels.get(down::NETWORK_LABEL))
+        .next();
     let what = match cluster {
         Some(cluster) => {
-            format!("is a host of the cluster {cluster}, whose inventory decides what its engine is started with")
+            format!(
+                "is a host of the cluster {cluster}, whose inventory decides what its engine is started with"
+            )
         }
-        None if stores::part(host.facts).is_some() => "has an agent of a cluster's store".to_owned(),
+        None if stores::part(host.facts).is_some() => {
+            "has an agent of a cluster's store".to_owned()
+        }
         None => return None,
     };
     Some(Problem::on(

@@ -25,13 +25,20 @@ pub fn up(world: &World<'_>) -> Plan {
 
     let mut steps = Steps::default();
     let mut notes = Vec::new();
-    let Chosen { kind, reason, problems: choice_problems } = fabrics::choose(world);
+    let Chosen {
+        kind,
+        reason,
+        problems: choice_problems,
+    } = fabrics::choose(world);
     problems.extend(choice_problems);
     problems.extend(checks::problems(world, kind));
     if let Some(fabric) = fabrics::fabric(kind) {
         let refused = fabric.problems(world);
         if !refused.is_empty() {
-            notes.push("`docker-cluster advise` says which way to connect these hosts would work".to_owned());
+            notes.push(
+                "`docker-cluster advise` says which way to connect these hosts would work"
+                    .to_owned(),
+            );
         }
         problems.extend(refused);
         // Steps are only planned where nothing forbids them: a plan with problems is shown, never run.
@@ -69,10 +76,19 @@ pub fn rm(world: &World<'_>, target: &HostName) -> Plan {
         fabric: FabricKind::Swarm,
         reason: format!("{target} is to leave it"),
         hosts: world.hosts.iter().map(|host| host.name().clone()).collect(),
-        steps: if problems.is_empty() { steps.into_vec() } else { Vec::new() },
+        steps: if problems.is_empty() {
+            steps.into_vec()
+        } else {
+            Vec::new()
+        },
         problems,
         notes,
         // A host that does not answer may be the very one that is to go.
-        unreached: world.unreached.iter().filter(|unreached| unreached.host != *target).cloned().collect(),
+        unreached: world
+            .unreached
+            .iter()
+            .filter(|unreached| unreached.host != *target)
+            .cloned()
+            .collect(),
     }
 }

@@ -28,7 +28,11 @@ pub fn plan(world: &World<'_>) -> Plan {
         fabric: FabricKind::Auto,
         reason,
         hosts,
-        steps: if problems.is_empty() { steps.into_vec() } else { Vec::new() },
+        steps: if problems.is_empty() {
+            steps.into_vec()
+        } else {
+            Vec::new()
+        },
         problems,
         notes,
         unreached: world.unreached.clone(),
@@ -38,7 +42,11 @@ pub fn plan(world: &World<'_>) -> Plan {
 /// What makes a restart impossible.
 fn obstacle(host: &HostWorld<'_>) -> Option<Problem> {
     if host.facts.engine.is_none() {
-        return Some(Problem::on(host.name(), "there is no engine to restart", "`docker-cluster up` installs one"));
+        return Some(Problem::on(
+            host.name(),
+            "there is no engine to restart",
+            "`docker-cluster up` installs one",
+        ));
     }
     let other = engines::elsewhere(host.facts)?;
     Some(Problem::on(
@@ -48,15 +56,44 @@ fn obstacle(host: &HostWorld<'_>) -> Option<Problem> {
     ))
 }
 
-fn restart(host: &HostWorld<'_>, before: Option<StepId>, steps: &mut Steps, notes: &mut Vec<String>) -> StepId {
-    let is_member = host.facts.engine.as_ref().is_some_and(|engine| engine.swarm().is_member());
+fn restart(
+    host: &HostWorld<'_>,
+    before: Option<StepId>,
+    steps: &mut Steps,
+    notes: &mut Vec<String>,
+) -> StepId {
+    let is_member = host
+        .facts
+        .engine
+        .as_ref()
+        .is_some_and(|engine| engine.swarm().is_member());
     let shown = options::Shown {
         what: "the engine answers",
-        why: if is_member { "wait until the engine is in its swarm again" } else { "wait until the engine answers" },
-        format: if is_member { "{{.Swarm.LocalNodeState}}" } else { "{{.ServerVersion}}" },
-        expect: if is_member { vec!["active".to_owned()] } else { Vec::new() },
+        why: if is_member {
+            "wait until the engine is in its swarm again"
+        } else {
+            "wait until the engine answers"
+        },
+        format: if is_member {
+            "{{.Swarm.LocalNodeState}}"
+        } else {
+            "{{.ServerVersion}}"
+        },
+        expect: if is_member {
+            vec!["active".to_owned()]
+        } else {
+            Vec::new()
+        },
         put_back: false,
         settled: options::uses_store(host).then(overlay::gossips),
     };
-    options::restart(host, "restart the engine", &shown, before.into_iter().collect(), steps, notes).well
+    options::restart(
+        host,
+        "restart the engine",
+        &shown,
+        before.into_iter().collect(),
+        steps,
+        notes,
+    )
+    .well
 }

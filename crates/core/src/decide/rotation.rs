@@ -11,9 +11,13 @@ use crate::engines::{self, options};
 use crate::fabrics::overlay;
 use crate::inventory::HostName;
 use crate::paths::SECRETS_PATH;
-use crate::plan::{Action, HostWorld, Plan, Problem, SecretsFrom, Stage, StepId, Steps, Verb, World};
+use crate::plan::{
+    Action, HostWorld, Plan, Problem, SecretsFrom, Stage, StepId, Steps, Verb, World,
+};
 use crate::stores::consul;
-use crate::stores::consul::certificates::{Certificate, ENGINE_CERT, certificates, trusted, under_way};
+use crate::stores::consul::certificates::{
+    Certificate, ENGINE_CERT, certificates, trusted, under_way,
+};
 use crate::stores::consul::files::wanted_files;
 use crate::stores::consul::servers::Servers;
 use crate::stores::consul::{START_TIMEOUT, UNIT, content_plan, ready};
@@ -40,24 +44,45 @@ struct Rotation<'a> {
 /// Gives the store a new CA, or ends what an earlier run began.
 #[must_use]
 pub fn plan_rotation(world: &World<'_>) -> Plan {
-    let members = world.hosts.iter().filter(|host| host.facts.store.config.is_some()).collect();
-    let rotation = Rotation { world, servers: Servers::of(world), members };
+    let members = world
+        .hosts
+        .iter()
+        .filter(|host| host.facts.store.config.is_some())
+        .collect();
+    let rotation = Rotation {
+        world,
+        servers: Servers::of(world),
+        members,
+    };
     let stretch = rotation.stretch();
     let reason = match stretch {
         Stretch::Trust => "it gets a new CA",
         Stretch::Issue | Stretch::Forget => "it gets a new CA, which an earlier run began",
     };
     let mut notes = Vec::new();
-    let mut plan = content_plan(world, reason, |holder, steps| rotation.rotate(holder, stretch, steps, &mut notes));
+    let mut plan = content_plan(world, reason, |holder, steps| {
+        rotation.rotate(holder, stretch, steps, &mut notes)
+    });
     for unreached in &world.unreached {
         plan.problems.push(Problem::on(
             &unreached.host,
-            format!("cannot be asked ({}), and would be shut out of the store by a new CA", unreached.error),
+            format!(
+                "cannot be asked ({}), and would be shut out of the store by a new CA",
+                unreached.error
+            ),
             "bring it back, or take it out of the inventory and run `up` first",
         ));
     }
-    for host in rotation.members.iter().filter(|host| !host.facts.store.ready) {
-        plan.problems.push(Problem::on(host.name(), "its store does not answer", "see `verify`, and mend it first"));
+    for host in rotation
+        .members
+        .iter()
+        .filter(|host| !host.facts.store.ready)
+    {
+        plan.problems.push(Problem::on(
+            host.name(),
+            "its store does not answer",
+            "see `verify`, and mend it first",
+        ));
     }
     if plan.problems.is_empty() {
         plan.notes = notes;
@@ -69,16 +94,32 @@ pub fn plan_rotation(world: &World<'_>) -> Plan {
 
 impl Rotation<'_> {
     fn stretch(&self) -> Stretch {
-        let found = self.members.iter().map(|host| trusted(host.facts)).find(|found| found.len() > 1);
-        let Some(new) = found.and_then(|found| found.into_iter().next()) else { return Stretch::Trust };
-        if !self.members.iter().all(|host| trusted(host.facts).first() == Some(&new)) {
+        let found = self
+            .members
+            .iter()
+            .map(|host| trusted(host.facts))
+            .find(|found| found.len() > 1);
+        let Some(new) = found.and_then(|found| found.into_iter().next()) else {
+            return Stretch::Trust;
+        };
+        if !self
+            .members
+            .iter()
+            .all(|host| trusted(host.facts).first() == Some(&new))
+        {
             return Stretch::Trust;
         }
         // Certificates are compared with the first of `ca.pem`, the new one.
         let is_of_it = |host: &HostWorld<'_>, found: &Certificate| found.is_due(host).is_none();
-        let all = |host: &&HostWorld<'_>| certificates(host, &self.servers).iter().all(|found| is_of_it(host, found));
+        let all = |host: &&HostWorld<'_>| {
+            certificates(host, &self.servers)
+                .iter()
+                .all(|found| is_of_it(host, found))
+        };
         let agent = |host: &&HostWorld<'_>| {
-            certificates(host, &self.servers).iter().all(|found| found.cert == ENGINE_CERT || is_of_it(host, found))
+            certificates(host, &self.servers)
+                .iter()
+                .all(|found| found.cert == ENGINE_CERT || is_of_it(host, found))
         };
         // Agents get theirs when all engines have been restarted. Before the first has, it cannot be seen which engines were.
         match (self.members.iter().all(all), self.members.iter().any(agent)) {
@@ -96,7 +137,12 @@ impl Rotation<'_> {
                 true => "make the store's new CA",
                 false => "go on with the store's new CA",
             };
-            steps.add(holder, Stage::Store, why, Action::Secrets(SecretsFrom::Rotate));
+            steps.add(
+                holder,
+                Stage::Store,
+                why,
+                Action::Secrets(SecretsFrom::Rotate),
+            );
         }
         if from == Stretch::Trust {
             self.keep(holder, "keep the store's new CA beside the old one", steps);
@@ -129,12 +175,24 @@ impl Rotation<'_> {
         }
         let why = "retire the store's old CA: everything has certificates of the new one";
         let over = steps.last_of_each();
-        steps.add_after(holder, Stage::Store, why, Action::Secrets(SecretsFrom::Retire), over);
+        steps.add_after(
+            holder,
+            Stage::Store,
+            why,
+            Action::Secrets(SecretsFrom::Retire),
+            over,
+        );
         self.keep(holder, "keep the store's new CA alone", steps);
         let over = steps.last_of_each();
         for host in &self.members {
             // All files with secrets, although their content may be the same: each is known by the secrets that it was made from.
-            self.put(host, "trust the new CA alone", |path| path != SECRETS_PATH, &over, steps);
+            self.put(
+                host,
+                "trust the new CA alone",
+                |path| path != SECRETS_PATH,
+                &over,
+                steps,
+            );
             reload(host, steps);
         }
     }
@@ -142,7 +200,8 @@ impl Rotation<'_> {
     /// Keeps the secrets on the servers, first on the host that they are read from: what the others have is never newer.
     fn keep(&self, holder: &HostName, why: &str, steps: &mut Steps) {
         let is_secret = |path: &str| path == SECRETS_PATH;
-        let (first, others): (Vec<_>, Vec<_>) = self.members.iter().partition(|host| host.name() == holder);
+        let (first, others): (Vec<_>, Vec<_>) =
+            self.members.iter().partition(|host| host.name() == holder);
         for host in first {
             self.put(host, why, is_secret, &[], steps);
         }
@@ -153,7 +212,14 @@ impl Rotation<'_> {
     }
 
     /// Writes those files of a host that secrets are in.
-    fn put(&self, host: &HostWorld<'_>, why: &str, which: impl Fn(&str) -> bool, after: &[StepId], steps: &mut Steps) {
+    fn put(
+        &self,
+        host: &HostWorld<'_>,
+        why: &str,
+        which: impl Fn(&str) -> bool,
+        after: &[StepId],
+        steps: &mut Steps,
+    ) {
         let files = wanted_files(self.world, host, &self.servers).into_iter();
         for mut file in files.filter(|file| file.content.plain().is_none() && which(&file.path)) {
             // What Consul reads only at its start is what it was; the rest it reads again when it is told to.
@@ -163,9 +229,21 @@ impl Rotation<'_> {
     }
 
     fn issue(&self, host: &HostWorld<'_>, cert: &str, after: &[StepId], steps: &mut Steps) {
-        for certificate in certificates(host, &self.servers).into_iter().filter(|found| found.cert == cert) {
-            let why = format!("issue a certificate of the new CA for its {}", certificate.of);
-            steps.add_after(host.name(), Stage::Store, why, certificate.issue(), after.to_vec());
+        for certificate in certificates(host, &self.servers)
+            .into_iter()
+            .filter(|found| found.cert == cert)
+        {
+            let why = format!(
+                "issue a certificate of the new CA for its {}",
+                certificate.of
+            );
+            steps.add_after(
+                host.name(),
+                Stage::Store,
+                why,
+                certificate.issue(),
+                after.to_vec(),
+            );
         }
     }
 
@@ -193,7 +271,21 @@ impl Rotation<'_> {
 }
 
 fn reload(host: &HostWorld<'_>, steps: &mut Steps) {
-    let action = Action::Service { verb: Verb::Reload, unit: UNIT, timeout: START_TIMEOUT };
-    steps.add(host.name(), Stage::Store, "let Consul read its certificates", action);
-    steps.add(host.name(), Stage::Store, "wait until the store answers", ready());
+    let action = Action::Service {
+        verb: Verb::Reload,
+        unit: UNIT,
+        timeout: START_TIMEOUT,
+    };
+    steps.add(
+        host.name(),
+        Stage::Store,
+        "let Consul read its certificates",
+        action,
+    );
+    steps.add(
+        host.name(),
+        Stage::Store,
+        "wait until the store answers",
+        ready(),
+    );
 }

@@ -29,7 +29,10 @@ const FORGETS_NAMES: Fault = Fault {
 #[must_use]
 pub fn faults(version: &Version, encrypted: bool) -> Vec<Fault> {
     let encryption = may_send_plain_text(version).filter(|_| encrypted);
-    encryption.into_iter().chain(forgets_names(version)).collect()
+    encryption
+        .into_iter()
+        .chain(forgets_names(version))
+        .collect()
 }
 
 /// Whether encrypted overlays of this engine are not to be trusted: mended in 20.10.24 and 23.0.3, and not before 20.10 at all.
@@ -50,16 +53,27 @@ mod tests {
     use super::*;
 
     fn ids(version: &str, encrypted: bool) -> Vec<&'static str> {
-        faults(&Version::parse(version).unwrap(), encrypted).iter().map(|fault| fault.id).collect()
+        faults(&Version::parse(version).unwrap(), encrypted)
+            .iter()
+            .map(|fault| fault.id)
+            .collect()
     }
 
     #[test]
     fn each_fault_has_its_versions() {
-        for flawed in ["1.13.1", "19.3.15", "20.10.5", "20.10.23", "23.0.0", "23.0.2"] {
+        for flawed in [
+            "1.13.1", "19.3.15", "20.10.5", "20.10.23", "23.0.0", "23.0.2",
+        ] {
             assert_eq!(ids(flawed, true), ["encryption-flaw"], "{flawed}");
-            assert!(ids(flawed, false).is_empty(), "{flawed}: of no interest where nothing is to be encrypted");
+            assert!(
+                ids(flawed, false).is_empty(),
+                "{flawed}: of no interest where nothing is to be encrypted"
+            );
         }
-        for sound in ["20.10.24", "20.10.27", "23.0.3", "23.0.15", "24.0.0", "26.1.5", "28.5.2", "29.7.0", "30.0.0"] {
+        for sound in [
+            "20.10.24", "20.10.27", "23.0.3", "23.0.15", "24.0.0", "26.1.5", "28.5.2", "29.7.0",
+            "30.0.0",
+        ] {
             assert!(ids(sound, true).is_empty(), "{sound}");
         }
         for forgetful in ["29.0.0", "29.6.2"] {

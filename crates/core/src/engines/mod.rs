@@ -10,7 +10,8 @@ use crate::facts::{Engine, Facts};
 use crate::inventory::InstallPolicy;
 use crate::plan::{Action, HostWorld, Problem, Stage, StepId, Steps, Undo, Verb, World};
 use crate::platform::{
-    self, CLIENT_PACKAGE, DOCKER_CE_CLIENT, ENGINE_PACKAGE, INSTALLED_HERE, Offer, PackageManager, Release, SERVICES,
+    self, CLIENT_PACKAGE, DOCKER_CE_CLIENT, ENGINE_PACKAGE, INSTALLED_HERE, Offer, PackageManager,
+    Release, SERVICES,
 };
 
 /// How far clocks may be apart, in seconds. Certificates are backdated five minutes and Consul's and swarm mode's tokens
@@ -46,7 +47,8 @@ fn packages(facts: &Facts, offer: &Offer) -> Vec<String> {
     // The version that the host's lists name is the one that was checked against the inventory.
     let pinned = |name: &str, version: &str| format!("{name}={version}");
     let Some(version) = &offer.package_version else {
-        let known = Release::of(facts).map_or(&[ENGINE_PACKAGE][..], |release| release.engine_packages);
+        let known =
+            Release::of(facts).map_or(&[ENGINE_PACKAGE][..], |release| release.engine_packages);
         return known.iter().map(ToString::to_string).collect();
     };
     let mut all = vec![pinned(ENGINE_PACKAGE, version)];
@@ -60,7 +62,10 @@ fn packages(facts: &Facts, offer: &Offer) -> Vec<String> {
 /// Whether a host's engine lacks the client that docker-cluster works with.
 #[must_use]
 pub fn lacks_client(facts: &Facts) -> bool {
-    facts.engine.as_ref().is_some_and(|engine| engine.client.is_none())
+    facts
+        .engine
+        .as_ref()
+        .is_some_and(|engine| engine.client.is_none())
 }
 
 /// The package that brings the client of an engine that is there and has none, if it may be installed and is known.
@@ -77,7 +82,8 @@ pub fn client_package(world: &World<'_>, host: &HostWorld<'_>) -> Option<&'stati
         true => DOCKER_CE_CLIENT,
         false => CLIENT_PACKAGE,
     };
-    let known = Release::of(facts).is_some_and(|release| release.engine_packages.contains(&package));
+    let known =
+        Release::of(facts).is_some_and(|release| release.engine_packages.contains(&package));
     (known || facts.candidates.contains_key(package)).then_some(package)
 }
 
@@ -85,16 +91,26 @@ pub fn client_package(world: &World<'_>, host: &HostWorld<'_>) -> Option<&'stati
 #[must_use]
 pub fn package_problems(world: &World<'_>, host: &HostWorld<'_>) -> Vec<Problem> {
     let installs = host.engine.as_ref().is_some_and(|engine| engine.to_install);
-    let wanted = if installs { Some(ENGINE_PACKAGE) } else { client_package(world, host) };
-    let found = wanted.into_iter().flat_map(|wanted| platform::in_the_way(host.facts, wanted));
-    found.map(|(what, fix)| Problem::on(host.name(), what, fix)).collect()
+    let wanted = if installs {
+        Some(ENGINE_PACKAGE)
+    } else {
+        client_package(world, host)
+    };
+    let found = wanted
+        .into_iter()
+        .flat_map(|wanted| platform::in_the_way(host.facts, wanted));
+    found
+        .map(|(what, fix)| Problem::on(host.name(), what, fix))
+        .collect()
 }
 
 /// Whether the engine runs, under whatever unit.
 #[must_use]
 pub fn is_running(facts: &Facts) -> bool {
     // A process of the unit's own that is not active yet, or dies again and again, is none that runs.
-    facts.is_active(UNIT) || elsewhere(facts).is_some() || facts.engine.as_ref().is_some_and(Engine::is_up)
+    facts.is_active(UNIT)
+        || elsewhere(facts).is_some()
+        || facts.engine.as_ref().is_some_and(Engine::is_up)
 }
 
 /// The engine that has the host's socket, if it is not the one of [`UNIT`]: what it is, for a person. Its options and its restarts are
@@ -115,14 +131,21 @@ pub fn elsewhere(facts: &Facts) -> Option<String> {
 /// Waits until the engine answers with its version, which holds these words.
 #[must_use]
 pub fn wait_for_answer(expect: Vec<String>) -> Action {
-    Action::wait("the engine answers", &["docker", "info", "--format", "{{.ServerVersion}}"], expect, START_DEADLINE)
+    Action::wait(
+        "the engine answers",
+        &["docker", "info", "--format", "{{.ServerVersion}}"],
+        expect,
+        START_DEADLINE,
+    )
 }
 
 /// Installs the engine where it is missing, and starts it where it does not run.
 pub fn install_steps(world: &World<'_>, steps: &mut Steps) {
     for host in &world.hosts {
         end_installation(host, steps);
-        if let (Some(package), Some(manager)) = (client_package(world, host), PackageManager::of(host.facts)) {
+        if let (Some(package), Some(manager)) =
+            (client_package(world, host), PackageManager::of(host.facts))
+        {
             let why = format!(
                 "install the Docker client, which the engine lacks, from the packages of {}",
                 host.facts.os_pretty
@@ -140,14 +163,19 @@ pub fn install_steps(world: &World<'_>, steps: &mut Steps) {
                 list => format!("; it upgrades {}", list.join(", ")),
             };
             let (version, from) = (&offer.version, &host.facts.os_pretty);
-            let why = format!("install the Docker engine {version} from the packages of {from}{upgraded}");
+            let why = format!(
+                "install the Docker engine {version} from the packages of {from}{upgraded}"
+            );
             install(steps, host, manager, why, packages(host.facts, offer));
             steps.add(
                 name,
                 Stage::Engine,
                 "wait until the engine answers",
                 // A mirror that offers another release than the table knows must not go unnoticed.
-                wait_for_answer(vec![format!("{}.{}.", offer.version.major, offer.version.minor)]),
+                wait_for_answer(vec![format!(
+                    "{}.{}.",
+                    offer.version.major, offer.version.minor
+                )]),
             );
         } else if !is_running(host.facts) && !options::uses_store(host) {
             start(steps, host, Vec::new());
@@ -157,8 +185,19 @@ pub fn install_steps(world: &World<'_>, steps: &mut Steps) {
     }
 }
 
-fn install(steps: &mut Steps, host: &HostWorld<'_>, manager: PackageManager, why: String, packages: Vec<String>) {
-    let action = Action::Script { name: manager.name, text: manager.install, args: packages, timeout: INSTALL_TIMEOUT };
+fn install(
+    steps: &mut Steps,
+    host: &HostWorld<'_>,
+    manager: PackageManager,
+    why: String,
+    packages: Vec<String>,
+) {
+    let action = Action::Script {
+        name: manager.name,
+        text: manager.install,
+        args: packages,
+        timeout: INSTALL_TIMEOUT,
+    };
     let id = steps.add(host.name(), Stage::Engine, why, action);
     steps.undo(id, Undo::of_installation(manager, UNIT));
 }
@@ -166,28 +205,52 @@ fn install(steps: &mut Steps, host: &HostWorld<'_>, manager: PackageManager, why
 /// Ends an installation of a run that was cut off: its program may be there, and not be set up.
 fn end_installation(host: &HostWorld<'_>, steps: &mut Steps) {
     let is_asked = |package: &&String| INSTALLED_HERE.contains(&package.as_str());
-    let packages: Vec<String> = host.facts.installing.iter().filter(is_asked).cloned().collect();
+    let packages: Vec<String> = host
+        .facts
+        .installing
+        .iter()
+        .filter(is_asked)
+        .cloned()
+        .collect();
     let begun = host.facts.engine.is_some() && !packages.is_empty();
-    let Some(manager) = PackageManager::of(host.facts).filter(|_| begun) else { return };
-    let why = format!("end the installation of {} that was cut off", packages.join(", "));
+    let Some(manager) = PackageManager::of(host.facts).filter(|_| begun) else {
+        return;
+    };
+    let why = format!(
+        "end the installation of {} that was cut off",
+        packages.join(", ")
+    );
     install(steps, host, manager, why, packages);
 }
 
 /// Starts an engine that is stopped, now and at every boot. One that has a store already waits for its turn, like those that restart
 /// ([`options::steps`]).
 fn start(steps: &mut Steps, host: &HostWorld<'_>, after: Vec<StepId>) {
-    if host.facts.unit(UNIT).is_none_or(|unit| unit.file_state != "enabled") {
+    if host
+        .facts
+        .unit(UNIT)
+        .is_none_or(|unit| unit.file_state != "enabled")
+    {
         let argv = SERVICES.argv(SERVICES.enable, &[UNIT]);
         steps.add(
             host.name(),
             Stage::Engine,
             "start the Docker engine at every boot",
-            Action::Run { argv, timeout: SYSTEMD_TIMEOUT },
+            Action::Run {
+                argv,
+                timeout: SYSTEMD_TIMEOUT,
+            },
         );
     }
-    let action = Action::Service { verb: Verb::Start, unit: UNIT, timeout: RESTART_TIMEOUT };
+    let action = Action::Service {
+        verb: Verb::Start,
+        unit: UNIT,
+        timeout: RESTART_TIMEOUT,
+    };
     let why = match host.facts.is_active(SOCKET_UNIT) {
-        true => "start the Docker engine, which is stopped, and which its socket would start at the first question",
+        true => {
+            "start the Docker engine, which is stopped, and which its socket would start at the first question"
+        }
         false => "start the Docker engine, which is stopped",
     };
     let id = steps.add(host.name(), Stage::Engine, why, action);
@@ -203,7 +266,11 @@ fn mute_engine(host: &HostWorld<'_>) -> Option<Problem> {
             "install the client that goes with it: `apt-get install docker-cli`, or `docker-ce-cli` where the engine is docker-ce",
         ));
     }
-    let engine = host.facts.engine.as_ref().filter(|engine| !engine.is_up())?;
+    let engine = host
+        .facts
+        .engine
+        .as_ref()
+        .filter(|engine| !engine.is_up())?;
     let what = if engine.incomplete {
         "its engine did not tell all of the containers, networks and images that it has"
     } else {
@@ -225,13 +292,22 @@ pub fn unheard(host: &HostWorld<'_>) -> Option<Problem> {
         return Some(problem);
     }
     let of_engine = ["containers", "networks", "images", "nodes", "endpoints"];
-    let lists: Vec<&str> = host.facts.incomplete.iter().copied().filter(|list| !of_engine.contains(list)).collect();
+    let lists: Vec<&str> = host
+        .facts
+        .incomplete
+        .iter()
+        .copied()
+        .filter(|list| !of_engine.contains(list))
+        .collect();
     if lists.is_empty() {
         return None;
     }
     Some(Problem::on(
         host.name(),
-        format!("it did not tell all of what docker-cluster wrote there or reads there ({})", lists.join(", ")),
+        format!(
+            "it did not tell all of what docker-cluster wrote there or reads there ({})",
+            lists.join(", ")
+        ),
         "a file in /var/lib/docker-cluster/record or /etc/docker is damaged, or longer than a mebibyte: look at them there",
     ))
 }

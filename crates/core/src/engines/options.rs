@@ -10,7 +10,8 @@ use crate::daemon_json::{self, History, MergeError};
 use crate::facts::{Container, Engine, Facts};
 use crate::inventory::HostName;
 use crate::plan::{
-    Action, Content, HostWorld, KEEP_MODE, Options, Problem, PutFile, Stage, StepId, Steps, Undo, Verb, World,
+    Action, Content, HostWorld, KEEP_MODE, Options, Problem, PutFile, Stage, StepId, Steps, Undo,
+    Verb, World,
 };
 
 /// What a fabric wants of the engines' options.
@@ -30,7 +31,11 @@ pub struct Target<'a> {
 /// The options in a host's `daemon.json`.
 #[must_use]
 pub fn present(host: &HostWorld<'_>) -> Options {
-    host.facts.daemon_json.as_deref().and_then(|text| daemon_json::parse(text).ok()).unwrap_or_default()
+    host.facts
+        .daemon_json
+        .as_deref()
+        .and_then(|text| daemon_json::parse(text).ok())
+        .unwrap_or_default()
 }
 
 /// Whether a host's engine is set up for a store, in its file or by a flag.
@@ -45,31 +50,53 @@ pub fn switched_on(host: &HostWorld<'_>, key: &str) -> Option<String> {
     if present(host).get(key).and_then(Value::as_bool) == Some(true) {
         return Some(daemon_json::PATH.to_owned());
     }
-    unit::flag(host.facts, key).filter(Flag::is_on).map(|flag| flag.source)
+    unit::flag(host.facts, key)
+        .filter(Flag::is_on)
+        .map(|flag| flag.source)
 }
 
 /// What is known of a host's `daemon.json` beside what is in it.
 #[must_use]
 pub fn history(facts: &Facts) -> History {
-    let parse = |text: &Option<String>| text.as_deref().and_then(|text| daemon_json::parse(text).ok());
-    let Some(record) = facts.record(daemon_json::PATH) else { return History::default() };
+    let parse = |text: &Option<String>| {
+        text.as_deref()
+            .and_then(|text| daemon_json::parse(text).ok())
+    };
+    let Some(record) = facts.record(daemon_json::PATH) else {
+        return History::default();
+    };
     // A file that is as the record says is what was written, wherever the run ended that wrote it.
     let unchanged = || {
         let file = facts.files.get(daemon_json::PATH)?;
-        (record.sha256 == file.sha256).then(|| parse(&facts.daemon_json)).flatten()
+        (record.sha256 == file.sha256)
+            .then(|| parse(&facts.daemon_json))
+            .flatten()
     };
-    let written = unchanged().or_else(|| parse(&facts.daemon_json_written)).unwrap_or_default();
+    let written = unchanged()
+        .or_else(|| parse(&facts.daemon_json_written))
+        .unwrap_or_default();
     // A record that does not tell the keys is of an earlier docker-cluster: only what nobody else sets is surely its own.
     let told = record.ours.clone().unwrap_or_else(daemon_json::store_claim);
     let original = parse(&facts.daemon_json_origin).unwrap_or_default();
     let is_taken = |key: &String| told.contains_key(key) && !written.contains_key(key);
-    let taken =
-        original.iter().filter(|(key, _)| is_taken(key)).map(|(key, value)| (key.clone(), value.clone())).collect();
-    History { written: daemon_json::claimed(&written, &told), original, taken }
+    let taken = original
+        .iter()
+        .filter(|(key, _)| is_taken(key))
+        .map(|(key, value)| (key.clone(), value.clone()))
+        .collect();
+    History {
+        written: daemon_json::claimed(&written, &told),
+        original,
+        taken,
+    }
 }
 
 fn merged(host: &HostWorld<'_>, wanted: &Options) -> Result<Option<String>, MergeError> {
-    daemon_json::merge(host.facts.daemon_json.as_deref(), wanted, &history(host.facts))
+    daemon_json::merge(
+        host.facts.daemon_json.as_deref(),
+        wanted,
+        &history(host.facts),
+    )
 }
 
 /// What forbids the wanted options on a host.
@@ -118,8 +145,14 @@ fn unread(host: &HostWorld<'_>, wanted: &Options, problems: &mut Vec<Problem>) {
     if let Some(path) = unit::options_elsewhere(host.facts) {
         problems.push(Problem::on(
             host.name(),
-            format!("its engine reads its options from {path} (flag --config-file), not from {}", daemon_json::PATH),
-            format!("move that file to {} and remove the flag", daemon_json::PATH),
+            format!(
+                "its engine reads its options from {path} (flag --config-file), not from {}",
+                daemon_json::PATH
+            ),
+            format!(
+                "move that file to {} and remove the flag",
+                daemon_json::PATH
+            ),
         ));
     }
     if let Some(what) = super::elsewhere(host.facts) {
@@ -146,18 +179,42 @@ struct Place {
 fn places() -> [Place; 5] {
     let root = || Value::from("/var/lib/docker");
     [
-        Place { path: &["data-root"], info: Some("DockerRootDir"), default: root() },
-        Place { path: &["graph"], info: Some("DockerRootDir"), default: root() },
-        Place { path: &["storage-driver"], info: Some("Driver"), default: Value::Null },
-        Place { path: &["userns-remap"], info: None, default: Value::from("") },
-        Place { path: &["features", "containerd-snapshotter"], info: None, default: Value::Null },
+        Place {
+            path: &["data-root"],
+            info: Some("DockerRootDir"),
+            default: root(),
+        },
+        Place {
+            path: &["graph"],
+            info: Some("DockerRootDir"),
+            default: root(),
+        },
+        Place {
+            path: &["storage-driver"],
+            info: Some("Driver"),
+            default: Value::Null,
+        },
+        Place {
+            path: &["userns-remap"],
+            info: None,
+            default: Value::from(""),
+        },
+        Place {
+            path: &["features", "containerd-snapshotter"],
+            info: None,
+            default: Value::Null,
+        },
     ]
 }
 
 fn value_at<'a>(options: &'a Options, path: &[&str]) -> Option<&'a Value> {
     let (first, below) = path.split_first()?;
     let value = options.get(*first)?;
-    if below.is_empty() { Some(value) } else { value_at(value.as_object()?, below) }
+    if below.is_empty() {
+        Some(value)
+    } else {
+        value_at(value.as_object()?, below)
+    }
 }
 
 /// What of a host's options says where its engine keeps what it has, and is docker-cluster's: it stays when the cluster goes, and so is
@@ -173,7 +230,9 @@ pub fn keep_places(options: &Options, history: &mut History) -> Vec<String> {
             if let [above @ .., key] = place.path {
                 let mut map = Some(&mut history.written);
                 for name in above {
-                    map = map.and_then(|map| map.get_mut(*name)).and_then(Value::as_object_mut);
+                    map = map
+                        .and_then(|map| map.get_mut(*name))
+                        .and_then(Value::as_object_mut);
                 }
                 map.and_then(|map| map.shift_remove(*key));
             }
@@ -185,23 +244,39 @@ pub fn keep_places(options: &Options, history: &mut History) -> Vec<String> {
 
 /// Whether an engine keeps its images in containerd's store.
 fn has_image_store(engine: &Engine) -> bool {
-    let status = engine.info.as_ref().and_then(|info| info.get("DriverStatus"));
+    let status = engine
+        .info
+        .as_ref()
+        .and_then(|info| info.get("DriverStatus"));
     status.is_some_and(|status| status.to_string().contains("io.containerd.snapshotter"))
 }
 
 /// Changes that would make an engine start without what it has.
 fn hidden_data(host: &HostWorld<'_>, wanted: &Options, problems: &mut Vec<Problem>) {
-    let Some(engine) = host.facts.engine.as_ref() else { return };
-    let Some(after) = merged(host, wanted).ok().flatten().and_then(|text| daemon_json::parse(&text).ok()) else {
+    let Some(engine) = host.facts.engine.as_ref() else {
+        return;
+    };
+    let Some(after) = merged(host, wanted)
+        .ok()
+        .flatten()
+        .and_then(|text| daemon_json::parse(&text).ok())
+    else {
         return;
     };
     let present = present(host);
-    for Place { path, info, default } in places() {
+    for Place {
+        path,
+        info,
+        default,
+    } in places()
+    {
         let (before, then) = (value_at(&present, path), value_at(&after, path));
         let now = info.and_then(|key| engine.info_str(key));
         let will = then.unwrap_or(&default);
         let is_now = match path.last() {
-            Some(&"containerd-snapshotter") => engine.info.is_some() && will.as_bool() == Some(has_image_store(engine)),
+            Some(&"containerd-snapshotter") => {
+                engine.info.is_some() && will.as_bool() == Some(has_image_store(engine))
+            }
             // An engine that may choose takes what it has.
             _ => now.is_some() && (will.as_str() == now || will.is_null()),
         };
@@ -214,8 +289,12 @@ fn hidden_data(host: &HostWorld<'_>, wanted: &Options, problems: &mut Vec<Proble
             None => format!("to take `{key}` out of {}", daemon_json::PATH),
         };
         let fix = match then {
-            Some(_) => format!("move them by hand and set `{key}` there, or leave it out of `engine.options`"),
-            None => format!("move them by hand and take it out there, or keep `{key}` in `engine.options`"),
+            Some(_) => format!(
+                "move them by hand and set `{key}` there, or leave it out of `engine.options`"
+            ),
+            None => format!(
+                "move them by hand and take it out there, or keep `{key}` in `engine.options`"
+            ),
         };
         problems.push(Problem::on(
             host.name(),
@@ -235,7 +314,12 @@ const CONTAINERS_DEADLINE: Duration = Duration::from_secs(120);
 /// Writes the options where they are missing and restarts the engines that do not run with them. The first engine that was there
 /// before goes alone: what it refuses never reaches the next. While containers run, the others go one at a time as well. Returns the
 /// hosts whose engine restarts.
-pub fn steps(world: &World<'_>, steps: &mut Steps, notes: &mut Vec<String>, target: &Target<'_>) -> Vec<HostName> {
+pub fn steps(
+    world: &World<'_>,
+    steps: &mut Steps,
+    notes: &mut Vec<String>,
+    target: &Target<'_>,
+) -> Vec<HostName> {
     let mut turns = Turns::default();
     let mut restarted = Vec::new();
     for host in &world.hosts {
@@ -268,7 +352,13 @@ pub fn steps(world: &World<'_>, steps: &mut Steps, notes: &mut Vec<String>, targ
             let settled = shown.settle(steps, name);
             if uses_store(host) {
                 turns.begin(steps, first);
-                turns.took(host, &Restarted { settled, well: settled.unwrap_or(answers) });
+                turns.took(
+                    host,
+                    &Restarted {
+                        settled,
+                        well: settled.unwrap_or(answers),
+                    },
+                );
             }
             restarted.push(name.clone());
             continue;
@@ -286,11 +376,23 @@ pub fn steps(world: &World<'_>, steps: &mut Steps, notes: &mut Vec<String>, targ
                 read_by: Some(UNIT),
                 ours: Some(daemon_json::claim(&present, &wanted, &history(host.facts))),
             };
-            let id = steps.add(name, Stage::Options, changes(&present, &wanted), Action::PutFile(put));
+            let id = steps.add(
+                name,
+                Stage::Options,
+                changes(&present, &wanted),
+                Action::PutFile(put),
+            );
             // Not only the restart waits: a host that reboots by itself must not meet options that nobody has tried.
             steps.await_turn(id, &std::mem::take(&mut after));
         }
-        let last = restart(host, "restart the engine with its new options", &shown, after, steps, notes);
+        let last = restart(
+            host,
+            "restart the engine with its new options",
+            &shown,
+            after,
+            steps,
+            notes,
+        );
         turns.begin(steps, first);
         turns.took(host, &last);
         restarted.push(name.clone());
@@ -300,14 +402,21 @@ pub fn steps(world: &World<'_>, steps: &mut Steps, notes: &mut Vec<String>, targ
 
 /// The sentence for a change of the file.
 fn changes(present: &Options, wanted: &Options) -> String {
-    let set: Vec<&str> =
-        wanted.iter().filter(|(key, value)| present.get(*key) != Some(value)).map(|(key, _)| key.as_str()).collect();
+    let set: Vec<&str> = wanted
+        .iter()
+        .filter(|(key, value)| present.get(*key) != Some(value))
+        .map(|(key, _)| key.as_str())
+        .collect();
     match set.is_empty() {
         true => format!(
             "take out of {} what the inventory does not set any more; every other option stays",
             daemon_json::PATH
         ),
-        false => format!("set {} in {}; every other option stays", set.join(", "), daemon_json::PATH),
+        false => format!(
+            "set {} in {}; every other option stays",
+            set.join(", "),
+            daemon_json::PATH
+        ),
     }
 }
 
@@ -331,7 +440,10 @@ impl Turns {
         let mut after: Vec<StepId> = self.first.into_iter().collect();
         if has_running(host) {
             // This one waits for the one that is `parallel` before it.
-            let earlier = self.rolling.len().checked_sub(world.inventory.restart_parallel);
+            let earlier = self
+                .rolling
+                .len()
+                .checked_sub(world.inventory.restart_parallel);
             after.extend(earlier.and_then(|at| self.rolling.get(at)).copied());
         }
         if is_manager(host) {
@@ -368,11 +480,19 @@ pub(crate) fn is_new(host: &HostWorld<'_>) -> bool {
 }
 
 fn has_running(host: &HostWorld<'_>) -> bool {
-    host.facts.engine.iter().flat_map(|engine| engine.running()).next().is_some()
+    host.facts
+        .engine
+        .iter()
+        .flat_map(|engine| engine.running())
+        .next()
+        .is_some()
 }
 
 fn is_manager(host: &HostWorld<'_>) -> bool {
-    host.facts.engine.as_ref().is_some_and(|engine| engine.swarm().is_manager)
+    host.facts
+        .engine
+        .as_ref()
+        .is_some_and(|engine| engine.swarm().is_manager)
 }
 
 /// What a restarted engine must show.
@@ -403,12 +523,21 @@ pub struct Restarted {
 impl Shown<'_> {
     fn settle(&self, steps: &mut Steps, host: &HostName) -> Option<StepId> {
         let action = self.settled.clone()?;
-        Some(steps.add(host, Stage::Options, "wait until the engine gossips, before another looks for it", action))
+        Some(steps.add(
+            host,
+            Stage::Options,
+            "wait until the engine gossips, before another looks for it",
+            action,
+        ))
     }
 
     fn wait(&self, steps: &mut Steps, host: &HostName) -> StepId {
-        let action =
-            Action::wait(self.what, &["docker", "info", "--format", self.format], self.expect.clone(), START_DEADLINE);
+        let action = Action::wait(
+            self.what,
+            &["docker", "info", "--format", self.format],
+            self.expect.clone(),
+            START_DEADLINE,
+        );
         steps.add(host, Stage::Options, self.why, action)
     }
 }
@@ -424,13 +553,25 @@ pub fn restart(
     notes: &mut Vec<String>,
 ) -> Restarted {
     let name = host.name();
-    let running: Vec<&Container> = host.facts.engine.iter().flat_map(|engine| engine.running()).collect();
+    let running: Vec<&Container> = host
+        .facts
+        .engine
+        .iter()
+        .flat_map(|engine| engine.running())
+        .collect();
     let names = |keep: &dyn Fn(&Container) -> bool| -> Vec<&str> {
-        running.iter().filter(|container| keep(container)).map(|container| container.name.as_str()).collect()
+        running
+            .iter()
+            .filter(|container| keep(container))
+            .map(|container| container.name.as_str())
+            .collect()
     };
     let down = names(&|container| !container.comes_back());
     if !down.is_empty() {
-        notes.push(format!("{name}: the restart of its engine stops {} for good: no restart policy", down.join(", ")));
+        notes.push(format!(
+            "{name}: the restart of its engine stops {} for good: no restart policy",
+            down.join(", ")
+        ));
     }
     let perhaps = names(&|container| container.comes_back() && !container.surely_comes_back());
     if !perhaps.is_empty() {
@@ -447,12 +588,22 @@ pub fn restart(
     let undo = || Undo {
         unit: UNIT,
         actions: vec![
-            Action::PutBack { paths: vec![daemon_json::PATH.to_owned()] },
-            Action::Service { verb: Verb::Restart, unit: UNIT, timeout: RESTART_TIMEOUT },
+            Action::PutBack {
+                paths: vec![daemon_json::PATH.to_owned()],
+            },
+            Action::Service {
+                verb: Verb::Restart,
+                unit: UNIT,
+                timeout: RESTART_TIMEOUT,
+            },
             super::wait_for_answer(Vec::new()),
         ],
     };
-    let action = Action::Service { verb: Verb::Restart, unit: UNIT, timeout: RESTART_TIMEOUT };
+    let action = Action::Service {
+        verb: Verb::Restart,
+        unit: UNIT,
+        timeout: RESTART_TIMEOUT,
+    };
     let restart = steps.add(name, Stage::Options, why, action);
     steps.await_turn(restart, &after);
     let id = shown.wait(steps, name);
@@ -463,17 +614,37 @@ pub fn restart(
     let settled = shown.settle(steps, name);
     let back = names(&Container::surely_comes_back);
     if back.is_empty() {
-        return Restarted { settled, well: settled.unwrap_or(id) };
+        return Restarted {
+            settled,
+            well: settled.unwrap_or(id),
+        };
     }
-    let argv = ["docker", "inspect", "--format", "{{.Name}}={{.State.Status}};"].map(str::to_owned);
+    let argv = [
+        "docker",
+        "inspect",
+        "--format",
+        "{{.Name}}={{.State.Status}};",
+    ]
+    .map(str::to_owned);
     let action = Action::WaitFor {
         what: "its containers with a restart policy run again".to_owned(),
-        argv: argv.into_iter().chain(back.iter().map(ToString::to_string)).collect(),
-        expect: back.iter().map(|name| format!("/{name}=running;")).collect(),
+        argv: argv
+            .into_iter()
+            .chain(back.iter().map(ToString::to_string))
+            .collect(),
+        expect: back
+            .iter()
+            .map(|name| format!("/{name}=running;"))
+            .collect(),
         peers: Vec::new(),
         deadline: CONTAINERS_DEADLINE,
     };
-    let well = steps.add(name, Stage::Options, format!("wait until {} run again", back.join(", ")), action);
+    let well = steps.add(
+        name,
+        Stage::Options,
+        format!("wait until {} run again", back.join(", ")),
+        action,
+    );
     Restarted { settled, well }
 }
 

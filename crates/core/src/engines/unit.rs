@@ -24,7 +24,10 @@ impl Flag {
     /// Whether a switch is on: without a value it is.
     #[must_use]
     pub fn is_on(&self) -> bool {
-        !matches!(self.value.as_deref(), Some("false" | "False" | "FALSE" | "f" | "F" | "0"))
+        !matches!(
+            self.value.as_deref(),
+            Some("false" | "False" | "FALSE" | "f" | "F" | "0")
+        )
     }
 }
 
@@ -53,7 +56,11 @@ pub fn flags(facts: &Facts) -> Vec<Flag> {
     // A script that starts the engine, or no unit at all: what runs was started with these.
     if !is_known && let Some(process) = &facts.engine_process {
         let source = "the command line of the running engine";
-        let words: Vec<Word> = process.args.iter().map(|word| Word::of(word, source)).collect();
+        let words: Vec<Word> = process
+            .args
+            .iter()
+            .map(|word| Word::of(word, source))
+            .collect();
         found.extend(read_flags(engine_arguments(&words).unwrap_or_default()));
     }
     found
@@ -64,13 +71,18 @@ pub fn flags(facts: &Facts) -> Vec<Flag> {
 pub fn flag(facts: &Facts, key: &str) -> Option<Flag> {
     let name = daemon_json::flag_for(key);
     // Of several the engine takes the last.
-    flags(facts).into_iter().rev().find(|flag| flag.name == name)
+    flags(facts)
+        .into_iter()
+        .rev()
+        .find(|flag| flag.name == name)
 }
 
 /// The file that the engine reads its options from, if it is told to read another than [`daemon_json::PATH`].
 #[must_use]
 pub fn options_elsewhere(facts: &Facts) -> Option<String> {
-    flag(facts, "config-file").and_then(|flag| flag.value).filter(|path| path != daemon_json::PATH)
+    flag(facts, "config-file")
+        .and_then(|flag| flag.value)
+        .filter(|path| path != daemon_json::PATH)
 }
 
 /// A word of a command line, with where it comes from.
@@ -82,7 +94,10 @@ struct Word {
 
 impl Word {
     fn of(text: &str, source: &str) -> Self {
-        Self { text: text.to_owned(), source: source.to_owned() }
+        Self {
+            text: text.to_owned(),
+            source: source.to_owned(),
+        }
     }
 }
 
@@ -99,8 +114,13 @@ fn service(lines: &[FileLine]) -> Service {
             in_service = text == "[Service]";
             continue;
         }
-        let Some((key, value)) = text.split_once('=').filter(|_| in_service) else { continue };
-        let value = FileLine { file: line.file.clone(), text: value.trim().to_owned() };
+        let Some((key, value)) = text.split_once('=').filter(|_| in_service) else {
+            continue;
+        };
+        let value = FileLine {
+            file: line.file.clone(),
+            text: value.trim().to_owned(),
+        };
         match (key.trim(), value.text.is_empty()) {
             ("ExecStart", true) => service.exec_start.clear(),
             ("ExecStart", false) => service.exec_start.push(value),
@@ -108,7 +128,9 @@ fn service(lines: &[FileLine]) -> Service {
             ("Environment", false) => service.environment.push(value),
             ("EnvironmentFile", true) => service.environment_files.clear(),
             ("EnvironmentFile", false) => {
-                service.environment_files.push(value.text.trim_start_matches('-').to_owned());
+                service
+                    .environment_files
+                    .push(value.text.trim_start_matches('-').to_owned());
             }
             _ => {}
         }
@@ -125,12 +147,18 @@ fn joined(lines: &[FileLine]) -> Vec<FileLine> {
             Some(text) => (text, true),
             None => (line.text.as_str(), false),
         };
-        match all.last_mut().filter(|last| continues && last.file == line.file) {
+        match all
+            .last_mut()
+            .filter(|last| continues && last.file == line.file)
+        {
             Some(last) => {
                 last.text.push(' ');
                 last.text.push_str(text);
             }
-            None => all.push(FileLine { file: line.file.clone(), text: text.to_owned() }),
+            None => all.push(FileLine {
+                file: line.file.clone(),
+                text: text.to_owned(),
+            }),
         }
         continues = goes_on;
     }
@@ -153,11 +181,21 @@ fn variables(service: &Service, files: &[FileLine]) -> BTreeMap<String, Word> {
             Some(at) => file.starts_with(&pattern[..at]),
             None => file == pattern,
         };
-        let own: Vec<FileLine> = files.iter().filter(|line| names(&line.file)).cloned().collect();
+        let own: Vec<FileLine> = files
+            .iter()
+            .filter(|line| names(&line.file))
+            .cloned()
+            .collect();
         for line in joined(&own) {
             let text = line.text.trim();
-            if let Some((name, value)) = text.split_once('=').filter(|_| !text.starts_with(['#', ';'])) {
-                all.insert(name.trim().to_owned(), Word::of(&unquoted(value.trim()), &line.file));
+            if let Some((name, value)) = text
+                .split_once('=')
+                .filter(|_| !text.starts_with(['#', ';']))
+            {
+                all.insert(
+                    name.trim().to_owned(),
+                    Word::of(&unquoted(value.trim()), &line.file),
+                );
             }
         }
     }
@@ -200,8 +238,14 @@ fn command_line(line: &str, file: &str, variables: &BTreeMap<String, Word>) -> V
         if prefix.contains(':') {
             all.push(Word::of(&word, file));
         } else if let Some(name) = word.strip_prefix('$').filter(|name| is_name(name)) {
-            let Some(value) = variables.get(name) else { continue };
-            all.extend(words(&value.text).iter().map(|word| Word::of(word, &value.source)));
+            let Some(value) = variables.get(name) else {
+                continue;
+            };
+            all.extend(
+                words(&value.text)
+                    .iter()
+                    .map(|word| Word::of(word, &value.source)),
+            );
         } else {
             all.push(braced(&word, file, variables));
         }
@@ -263,7 +307,11 @@ fn read_flags(words: &[Word]) -> Vec<Flag> {
     for word in words {
         let mut flag = |name: &str, value: Option<&str>| {
             let (name, value) = (name.to_owned(), value.map(str::to_owned));
-            found.push(Flag { name, value, source: word.source.clone() });
+            found.push(Flag {
+                name,
+                value,
+                source: word.source.clone(),
+            });
         };
         if let Some(long) = word.text.strip_prefix("--") {
             match long.split_once('=') {
@@ -274,7 +322,9 @@ fn read_flags(words: &[Word]) -> Vec<Flag> {
         } else if let Some(short) = word.text.strip_prefix('-') {
             let mut rest = short.chars();
             while let Some(letter) = rest.next() {
-                let Some((_, name)) = SHORT.iter().find(|(known, _)| *known == letter) else { break };
+                let Some((_, name)) = SHORT.iter().find(|(known, _)| *known == letter) else {
+                    break;
+                };
                 if *name == "debug" {
                     flag(name, None);
                     continue;
@@ -300,7 +350,12 @@ mod tests {
     use super::*;
 
     fn lines(file: &str, text: &str) -> Vec<FileLine> {
-        text.lines().map(|line| FileLine { file: file.to_owned(), text: line.to_owned() }).collect()
+        text.lines()
+            .map(|line| FileLine {
+                file: file.to_owned(),
+                text: line.to_owned(),
+            })
+            .collect()
     }
 
     /// Names of the flags, with their values and sources, as `name=value (source)`.
@@ -311,7 +366,15 @@ mod tests {
             let words = command_line(&line.text, &line.file, &variables);
             read_flags(engine_arguments(&words).unwrap_or_default())
         });
-        each.map(|flag| format!("{}={} ({})", flag.name, flag.value.unwrap_or_default(), flag.source)).collect()
+        each.map(|flag| {
+            format!(
+                "{}={} ({})",
+                flag.name,
+                flag.value.unwrap_or_default(),
+                flag.source
+            )
+        })
+        .collect()
     }
 
     const UNIT: &str = "[Unit]\nDescription=x\n[Service]\nExecStart=/usr/bin/dockerd -H fd:// --containerd=/run/c.sock";
@@ -321,9 +384,15 @@ mod tests {
         let mut unit = lines("/lib/docker.service", UNIT);
         assert_eq!(
             shown(&unit, &[]),
-            ["host=fd:// (/lib/docker.service)", "containerd=/run/c.sock (/lib/docker.service)"]
+            [
+                "host=fd:// (/lib/docker.service)",
+                "containerd=/run/c.sock (/lib/docker.service)"
+            ]
         );
-        unit.extend(lines("/etc/10-machine.conf", "[Service]\nExecStart=\nExecStart=/usr/bin/dockerd"));
+        unit.extend(lines(
+            "/etc/10-machine.conf",
+            "[Service]\nExecStart=\nExecStart=/usr/bin/dockerd",
+        ));
         assert_eq!(shown(&unit, &[]), Vec::<String>::new());
         unit.extend(lines(
             "/etc/20.conf",
@@ -331,22 +400,42 @@ mod tests {
         ));
         assert_eq!(shown(&unit, &[]), Vec::<String>::new());
         // A section of another name is none of ours, and a drop-in begins without one.
-        unit.extend(lines("/etc/30.conf", "ExecStart=\n[Unit]\nExecStart=/usr/bin/dockerd --debug"));
+        unit.extend(lines(
+            "/etc/30.conf",
+            "ExecStart=\n[Unit]\nExecStart=/usr/bin/dockerd --debug",
+        ));
         assert_eq!(shown(&unit, &[]), Vec::<String>::new());
     }
 
     #[test]
     fn variables_count_where_a_command_line_names_them() {
         let unit = "[Service]\nEnvironment=\"DOCKER_OPTS=--log-driver local\" 'OTHER=--debug'\nExecStart=/usr/sbin/dockerd \\\n  -H fd:// \\\n  $DOCKER_OPTS";
-        assert_eq!(shown(&lines("/u", unit), &[]), ["host=fd:// (/u)", "log-driver=local (/u)"]);
+        assert_eq!(
+            shown(&lines("/u", unit), &[]),
+            ["host=fd:// (/u)", "log-driver=local (/u)"]
+        );
         let unit = "[Service]\nEnvironmentFile=-/etc/default/docker\nExecStart=/usr/sbin/dockerd -H fd:// $DOCKER_OPTS";
-        let file = "# comment\nDOCKER_OPTS=\"--dns 10.0.0.2 \\\n  --label='a b'\"\nexport X=--debug";
+        let file =
+            "# comment\nDOCKER_OPTS=\"--dns 10.0.0.2 \\\n  --label='a b'\"\nexport X=--debug";
         let found = shown(&lines("/u", unit), &lines("/etc/default/docker", file));
-        assert_eq!(found, ["host=fd:// (/u)", "dns=10.0.0.2 (/etc/default/docker)", "label=a b (/etc/default/docker)"]);
+        assert_eq!(
+            found,
+            [
+                "host=fd:// (/u)",
+                "dns=10.0.0.2 (/etc/default/docker)",
+                "label=a b (/etc/default/docker)"
+            ]
+        );
         // The file that no unit names, and one whose name was taken back.
-        assert_eq!(shown(&lines("/u", UNIT), &lines("/etc/default/docker", file)).len(), 2);
+        assert_eq!(
+            shown(&lines("/u", UNIT), &lines("/etc/default/docker", file)).len(),
+            2
+        );
         let reset = format!("{unit}\nEnvironmentFile=");
-        assert_eq!(shown(&lines("/u", &reset), &lines("/etc/default/docker", file)), ["host=fd:// (/u)"]);
+        assert_eq!(
+            shown(&lines("/u", &reset), &lines("/etc/default/docker", file)),
+            ["host=fd:// (/u)"]
+        );
     }
 
     #[test]
@@ -354,12 +443,30 @@ mod tests {
         let of = |line: &str| shown(&lines("", &format!("[Service]\nExecStart={line}")), &[]);
         assert_eq!(
             of("/usr/bin/dockerd -Dl warn -H=tcp://x -Hfd://"),
-            ["debug= ()", "log-level=warn ()", "host=tcp://x ()", "host=fd:// ()"]
+            [
+                "debug= ()",
+                "log-level=warn ()",
+                "host=tcp://x ()",
+                "host=fd:// ()"
+            ]
         );
-        assert_eq!(of("-@/usr/bin/dockerd docker --live-restore --mtu 1400"), ["live-restore= ()", "mtu=1400 ()"]);
-        assert_eq!(of("/usr/bin/docker daemon --graph /srv"), ["data-root=/srv ()"]);
-        assert_eq!(of("/opt/start-docker.sh --debug"), Vec::<String>::new(), "a script's flags are its own");
-        assert_eq!(of("/usr/bin/dockerd ${NOTHING} $NOTHING --icc='false'"), ["icc=false ()"]);
+        assert_eq!(
+            of("-@/usr/bin/dockerd docker --live-restore --mtu 1400"),
+            ["live-restore= ()", "mtu=1400 ()"]
+        );
+        assert_eq!(
+            of("/usr/bin/docker daemon --graph /srv"),
+            ["data-root=/srv ()"]
+        );
+        assert_eq!(
+            of("/opt/start-docker.sh --debug"),
+            Vec::<String>::new(),
+            "a script's flags are its own"
+        );
+        assert_eq!(
+            of("/usr/bin/dockerd ${NOTHING} $NOTHING --icc='false'"),
+            ["icc=false ()"]
+        );
         assert!(!read_flags(&[Word::of("--live-restore=false", "")])[0].is_on());
     }
 }

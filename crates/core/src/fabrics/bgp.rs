@@ -14,7 +14,9 @@ use super::shares::{self, LEARNED, OWN, Shares};
 use super::{About, Asks, Encryption, Fabric, Layer, Names, SubnetOf, keeper, packages};
 use crate::engines::options;
 use crate::inventory::{BgpSpec, FabricKind, HostName, Inventory, PassedOn};
-use crate::plan::{Action, Content, HostWorld, Problem, Stage, StepId, Steps, Undo, Verb, WantedFile, World};
+use crate::plan::{
+    Action, Content, HostWorld, Problem, Stage, StepId, Steps, Undo, Verb, WantedFile, World,
+};
 use crate::platform::{BIRD_PACKAGE, SERVICES};
 use crate::proof::causes;
 use crate::proof::{Asked, Cause, Needs, Probes};
@@ -69,7 +71,10 @@ impl Fabric for Bgp {
 
     fn asks(&self) -> Asks {
         // Each host's own part is a route of its own, as are those to the others.
-        Asks { modules: &["bridge", "veth"], subnet: SubnetOf::Nobody }
+        Asks {
+            modules: &["bridge", "veth"],
+            subnet: SubnetOf::Nobody,
+        }
     }
 
     fn problems(&self, world: &World<'_>) -> Vec<Problem> {
@@ -77,7 +82,9 @@ impl Fabric for Bgp {
         let mut problems = Vec::new();
         for host in &world.hosts {
             let part = shares.of.get(host.name()).into_iter();
-            problems.extend(part.flat_map(|part| links::network_problems(world, host, &network(world, host, *part))));
+            problems.extend(part.flat_map(|part| {
+                links::network_problems(world, host, &network(world, host, *part))
+            }));
             problems.extend(routed::in_the_way(world, host));
             problems.extend(of_bird(host));
         }
@@ -90,15 +97,30 @@ impl Fabric for Bgp {
         let shares = shares::divide(world);
         let mut changed = Vec::new();
         for host in &world.hosts {
-            let Some(part) = shares.of.get(host.name()) else { continue };
+            let Some(part) = shares.of.get(host.name()) else {
+                continue;
+            };
             let before = steps.last_of(host.name());
             if host.facts.unit(UNIT).is_none() {
-                packages::install(host, &[BIRD_PACKAGE], "BIRD, which speaks BGP,", UNIT, steps);
+                packages::install(
+                    host,
+                    &[BIRD_PACKAGE],
+                    "BIRD, which speaks BGP,",
+                    UNIT,
+                    steps,
+                );
             }
             let config = config(world, host, *part, &shares);
             // The ports are closed to everybody else before BIRD opens them to all.
             let ours = |line: &str| !NOT_THE_LINKS.iter().any(|begin| line.starts_with(begin));
-            links::put_where(FabricKind::Bgp, host, SCRIPT.to_owned(), &config, ours, steps);
+            links::put_where(
+                FabricKind::Bgp,
+                host,
+                SCRIPT.to_owned(),
+                &config,
+                ours,
+                steps,
+            );
             announce(world, host, &shares, steps);
             links::create(host, network(world, host, *part), steps);
             if steps.last_of(host.name()) != before {
@@ -115,8 +137,14 @@ impl Fabric for Bgp {
 
     fn leaves(&self, _: &World<'_>, host: &HostWorld<'_>) -> Vec<String> {
         // The package enables it.
-        let was_off = host.facts.unit(UNIT).is_none_or(|unit| unit.file_state != "enabled");
-        was_off.then(|| format!("enabled {UNIT}")).into_iter().collect()
+        let was_off = host
+            .facts
+            .unit(UNIT)
+            .is_none_or(|unit| unit.file_state != "enabled");
+        was_off
+            .then(|| format!("enabled {UNIT}"))
+            .into_iter()
+            .collect()
     }
 
     fn needs(&self, world: &World<'_>) -> Needs {
@@ -124,7 +152,10 @@ impl Fabric for Bgp {
     }
 
     fn probes(&self, inventory: &Inventory) -> Probes {
-        Probes { network: inventory.network.name.to_string(), asked: Asked::ByAddress }
+        Probes {
+            network: inventory.network.name.to_string(),
+            asked: Asked::ByAddress,
+        }
     }
 
     fn causes(&self) -> &'static [&'static [Cause]] {
@@ -141,7 +172,9 @@ const SESSIONS: &[Cause] = &[
             |_| "`docker-cluster up` starts it; `journalctl -u bird` there tells why it ended",
         )
     }),
-    Cause::latent("bgp-session", |case| links::said(case, &["the BGP session"], cure)),
+    Cause::latent("bgp-session", |case| {
+        links::said(case, &["the BGP session"], cure)
+    }),
 ];
 
 /// What to do about a session that is down, by why it is.
@@ -165,21 +198,49 @@ struct Neighbour {
 fn neighbours(world: &World<'_>, host: &HostWorld<'_>) -> Vec<Neighbour> {
     let BgpSpec { number, by } = &world.inventory.network.bgp;
     let (number, me) = (*number, host.name());
-    let others: Vec<&HostWorld<'_>> = world.hosts.iter().filter(|other| other.name() != me).collect();
+    let others: Vec<&HostWorld<'_>> = world
+        .hosts
+        .iter()
+        .filter(|other| other.name() != me)
+        .collect();
     let mut all: Vec<Neighbour> = match by {
-        PassedOn::Mesh => others.iter().map(|other| Neighbour { address: other.private, number, more: "" }).collect(),
+        PassedOn::Mesh => others
+            .iter()
+            .map(|other| Neighbour {
+                address: other.private,
+                number,
+                more: "",
+            })
+            .collect(),
         PassedOn::Reflectors(names) => {
             let is_one = |name: &HostName| names.contains(name);
-            let with = others.iter().filter(|other| is_one(me) || is_one(other.name()));
-            let client = |other: &HostWorld<'_>| if is_one(me) && !is_one(other.name()) { " rr client;" } else { "" };
-            with.map(|other| Neighbour { address: other.private, number, more: client(other) }).collect()
+            let with = others
+                .iter()
+                .filter(|other| is_one(me) || is_one(other.name()));
+            let client = |other: &HostWorld<'_>| {
+                if is_one(me) && !is_one(other.name()) {
+                    " rr client;"
+                } else {
+                    ""
+                }
+            };
+            with.map(|other| Neighbour {
+                address: other.private,
+                number,
+                more: client(other),
+            })
+            .collect()
         }
         // What comes back from a router has been told to it by a host with the same number.
         PassedOn::Routers(routers) => {
             let more = " allow local as 1;";
             routers
                 .iter()
-                .map(|(address, number)| Neighbour { address: (*address).into(), number: *number, more })
+                .map(|(address, number)| Neighbour {
+                    address: (*address).into(),
+                    number: *number,
+                    more,
+                })
                 .collect()
         }
     };
@@ -191,16 +252,27 @@ fn neighbours(world: &World<'_>, host: &HostWorld<'_>) -> Vec<Neighbour> {
 fn silent(world: &World<'_>, host: &HostWorld<'_>, shares: &Shares) -> Vec<Neighbour> {
     let BgpSpec { number, by } = &world.inventory.network.bgp;
     // Whether a silent one is a reflector, those know that talk to it.
-    let known: Vec<&str> =
-        host.facts.links.iter().flat_map(|links| links.lines(NEIGHBOUR)).flatten().map(String::as_str).collect();
+    let known: Vec<&str> = host
+        .facts
+        .links
+        .iter()
+        .flat_map(|links| links.lines(NEIGHBOUR))
+        .flatten()
+        .map(String::as_str)
+        .collect();
     let (talks_to_all, more) = match by {
         PassedOn::Mesh => (true, ""),
         PassedOn::Reflectors(names) if names.contains(host.name()) => (true, " rr client;"),
         PassedOn::Reflectors(_) => (false, ""),
         PassedOn::Routers(_) => return Vec::new(),
     };
-    let talks = |peer: &&shares::Peer| talks_to_all || known.contains(&peer.address.to_string().as_str());
-    let of = |peer: &shares::Peer| Neighbour { address: peer.address, number: *number, more };
+    let talks =
+        |peer: &&shares::Peer| talks_to_all || known.contains(&peer.address.to_string().as_str());
+    let of = |peer: &shares::Peer| Neighbour {
+        address: peer.address,
+        number: *number,
+        more,
+    };
     shares.silent.iter().filter(talks).map(of).collect()
 }
 
@@ -215,20 +287,35 @@ fn config(world: &World<'_>, host: &HostWorld<'_>, part: IpNet, shares: &Shares)
         format!("port tcp {BGP_PORT}"),
         format!("port udp {BFD_PORT}"),
     ];
-    let all = neighbours(world, host).into_iter().chain(silent(world, host, shares));
+    let all = neighbours(world, host)
+        .into_iter()
+        .chain(silent(world, host, shares));
     let mut addresses: Vec<IpAddr> = all.map(|neighbour| neighbour.address).collect();
     addresses.sort();
     addresses.dedup();
-    lines.extend(addresses.iter().map(|address| format!("{NEIGHBOUR} {address}")));
-    lines.extend(links::peer_lines(world, host, shares, |part, address| format!("{LEARNED} {part} {address}")));
+    lines.extend(
+        addresses
+            .iter()
+            .map(|address| format!("{NEIGHBOUR} {address}")),
+    );
+    lines.extend(links::peer_lines(world, host, shares, |part, address| {
+        format!("{LEARNED} {part} {address}")
+    }));
     lines
 }
 
 /// What BIRD is told.
 fn bird_conf(world: &World<'_>, host: &HostWorld<'_>, shares: &Shares) -> String {
     let network = &world.inventory.network;
-    let passes_on = matches!(&network.bgp.by, PassedOn::Reflectors(names) if names.contains(host.name()));
-    let shortest = shares.of.values().map(IpNet::prefix_len).chain([network.host_prefix]).min().unwrap_or_default();
+    let passes_on =
+        matches!(&network.bgp.by, PassedOn::Reflectors(names) if names.contains(host.name()));
+    let shortest = shares
+        .of
+        .values()
+        .map(IpNet::prefix_len)
+        .chain([network.host_prefix])
+        .min()
+        .unwrap_or_default();
     let mut text = include_str!("../../../../templates/fabrics/bird.conf")
         .replace("{address}", &host.private.to_string())
         .replace("{bridge}", &links::bridge(world))
@@ -236,16 +323,37 @@ fn bird_conf(world: &World<'_>, host: &HostWorld<'_>, shares: &Shares) -> String
         .replace("{as}", &network.bgp.number.to_string())
         .replace("{subnet}", &network.subnet.to_string())
         .replace("{length}", &shortest.to_string())
-        .replace("{from}", if passes_on { "" } else { " && source = RTS_DEVICE" });
-    for Neighbour { address, number, more } in neighbours(world, host).into_iter().chain(silent(world, host, shares)) {
+        .replace(
+            "{from}",
+            if passes_on {
+                ""
+            } else {
+                " && source = RTS_DEVICE"
+            },
+        );
+    for Neighbour {
+        address,
+        number,
+        more,
+    } in neighbours(world, host)
+        .into_iter()
+        .chain(silent(world, host, shares))
+    {
         let name = address.to_string().replace('.', "_");
-        text += &format!("\nprotocol bgp with_{name} from others {{\n    neighbor {address} as {number};{more}\n}}\n");
+        text += &format!(
+            "\nprotocol bgp with_{name} from others {{\n    neighbor {address} as {number};{more}\n}}\n"
+        );
     }
     text
 }
 
 /// Brings BIRD to what it is to say: one that runs reads its configuration without an end of its sessions.
-fn announce(world: &World<'_>, host: &HostWorld<'_>, shares: &Shares, steps: &mut Steps) -> Option<StepId> {
+fn announce(
+    world: &World<'_>,
+    host: &HostWorld<'_>,
+    shares: &Shares,
+    steps: &mut Steps,
+) -> Option<StepId> {
     let (name, facts) = (host.name(), host.facts);
     let file = WantedFile {
         path: BIRD_CONF.to_owned(),
@@ -263,33 +371,81 @@ fn announce(world: &World<'_>, host: &HostWorld<'_>, shares: &Shares, steps: &mu
     // The package enables it.
     if unit.is_some_and(|unit| unit.file_state != "enabled") {
         let argv = SERVICES.argv(SERVICES.enable, &[UNIT]);
-        steps.add(name, Stage::Network, "start BIRD at every boot", Action::Run { argv, timeout: BIRD_TIMEOUT });
+        steps.add(
+            name,
+            Stage::Network,
+            "start BIRD at every boot",
+            Action::Run {
+                argv,
+                timeout: BIRD_TIMEOUT,
+            },
+        );
     }
     let works = unit.is_some_and(|unit| unit.active == "active");
-    let has_not_read = facts.links.iter().flat_map(|links| &links.wrong).any(|line| line.starts_with(NOT_READ));
+    let has_not_read = facts
+        .links
+        .iter()
+        .flat_map(|links| &links.wrong)
+        .any(|line| line.starts_with(NOT_READ));
     let (verb, why) = match (works, is_new || has_not_read) {
         (true, false) => return None,
-        (true, true) => (Verb::Reload, "let BIRD read its configuration; its sessions go on"),
-        (false, _) => (Verb::Restart, "start BIRD, which announces this host's containers"),
+        (true, true) => (
+            Verb::Reload,
+            "let BIRD read its configuration; its sessions go on",
+        ),
+        (false, _) => (
+            Verb::Restart,
+            "start BIRD, which announces this host's containers",
+        ),
     };
-    let service = |verb| Action::Service { verb, unit: UNIT, timeout: BIRD_TIMEOUT };
+    let service = |verb| Action::Service {
+        verb,
+        unit: UNIT,
+        timeout: BIRD_TIMEOUT,
+    };
     let id = steps.add(name, Stage::Network, why, service(verb));
-    let back = Action::PutBack { paths: if is_new { vec![BIRD_CONF.to_owned()] } else { Vec::new() } };
+    let back = Action::PutBack {
+        paths: if is_new {
+            vec![BIRD_CONF.to_owned()]
+        } else {
+            Vec::new()
+        },
+    };
     let off = Action::Script {
         name: "units-off",
         text: include_str!("../../../../templates/units-off.sh"),
         args: vec![UNIT.to_owned()],
         timeout: BIRD_TIMEOUT,
     };
-    steps.undo(id, Undo { unit: UNIT, actions: vec![back, if works { service(Verb::Restart) } else { off }] });
+    steps.undo(
+        id,
+        Undo {
+            unit: UNIT,
+            actions: vec![back, if works { service(Verb::Restart) } else { off }],
+        },
+    );
     Some(id)
 }
 
 /// Waits until the routes to the other hosts are there. What the script finds wrong is the answer where they do not come.
-fn wait_for_routes(world: &World<'_>, host: &HostWorld<'_>, shares: &Shares, all: &[StepId], steps: &mut Steps) {
-    let others = world.hosts.iter().filter(|other| other.name() != host.name());
+fn wait_for_routes(
+    world: &World<'_>,
+    host: &HostWorld<'_>,
+    shares: &Shares,
+    all: &[StepId],
+    steps: &mut Steps,
+) {
+    let others = world
+        .hosts
+        .iter()
+        .filter(|other| other.name() != host.name());
     let peers: Vec<_> = others
-        .filter_map(|other| Some((other.name().clone(), format!("{} via ", shares.of.get(other.name())?))))
+        .filter_map(|other| {
+            Some((
+                other.name().clone(),
+                format!("{} via ", shares.of.get(other.name())?),
+            ))
+        })
         .collect();
     if peers.is_empty() {
         return;
@@ -297,12 +453,19 @@ fn wait_for_routes(world: &World<'_>, host: &HostWorld<'_>, shares: &Shares, all
     let script = r#""$1" check; ip -o -4 route show proto "$2" | grep -v ^unreachable; true"#;
     let action = Action::WaitFor {
         what: "the routes to the other hosts have been learned".to_owned(),
-        argv: ["sh", "-c", script, "sh", links::SCRIPT, "12"].map(str::to_owned).to_vec(),
+        argv: ["sh", "-c", script, "sh", links::SCRIPT, "12"]
+            .map(str::to_owned)
+            .to_vec(),
         expect: Vec::new(),
         peers,
         deadline: ROUTES_DEADLINE,
     };
-    let id = steps.add(host.name(), Stage::Network, "wait for the routes to the other hosts", action);
+    let id = steps.add(
+        host.name(),
+        Stage::Network,
+        "wait for the routes to the other hosts",
+        action,
+    );
     steps.follow(id, all);
 }
 

@@ -15,7 +15,9 @@ use super::shares::{self, Shares};
 use super::{About, Asks, Encryption, Fabric, Layer, Names, SubnetOf, keeper};
 use crate::engines::options;
 use crate::inventory::{FabricKind, Inventory};
-use crate::plan::{Action, HostWorld, NewNetwork, Problem, Stage, Steps, Undo, Verb, WantedFile, World};
+use crate::plan::{
+    Action, HostWorld, NewNetwork, Problem, Stage, Steps, Undo, Verb, WantedFile, World,
+};
 use crate::platform::SERVICES;
 use crate::proof::causes;
 use crate::proof::{Asked, Cause, Needs, Probes};
@@ -45,7 +47,10 @@ impl Fabric for Bridged {
     }
 
     fn asks(&self) -> Asks {
-        Asks { modules: &["bridge", "veth"], subnet: SubnetOf::Lan }
+        Asks {
+            modules: &["bridge", "veth"],
+            subnet: SubnetOf::Lan,
+        }
     }
 
     fn problems(&self, world: &World<'_>) -> Vec<Problem> {
@@ -53,10 +58,14 @@ impl Fabric for Bridged {
         let mut problems = lan::problems(world, Ours::Bridge(&bridge));
         let shares = shares::divide(world);
         for host in &world.hosts {
-            let Ok(lan) = lan::of(world, host, Ours::Bridge(&bridge)) else { continue };
+            let Ok(lan) = lan::of(world, host, Ours::Bridge(&bridge)) else {
+                continue;
+            };
             problems.extend(configured(host, port(host, &lan, &bridge)));
             problems.extend(other_port(world, host, &bridge));
-            let Some(part) = shares.of.get(host.name()) else { continue };
+            let Some(part) = shares.of.get(host.name()) else {
+                continue;
+            };
             let wanted = network(world, host, &lan, *part);
             problems.extend(links::network_problems(world, host, &wanted));
             problems.extend(lan::differs(world, host, &wanted, &[BRIDGE_NAME]));
@@ -70,13 +79,21 @@ impl Fabric for Bridged {
         let bridge = links::bridge(world);
         let shares = shares::divide(world);
         for host in &world.hosts {
-            let (Ok(lan), Some(part)) = (lan::of(world, host, Ours::Bridge(&bridge)), shares.of.get(host.name()))
-            else {
+            let (Ok(lan), Some(part)) = (
+                lan::of(world, host, Ours::Bridge(&bridge)),
+                shares.of.get(host.name()),
+            ) else {
                 continue;
             };
             let config = config(world, host, &lan, *part, &shares);
             match is_moved(host) {
-                true => drop(links::put(FabricKind::Bridged, host, SCRIPT.to_owned(), &config, steps)),
+                true => drop(links::put(
+                    FabricKind::Bridged,
+                    host,
+                    SCRIPT.to_owned(),
+                    &config,
+                    steps,
+                )),
                 false => move_over(host, port(host, &lan, &bridge), &bridge, &config, steps),
             }
             links::create(host, network(world, host, &lan, *part), steps);
@@ -100,7 +117,10 @@ impl Fabric for Bridged {
     }
 
     fn probes(&self, inventory: &Inventory) -> Probes {
-        Probes { network: inventory.network.name.to_string(), asked: Asked::ByAddress }
+        Probes {
+            network: inventory.network.name.to_string(),
+            asked: Asked::ByAddress,
+        }
     }
 
     fn causes(&self) -> &'static [&'static [Cause]] {
@@ -113,7 +133,12 @@ const BRIDGE_NAME: &str = "com.docker.network.bridge.name";
 
 /// The interface that is the bridge's port, by what is written down on the host.
 fn written_port<'a>(host: &'a HostWorld<'_>) -> Option<&'a str> {
-    host.facts.links.as_ref()?.lines("interface").find_map(|words| words.first()).map(String::as_str)
+    host.facts
+        .links
+        .as_ref()?
+        .lines("interface")
+        .find_map(|words| words.first())
+        .map(String::as_str)
 }
 
 /// The interface that is, or will be, the bridge's port.
@@ -126,10 +151,19 @@ fn port<'a>(host: &'a HostWorld<'_>, lan: &'a Lan, bridge: &str) -> &'a str {
 
 /// Whether the bridge has what the interface had, and will have it after a boot.
 fn is_moved(host: &HostWorld<'_>) -> bool {
-    let enabled = host.facts.unit(UNIT).is_some_and(|unit| unit.file_state == "enabled");
+    let enabled = host
+        .facts
+        .unit(UNIT)
+        .is_some_and(|unit| unit.file_state == "enabled");
     // In the words of the script: all else is mended in place.
-    let elsewhere = |line: &String| line.contains("is not on the bridge") || line.ends_with("is missing");
-    enabled && host.facts.links.as_ref().is_some_and(|links| !links.wrong.iter().any(elsewhere))
+    let elsewhere =
+        |line: &String| line.contains("is not on the bridge") || line.ends_with("is missing");
+    enabled
+        && host
+            .facts
+            .links
+            .as_ref()
+            .is_some_and(|links| !links.wrong.iter().any(elsewhere))
 }
 
 /// An interface that some program would give its address again.
@@ -144,10 +178,17 @@ fn configured(host: &HostWorld<'_>, port: &str) -> Option<Problem> {
             "configure the interface without it, or choose `network: {fabric: macvlan}`, which moves nothing",
         ));
     }
-    let lent = facts.addresses.iter().find(|address| address.net.addr() == host.private && address.lent)?;
+    let lent = facts
+        .addresses
+        .iter()
+        .find(|address| address.net.addr() == host.private && address.lent)?;
     Some(Problem::on(
         host.name(),
-        format!("its address {} is lent (DHCP), and would go back to {}", lent.net.addr(), lent.interface),
+        format!(
+            "its address {} is lent (DHCP), and would go back to {}",
+            lent.net.addr(),
+            lent.interface
+        ),
         "give the host a fixed address, or choose `network: {fabric: macvlan}`, which moves nothing",
     ))
 }
@@ -164,7 +205,13 @@ fn other_port(world: &World<'_>, host: &HostWorld<'_>, bridge: &str) -> Option<P
 }
 
 /// The host's links. The order of words is that of `templates/fabrics/bridged.sh`.
-fn config(world: &World<'_>, host: &HostWorld<'_>, lan: &Lan, part: IpNet, shares: &Shares) -> Vec<String> {
+fn config(
+    world: &World<'_>,
+    host: &HostWorld<'_>,
+    lan: &Lan,
+    part: IpNet,
+    shares: &Shares,
+) -> Vec<String> {
     let bridge = links::bridge(world);
     let mut lines = lan::parts(world, host, part, shares);
     lines.push(format!("interface {}", port(host, lan, &bridge)));
@@ -176,26 +223,63 @@ fn config(world: &World<'_>, host: &HostWorld<'_>, lan: &Lan, part: IpNet, share
 fn move_over(host: &HostWorld<'_>, port: &str, bridge: &str, config: &[String], steps: &mut Steps) {
     let name = host.name();
     let files = links::files(FabricKind::Bridged, SCRIPT.to_owned(), config);
-    let missing: Vec<WantedFile> = files.into_iter().filter(|file| !file.is_there(host.facts, None)).collect();
+    let missing: Vec<WantedFile> = files
+        .into_iter()
+        .filter(|file| !file.is_there(host.facts, None))
+        .collect();
     let written: Vec<String> = missing.iter().map(|file| file.path.clone()).collect();
     for file in missing {
         steps.add(name, Stage::Network, file.why.clone(), file.put());
     }
     let argv = |words: &[&str]| words.iter().map(ToString::to_string).collect::<Vec<_>>();
-    let told = |argv| Action::Run { argv, timeout: LINKS_TIMEOUT };
+    let told = |argv| Action::Run {
+        argv,
+        timeout: LINKS_TIMEOUT,
+    };
     let run = |words: &[&str]| told(argv(words));
     let reload = told(SERVICES.argv(SERVICES.reread, &[]));
-    let back = vec![run(&[PROGRAM, "revert"]), Action::PutBack { paths: written }, reload.clone()];
-    let undo = || Undo { unit: UNIT, actions: back.clone() };
-    let why = format!("move the host's own address from {port} to the bridge {bridge}, for {BACK_AFTER} s at first");
-    let id = steps.add(name, Stage::Network, why, run(&[PROGRAM, "move", BACK_AFTER]));
+    let back = vec![
+        run(&[PROGRAM, "revert"]),
+        Action::PutBack { paths: written },
+        reload.clone(),
+    ];
+    let undo = || Undo {
+        unit: UNIT,
+        actions: back.clone(),
+    };
+    let why = format!(
+        "move the host's own address from {port} to the bridge {bridge}, for {BACK_AFTER} s at first"
+    );
+    let id = steps.add(
+        name,
+        Stage::Network,
+        why,
+        run(&[PROGRAM, "move", BACK_AFTER]),
+    );
     steps.undo(id, undo());
-    let keep = Action::RunAnew { argv: argv(&[PROGRAM, "keep"]), timeout: LINKS_TIMEOUT };
-    let id = steps.add(name, Stage::Network, "keep it there, since a new connection comes by it", keep);
+    let keep = Action::RunAnew {
+        argv: argv(&[PROGRAM, "keep"]),
+        timeout: LINKS_TIMEOUT,
+    };
+    let id = steps.add(
+        name,
+        Stage::Network,
+        "keep it there, since a new connection comes by it",
+        keep,
+    );
     steps.undo(id, undo());
     steps.add(name, Stage::Network, "let systemd read the unit", reload);
-    steps.add(name, Stage::Network, "move it at every boot", told(SERVICES.argv(SERVICES.enable, &[UNIT])));
-    let start = Action::Service { verb: Verb::Restart, unit: UNIT, timeout: LINKS_TIMEOUT };
+    steps.add(
+        name,
+        Stage::Network,
+        "move it at every boot",
+        told(SERVICES.argv(SERVICES.enable, &[UNIT])),
+    );
+    let start = Action::Service {
+        verb: Verb::Restart,
+        unit: UNIT,
+        timeout: LINKS_TIMEOUT,
+    };
     steps.add(name, Stage::Network, "let the unit have it", start);
 }
 
@@ -206,10 +290,17 @@ fn network(world: &World<'_>, host: &HostWorld<'_>, lan: &Lan, part: IpNet) -> N
         ("com.docker.network.bridge.inhibit_ipv4", "true"),
         ("com.docker.network.bridge.enable_ip_masquerade", "false"),
     ];
-    let mut network = links::network(world, lan.subnet, host.mtu.min(world.underlay_mtu()), &options);
+    let mut network = links::network(
+        world,
+        lan.subnet,
+        host.mtu.min(world.underlay_mtu()),
+        &options,
+    );
     network.range = Some(part);
     network.gateway = Some(gateway(host, lan));
-    network.reserved.insert("DefaultGatewayIPv4".to_owned(), lan.gateway);
+    network
+        .reserved
+        .insert("DefaultGatewayIPv4".to_owned(), lan.gateway);
     network
 }
 
@@ -217,6 +308,9 @@ fn network(world: &World<'_>, host: &HostWorld<'_>, lan: &Lan, part: IpNet) -> N
 fn gateway(host: &HostWorld<'_>, lan: &Lan) -> IpAddr {
     match lan.subnet.contains(&host.private) {
         true => host.private,
-        false => host.facts.ipv4_of(&lan.interface).map_or(host.private, IpAddr::V4),
+        false => host
+            .facts
+            .ipv4_of(&lan.interface)
+            .map_or(host.private, IpAddr::V4),
     }
 }

@@ -21,7 +21,12 @@ use crate::plan::{Action, EngineCall, HostWorld, Stage, StepId, Steps, World};
 const REMOVE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Starts a keeper on every host that has none, after these steps. `stays` says whether what a host has now is still there by then.
-pub(crate) fn keep(world: &World<'_>, steps: &mut Steps, after: &[StepId], stays: impl Fn(&HostWorld<'_>) -> bool) {
+pub(crate) fn keep(
+    world: &World<'_>,
+    steps: &mut Steps,
+    after: &[StepId],
+    stays: impl Fn(&HostWorld<'_>) -> bool,
+) {
     let network = world.inventory.network.name.as_str();
     let smoke = &world.inventory.smoke;
     for host in &world.hosts {
@@ -38,48 +43,97 @@ pub(crate) fn keep(world: &World<'_>, steps: &mut Steps, after: &[StepId], stays
             cluster: world.inventory.cluster.to_string(),
         };
         let why = format!("keep {network} open here with a container that sleeps");
-        steps.add_after(host.name(), Stage::Network, why, Action::Engine(call), after.to_vec());
+        steps.add_after(
+            host.name(),
+            Stage::Network,
+            why,
+            Action::Engine(call),
+            after.to_vec(),
+        );
     }
 }
 
 /// Gets the image onto a host that lacks it, unless it is on its way already.
 pub(super) fn get_image(world: &World<'_>, host: &HostWorld<'_>, steps: &mut Steps) {
     let smoke = &world.inventory.smoke;
-    let has_image =
-        |host: &HostWorld<'_>| host.facts.engine.as_ref().is_some_and(|engine| engine.images.contains(&smoke.image));
-    if has_image(host) || steps.of(host.name()).any(|step| matches!(step.action, Action::EnsureImage { .. })) {
+    let has_image = |host: &HostWorld<'_>| {
+        host.facts
+            .engine
+            .as_ref()
+            .is_some_and(|engine| engine.images.contains(&smoke.image))
+    };
+    if has_image(host)
+        || steps
+            .of(host.name())
+            .any(|step| matches!(step.action, Action::EnsureImage { .. }))
+    {
         return;
     }
     let lack_it = world.hosts.iter().filter(|host| !has_image(host)).count();
     let from = if smoke.tar.is_some() { "push" } else { "pull" };
     let address = (lack_it > 1).then_some(host.private);
-    let action = Action::EnsureImage { image: smoke.image.clone(), tar: smoke.tar.clone(), address };
-    steps.add(host.name(), Stage::Network, format!("{from} the image {}", smoke.image), action);
+    let action = Action::EnsureImage {
+        image: smoke.image.clone(),
+        tar: smoke.tar.clone(),
+        address,
+    };
+    steps.add(
+        host.name(),
+        Stage::Network,
+        format!("{from} the image {}", smoke.image),
+        action,
+    );
 }
 
 /// Whether a keeper runs on the network that there is: one of the same name that is no more is another.
 fn is_kept(world: &World<'_>, host: &HostWorld<'_>, name: &str) -> bool {
     let network = world.inventory.network.name.as_str();
     let cluster = world.inventory.cluster.to_string();
-    let present = world.hosts.iter().find_map(|host| host.facts.engine.as_ref()?.network(network));
+    let present = world
+        .hosts
+        .iter()
+        .find_map(|host| host.facts.engine.as_ref()?.network(network));
     let keeps = |container: &Container| {
         let on = container.networks.get(network);
-        let id = on.and_then(|on| on.get("NetworkID")).and_then(serde_json::Value::as_str);
-        let is_another = present.zip(id).is_some_and(|(present, id)| !id.is_empty() && id != present.id);
+        let id = on
+            .and_then(|on| on.get("NetworkID"))
+            .and_then(serde_json::Value::as_str);
+        let is_another = present
+            .zip(id)
+            .is_some_and(|(present, id)| !id.is_empty() && id != present.id);
         // By its label as well: an earlier version called the keeper of a host with a long name otherwise.
         let is_it = container.name == name || container.labels.get(KEEPER_LABEL) == Some(&cluster);
         is_it && container.is_running() && on.is_some() && !is_another
     };
-    host.facts.engine.iter().flat_map(|engine| &engine.containers).any(keeps)
+    host.facts
+        .engine
+        .iter()
+        .flat_map(|engine| &engine.containers)
+        .any(keeps)
 }
 
 /// Removes docker-cluster's own containers from a host, so that its engine lets go of the network.
 pub(crate) fn let_go(host: &HostWorld<'_>, steps: &mut Steps) -> Vec<StepId> {
-    let own = host.facts.engine.iter().flat_map(|engine| &engine.containers).filter(|container| container.is_own());
+    let own = host
+        .facts
+        .engine
+        .iter()
+        .flat_map(|engine| &engine.containers)
+        .filter(|container| container.is_own());
     own.map(|container| {
-        let argv = ["docker", "rm", "-f", &container.name].map(str::to_owned).to_vec();
+        let argv = ["docker", "rm", "-f", &container.name]
+            .map(str::to_owned)
+            .to_vec();
         let why = format!("remove docker-cluster's own container {}", container.name);
-        steps.add(host.name(), Stage::Network, why, Action::Run { argv, timeout: REMOVE_TIMEOUT })
+        steps.add(
+            host.name(),
+            Stage::Network,
+            why,
+            Action::Run {
+                argv,
+                timeout: REMOVE_TIMEOUT,
+            },
+        )
     })
     .collect()
 }

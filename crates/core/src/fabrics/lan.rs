@@ -47,7 +47,12 @@ pub(super) fn of(world: &World<'_>, host: &HostWorld<'_>, ours: Ours<'_>) -> Res
     }
     let facts = host.facts;
     let with_address = || facts.interface_with(host.private);
-    let interface = spec.interface.as_deref().or_else(with_address).unwrap_or_default().to_owned();
+    let interface = spec
+        .interface
+        .as_deref()
+        .or_else(with_address)
+        .unwrap_or_default()
+        .to_owned();
     if facts.mtu_of(&interface).is_none() {
         let names: Vec<&str> = facts
             .interfaces
@@ -57,7 +62,10 @@ pub(super) fn of(world: &World<'_>, host: &HostWorld<'_>, ours: Ours<'_>) -> Res
             .collect();
         return Err(Problem::on(
             host.name(),
-            format!("it has no interface {interface:?}; it has {}", names.join(", ")),
+            format!(
+                "it has no interface {interface:?}; it has {}",
+                names.join(", ")
+            ),
             "correct `network.interface`",
         ));
     }
@@ -68,7 +76,10 @@ pub(super) fn of(world: &World<'_>, host: &HostWorld<'_>, ours: Ours<'_>) -> Res
         .map(|address| address.net.trunc())
         .collect();
     // Its own network is the one with the private address, where that is on this interface.
-    let first = own.iter().find(|net| net.contains(&host.private)).or_else(|| own.first());
+    let first = own
+        .iter()
+        .find(|net| net.contains(&host.private))
+        .or_else(|| own.first());
     let subnet = match (spec.subnet, first) {
         (Some(wanted), Some(_)) if own.contains(&wanted) => wanted,
         // An interface without an address is in whatever LAN the inventory says.
@@ -77,7 +88,9 @@ pub(super) fn of(world: &World<'_>, host: &HostWorld<'_>, ours: Ours<'_>) -> Res
         (Some(wanted), Some(found)) => {
             return Err(Problem::on(
                 host.name(),
-                format!("the network's subnet is {wanted}, and the network of its interface {interface} is {found}"),
+                format!(
+                    "the network's subnet is {wanted}, and the network of its interface {interface} is {found}"
+                ),
                 "correct `network.subnet`, or leave it out: it is taken from the hosts' own addresses",
             ));
         }
@@ -89,8 +102,14 @@ pub(super) fn of(world: &World<'_>, host: &HostWorld<'_>, ours: Ours<'_>) -> Res
             ));
         }
     };
-    let through = facts.routes.iter().filter(|route| route.to.prefix_len() == 0).filter_map(|route| route.via);
-    let gateway = spec.gateway.or_else(|| through.into_iter().find(|via| subnet.contains(via)));
+    let through = facts
+        .routes
+        .iter()
+        .filter(|route| route.to.prefix_len() == 0)
+        .filter_map(|route| route.via);
+    let gateway = spec
+        .gateway
+        .or_else(|| through.into_iter().find(|via| subnet.contains(via)));
     let gateway = gateway.filter(|gateway| subnet.contains(gateway)).ok_or_else(|| {
         Problem::on(
             host.name(),
@@ -98,11 +117,20 @@ pub(super) fn of(world: &World<'_>, host: &HostWorld<'_>, ours: Ours<'_>) -> Res
             "say it with `network.gateway`",
         )
     })?;
-    Ok(Lan { interface, subnet, gateway })
+    Ok(Lan {
+        interface,
+        subnet,
+        gateway,
+    })
 }
 
 fn spec(world: &World<'_>) -> LanSpec {
-    let nothing = LanSpec { subnet: None, gateway: None, interface: None, shim: false };
+    let nothing = LanSpec {
+        subnet: None,
+        gateway: None,
+        interface: None,
+        shim: false,
+    };
     world.inventory.network.lan.clone().unwrap_or(nothing)
 }
 
@@ -122,7 +150,10 @@ pub(super) fn problems(world: &World<'_>, ours: Ours<'_>) -> Vec<Problem> {
         if !lan.subnet.contains(&pool) {
             problems.push(Problem::on(
                 host.name(),
-                format!("the pool {pool} is not in the network {} of its interface {}", lan.subnet, lan.interface),
+                format!(
+                    "the pool {pool} is not in the network {} of its interface {}",
+                    lan.subnet, lan.interface
+                ),
                 "choose `network.pool` within the LAN that the hosts are in",
             ));
         }
@@ -156,7 +187,9 @@ fn taken(host: &HostWorld<'_>, pool: IpNet, lan: &Lan, ours: Ours<'_>) -> Option
         .map(|address| address.net.addr());
     let own = own.map(|address| (address, "its own address"));
     let others = [(lan.gateway, "the router's address")];
-    let (address, whose) = own.chain(others).find(|(address, _)| pool.contains(address))?;
+    let (address, whose) = own
+        .chain(others)
+        .find(|(address, _)| pool.contains(address))?;
     Some(Problem::on(
         host.name(),
         format!("the pool {pool} holds {whose} {address}"),
@@ -189,14 +222,24 @@ pub(super) fn differs(
     let what = match options.iter().find(other) {
         _ if found.driver != wanted.driver.as_str() => return None,
         Some(key) => {
-            let text =
-                |options: &std::collections::BTreeMap<String, String>| options.get(*key).cloned().unwrap_or_default();
-            format!("{key} {:?}, and is to have {:?}", text(&found.options), text(&wanted.options))
+            let text = |options: &std::collections::BTreeMap<String, String>| {
+                options.get(*key).cloned().unwrap_or_default()
+            };
+            format!(
+                "{key} {:?}, and is to have {:?}",
+                text(&found.options),
+                text(&wanted.options)
+            )
         }
         None if found.range != wanted.range => {
-            let text =
-                |range: Option<IpNet>| range.map_or_else(|| "all of its subnet".to_owned(), |range| range.to_string());
-            format!("the addresses {}, and is to have {}", text(found.range), text(wanted.range))
+            let text = |range: Option<IpNet>| {
+                range.map_or_else(|| "all of its subnet".to_owned(), |range| range.to_string())
+            };
+            format!(
+                "the addresses {}, and is to have {}",
+                text(found.range),
+                text(wanted.range)
+            )
         }
         None => return None,
     };
@@ -206,11 +249,18 @@ pub(super) fn differs(
         }
         false => "choose another `network.name`, or remove that network",
     };
-    Some(Problem::on(host.name(), format!("the network {} has {what}", wanted.name), fix))
+    Some(Problem::on(
+        host.name(),
+        format!("the network {} has {what}", wanted.name),
+        fix,
+    ))
 }
 
 fn is_ours(world: &World<'_>, found: &Network) -> bool {
-    found.labels.get("docker-cluster").is_some_and(|of| of == world.inventory.cluster.as_str())
+    found
+        .labels
+        .get("docker-cluster")
+        .is_some_and(|of| of == world.inventory.cluster.as_str())
 }
 
 /// The lines of a host's configuration that say whose part is which.
@@ -233,7 +283,9 @@ pub(super) const LAN: &[Cause] = &[Cause::of_now("unknown-macs", unknown_macs)];
 /// The hosts reach each other over the very wire on which their containers do not, and all that is ours is right.
 fn unknown_macs(case: &Case<'_>) -> Option<Finding> {
     case.failure?;
-    let (from, to, found) = case.directions().find(|(from, _, link)| *from == case.from && link.anything_passes())?;
+    let (from, to, found) = case
+        .directions()
+        .find(|(from, _, link)| *from == case.from && link.anything_passes())?;
     let what = format!(
         "{} between the two hosts, and nothing between their containers, which have MAC addresses of their own: what carries the LAN lets only the hosts' own pass",
         found.passing()
@@ -253,19 +305,50 @@ mod tests {
         let [a, b] = ["a", "b"].map(|name| HostName::parse(name).unwrap());
         let way = |icmp| {
             let tcp = [(22, if icmp { Tcp::Open } else { Tcp::Silent })].into();
-            Link { tcp, icmp, vxlan: Way::Lost, gossip: Way::Lost, esp: None, path_mtu: (1500, 1500) }
+            Link {
+                tcp,
+                icmp,
+                vxlan: Way::Lost,
+                gossip: Way::Lost,
+                esp: None,
+                path_mtu: (1500, 1500),
+            }
         };
-        let failure = Failure { layer: Layer::Http, by_address: false, words: "timed out".into(), to: b.clone() };
+        let failure = Failure {
+            layer: Layer::Http,
+            by_address: false,
+            words: "timed out".into(),
+            to: b.clone(),
+        };
         let found = |icmp, failure| {
-            let links = [((a.clone(), b.clone()), way(icmp)), ((b.clone(), a.clone()), way(icmp))].into();
-            let known = Known { links, rows: &[LAN], ..Known::default() };
-            unknown_macs(&Case { from: &a, to: &b, failure, known: &known }).map(|finding| finding.what)
+            let links = [
+                ((a.clone(), b.clone()), way(icmp)),
+                ((b.clone(), a.clone()), way(icmp)),
+            ]
+            .into();
+            let known = Known {
+                links,
+                rows: &[LAN],
+                ..Known::default()
+            };
+            unknown_macs(&Case {
+                from: &a,
+                to: &b,
+                failure,
+                known: &known,
+            })
+            .map(|finding| finding.what)
         };
         let what = found(true, Some(&failure)).unwrap();
         assert!(
-            what.starts_with("TCP and ICMP pass between the two hosts, and nothing between their containers"),
+            what.starts_with(
+                "TCP and ICMP pass between the two hosts, and nothing between their containers"
+            ),
             "{what}"
         );
-        assert_eq!((found(false, Some(&failure)), found(true, None)), (None, None));
+        assert_eq!(
+            (found(false, Some(&failure)), found(true, None)),
+            (None, None)
+        );
     }
 }

@@ -14,8 +14,8 @@ use super::{MTU_OPTION, SIGN_OF_LIFE, SSH_PORT};
 use crate::facts::Network;
 use crate::inventory::FabricKind;
 use crate::plan::{
-    Action, EngineCall, HostWorld, NetworkDriver, NewNetwork, Problem, Stage, StepId, Steps, Undo, Verb, WantedFile,
-    World,
+    Action, EngineCall, HostWorld, NetworkDriver, NewNetwork, Problem, Stage, StepId, Steps, Undo,
+    Verb, WantedFile, World,
 };
 use crate::platform::SERVICES;
 use crate::proof::causes::{self, Case, Finding};
@@ -77,7 +77,12 @@ pub(super) fn files(kind: FabricKind, text: String, config: &[String]) -> [Wante
     let unit_text = include_str!("../../../../templates/fabrics/docker-cluster-fabric.service");
     let config = format!("{OF} {kind}\n{}\n", config.join("\n"));
     [
-        WantedFile::of_root(SCRIPT, "0755", text, "put the script in place that makes its links to the other hosts"),
+        WantedFile::of_root(
+            SCRIPT,
+            "0755",
+            text,
+            "put the script in place that makes its links to the other hosts",
+        ),
         WantedFile::of_root(CONFIG, "0644", config, "write down which links it has"),
         WantedFile::of_root(
             UNIT_PATH,
@@ -112,11 +117,19 @@ pub(super) fn put_where(
     // It takes away every route that it did not set itself. What it has not read yet it reads when it starts, before it would.
     let networkd = facts.is_active(NETWORKD).then(|| {
         let text = include_str!("../../../../templates/fabrics/networkd.conf");
-        WantedFile::of_root(NETWORKD_PATH, "0644", text, "let systemd-networkd keep routes that are not its own")
+        WantedFile::of_root(
+            NETWORKD_PATH,
+            "0644",
+            text,
+            "let systemd-networkd keep routes that are not its own",
+        )
     });
     let files = files(kind, text, config);
-    let missing: Vec<WantedFile> =
-        files.into_iter().chain(networkd).filter(|file| !file.is_there(facts, None)).collect();
+    let missing: Vec<WantedFile> = files
+        .into_iter()
+        .chain(networkd)
+        .filter(|file| !file.is_there(facts, None))
+        .collect();
     let written: Vec<String> = missing.iter().map(|file| file.path.clone()).collect();
     let unit = facts.unit(UNIT);
     let new_unit = written.iter().any(|path| path == UNIT_PATH);
@@ -124,16 +137,36 @@ pub(super) fn put_where(
         steps.add(name, Stage::Network, file.why.clone(), file.put());
     }
     let run = |steps: &mut Steps, why: &str, argv: Vec<String>| {
-        steps.add(name, Stage::Network, why, Action::Run { argv, timeout: LINKS_TIMEOUT });
+        steps.add(
+            name,
+            Stage::Network,
+            why,
+            Action::Run {
+                argv,
+                timeout: LINKS_TIMEOUT,
+            },
+        );
     };
     if new_unit || unit.is_some_and(|unit| unit.needs_reload) {
-        run(steps, "let systemd read the unit", SERVICES.argv(SERVICES.reread, &[]));
+        run(
+            steps,
+            "let systemd read the unit",
+            SERVICES.argv(SERVICES.reread, &[]),
+        );
     }
     if unit.is_none_or(|unit| unit.file_state != "enabled") {
-        run(steps, "make the links at every boot", SERVICES.argv(SERVICES.enable, &[UNIT]));
+        run(
+            steps,
+            "make the links at every boot",
+            SERVICES.argv(SERVICES.enable, &[UNIT]),
+        );
     }
-    let wrong: Vec<&String> =
-        facts.links.iter().flat_map(|links| &links.wrong).filter(|line| ours(line.as_str())).collect();
+    let wrong: Vec<&String> = facts
+        .links
+        .iter()
+        .flat_map(|links| &links.wrong)
+        .filter(|line| ours(line.as_str()))
+        .collect();
     let works = unit.is_some_and(|unit| unit.active == "active");
     let same = written.iter().all(|path| path == NETWORKD_PATH);
     let why = match (wrong.as_slice(), same && works) {
@@ -142,53 +175,111 @@ pub(super) fn put_where(
         ([one, rest @ ..], true) => format!("mend its links: {one}, and {} more", rest.len()),
         _ => "make its links to the other hosts".to_owned(),
     };
-    let restart = Action::Service { verb: Verb::Restart, unit: UNIT, timeout: LINKS_TIMEOUT };
+    let restart = Action::Service {
+        verb: Verb::Restart,
+        unit: UNIT,
+        timeout: LINKS_TIMEOUT,
+    };
     let id = steps.add(name, Stage::Network, why, restart.clone());
     let argv = SERVICES.argv(SERVICES.reread, &[]);
     let back = match works {
-        true => vec![Action::PutBack { paths: written }, Action::Run { argv, timeout: LINKS_TIMEOUT }, restart],
+        true => vec![
+            Action::PutBack { paths: written },
+            Action::Run {
+                argv,
+                timeout: LINKS_TIMEOUT,
+            },
+            restart,
+        ],
         // Nothing was there before: what was made goes.
         false => vec![down()],
     };
-    steps.undo(id, Undo { unit: UNIT, actions: back });
+    steps.undo(
+        id,
+        Undo {
+            unit: UNIT,
+            actions: back,
+        },
+    );
     Some(id)
 }
 
 /// Takes the links away.
 pub(crate) fn down() -> Action {
     let script = r#"[ ! -x "$1" ] || "$1" down"#;
-    let argv = ["sh", "-c", script, "sh", SCRIPT].map(str::to_owned).to_vec();
-    Action::Run { argv, timeout: LINKS_TIMEOUT }
+    let argv = ["sh", "-c", script, "sh", SCRIPT]
+        .map(str::to_owned)
+        .to_vec();
+    Action::Run {
+        argv,
+        timeout: LINKS_TIMEOUT,
+    }
 }
 
 /// A bridge network of the cluster on one host.
-pub(super) fn network(world: &World<'_>, subnet: IpNet, mtu: u32, more: &[(&str, &str)]) -> NewNetwork {
+pub(super) fn network(
+    world: &World<'_>,
+    subnet: IpNet,
+    mtu: u32,
+    more: &[(&str, &str)],
+) -> NewNetwork {
     let mut options = BTreeMap::from([
         ("com.docker.network.bridge.name".to_owned(), bridge(world)),
         (MTU_OPTION.to_owned(), mtu.to_string()),
     ]);
-    options.extend(more.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
+    options.extend(
+        more.iter()
+            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned())),
+    );
     let name = world.inventory.network.name.as_str();
     NewNetwork {
         driver: NetworkDriver::Bridge,
-        labels: BTreeMap::from([("docker-cluster".to_owned(), world.inventory.cluster.to_string())]),
+        labels: BTreeMap::from([(
+            "docker-cluster".to_owned(),
+            world.inventory.cluster.to_string(),
+        )]),
         ..NewNetwork::overlay(name, subnet, options)
     }
 }
 
 /// Creates the network on a host that has none of that name.
 pub(super) fn create(host: &HostWorld<'_>, network: NewNetwork, steps: &mut Steps) {
-    if host.facts.engine.as_ref().and_then(|engine| engine.network(&network.name)).is_some() {
+    if host
+        .facts
+        .engine
+        .as_ref()
+        .and_then(|engine| engine.network(&network.name))
+        .is_some()
+    {
         return;
     }
-    let (name, part) = (&network.name, network.range.map_or_else(|| network.subnet.clone(), |range| range.to_string()));
-    let why = format!("create the {} network {name} with the addresses {part} of this host", network.driver.as_str());
-    steps.add(host.name(), Stage::Network, why, Action::Engine(EngineCall::CreateNetwork(network)));
+    let (name, part) = (
+        &network.name,
+        network
+            .range
+            .map_or_else(|| network.subnet.clone(), |range| range.to_string()),
+    );
+    let why = format!(
+        "create the {} network {name} with the addresses {part} of this host",
+        network.driver.as_str()
+    );
+    steps.add(
+        host.name(),
+        Stage::Network,
+        why,
+        Action::Engine(EngineCall::CreateNetwork(network)),
+    );
 }
 
 /// Networks of a host's engine that are in the way of its own: one of the same name that is another, and any with the same addresses.
-pub(super) fn network_problems(world: &World<'_>, host: &HostWorld<'_>, wanted: &NewNetwork) -> Vec<Problem> {
-    let Some(engine) = &host.facts.engine else { return Vec::new() };
+pub(super) fn network_problems(
+    world: &World<'_>,
+    host: &HostWorld<'_>,
+    wanted: &NewNetwork,
+) -> Vec<Problem> {
+    let Some(engine) = &host.facts.engine else {
+        return Vec::new();
+    };
     let subnet: Option<IpNet> = wanted.subnet.parse().ok();
     let mut problems = Vec::new();
     for found in &engine.networks {
@@ -198,12 +289,17 @@ pub(super) fn network_problems(world: &World<'_>, host: &HostWorld<'_>, wanted: 
             if !is_it {
                 problems.push(another(world, host, found, &subnets));
             }
-        } else if let Some(subnet) =
-            found.subnets.iter().find(|one| subnet.is_some_and(|wanted| crate::inventory::overlap(one, &wanted)))
+        } else if let Some(subnet) = found
+            .subnets
+            .iter()
+            .find(|one| subnet.is_some_and(|wanted| crate::inventory::overlap(one, &wanted)))
         {
             problems.push(Problem::on(
                 host.name(),
-                format!("the wanted subnet {} overlaps with {subnet} of its network {}", wanted.subnet, found.name),
+                format!(
+                    "the wanted subnet {} overlaps with {subnet} of its network {}",
+                    wanted.subnet, found.name
+                ),
                 "choose another `network.subnet`",
             ));
         }
@@ -211,9 +307,17 @@ pub(super) fn network_problems(world: &World<'_>, host: &HostWorld<'_>, wanted: 
     problems
 }
 
-fn another(world: &World<'_>, host: &HostWorld<'_>, found: &Network, subnets: &[String]) -> Problem {
+fn another(
+    world: &World<'_>,
+    host: &HostWorld<'_>,
+    found: &Network,
+    subnets: &[String],
+) -> Problem {
     let cluster = world.inventory.cluster.as_str();
-    let is_ours = found.labels.get("docker-cluster").is_some_and(|of| of == cluster);
+    let is_ours = found
+        .labels
+        .get("docker-cluster")
+        .is_some_and(|of| of == cluster);
     let fix = match is_ours {
         true => {
             "it is of another fabric or subnet of this cluster: take the cluster down (`docker-cluster down`) and bring it up anew"
@@ -240,19 +344,35 @@ pub(super) fn peer_lines(
     shares: &Shares,
     line: impl Fn(&IpNet, &IpAddr) -> String,
 ) -> Vec<String> {
-    let others = world.hosts.iter().filter(|other| other.name() != host.name());
+    let others = world
+        .hosts
+        .iter()
+        .filter(|other| other.name() != host.name());
     let answering = others.filter_map(|other| Some((shares.of.get(other.name())?, &other.private)));
     let silent = shares.silent.iter().map(|peer| (&peer.part, &peer.address));
-    let mut lines: Vec<String> = answering.chain(silent).map(|(part, address)| line(part, address)).collect();
+    let mut lines: Vec<String> = answering
+        .chain(silent)
+        .map(|(part, address)| line(part, address))
+        .collect();
     lines.sort();
     lines
 }
 
 /// What the links need of the way between hosts.
 pub(super) fn needs(world: &World<'_>, tunnel: Option<u16>, mtu: u32) -> Needs {
-    let ports = world.hosts.iter().map(|host| (host.name().clone(), vec![(SSH_PORT, SIGN_OF_LIFE)]));
+    let ports = world
+        .hosts
+        .iter()
+        .map(|host| (host.name().clone(), vec![(SSH_PORT, SIGN_OF_LIFE)]));
     let network = world.inventory.network.name.to_string();
-    Needs { network, tunnel, gossip: None, encrypted: false, mtu, ports: ports.collect() }
+    Needs {
+        network,
+        tunnel,
+        gossip: None,
+        encrypted: false,
+        mtu,
+        ports: ports.collect(),
+    }
 }
 
 /// That names are known on their own host only, for a plan that does something.
@@ -269,10 +389,14 @@ pub(super) fn say_names(world: &World<'_>, steps: &Steps, notes: &mut Vec<String
 pub(crate) const LINKS: &[Cause] = &[
     Cause::latent("forwarding-off", |case| wrong(case, &["does not forward"])),
     Cause::latent("route-missing", |case| wrong(case, &["route"])),
-    Cause::latent("raw-table", |case| wrong(case, &["the engine drops what comes"])),
+    Cause::latent("raw-table", |case| {
+        wrong(case, &["the engine drops what comes"])
+    }),
     Cause::latent("masquerade", |case| wrong(case, &["hides the senders"])),
     Cause::latent("rule-missing", |case| wrong(case, &["rule", "chain"])),
-    Cause::latent("link-down", |case| wrong(case, &["bridge", "device", "links", "port"])),
+    Cause::latent("link-down", |case| {
+        wrong(case, &["bridge", "device", "links", "port"])
+    }),
 ];
 
 /// The first sentence about one of the two hosts that holds one of these words.
@@ -281,10 +405,25 @@ fn wrong(case: &Case<'_>, words: &[&str]) -> Option<Finding> {
 }
 
 /// The same with what to do about a sentence.
-pub(super) fn said(case: &Case<'_>, words: &[&str], fix: impl Fn(&str) -> &'static str) -> Option<Finding> {
-    let found =
-        |view: &HostView| view.links_wrong.iter().find(|line| words.iter().any(|word| line.contains(word))).cloned();
-    let (name, sentence, all) = case.hosts().find_map(|(name, view)| Some((name, found(view)?, &view.links_wrong)))?;
+pub(super) fn said(
+    case: &Case<'_>,
+    words: &[&str],
+    fix: impl Fn(&str) -> &'static str,
+) -> Option<Finding> {
+    let found = |view: &HostView| {
+        view.links_wrong
+            .iter()
+            .find(|line| words.iter().any(|word| line.contains(word)))
+            .cloned()
+    };
+    let (name, sentence, all) = case
+        .hosts()
+        .find_map(|(name, view)| Some((name, found(view)?, &view.links_wrong)))?;
     let fix = fix(&sentence);
-    causes::about_host(name, sentence, fix, all.iter().map(|line| format!("{name}: {line}")).collect())
+    causes::about_host(
+        name,
+        sentence,
+        fix,
+        all.iter().map(|line| format!("{name}: {line}")).collect(),
+    )
 }

@@ -45,14 +45,20 @@ impl Fabric for Macvlan {
     }
 
     fn asks(&self) -> Asks {
-        Asks { modules: &["macvlan"], subnet: SubnetOf::Lan }
+        Asks {
+            modules: &["macvlan"],
+            subnet: SubnetOf::Lan,
+        }
     }
 
     fn problems(&self, world: &World<'_>) -> Vec<Problem> {
         let mut problems = lan::problems(world, Ours::Shim(SHIM));
         let shares = shares::divide(world);
         for host in &world.hosts {
-            let (Ok(lan), Some(part)) = (lan::of(world, host, Ours::Shim(SHIM)), shares.of.get(host.name())) else {
+            let (Ok(lan), Some(part)) = (
+                lan::of(world, host, Ours::Shim(SHIM)),
+                shares.of.get(host.name()),
+            ) else {
                 continue;
             };
             let wanted = network(world, &lan, *part);
@@ -70,7 +76,10 @@ impl Fabric for Macvlan {
         options::of_inventory(world, steps, notes);
         let shares = shares::divide(world);
         for host in &world.hosts {
-            let (Ok(lan), Some(part)) = (lan::of(world, host, Ours::Shim(SHIM)), shares.of.get(host.name())) else {
+            let (Ok(lan), Some(part)) = (
+                lan::of(world, host, Ours::Shim(SHIM)),
+                shares.of.get(host.name()),
+            ) else {
                 continue;
             };
             let config = config(world, host, &lan, *part, &shares);
@@ -94,7 +103,10 @@ impl Fabric for Macvlan {
     }
 
     fn probes(&self, inventory: &Inventory) -> Probes {
-        Probes { network: inventory.network.name.to_string(), asked: Asked::ByAddress }
+        Probes {
+            network: inventory.network.name.to_string(),
+            asked: Asked::ByAddress,
+        }
     }
 
     fn causes(&self) -> &'static [&'static [Cause]] {
@@ -104,11 +116,22 @@ impl Fabric for Macvlan {
 
 /// Whether hosts are to reach their own containers.
 fn with_shim(world: &World<'_>) -> bool {
-    world.inventory.network.lan.as_ref().is_some_and(|lan| lan.shim)
+    world
+        .inventory
+        .network
+        .lan
+        .as_ref()
+        .is_some_and(|lan| lan.shim)
 }
 
 /// The host's links. The order of words is that of `templates/fabrics/macvlan.sh`.
-fn config(world: &World<'_>, host: &HostWorld<'_>, lan: &Lan, part: IpNet, shares: &Shares) -> Vec<String> {
+fn config(
+    world: &World<'_>,
+    host: &HostWorld<'_>,
+    lan: &Lan,
+    part: IpNet,
+    shares: &Shares,
+) -> Vec<String> {
     let mut lines = lan::parts(world, host, part, shares);
     lines.push(format!("parent {}", lan.interface));
     if let Some(address) = shares::last_host(part).filter(|_| with_shim(world)) {
@@ -125,9 +148,19 @@ fn network(world: &World<'_>, lan: &Lan, part: IpNet) -> NewNetwork {
         driver: NetworkDriver::Macvlan,
         range: Some(part),
         gateway: Some(lan.gateway),
-        reserved: shares::last_host(part).map(|address| ("shim".to_owned(), address)).into_iter().collect(),
-        labels: BTreeMap::from([("docker-cluster".to_owned(), world.inventory.cluster.to_string())]),
-        ..NewNetwork::overlay(name, lan.subnet, BTreeMap::from([(PARENT.to_owned(), lan.interface.clone())]))
+        reserved: shares::last_host(part)
+            .map(|address| ("shim".to_owned(), address))
+            .into_iter()
+            .collect(),
+        labels: BTreeMap::from([(
+            "docker-cluster".to_owned(),
+            world.inventory.cluster.to_string(),
+        )]),
+        ..NewNetwork::overlay(
+            name,
+            lan.subnet,
+            BTreeMap::from([(PARENT.to_owned(), lan.interface.clone())]),
+        )
     }
 }
 

@@ -166,7 +166,10 @@ fn vxlan_needs(
     ports: impl Fn(&HostWorld<'_>) -> Vec<(u16, &'static str)>,
 ) -> Needs {
     let each = world.hosts.iter().map(|host| {
-        let mut all = vec![(SSH_PORT, SIGN_OF_LIFE), (GOSSIP_PORT, "the gossip of the engines")];
+        let mut all = vec![
+            (SSH_PORT, SIGN_OF_LIFE),
+            (GOSSIP_PORT, "the gossip of the engines"),
+        ];
         all.extend(ports(host));
         (host.name().clone(), all)
     });
@@ -214,7 +217,10 @@ pub const ALL: &[FabricKind] = &[
 #[must_use]
 pub fn probes(inventory: &Inventory) -> Probes {
     let kind = inventory.network.fabric;
-    let by_name = || Probes { network: inventory.network.name.to_string(), asked: Asked::ByName };
+    let by_name = || Probes {
+        network: inventory.network.name.to_string(),
+        asked: Asked::ByName,
+    };
     fabric(kind).map_or_else(by_name, |fabric| fabric.probes(inventory))
 }
 
@@ -222,7 +228,11 @@ pub fn probes(inventory: &Inventory) -> Probes {
 #[must_use]
 pub fn all_causes() -> Vec<&'static Cause> {
     let mut all: Vec<&'static Cause> = Vec::new();
-    for cause in ALL.iter().filter_map(|kind| fabric(*kind)).flat_map(|fabric| causes::table(fabric.causes())) {
+    for cause in ALL
+        .iter()
+        .filter_map(|kind| fabric(*kind))
+        .flat_map(|fabric| causes::table(fabric.causes()))
+    {
         if !all.iter().any(|known| known.id == cause.id) {
             all.push(cause);
         }
@@ -237,7 +247,9 @@ pub(crate) const GATEWAY_BRIDGE: &str = "docker_gwbridge";
 pub(crate) fn gateway_bridge(host: &HostWorld<'_>) -> Option<String> {
     let engine = host.facts.engine.as_ref();
     let is_known = engine.is_none_or(Engine::is_up);
-    let is_there = engine.and_then(|engine| engine.network(GATEWAY_BRIDGE)).is_some();
+    let is_there = engine
+        .and_then(|engine| engine.network(GATEWAY_BRIDGE))
+        .is_some();
     (is_known && !is_there).then(|| format!("network {GATEWAY_BRIDGE}"))
 }
 
@@ -260,7 +272,11 @@ pub struct Chosen {
 pub fn choose(world: &World<'_>) -> Chosen {
     let wanted = world.inventory.network.fabric;
     let backend = stores::of(world).backend(world);
-    let chosen = |kind, reason: String| Chosen { kind, reason, problems: Vec::new() };
+    let chosen = |kind, reason: String| Chosen {
+        kind,
+        reason,
+        problems: Vec::new(),
+    };
     match wanted {
         FabricKind::Auto => {}
         _ => return chosen(wanted, "the inventory says so".to_owned()),
@@ -279,26 +295,50 @@ pub fn choose(world: &World<'_>) -> Chosen {
             problems: Vec::new(),
         };
     }
-    let members: Vec<&HostWorld<'_>> = world.hosts.iter().filter(|host| swarm::is_member(host)).collect();
+    let members: Vec<&HostWorld<'_>> = world
+        .hosts
+        .iter()
+        .filter(|host| swarm::is_member(host))
+        .collect();
     if !members.is_empty() && !world.hosts.iter().any(options::uses_store) {
         let are = if members.len() == 1 { "is" } else { "are" };
-        return chosen(FabricKind::Swarm, format!("{} {are} in swarm mode already", listed(&members)));
+        return chosen(
+            FabricKind::Swarm,
+            format!("{} {are} in swarm mode already", listed(&members)),
+        );
     }
-    let without: Vec<(&HostWorld<'_>, String)> =
-        world.hosts.iter().filter_map(|host| Some((host, no_classic_overlay(host, backend)?))).collect();
+    let without: Vec<(&HostWorld<'_>, String)> = world
+        .hosts
+        .iter()
+        .filter_map(|host| Some((host, no_classic_overlay(host, backend)?)))
+        .collect();
     if without.is_empty() && !world.inventory.network.encrypted {
-        return chosen(FabricKind::Overlay, format!("every engine has the {backend} backend of the classic overlay"));
+        return chosen(
+            FabricKind::Overlay,
+            format!("every engine has the {backend} backend of the classic overlay"),
+        );
     }
-    let held: Vec<&HostWorld<'_>> = world.hosts.iter().filter(|host| options::uses_store(host)).collect();
+    let held: Vec<&HostWorld<'_>> = world
+        .hosts
+        .iter()
+        .filter(|host| options::uses_store(host))
+        .collect();
     if held.is_empty() {
         if without.is_empty() {
-            return chosen(FabricKind::Swarm, "encrypted traffic needs swarm mode".to_owned());
+            return chosen(
+                FabricKind::Swarm,
+                "encrypted traffic needs swarm mode".to_owned(),
+            );
         }
         return chosen(FabricKind::Swarm, host_by_host(world, &without));
     }
     // Some can only do one, some are set up for the other.
     let names = |hosts: &mut dyn Iterator<Item = String>| hosts.collect::<Vec<_>>().join(", ");
-    let modern = names(&mut without.iter().map(|(host, why)| format!("{} ({why})", host.name())));
+    let modern = names(
+        &mut without
+            .iter()
+            .map(|(host, why)| format!("{} ({why})", host.name())),
+    );
     let classic = names(&mut held.iter().map(|host| host.name().to_string()));
     let problem = Problem::of_all(
         format!(
@@ -306,14 +346,22 @@ pub fn choose(world: &World<'_>) -> Chosen {
         ),
         "move the old hosts with `docker-cluster migrate`, or take the new ones out of this inventory, or give them an engine 20.10 with the backend",
     );
-    Chosen { kind: FabricKind::Auto, reason: "no fabric fits all hosts".to_owned(), problems: vec![problem] }
+    Chosen {
+        kind: FabricKind::Auto,
+        reason: "no fabric fits all hosts".to_owned(),
+        problems: vec![problem],
+    }
 }
 
 /// How many hosts of one kind a sentence names.
 const NAMED: usize = 12;
 
 fn listed(hosts: &[&HostWorld<'_>]) -> String {
-    let mut names: Vec<String> = hosts.iter().take(NAMED).map(|host| host.name().to_string()).collect();
+    let mut names: Vec<String> = hosts
+        .iter()
+        .take(NAMED)
+        .map(|host| host.name().to_string())
+        .collect();
     if let Some(more) = hosts.len().checked_sub(NAMED).filter(|more| *more > 0) {
         names.push(format!("{more} more"));
     }
@@ -342,10 +390,15 @@ fn host_by_host(world: &World<'_>, without: &[(&HostWorld<'_>, String)]) -> Stri
     let able: Vec<&HostWorld<'_>> = world
         .hosts
         .iter()
-        .filter(|host| host.engine.is_some() && !without.iter().any(|(other, _)| other.name() == host.name()))
+        .filter(|host| {
+            host.engine.is_some() && !without.iter().any(|(other, _)| other.name() == host.name())
+        })
         .collect();
     if !able.is_empty() {
-        parts.push(format!("{} could do the classic overlay, and swarm mode as well", listed(&able)));
+        parts.push(format!(
+            "{} could do the classic overlay, and swarm mode as well",
+            listed(&able)
+        ));
     }
     parts.join("; ")
 }
@@ -356,7 +409,11 @@ pub(crate) const WITHOUT_STORES: u64 = 23;
 /// Why a host's engine cannot do the classic overlay over a store.
 pub(crate) fn no_classic_overlay(host: &HostWorld<'_>, backend: &str) -> Option<String> {
     let engine = host.engine.as_ref()?;
-    let will = if engine.to_install { "will have" } else { "has" };
+    let will = if engine.to_install {
+        "will have"
+    } else {
+        "has"
+    };
     if engine.version.major >= WITHOUT_STORES {
         return Some(format!(
             "{will} the engine {}, and engines from 23 on have no overlay over a key-value store",
@@ -365,7 +422,11 @@ pub(crate) fn no_classic_overlay(host: &HostWorld<'_>, backend: &str) -> Option<
     }
     if !engine.kv_backends.contains(backend) {
         let others: Vec<&str> = engine.kv_backends.iter().map(String::as_str).collect();
-        let others = if others.is_empty() { "none".to_owned() } else { others.join(", ") };
+        let others = if others.is_empty() {
+            "none".to_owned()
+        } else {
+            others.join(", ")
+        };
         return Some(format!(
             "{will} the engine {} whose binary was built without the {backend} backend (it has: {others})",
             engine.version
@@ -381,7 +442,12 @@ const VXLAN_TAKES: u32 = VXLAN_OVERHEAD as u32;
 pub(crate) const MTU_OPTION: &str = "com.docker.network.driver.mtu";
 
 /// What the inventory wants of a network that is there, and that can only be chosen when one is made.
-fn unchangeable(world: &World<'_>, host: &HostWorld<'_>, found: &Network, problems: &mut Vec<Problem>) {
+fn unchangeable(
+    world: &World<'_>,
+    host: &HostWorld<'_>,
+    found: &Network,
+    problems: &mut Vec<Problem>,
+) {
     let wanted = &world.inventory.network;
     let mut differs = |what: String, say: &str| {
         problems.push(Problem::on(
@@ -391,35 +457,58 @@ fn unchangeable(world: &World<'_>, host: &HostWorld<'_>, found: &Network, proble
         ));
     };
     // Made without the option, the engine takes the MTU of Ethernet.
-    let mtu = found.options.get(MTU_OPTION).and_then(|text| text.parse().ok()).unwrap_or(ETHERNET_MTU);
+    let mtu = found
+        .options
+        .get(MTU_OPTION)
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(ETHERNET_MTU);
     if let Some(wanted) = wanted.mtu.map(u32::from).filter(|wanted| *wanted != mtu) {
         differs(
             format!("was made for an underlay of {mtu} bytes, and the inventory wants {wanted}"),
             &format!("network: {{mtu: {mtu}}}"),
         );
     }
-    let encrypted = found.options.get("encrypted").is_some_and(|value| value != "false");
+    let encrypted = found
+        .options
+        .get("encrypted")
+        .is_some_and(|value| value != "false");
     match (encrypted, wanted.encrypted) {
         (false, true) => {
-            differs("does not encrypt, and the inventory wants it".to_owned(), "network: {encrypted: false}");
+            differs(
+                "does not encrypt, and the inventory wants it".to_owned(),
+                "network: {encrypted: false}",
+            );
         }
         (true, false) => {
-            differs("encrypts, and the inventory does not want it".to_owned(), "network: {encrypted: true}");
+            differs(
+                "encrypts, and the inventory does not want it".to_owned(),
+                "network: {encrypted: true}",
+            );
         }
         _ => {}
     }
     if found.scope == "swarm" && !found.attachable {
-        differs("was made for services only (not attachable)".to_owned(), "network: {name: ANOTHER}");
+        differs(
+            "was made for services only (not attachable)".to_owned(),
+            "network: {name: ANOTHER}",
+        );
     }
 }
 
 /// Hosts whose interface carries shorter packets than the network makes.
 pub(crate) fn too_long_for(world: &World<'_>, notes: &mut Vec<String>) {
     let name = world.inventory.network.name.as_str();
-    let made = world.hosts.iter().find_map(|host| host.facts.engine.as_ref()?.network(name));
-    let Some(mtu) =
-        made.map(|found| found.options.get(MTU_OPTION).and_then(|text| text.parse().ok()).unwrap_or(ETHERNET_MTU))
-    else {
+    let made = world
+        .hosts
+        .iter()
+        .find_map(|host| host.facts.engine.as_ref()?.network(name));
+    let Some(mtu) = made.map(|found| {
+        found
+            .options
+            .get(MTU_OPTION)
+            .and_then(|text| text.parse().ok())
+            .unwrap_or(ETHERNET_MTU)
+    }) else {
         return;
     };
     for host in world.hosts.iter().filter(|host| host.mtu < mtu) {
@@ -433,9 +522,16 @@ pub(crate) fn too_long_for(world: &World<'_>, notes: &mut Vec<String>) {
 }
 
 /// Networks of a host's engine that are in the way of the wanted one.
-pub(crate) fn network_problems(world: &World<'_>, host: &HostWorld<'_>, scope: &str, problems: &mut Vec<Problem>) {
+pub(crate) fn network_problems(
+    world: &World<'_>,
+    host: &HostWorld<'_>,
+    scope: &str,
+    problems: &mut Vec<Problem>,
+) {
     let wanted = &world.inventory.network;
-    let Some(engine) = &host.facts.engine else { return };
+    let Some(engine) = &host.facts.engine else {
+        return;
+    };
     if let Some(found) = engine.network(wanted.name.as_str()) {
         if found.driver != "overlay" || found.scope != scope {
             problems.push(Problem::on(
@@ -449,7 +545,10 @@ pub(crate) fn network_problems(world: &World<'_>, host: &HostWorld<'_>, scope: &
         } else {
             unchangeable(world, host, found, problems);
         }
-        if found.driver == "overlay" && found.scope == scope && !found.subnets.contains(&wanted.subnet) {
+        if found.driver == "overlay"
+            && found.scope == scope
+            && !found.subnets.contains(&wanted.subnet)
+        {
             let subnets: Vec<String> = found.subnets.iter().map(ToString::to_string).collect();
             problems.push(Problem::on(
                 host.name(),
@@ -458,11 +557,22 @@ pub(crate) fn network_problems(world: &World<'_>, host: &HostWorld<'_>, scope: &
             ));
         }
     }
-    for other in engine.networks.iter().filter(|network| network.name != wanted.name.as_str()) {
-        if let Some(subnet) = other.subnets.iter().find(|subnet| crate::inventory::overlap(subnet, &wanted.subnet)) {
+    for other in engine
+        .networks
+        .iter()
+        .filter(|network| network.name != wanted.name.as_str())
+    {
+        if let Some(subnet) = other
+            .subnets
+            .iter()
+            .find(|subnet| crate::inventory::overlap(subnet, &wanted.subnet))
+        {
             problems.push(Problem::on(
                 host.name(),
-                format!("the wanted subnet {} overlaps with {subnet} of its network {}", wanted.subnet, other.name),
+                format!(
+                    "the wanted subnet {} overlaps with {subnet} of its network {}",
+                    wanted.subnet, other.name
+                ),
                 "choose another `network.subnet`",
             ));
         }

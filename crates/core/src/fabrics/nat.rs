@@ -28,13 +28,18 @@ impl Fabric for Nat {
     }
 
     fn asks(&self) -> Asks {
-        Asks { modules: &["bridge", "veth"], subnet: SubnetOf::Nobody }
+        Asks {
+            modules: &["bridge", "veth"],
+            subnet: SubnetOf::Nobody,
+        }
     }
 
     fn problems(&self, world: &World<'_>) -> Vec<Problem> {
         let no_bridge = |host: &&HostWorld<'_>| {
             let engine = host.facts.engine.as_ref().filter(|engine| engine.is_up());
-            engine.is_some_and(|engine| !engine.networks.is_empty() && engine.network(BRIDGE).is_none())
+            engine.is_some_and(|engine| {
+                !engine.networks.is_empty() && engine.network(BRIDGE).is_none()
+            })
         };
         let without = world.hosts.iter().filter(no_bridge).map(|host| {
             let what = "its engine has no network `bridge` (`--bridge=none`), over which ports are published";
@@ -61,12 +66,23 @@ impl Fabric for Nat {
     }
 
     fn needs(&self, world: &World<'_>) -> Needs {
-        let ports = world.hosts.iter().map(|host| (host.name().clone(), vec![(SSH_PORT, SIGN_OF_LIFE)]));
-        Needs { network: BRIDGE.to_owned(), mtu: world.underlay_mtu(), ports: ports.collect(), ..Needs::default() }
+        let ports = world
+            .hosts
+            .iter()
+            .map(|host| (host.name().clone(), vec![(SSH_PORT, SIGN_OF_LIFE)]));
+        Needs {
+            network: BRIDGE.to_owned(),
+            mtu: world.underlay_mtu(),
+            ports: ports.collect(),
+            ..Needs::default()
+        }
     }
 
     fn probes(&self, _: &Inventory) -> Probes {
-        Probes { network: BRIDGE.to_owned(), asked: Asked::ByPublishedPort }
+        Probes {
+            network: BRIDGE.to_owned(),
+            asked: Asked::ByPublishedPort,
+        }
     }
 
     fn causes(&self) -> &'static [&'static [Cause]] {
@@ -74,26 +90,43 @@ impl Fabric for Nat {
     }
 }
 
-const OWN: &[Cause] = &[Cause::of_now("published-port-blocked", published_port_blocked)];
+const OWN: &[Cause] = &[Cause::of_now(
+    "published-port-blocked",
+    published_port_blocked,
+)];
 
 /// The host answers, and the port that it publishes does not.
 fn published_port_blocked(case: &Case<'_>) -> Option<Finding> {
     let failure = case.failure?;
-    let (from, to, found) = case.directions().find(|(from, _, link)| *from == case.from && link.anything_passes())?;
-    let rules = case.host(to).map(|view| view.rules(&["-p tcp", "DOCKER-USER", "-A FORWARD"])).unwrap_or_default();
+    let (from, to, found) = case
+        .directions()
+        .find(|(from, _, link)| *from == case.from && link.anything_passes())?;
+    let rules = case
+        .host(to)
+        .map(|view| view.rules(&["-p tcp", "DOCKER-USER", "-A FORWARD"]))
+        .unwrap_or_default();
     let fix = match rules.first() {
-        Some(rule) => format!("{to} has the rule `{rule}`; let TCP from the other hosts pass before it"),
+        Some(rule) => {
+            format!("{to} has the rule `{rule}`; let TCP from the other hosts pass before it")
+        }
         None => format!(
             "{} shows its rules; let TCP from the other hosts pass",
             causes::on(case.known, to, "iptables-save")
         ),
     };
-    let what = format!("a port that {to} publishes does not answer ({}), although {}", failure.words, found.passing());
+    let what = format!(
+        "a port that {to} publishes does not answer ({}), although {}",
+        failure.words,
+        found.passing()
+    );
     causes::link(
         case,
         (from, to, found),
         what,
         fix,
-        rules.into_iter().map(|rule| format!("{to}, its rule: {rule}")).collect(),
+        rules
+            .into_iter()
+            .map(|rule| format!("{to}, its rule: {rule}"))
+            .collect(),
     )
 }

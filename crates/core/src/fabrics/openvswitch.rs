@@ -12,7 +12,9 @@ use ipnet::IpNet;
 use super::links::{self, LINKS};
 use super::shares::{self, OWN, PEER, Shares};
 use super::vxlan::{mtu, network, port_taken};
-use super::{About, Asks, Encryption, Fabric, Layer, Names, SubnetOf, VXLAN_TAKES, keeper, packages};
+use super::{
+    About, Asks, Encryption, Fabric, Layer, Names, SubnetOf, VXLAN_TAKES, keeper, packages,
+};
 use crate::engines::options;
 use crate::facts::Module;
 use crate::inventory::{FabricKind, Inventory};
@@ -57,7 +59,10 @@ impl Fabric for OpenVswitch {
     }
 
     fn asks(&self) -> Asks {
-        Asks { modules: &["vxlan", "bridge", "veth"], subnet: SubnetOf::Nobody }
+        Asks {
+            modules: &["vxlan", "bridge", "veth"],
+            subnet: SubnetOf::Nobody,
+        }
     }
 
     fn problems(&self, world: &World<'_>) -> Vec<Problem> {
@@ -65,7 +70,9 @@ impl Fabric for OpenVswitch {
         let mut problems = Vec::new();
         for host in &world.hosts {
             let part = shares.of.get(host.name()).into_iter();
-            problems.extend(part.flat_map(|part| links::network_problems(world, host, &network(world, *part))));
+            problems.extend(
+                part.flat_map(|part| links::network_problems(world, host, &network(world, *part))),
+            );
             problems.extend(port_taken(world, host));
             if host.facts.unit(UNIT).is_none() {
                 problems.extend(packages::problems(host, SWITCH_PACKAGE, "Open vSwitch"));
@@ -79,16 +86,28 @@ impl Fabric for OpenVswitch {
         options::of_inventory(world, steps, notes);
         let shares = shares::divide(world);
         for host in &world.hosts {
-            let Some(part) = shares.of.get(host.name()) else { continue };
+            let Some(part) = shares.of.get(host.name()) else {
+                continue;
+            };
             run_switch(host, steps);
             let config = config(world, host, *part, &shares);
-            links::put(FabricKind::Openvswitch, host, SCRIPT.to_owned(), &config, steps);
+            links::put(
+                FabricKind::Openvswitch,
+                host,
+                SCRIPT.to_owned(),
+                &config,
+                steps,
+            );
             links::create(host, network(world, *part), steps);
             keeper::get_image(world, host, steps);
         }
         links::say_names(world, steps, notes);
-        let slow: Vec<&str> =
-            world.hosts.iter().filter(|host| !has_module(host)).map(|host| host.name().as_str()).collect();
+        let slow: Vec<&str> = world
+            .hosts
+            .iter()
+            .filter(|host| !has_module(host))
+            .map(|host| host.name().as_str())
+            .collect();
         if steps.next_id() > 0 && !slow.is_empty() {
             notes.push(format!(
                 "the kernel of {} has no module of Open vSwitch: its switch forwards in user space, which takes many times the CPU; `fabric: vxlan` does without",
@@ -99,20 +118,39 @@ impl Fabric for OpenVswitch {
 
     fn leaves(&self, _: &World<'_>, host: &HostWorld<'_>) -> Vec<String> {
         // The package enables it.
-        let was_off = host.facts.unit(UNIT).is_none_or(|unit| unit.file_state != "enabled");
-        was_off.then(|| format!("enabled {UNIT}")).into_iter().collect()
+        let was_off = host
+            .facts
+            .unit(UNIT)
+            .is_none_or(|unit| unit.file_state != "enabled");
+        was_off
+            .then(|| format!("enabled {UNIT}"))
+            .into_iter()
+            .collect()
     }
 
     fn needs(&self, world: &World<'_>) -> Needs {
-        links::needs(world, Some(world.inventory.network.vxlan.port), world.underlay_mtu())
+        links::needs(
+            world,
+            Some(world.inventory.network.vxlan.port),
+            world.underlay_mtu(),
+        )
     }
 
     fn probes(&self, inventory: &Inventory) -> Probes {
-        Probes { network: inventory.network.name.to_string(), asked: Asked::ByAddress }
+        Probes {
+            network: inventory.network.name.to_string(),
+            asked: Asked::ByAddress,
+        }
     }
 
     fn causes(&self) -> &'static [&'static [Cause]] {
-        &[causes::STANDING, SWITCH, LINKS, causes::TUNNEL, causes::UNDER_ALL]
+        &[
+            causes::STANDING,
+            SWITCH,
+            LINKS,
+            causes::TUNNEL,
+            causes::UNDER_ALL,
+        ]
     }
 }
 
@@ -126,7 +164,11 @@ const SWITCH: &[Cause] = &[
         )
     }),
     Cause::latent("checksums-missing", |case| {
-        links::said(case, &["leaves checksums to others", NO_ETHTOOL], |_| "`docker-cluster up` mends it")
+        links::said(
+            case,
+            &["leaves checksums to others", NO_ETHTOOL],
+            |_| "`docker-cluster up` mends it",
+        )
     }),
 ];
 
@@ -141,7 +183,10 @@ fn config(world: &World<'_>, host: &HostWorld<'_>, part: IpNet, shares: &Shares)
     let mut lines = vec![
         format!("{OWN} {part}"),
         format!("switch dcsw{}", vxlan.id),
-        format!("datapath {}", if has_module(host) { "system" } else { "netdev" }),
+        format!(
+            "datapath {}",
+            if has_module(host) { "system" } else { "netdev" }
+        ),
         format!("bridge {}", links::bridge(world)),
         format!("plug dcin{0} dcout{0}", vxlan.id),
         format!("device dcvx{}", vxlan.id),
@@ -150,19 +195,34 @@ fn config(world: &World<'_>, host: &HostWorld<'_>, part: IpNet, shares: &Shares)
         format!("address {}", host.private),
         format!("mtu {}", mtu(world)),
     ];
-    lines.extend(links::peer_lines(world, host, shares, |part, address| format!("{PEER} {address} {part}")));
+    lines.extend(links::peer_lines(world, host, shares, |part, address| {
+        format!("{PEER} {address} {part}")
+    }));
     lines
 }
 
 /// Brings the switch to run, now and at every boot. Its ports are the script's.
 fn run_switch(host: &HostWorld<'_>, steps: &mut Steps) {
     let (name, facts) = (host.name(), host.facts);
-    let says = |words: &str| facts.links.iter().flat_map(|links| &links.wrong).any(|line| line.contains(words));
+    let says = |words: &str| {
+        facts
+            .links
+            .iter()
+            .flat_map(|links| &links.wrong)
+            .any(|line| line.contains(words))
+    };
     let unit = facts.unit(UNIT);
     // Whether ethtool is there, only the script tells.
-    let is_first = facts.links.is_none() && !facts.made.contains(&format!("package {ETHTOOL_PACKAGE}"));
+    let is_first =
+        facts.links.is_none() && !facts.made.contains(&format!("package {ETHTOOL_PACKAGE}"));
     if unit.is_none() || is_first || says(NO_ETHTOOL) {
-        packages::install(host, &[SWITCH_PACKAGE, ETHTOOL_PACKAGE], "Open vSwitch", UNIT, steps);
+        packages::install(
+            host,
+            &[SWITCH_PACKAGE, ETHTOOL_PACKAGE],
+            "Open vSwitch",
+            UNIT,
+            steps,
+        );
     }
     let Some(unit) = unit else { return };
     if unit.file_state != "enabled" {
@@ -171,12 +231,19 @@ fn run_switch(host: &HostWorld<'_>, steps: &mut Steps) {
             name,
             Stage::Network,
             "start Open vSwitch at every boot",
-            Action::Run { argv, timeout: SWITCH_TIMEOUT },
+            Action::Run {
+                argv,
+                timeout: SWITCH_TIMEOUT,
+            },
         );
     }
     // The unit itself only holds those of the daemons together.
     if unit.active != "active" || says(DOES_NOT_RUN) {
-        let action = Action::Service { verb: Verb::Restart, unit: UNIT, timeout: SWITCH_TIMEOUT };
+        let action = Action::Service {
+            verb: Verb::Restart,
+            unit: UNIT,
+            timeout: SWITCH_TIMEOUT,
+        };
         steps.add(name, Stage::Network, "start Open vSwitch", action);
     }
 }

@@ -7,12 +7,15 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::{
-    About, Asks, Encryption, Fabric, GOSSIP_PORT, Layer, MTU_OPTION, Names, OVERLAY_MODULES, SubnetOf, VXLAN_TAKES,
-    firewall, gateway_bridge, keeper, network_problems, no_classic_overlay, swarm, too_long_for, vxlan_needs,
+    About, Asks, Encryption, Fabric, GOSSIP_PORT, Layer, MTU_OPTION, Names, OVERLAY_MODULES,
+    SubnetOf, VXLAN_TAKES, firewall, gateway_bridge, keeper, network_problems, no_classic_overlay,
+    swarm, too_long_for, vxlan_needs,
 };
 use crate::engines::options;
 use crate::inventory::Inventory;
-use crate::plan::{Action, EngineCall, HostWorld, NewNetwork, Options, Problem, Stage, StepId, Steps, World};
+use crate::plan::{
+    Action, EngineCall, HostWorld, NewNetwork, Options, Problem, Stage, StepId, Steps, World,
+};
 use crate::proof::causes;
 use crate::proof::{Asked, Cause, Needs, Probes};
 use crate::stores::{self, consul};
@@ -35,12 +38,16 @@ pub struct Overlay;
 
 /// What the engine is told to advertise: what it is told already, if that comes to the address that the others reach.
 fn advertise(host: &HostWorld<'_>) -> String {
-    advertised_already(host).map_or_else(|| format!("{}:{ADVERTISE_PORT}", host.private), |(text, _)| text)
+    advertised_already(host).map_or_else(
+        || format!("{}:{ADVERTISE_PORT}", host.private),
+        |(text, _)| text,
+    )
 }
 
 /// The same as the engine announces it: an interface is resolved.
 fn announced(host: &HostWorld<'_>) -> String {
-    let port = advertised_already(host).map_or_else(|| ADVERTISE_PORT.to_string(), |(_, port)| port);
+    let port =
+        advertised_already(host).map_or_else(|| ADVERTISE_PORT.to_string(), |(_, port)| port);
     format!("{}:{port}", host.private)
 }
 
@@ -49,7 +56,10 @@ fn advertised_already(host: &HostWorld<'_>) -> Option<(String, String)> {
     let present = options::present(host);
     let text = present.get("cluster-advertise")?.as_str()?;
     let (name, port) = text.rsplit_once(':')?;
-    let address = name.parse().ok().or_else(|| host.facts.ipv4_of(name).map(IpAddr::V4));
+    let address = name
+        .parse()
+        .ok()
+        .or_else(|| host.facts.ipv4_of(name).map(IpAddr::V4));
     (address == Some(host.private)).then(|| (text.to_owned(), port.to_owned()))
 }
 
@@ -78,26 +88,44 @@ impl Fabric for Overlay {
     }
 
     fn asks(&self) -> Asks {
-        Asks { modules: OVERLAY_MODULES, subnet: SubnetOf::Cluster }
+        Asks {
+            modules: OVERLAY_MODULES,
+            subnet: SubnetOf::Cluster,
+        }
     }
 
     fn leaves(&self, world: &World<'_>, host: &HostWorld<'_>) -> Vec<String> {
-        gateway_bridge(host).into_iter().chain(stores::of(world).leaves(host)).collect()
+        gateway_bridge(host)
+            .into_iter()
+            .chain(stores::of(world).leaves(host))
+            .collect()
     }
 
     fn probes(&self, inventory: &Inventory) -> Probes {
-        Probes { network: inventory.network.name.to_string(), asked: Asked::ByName }
+        Probes {
+            network: inventory.network.name.to_string(),
+            asked: Asked::ByName,
+        }
     }
 
     fn causes(&self) -> &'static [&'static [Cause]] {
-        &[causes::OVER_A_STORE, consul::CAUSES, causes::STANDING, causes::OVERLAYS]
+        &[
+            causes::OVER_A_STORE,
+            consul::CAUSES,
+            causes::STANDING,
+            causes::OVERLAYS,
+        ]
     }
 
     fn problems(&self, world: &World<'_>) -> Vec<Problem> {
         let mut problems = stores::of(world).problems(world);
         for host in &world.hosts {
             if let Some(why) = no_classic_overlay(host, stores::of(world).backend(world)) {
-                let backends = host.engine.as_ref().map(|engine| engine.kv_backends.clone()).unwrap_or_default();
+                let backends = host
+                    .engine
+                    .as_ref()
+                    .map(|engine| engine.kv_backends.clone())
+                    .unwrap_or_default();
                 let fix = match backends.contains("etcd") {
                     true => {
                         "use `fabric: swarm` (or `auto`), or an etcd of your own with `store.url: etcd://...`, or docker-ce 20.10"
@@ -122,7 +150,12 @@ impl Fabric for Overlay {
         keeper::keep(world, steps, &[], |_| true);
         // Where nothing is to be done the packets find their way already.
         if steps.next_id() > 0 {
-            firewall::notes(world, &self.needs(world), |host| stores::of(world).traffic(world, host), notes);
+            firewall::notes(
+                world,
+                &self.needs(world),
+                |host| stores::of(world).traffic(world, host),
+                notes,
+            );
         }
     }
 
@@ -133,8 +166,17 @@ impl Fabric for Overlay {
 
 fn engine_problems(world: &World<'_>, host: &HostWorld<'_>, problems: &mut Vec<Problem>) {
     if swarm::is_member(host) {
-        let node = host.facts.engine.as_ref().map(|engine| engine.swarm().node_id).unwrap_or_default();
-        let node = if node.is_empty() { String::new() } else { format!(" (node {node})") };
+        let node = host
+            .facts
+            .engine
+            .as_ref()
+            .map(|engine| engine.swarm().node_id)
+            .unwrap_or_default();
+        let node = if node.is_empty() {
+            String::new()
+        } else {
+            format!(" (node {node})")
+        };
         problems.push(Problem::on(
             host.name(),
             format!("its engine is in swarm mode{node}, which excludes an overlay over a store"),
@@ -149,9 +191,16 @@ fn engine_problems(world: &World<'_>, host: &HostWorld<'_>, problems: &mut Vec<P
 /// An engine that is moved to another store loses its networks, which are in the one that it has.
 fn another_store(world: &World<'_>, host: &HostWorld<'_>, problems: &mut Vec<Problem>) {
     let present = options::present(host);
-    let Some(found) = present.get("cluster-store").and_then(serde_json::Value::as_str) else { return };
+    let Some(found) = present
+        .get("cluster-store")
+        .and_then(serde_json::Value::as_str)
+    else {
+        return;
+    };
     let wanted = stores::of(world).endpoint(world).url;
-    let is_ours = options::history(host.facts).written.contains_key("cluster-store");
+    let is_ours = options::history(host.facts)
+        .written
+        .contains_key("cluster-store");
     // One that is not ours is a conflict in any case.
     if found != wanted && is_ours {
         problems.push(Problem::on(
@@ -166,7 +215,13 @@ fn another_store(world: &World<'_>, host: &HostWorld<'_>, problems: &mut Vec<Pro
 const ZOOKEEPER_CRASHES: semver::Version = semver::Version::new(20, 10, 0);
 
 fn zookeeper(world: &World<'_>, host: &HostWorld<'_>, problems: &mut Vec<Problem>) {
-    let Some(engine) = host.engine.as_ref().filter(|_| stores::of(world).backend(world) == "zookeeper") else { return };
+    let Some(engine) = host
+        .engine
+        .as_ref()
+        .filter(|_| stores::of(world).backend(world) == "zookeeper")
+    else {
+        return;
+    };
     if engine.version >= ZOOKEEPER_CRASHES {
         problems.push(Problem::on(
             host.name(),
@@ -184,9 +239,21 @@ fn ports(host: &HostWorld<'_>, problems: &mut Vec<Problem>) {
         return;
     }
     for (port, taken, protocol) in [
-        (GOSSIP_PORT, host.facts.tcp.iter().any(|(_, port)| *port == GOSSIP_PORT), "TCP"),
-        (GOSSIP_PORT, host.facts.udp.iter().any(|(_, port)| *port == GOSSIP_PORT), "UDP"),
-        (VXLAN_PORT, host.facts.udp.iter().any(|(_, port)| *port == VXLAN_PORT), "UDP"),
+        (
+            GOSSIP_PORT,
+            host.facts.tcp.iter().any(|(_, port)| *port == GOSSIP_PORT),
+            "TCP",
+        ),
+        (
+            GOSSIP_PORT,
+            host.facts.udp.iter().any(|(_, port)| *port == GOSSIP_PORT),
+            "UDP",
+        ),
+        (
+            VXLAN_PORT,
+            host.facts.udp.iter().any(|(_, port)| *port == VXLAN_PORT),
+            "UDP",
+        ),
     ] {
         if taken && !swarm::is_member(host) {
             problems.push(Problem::on(
@@ -205,7 +272,12 @@ fn images(world: &World<'_>, steps: &mut Steps) {
     if !world.inventory.engine.options.is_empty() {
         return;
     }
-    for host in world.hosts.iter().skip(1).filter(|host| options::is_new(host)) {
+    for host in world
+        .hosts
+        .iter()
+        .skip(1)
+        .filter(|host| options::is_new(host))
+    {
         keeper::get_image(world, host, steps);
     }
 }
@@ -214,7 +286,9 @@ fn images(world: &World<'_>, steps: &mut Steps) {
 fn set_options(world: &World<'_>, steps: &mut Steps, notes: &mut Vec<String>) {
     let url = stores::of(world).endpoint(world).url;
     let runs_with = |host: &HostWorld<'_>| {
-        let Some(engine) = &host.facts.engine else { return false };
+        let Some(engine) = &host.facts.engine else {
+            return false;
+        };
         engine.info_str("ClusterStore") == Some(url.as_str())
             && engine
                 .info_str("ClusterAdvertise")
@@ -231,17 +305,33 @@ fn set_options(world: &World<'_>, steps: &mut Steps, notes: &mut Vec<String>) {
     };
     let restarted = options::steps(world, steps, notes, &target);
     // Every engine announces itself in the store; only our own store can be asked.
-    if let Some(list) = stores::of(world).engines().filter(|_| !restarted.is_empty()) {
+    if let Some(list) = stores::of(world)
+        .engines()
+        .filter(|_| !restarted.is_empty())
+    {
         let last = steps.last_of_each();
-        for host in world.hosts.iter().filter(|host| restarted.contains(host.name())) {
+        for host in world
+            .hosts
+            .iter()
+            .filter(|host| restarted.contains(host.name()))
+        {
             let action = Action::WaitFor {
                 what: "the engines see each other in the store".to_owned(),
                 argv: list.iter().map(ToString::to_string).collect(),
                 expect: vec![announced(host)],
-                peers: world.hosts.iter().map(|peer| (peer.name().clone(), announced(peer))).collect(),
+                peers: world
+                    .hosts
+                    .iter()
+                    .map(|peer| (peer.name().clone(), announced(peer)))
+                    .collect(),
                 deadline: NEIGHBOURS_DEADLINE,
             };
-            let id = steps.add(host.name(), Stage::Options, "wait until the engine sees its neighbours", action);
+            let id = steps.add(
+                host.name(),
+                Stage::Options,
+                "wait until the engine sees its neighbours",
+                action,
+            );
             steps.follow(id, &last);
         }
     }
@@ -254,7 +344,12 @@ fn set_options(world: &World<'_>, steps: &mut Steps, notes: &mut Vec<String>) {
 pub fn gossips() -> Action {
     let port = GOSSIP_PORT.to_string();
     let socket = format!("sport = :{port}");
-    Action::wait("the engine gossips", &["ss", "-Hltn", &socket], [format!(":{port}")], NEIGHBOURS_DEADLINE)
+    Action::wait(
+        "the engine gossips",
+        &["ss", "-Hltn", &socket],
+        [format!(":{port}")],
+        NEIGHBOURS_DEADLINE,
+    )
 }
 
 /// Gives engines their store back, whose networks are still in it.
@@ -271,7 +366,13 @@ fn network(world: &World<'_>, steps: &mut Steps) {
     let lacking: Vec<&HostWorld<'_>> = world
         .hosts
         .iter()
-        .filter(|host| host.facts.engine.as_ref().and_then(|engine| engine.network(name)).is_none())
+        .filter(|host| {
+            host.facts
+                .engine
+                .as_ref()
+                .and_then(|engine| engine.network(name))
+                .is_none()
+        })
         .collect();
     let Some(first) = lacking.first() else { return };
     let mut created = Vec::new();
@@ -279,8 +380,15 @@ fn network(world: &World<'_>, steps: &mut Steps) {
         let mtu = world.underlay_mtu();
         let call = EngineCall::CreateNetwork(NewNetwork {
             attachable: false,
-            labels: BTreeMap::from([("docker-cluster".to_owned(), world.inventory.cluster.to_string())]),
-            ..NewNetwork::overlay(name, wanted.subnet, BTreeMap::from([(MTU_OPTION.to_owned(), mtu.to_string())]))
+            labels: BTreeMap::from([(
+                "docker-cluster".to_owned(),
+                world.inventory.cluster.to_string(),
+            )]),
+            ..NewNetwork::overlay(
+                name,
+                wanted.subnet,
+                BTreeMap::from([(MTU_OPTION.to_owned(), mtu.to_string())]),
+            )
         });
         let why = format!(
             "create the overlay network {name} with the subnet {} for an underlay of {mtu} bytes",
@@ -303,10 +411,20 @@ pub(crate) fn wait_for_network(
     let name = world.inventory.network.name.as_str();
     let action = Action::WaitFor {
         what: format!("the engine knows the network {name}"),
-        argv: ["docker", "network", "inspect", "--format", "{{.Scope}} {{range .IPAM.Config}}{{.Subnet}}{{end}}", name]
-            .map(str::to_owned)
-            .to_vec(),
-        expect: vec!["global".to_owned(), world.inventory.network.subnet.to_string()],
+        argv: [
+            "docker",
+            "network",
+            "inspect",
+            "--format",
+            "{{.Scope}} {{range .IPAM.Config}}{{.Subnet}}{{end}}",
+            name,
+        ]
+        .map(str::to_owned)
+        .to_vec(),
+        expect: vec![
+            "global".to_owned(),
+            world.inventory.network.subnet.to_string(),
+        ],
         peers: Vec::new(),
         deadline: NETWORK_DEADLINE,
     };

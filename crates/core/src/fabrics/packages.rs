@@ -14,15 +14,34 @@ pub(super) fn problems(host: &HostWorld<'_>, package: &str, what: &str) -> Vec<P
         )];
     }
     let found = platform::in_the_way(host.facts, package);
-    found.into_iter().map(|(what, fix)| Problem::on(host.name(), what, fix)).collect()
+    found
+        .into_iter()
+        .map(|(what, fix)| Problem::on(host.name(), what, fix))
+        .collect()
 }
 
 /// Installs packages of a host's distribution. `unit` is the one that they bring, for its last words.
-pub(super) fn install(host: &HostWorld<'_>, packages: &[&str], what: &str, unit: &'static str, steps: &mut Steps) {
-    let Some(manager) = PackageManager::of(host.facts) else { return };
+pub(super) fn install(
+    host: &HostWorld<'_>,
+    packages: &[&str],
+    what: &str,
+    unit: &'static str,
+    steps: &mut Steps,
+) {
+    let Some(manager) = PackageManager::of(host.facts) else {
+        return;
+    };
     let args = packages.iter().map(ToString::to_string).collect();
-    let action = Action::Script { name: manager.name, text: manager.install, args, timeout: INSTALL_TIMEOUT };
-    let why = format!("install {what} from the packages of {}", host.facts.os_pretty);
+    let action = Action::Script {
+        name: manager.name,
+        text: manager.install,
+        args,
+        timeout: INSTALL_TIMEOUT,
+    };
+    let why = format!(
+        "install {what} from the packages of {}",
+        host.facts.os_pretty
+    );
     let id = steps.add(host.name(), Stage::Network, why, action);
     steps.undo(id, Undo::of_installation(manager, unit));
 }

@@ -36,20 +36,19 @@ impl Fabric for Routed {
 
     fn asks(&self) -> Asks {
         // Each host's own part is a route of its own, as are those to the others.
-        Asks { modules: &["bridge", "veth"], subnet: SubnetOf::Nobody }
+        Asks {
+            modules: &["bridge", "veth"],
+            subnet: SubnetOf::Nobody,
+        }
     }
 
     fn problems(&self, world: &World<'_>) -> Vec<Problem> {
         let shares = shares::divide(world);
         let mut problems = Vec::new();
         for host in &world.hosts {
-            problems.extend(
-                shares
-                    .of
-                    .get(host.name())
-                    .into_iter()
-                    .flat_map(|part| links::network_problems(world, host, &network(world, host, *part))),
-            );
+            problems.extend(shares.of.get(host.name()).into_iter().flat_map(|part| {
+                links::network_problems(world, host, &network(world, host, *part))
+            }));
             problems.extend(in_the_way(world, host));
         }
         problems.extend(shares.problems);
@@ -60,8 +59,16 @@ impl Fabric for Routed {
         options::of_inventory(world, steps, notes);
         let shares = shares::divide(world);
         for host in &world.hosts {
-            let Some(part) = shares.of.get(host.name()) else { continue };
-            links::put(FabricKind::Routed, host, SCRIPT.to_owned(), &config(world, host, *part, &shares), steps);
+            let Some(part) = shares.of.get(host.name()) else {
+                continue;
+            };
+            links::put(
+                FabricKind::Routed,
+                host,
+                SCRIPT.to_owned(),
+                &config(world, host, *part, &shares),
+                steps,
+            );
             links::create(host, network(world, host, *part), steps);
             keeper::get_image(world, host, steps);
         }
@@ -77,7 +84,10 @@ impl Fabric for Routed {
     }
 
     fn probes(&self, inventory: &Inventory) -> Probes {
-        Probes { network: inventory.network.name.to_string(), asked: Asked::ByAddress }
+        Probes {
+            network: inventory.network.name.to_string(),
+            asked: Asked::ByAddress,
+        }
     }
 
     fn causes(&self) -> &'static [&'static [Cause]] {
@@ -98,7 +108,9 @@ fn config(world: &World<'_>, host: &HostWorld<'_>, part: IpNet, shares: &Shares)
         format!("bridge {}", links::bridge(world)),
         format!("out {}", towards_others(host)),
     ];
-    lines.extend(links::peer_lines(world, host, shares, |part, address| format!("{PEER} {part} {address}")));
+    lines.extend(links::peer_lines(world, host, shares, |part, address| {
+        format!("{PEER} {part} {address}")
+    }));
     lines
 }
 
@@ -108,7 +120,10 @@ fn config(world: &World<'_>, host: &HostWorld<'_>, part: IpNet, shares: &Shares)
 pub(super) fn network(world: &World<'_>, host: &HostWorld<'_>, part: IpNet) -> NewNetwork {
     let options = [
         ("com.docker.network.bridge.enable_ip_masquerade", "false"),
-        ("com.docker.network.bridge.trusted_host_interfaces", towards_others(host)),
+        (
+            "com.docker.network.bridge.trusted_host_interfaces",
+            towards_others(host),
+        ),
     ];
     links::network(world, part, host.mtu.min(world.underlay_mtu()), &options)
 }
@@ -120,7 +135,11 @@ pub(super) fn in_the_way(world: &World<'_>, host: &HostWorld<'_>) -> Option<Prob
         return None;
     }
     let wanted = world.inventory.network.subnet;
-    let ours = host.facts.engine.as_ref().and_then(|engine| engine.network(world.inventory.network.name.as_str()));
+    let ours = host
+        .facts
+        .engine
+        .as_ref()
+        .and_then(|engine| engine.network(world.inventory.network.name.as_str()));
     let is_ours = |interface: &str| ours.is_some() && interface == links::bridge(world);
     let route = host.facts.routes.iter().find(|route| {
         let overlaps = wanted.contains(&route.to.network()) || route.to.contains(&wanted.network());
@@ -128,7 +147,10 @@ pub(super) fn in_the_way(world: &World<'_>, host: &HostWorld<'_>) -> Option<Prob
     })?;
     Some(Problem::on(
         host.name(),
-        format!("the network's subnet {wanted} collides with its route to {} over {}", route.to, route.interface),
+        format!(
+            "the network's subnet {wanted} collides with its route to {} over {}",
+            route.to, route.interface
+        ),
         "choose another `network.subnet`",
     ))
 }

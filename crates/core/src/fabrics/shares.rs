@@ -38,32 +38,56 @@ pub(super) struct Shares {
 
 /// The part that a host has by its own configuration.
 fn present(host: &HostWorld<'_>) -> Option<IpNet> {
-    host.facts.links.as_ref()?.lines(OWN).find_map(|words| words.first()?.parse().ok())
+    host.facts
+        .links
+        .as_ref()?
+        .lines(OWN)
+        .find_map(|words| words.first()?.parse().ok())
 }
 
 /// The other hosts that a host's links lead to.
 fn peers(links: &LinkFacts) -> impl Iterator<Item = Peer> + '_ {
-    links.lines(PEER).chain(links.lines(LEARNED)).filter_map(|words| {
-        let part = words.iter().filter(|word| word.contains('/')).find_map(|word| word.parse().ok())?;
-        let address = words.iter().find_map(|word| word.parse().ok())?;
-        Some(Peer { part, address })
-    })
+    links
+        .lines(PEER)
+        .chain(links.lines(LEARNED))
+        .filter_map(|words| {
+            let part = words
+                .iter()
+                .filter(|word| word.contains('/'))
+                .find_map(|word| word.parse().ok())?;
+            let address = words.iter().find_map(|word| word.parse().ok())?;
+            Some(Peer { part, address })
+        })
 }
 
 /// Divides the subnet: what the inventory pins, then what hosts have, then the first part that nobody has.
 pub(super) fn divide(world: &World<'_>) -> Shares {
     let network = &world.inventory.network;
-    let mut shares = Shares { silent: silent(world), ..Shares::default() };
+    let mut shares = Shares {
+        silent: silent(world),
+        ..Shares::default()
+    };
     for host in &world.hosts {
-        let Some(part) = host.spec.subnet.or_else(|| present(host)) else { continue };
+        let Some(part) = host.spec.subnet.or_else(|| present(host)) else {
+            continue;
+        };
         if !network.subnet.contains(&part) {
             shares.problems.push(outside(world, host, part));
         }
         shares.of.insert(host.name().clone(), part);
     }
     // Those that nobody can ask and the inventory pins have their part as well.
-    let pinned = world.inventory.hosts.iter().filter(|spec| world.host(&spec.name).is_none());
-    let mut taken: Vec<IpNet> = shares.of.values().copied().chain(pinned.filter_map(|spec| spec.subnet)).collect();
+    let pinned = world
+        .inventory
+        .hosts
+        .iter()
+        .filter(|spec| world.host(&spec.name).is_none());
+    let mut taken: Vec<IpNet> = shares
+        .of
+        .values()
+        .copied()
+        .chain(pinned.filter_map(|spec| spec.subnet))
+        .collect();
     taken.extend(shares.silent.iter().map(|peer| peer.part));
     let parts = match network.subnet {
         IpNet::V4(subnet) => subnet.subnets(network.host_prefix).ok(),
@@ -96,7 +120,9 @@ pub(super) fn divide(world: &World<'_>) -> Shares {
 /// The last address of a part before its broadcast address.
 pub(super) fn last_host(part: IpNet) -> Option<IpAddr> {
     match part {
-        IpNet::V4(part) => Some(IpAddr::V4(u32::from(part.broadcast()).saturating_sub(1).into())),
+        IpNet::V4(part) => Some(IpAddr::V4(
+            u32::from(part.broadcast()).saturating_sub(1).into(),
+        )),
         IpNet::V6(_) => None,
     }
 }
@@ -105,21 +131,37 @@ fn outside(world: &World<'_>, host: &HostWorld<'_>, part: IpNet) -> Problem {
     let wanted = world.inventory.network.subnet;
     let key = world.inventory.network.parts_key();
     let (whose, fix) = match host.spec.subnet {
-        Some(_) => ("the inventory gives it", "correct `subnet:` of this host in the inventory".to_owned()),
-        None => {
-            ("it has", format!("put the old `{key}` back, or take the cluster down and bring it up with the new one"))
-        }
+        Some(_) => (
+            "the inventory gives it",
+            "correct `subnet:` of this host in the inventory".to_owned(),
+        ),
+        None => (
+            "it has",
+            format!(
+                "put the old `{key}` back, or take the cluster down and bring it up with the new one"
+            ),
+        ),
     };
-    Problem::on(host.name(), format!("{whose} the part {part}, which is not in {wanted}"), fix)
+    Problem::on(
+        host.name(),
+        format!("{whose} the part {part}, which is not in {wanted}"),
+        fix,
+    )
 }
 
 fn doubled(shares: &mut Shares) {
     let all: Vec<(&HostName, &IpNet)> = shares.of.iter().collect();
     let mut problems = Vec::new();
     for (index, (name, part)) in all.iter().enumerate() {
-        for (other, same) in all.iter().skip(index + 1).filter(|(_, other)| overlap(other, part)) {
+        for (other, same) in all
+            .iter()
+            .skip(index + 1)
+            .filter(|(_, other)| overlap(other, part))
+        {
             problems.push(Problem::of_all(
-                format!("{name} has the part {part} of the subnet and {other} has {same}: they overlap"),
+                format!(
+                    "{name} has the part {part} of the subnet and {other} has {same}: they overlap"
+                ),
                 "pin another part for one of them with `subnet:` in the inventory",
             ));
         }
@@ -133,8 +175,14 @@ fn silent(world: &World<'_>) -> Vec<Peer> {
         return Vec::new();
     }
     let answer: Vec<IpAddr> = world.hosts.iter().map(|host| host.private).collect();
-    let known = world.hosts.iter().filter_map(|host| host.facts.links.as_ref()).flat_map(peers);
-    let mut silent: Vec<Peer> = known.filter(|peer| !answer.contains(&peer.address)).collect();
+    let known = world
+        .hosts
+        .iter()
+        .filter_map(|host| host.facts.links.as_ref())
+        .flat_map(peers);
+    let mut silent: Vec<Peer> = known
+        .filter(|peer| !answer.contains(&peer.address))
+        .collect();
     silent.sort();
     silent.dedup();
     silent

@@ -8,8 +8,9 @@ use ipnet::IpNet;
 use serde_json::Value;
 
 use super::{
-    About, Asks, Encryption, Fabric, GOSSIP_PORT, Layer, MTU_OPTION, Names, OVERLAY_MODULES, SubnetOf, VXLAN_TAKES,
-    firewall, gateway_bridge, keeper, network_problems, too_long_for, vxlan_needs,
+    About, Asks, Encryption, Fabric, GOSSIP_PORT, Layer, MTU_OPTION, Names, OVERLAY_MODULES,
+    SubnetOf, VXLAN_TAKES, firewall, gateway_bridge, keeper, network_problems, too_long_for,
+    vxlan_needs,
 };
 use crate::engines::known::{self, Fault};
 use crate::engines::{self, options, unit};
@@ -18,7 +19,8 @@ use crate::facts::{Module, Node, Swarm};
 use crate::inventory::Inventory;
 use crate::inventory::{HostName, Members, overlap, quorum_size};
 use crate::plan::{
-    Action, EngineCall, HostWorld, NewNetwork, NodeUpdate, Problem, Stage, StepId, Steps, SwarmRole, World,
+    Action, EngineCall, HostWorld, NewNetwork, NodeUpdate, Problem, Stage, StepId, Steps,
+    SwarmRole, World,
 };
 use crate::proof::causes;
 use crate::proof::{Asked, Cause, Needs, Probes};
@@ -50,7 +52,11 @@ pub(crate) fn is_member(host: &HostWorld<'_>) -> bool {
 
 /// Whether a host's engine is stopped and is in a swarm, by the certificate that it keeps: what the swarm has is not known from it.
 fn sleeps(host: &HostWorld<'_>) -> bool {
-    let is_stopped = host.facts.engine.as_ref().is_some_and(|engine| !engine.is_up());
+    let is_stopped = host
+        .facts
+        .engine
+        .as_ref()
+        .is_some_and(|engine| !engine.is_up());
     is_stopped && host.facts.swarm_cluster.is_some()
 }
 
@@ -63,11 +69,22 @@ pub(crate) fn is_manager(host: &HostWorld<'_>) -> bool {
 pub(crate) fn lead(world: &World<'_>) -> Option<HostName> {
     let present = world.hosts.iter().find(|host| swarm(host).is_manager);
     let managers = wanted_managers(world);
-    present.or_else(|| world.hosts.iter().find(|host| managers.contains(host.name()))).map(|host| host.name().clone())
+    present
+        .or_else(|| {
+            world
+                .hosts
+                .iter()
+                .find(|host| managers.contains(host.name()))
+        })
+        .map(|host| host.name().clone())
 }
 
 fn swarm(host: &HostWorld<'_>) -> Swarm {
-    host.facts.engine.as_ref().map(crate::facts::Engine::swarm).unwrap_or_default()
+    host.facts
+        .engine
+        .as_ref()
+        .map(crate::facts::Engine::swarm)
+        .unwrap_or_default()
 }
 
 /// The swarm that the inventory's hosts form, if they do: that of its managers.
@@ -88,16 +105,37 @@ fn wanted_managers(world: &World<'_>) -> Vec<HostName> {
         Members::Count(count) => *count,
         Members::BySize => quorum_size(world.inventory.hosts.len()),
     };
-    let mut chosen: Vec<HostName> =
-        world.hosts.iter().filter(|host| swarm(host).is_manager).map(|host| host.name().clone()).collect();
+    let mut chosen: Vec<HostName> = world
+        .hosts
+        .iter()
+        .filter(|host| swarm(host).is_manager)
+        .map(|host| host.name().clone())
+        .collect();
     // A manager that cannot be asked right now may still be one; one that is gone for good is not.
-    let counted = world.hosts.iter().map(|host| swarm(host).managers).max().unwrap_or(0) as usize;
-    let lost = gone(world).iter().filter(|node| node.is_raft_member).count();
+    let counted = world
+        .hosts
+        .iter()
+        .map(|host| swarm(host).managers)
+        .max()
+        .unwrap_or(0) as usize;
+    let lost = gone(world)
+        .iter()
+        .filter(|node| node.is_raft_member)
+        .count();
     let elsewhere = counted.saturating_sub(lost);
-    let count = count.saturating_sub(elsewhere.saturating_sub(chosen.len())).max(chosen.len());
+    let count = count
+        .saturating_sub(elsewhere.saturating_sub(chosen.len()))
+        .max(chosen.len());
     let tag_counts = |host: &HostWorld<'_>, chosen: &[HostName]| {
         let shared = |tag| {
-            chosen.iter().filter(|name| world.host(name).is_some_and(|other| other.spec.tags.contains(tag))).count()
+            chosen
+                .iter()
+                .filter(|name| {
+                    world
+                        .host(name)
+                        .is_some_and(|other| other.spec.tags.contains(tag))
+                })
+                .count()
         };
         host.spec
             .tags
@@ -108,7 +146,11 @@ fn wanted_managers(world: &World<'_>) -> Vec<HostName> {
             .unwrap_or(usize::from(!spec.spread.is_empty()) * count)
     };
     while chosen.len() < count {
-        let free = world.hosts.iter().enumerate().filter(|(_, host)| !chosen.contains(host.name()));
+        let free = world
+            .hosts
+            .iter()
+            .enumerate()
+            .filter(|(_, host)| !chosen.contains(host.name()));
         // The least represented tag first, then the order of the inventory.
         let Some((_, next)) = free.min_by_key(|(at, host)| (tag_counts(host, &chosen), *at)) else {
             break;
@@ -134,13 +176,20 @@ impl Fabric for SwarmMode {
     }
 
     fn asks(&self) -> Asks {
-        Asks { modules: OVERLAY_MODULES, subnet: SubnetOf::Cluster }
+        Asks {
+            modules: OVERLAY_MODULES,
+            subnet: SubnetOf::Cluster,
+        }
     }
 
     fn leaves(&self, world: &World<'_>, host: &HostWorld<'_>) -> Vec<String> {
         let mut lines: Vec<String> = gateway_bridge(host).into_iter().collect();
         // Also of a stopped engine: its certificate would tell, unless a flag may have moved its folder.
-        let is_known = host.facts.engine.as_ref().is_none_or(crate::facts::Engine::is_up);
+        let is_known = host
+            .facts
+            .engine
+            .as_ref()
+            .is_none_or(crate::facts::Engine::is_up);
         if (is_known || unit::flag(host.facts, "data-root").is_none()) && !is_member(host) {
             lines.push("swarm".to_owned());
         }
@@ -149,7 +198,10 @@ impl Fabric for SwarmMode {
     }
 
     fn probes(&self, inventory: &Inventory) -> Probes {
-        Probes { network: inventory.network.name.to_string(), asked: Asked::ByName }
+        Probes {
+            network: inventory.network.name.to_string(),
+            asked: Asked::ByName,
+        }
     }
 
     fn causes(&self) -> &'static [&'static [Cause]] {
@@ -174,10 +226,15 @@ impl Fabric for SwarmMode {
             if !swarm.is_member() && !options::uses_store(host) {
                 ports(world, host, &mut problems);
             }
-            if world.inventory.network.encrypted && host.facts.modules.get("esp4") == Some(&Module::Missing) {
+            if world.inventory.network.encrypted
+                && host.facts.modules.get("esp4") == Some(&Module::Missing)
+            {
                 problems.push(Problem::on(
                     host.name(),
-                    format!("its kernel {} has no esp4 module, which encrypted traffic needs", host.facts.kernel_text),
+                    format!(
+                        "its kernel {} has no esp4 module, which encrypted traffic needs",
+                        host.facts.kernel_text
+                    ),
                     "use a kernel with IPsec (INET_ESP), or remove `network.encrypted`",
                 ));
             }
@@ -189,7 +246,10 @@ impl Fabric for SwarmMode {
         if world.hosts.iter().any(sleeps) {
             return problems;
         }
-        if ours.is_none() && !world.recover_quorum && world.hosts.iter().any(|host| swarm(host).is_member()) {
+        if ours.is_none()
+            && !world.recover_quorum
+            && world.hosts.iter().any(|host| swarm(host).is_member())
+        {
             let members = world.hosts.iter().filter(|host| swarm(host).is_member());
             let names: Vec<&str> = members.map(|host| host.name().as_str()).collect();
             problems.push(Problem::of_all(
@@ -198,10 +258,16 @@ impl Fabric for SwarmMode {
             ));
         }
         let named = wanted_managers(world);
-        if ours.is_none() && !world.hosts.is_empty() && !named.iter().any(|name| world.host(name).is_some()) {
+        if ours.is_none()
+            && !world.hosts.is_empty()
+            && !named.iter().any(|name| world.host(name).is_some())
+        {
             let names: Vec<&str> = named.iter().map(HostName::as_str).collect();
             problems.push(Problem::of_all(
-                format!("no quorum is possible: no host answers that is to be a manager ({})", names.join(", ")),
+                format!(
+                    "no quorum is possible: no host answers that is to be a manager ({})",
+                    names.join(", ")
+                ),
                 "bring one back, or name others in `swarm.managers`",
             ));
         }
@@ -210,8 +276,12 @@ impl Fabric for SwarmMode {
 
     fn steps(&self, world: &World<'_>, steps: &mut Steps, notes: &mut Vec<String>) {
         known_faults(world, notes);
-        let asleep: Vec<&str> =
-            world.hosts.iter().filter(|host| sleeps(host)).map(|host| host.name().as_str()).collect();
+        let asleep: Vec<&str> = world
+            .hosts
+            .iter()
+            .filter(|host| sleeps(host))
+            .map(|host| host.name().as_str())
+            .collect();
         if !asleep.is_empty() {
             notes.push(format!(
                 "{}: stopped, and in a swarm. What else is to be done shows when they run: run `up` again",
@@ -250,7 +320,9 @@ impl Fabric for SwarmMode {
 pub(crate) fn form(world: &World<'_>, steps: &mut Steps, notes: &mut Vec<String>) -> Vec<StepId> {
     options::of_inventory(world, steps, notes);
     let managers = wanted_managers(world);
-    let Some(lead) = join(world, steps, notes, &managers) else { return Vec::new() };
+    let Some(lead) = join(world, steps, notes, &managers) else {
+        return Vec::new();
+    };
     remove_gone(world, steps, notes, &lead);
     // Before the roles: the manager that makes it may be demoted.
     let known = network(world, steps, &lead);
@@ -271,8 +343,11 @@ fn known_faults(world: &World<'_>, notes: &mut Vec<String>) {
             }
         }
     }
-    notes
-        .extend(found.into_iter().map(|(fault, hosts)| format!("{}: {}; {}", hosts.join(", "), fault.what, fault.fix)));
+    notes.extend(
+        found
+            .into_iter()
+            .map(|(fault, hosts)| format!("{}: {}; {}", hosts.join(", "), fault.what, fault.fix)),
+    );
 }
 
 /// Options of a host's engine that exclude swarm mode.
@@ -285,7 +360,10 @@ pub(crate) fn excluded(host: &HostWorld<'_>) -> Vec<Problem> {
             format!("remove `live-restore` from {source} there"),
         ));
     }
-    let backend = options::present(host).get("firewall-backend").and_then(Value::as_str).map(str::to_owned);
+    let backend = options::present(host)
+        .get("firewall-backend")
+        .and_then(Value::as_str)
+        .map(str::to_owned);
     let by_flag = || unit::flag(host.facts, "firewall-backend").and_then(|flag| flag.value);
     if backend.or_else(by_flag).as_deref() == Some("nftables") {
         problems.push(Problem::on(
@@ -301,19 +379,22 @@ pub(crate) fn excluded(host: &HostWorld<'_>) -> Vec<Problem> {
 fn excluded_by_inventory(world: &World<'_>) -> Vec<Problem> {
     let options = &world.inventory.engine.options;
     let excludes = |key: &str, value: &Value| options.get(key) == Some(value);
-    [("live-restore", Value::Bool(true)), ("firewall-backend", Value::from("nftables"))]
-        .into_iter()
-        .filter(|(key, value)| excludes(key, value))
-        .map(|(key, value)| {
-            Problem::of_all(
-                format!(
-                    "`engine.options` has `{key}: {}`, which excludes swarm mode",
-                    value.to_string().trim_matches('"')
-                ),
-                format!("remove `{key}` from the inventory"),
-            )
-        })
-        .collect()
+    [
+        ("live-restore", Value::Bool(true)),
+        ("firewall-backend", Value::from("nftables")),
+    ]
+    .into_iter()
+    .filter(|(key, value)| excludes(key, value))
+    .map(|(key, value)| {
+        Problem::of_all(
+            format!(
+                "`engine.options` has `{key}: {}`, which excludes swarm mode",
+                value.to_string().trim_matches('"')
+            ),
+            format!("remove `{key}` from the inventory"),
+        )
+    })
+    .collect()
 }
 
 /// What a swarm is given when it begins and keeps.
@@ -338,7 +419,11 @@ fn fixed_at_the_start(world: &World<'_>) -> Vec<Problem> {
             && !swarm.address_pools.is_empty()
             && !swarm.address_pools.contains(&wanted)
         {
-            let found: Vec<String> = swarm.address_pools.iter().map(ToString::to_string).collect();
+            let found: Vec<String> = swarm
+                .address_pools
+                .iter()
+                .map(ToString::to_string)
+                .collect();
             problems.push(Problem::on(
                 host.name(),
                 format!(
@@ -357,8 +442,12 @@ const DEFAULT_POOL: &str = "10.0.0.0/8";
 
 /// Pools to take instead: rarely used, and large enough for 256 networks of 254 addresses.
 fn other_pools() -> impl Iterator<Item = IpNet> {
-    let each = |base: u8, from: u8, to: u8| (from..=to).map(move |second| format!("{base}.{second}.0.0/16"));
-    each(10, 200, 254).chain(each(172, 20, 31)).filter_map(|text| text.parse().ok())
+    let each = |base: u8, from: u8, to: u8| {
+        (from..=to).map(move |second| format!("{base}.{second}.0.0/16"))
+    };
+    each(10, 200, 254)
+        .chain(each(172, 20, 31))
+        .filter_map(|text| text.parse().ok())
 }
 
 /// The pool of a new swarm. Swarm mode does not look at the hosts' own networks: its first network, the ingress, is 10.0.0.0/24, and
@@ -369,14 +458,34 @@ fn pool(world: &World<'_>, notes: &mut Vec<String>) -> Option<IpNet> {
     }
     let default: IpNet = DEFAULT_POOL.parse().ok()?;
     let reaches = |host: &HostWorld<'_>| -> Vec<IpNet> {
-        let routes = host.facts.routes.iter().map(|route| route.to).filter(|to| to.prefix_len() > 0);
-        let bridges = host.facts.engine.iter().flat_map(|engine| &engine.networks).flat_map(|network| &network.subnets);
-        routes.chain(host.facts.addresses.iter().map(|address| address.net.trunc())).chain(bridges.copied()).collect()
+        let routes = host
+            .facts
+            .routes
+            .iter()
+            .map(|route| route.to)
+            .filter(|to| to.prefix_len() > 0);
+        let bridges = host
+            .facts
+            .engine
+            .iter()
+            .flat_map(|engine| &engine.networks)
+            .flat_map(|network| &network.subnets);
+        routes
+            .chain(
+                host.facts
+                    .addresses
+                    .iter()
+                    .map(|address| address.net.trunc()),
+            )
+            .chain(bridges.copied())
+            .collect()
     };
     let taken: Vec<IpNet> = world.hosts.iter().flat_map(reaches).collect();
     let first = taken.iter().find(|net| overlap(net, &default))?;
-    let is_free =
-        |pool: &IpNet| !overlap(pool, &world.inventory.network.subnet) && !taken.iter().any(|net| overlap(net, pool));
+    let is_free = |pool: &IpNet| {
+        !overlap(pool, &world.inventory.network.subnet)
+            && !taken.iter().any(|net| overlap(net, pool))
+    };
     let pool = other_pools().find(is_free)?;
     notes.push(format!(
         "the swarm takes the networks that it makes by itself out of {pool}: hosts have {first}, which Docker's own choice, {DEFAULT_POOL}, would hide (`swarm.address_pool` chooses another)"
@@ -386,9 +495,18 @@ fn pool(world: &World<'_>, notes: &mut Vec<String>) -> Option<IpNet> {
 
 /// An ingress network that hides the hosts' own network: what is published there is not reached from it.
 fn hidden_hosts(world: &World<'_>, notes: &mut Vec<String>) {
-    let ingress = world.hosts.iter().find_map(|host| host.facts.engine.as_ref()?.network("ingress"));
-    let Some(subnet) = ingress.and_then(|ingress| ingress.subnets.first()) else { return };
-    if let Some(host) = world.hosts.iter().find(|host| subnet.contains(&host.private)) {
+    let ingress = world
+        .hosts
+        .iter()
+        .find_map(|host| host.facts.engine.as_ref()?.network("ingress"));
+    let Some(subnet) = ingress.and_then(|ingress| ingress.subnets.first()) else {
+        return;
+    };
+    if let Some(host) = world
+        .hosts
+        .iter()
+        .find(|host| subnet.contains(&host.private))
+    {
         notes.push(format!(
             "the swarm's ingress network has {subnet}, which holds {} of {} as well: ports of services are not reached from there; remove it (`docker network rm ingress`) and make it anew: `docker network create -d overlay --ingress --subnet ANOTHER ingress`",
             host.private,
@@ -401,11 +519,22 @@ fn hidden_hosts(world: &World<'_>, notes: &mut Vec<String>) {
 pub(crate) fn nodes_to_remember(world: &World<'_>, host: &HostWorld<'_>) -> Vec<String> {
     let keeps = swarm(host).is_manager || wanted_managers(world).contains(host.name());
     let hosts = world.hosts.iter().filter(|_| keeps);
-    hosts.map(|host| format!("{NODE_LINE}{}", host.facts.hostname)).collect()
+    hosts
+        .map(|host| format!("{NODE_LINE}{}", host.facts.hostname))
+        .collect()
 }
 
-fn membership(host: &HostWorld<'_>, swarm: &Swarm, ours: Option<&str>, problems: &mut Vec<Problem>) {
-    let theirs = host.facts.swarm_cluster.as_deref().unwrap_or(&swarm.cluster_id);
+fn membership(
+    host: &HostWorld<'_>,
+    swarm: &Swarm,
+    ours: Option<&str>,
+    problems: &mut Vec<Problem>,
+) {
+    let theirs = host
+        .facts
+        .swarm_cluster
+        .as_deref()
+        .unwrap_or(&swarm.cluster_id);
     if let Some(ours) = ours
         && swarm.is_member()
         && !theirs.is_empty()
@@ -418,9 +547,11 @@ fn membership(host: &HostWorld<'_>, swarm: &Swarm, ours: Option<&str>, problems:
         ));
     }
     match swarm.state.as_str() {
-        "locked" => {
-            problems.push(Problem::on(host.name(), "its swarm is locked", "unlock it with `docker swarm unlock` there"))
-        }
+        "locked" => problems.push(Problem::on(
+            host.name(),
+            "its swarm is locked",
+            "unlock it with `docker swarm unlock` there",
+        )),
         "error" => problems.push(Problem::on(
             host.name(),
             format!("its engine cannot take part in its swarm: {}", swarm.error),
@@ -439,7 +570,11 @@ fn ports(world: &World<'_>, host: &HostWorld<'_>, problems: &mut Vec<Problem>) {
         (taken(&host.facts.tcp, MANAGER_PORT), "TCP", MANAGER_PORT),
         (taken(&host.facts.tcp, GOSSIP_PORT), "TCP", GOSSIP_PORT),
         (taken(&host.facts.udp, GOSSIP_PORT), "UDP", GOSSIP_PORT),
-        (taken(&host.facts.udp, data_path_port), "UDP", data_path_port),
+        (
+            taken(&host.facts.udp, data_path_port),
+            "UDP",
+            data_path_port,
+        ),
     ] {
         if is_taken {
             problems.push(Problem::on(
@@ -452,9 +587,19 @@ fn ports(world: &World<'_>, host: &HostWorld<'_>, problems: &mut Vec<Problem>) {
 }
 
 /// Makes the hosts one swarm. Returns the manager that the rest goes through.
-fn join(world: &World<'_>, steps: &mut Steps, notes: &mut Vec<String>, managers: &[HostName]) -> Option<HostName> {
+fn join(
+    world: &World<'_>,
+    steps: &mut Steps,
+    notes: &mut Vec<String>,
+    managers: &[HostName],
+) -> Option<HostName> {
     let present = world.hosts.iter().find(|host| swarm(host).is_manager);
-    let lead = present.or_else(|| world.hosts.iter().find(|host| managers.contains(host.name())))?;
+    let lead = present.or_else(|| {
+        world
+            .hosts
+            .iter()
+            .find(|host| managers.contains(host.name()))
+    })?;
     if present.is_none() {
         notes.push(match managers.len() {
             1 => format!(
@@ -479,12 +624,19 @@ fn join(world: &World<'_>, steps: &mut Steps, notes: &mut Vec<String>, managers:
         steps.add(
             lead.name(),
             Stage::Swarm,
-            format!("start a swarm with {} as its first manager, at {}", lead.name(), lead.private),
+            format!(
+                "start a swarm with {} as its first manager, at {}",
+                lead.name(),
+                lead.private
+            ),
             Action::Engine(call),
         );
     }
-    let joining: Vec<&HostWorld<'_>> =
-        world.hosts.iter().filter(|host| host.name() != lead.name() && !swarm(host).is_member()).collect();
+    let joining: Vec<&HostWorld<'_>> = world
+        .hosts
+        .iter()
+        .filter(|host| host.name() != lead.name() && !swarm(host).is_member())
+        .collect();
     if !joining.is_empty() {
         let tokens = steps.add(
             lead.name(),
@@ -493,18 +645,31 @@ fn join(world: &World<'_>, steps: &mut Steps, notes: &mut Vec<String>, managers:
             Action::FetchJoinTokens,
         );
         let addresses: Vec<String> = std::iter::once(lead)
-            .chain(world.hosts.iter().filter(|host| swarm(host).is_manager && host.name() != lead.name()))
+            .chain(
+                world
+                    .hosts
+                    .iter()
+                    .filter(|host| swarm(host).is_manager && host.name() != lead.name()),
+            )
             .map(|host| format!("{}:{MANAGER_PORT}", host.private))
             .collect();
         // Managers join one after the other: each changes the quorum.
         let mut previous: Option<StepId> = None;
         for host in joining {
-            let role = if managers.contains(host.name()) { SwarmRole::Manager } else { SwarmRole::Worker };
+            let role = if managers.contains(host.name()) {
+                SwarmRole::Manager
+            } else {
+                SwarmRole::Worker
+            };
             let role_name = match role {
                 SwarmRole::Manager => "manager",
                 SwarmRole::Worker => "worker",
             };
-            let action = Action::JoinSwarm { role, managers: addresses.clone(), address: host.private };
+            let action = Action::JoinSwarm {
+                role,
+                managers: addresses.clone(),
+                address: host.private,
+            };
             let why = format!("join the swarm as a {role_name}, at {}", host.private);
             let id = steps.add_after(host.name(), Stage::Swarm, why, action, vec![tokens]);
             if let Some(previous) = previous.filter(|_| role == SwarmRole::Manager) {
@@ -518,10 +683,18 @@ fn join(world: &World<'_>, steps: &mut Steps, notes: &mut Vec<String>, managers:
                     "--format",
                     "state={{.Swarm.LocalNodeState}} manager={{.Swarm.ControlAvailable}} {{.Swarm.Error}}",
                 ],
-                [format!("state=active manager={}", role == SwarmRole::Manager)],
+                [format!(
+                    "state=active manager={}",
+                    role == SwarmRole::Manager
+                )],
                 JOIN_DEADLINE,
             );
-            let id = steps.add(host.name(), Stage::Swarm, "wait until the swarm has taken it", action);
+            let id = steps.add(
+                host.name(),
+                Stage::Swarm,
+                "wait until the swarm has taken it",
+                action,
+            );
             if role == SwarmRole::Manager {
                 previous = Some(id);
             }
@@ -533,9 +706,15 @@ fn join(world: &World<'_>, steps: &mut Steps, notes: &mut Vec<String>, managers:
 /// Roles and labels of nodes, set on a manager. Nobody is demoted unless the inventory names or counts the managers.
 fn roles_and_labels(world: &World<'_>, steps: &mut Steps, managers: &[HostName], lead: &HostName) {
     let explicit = world.inventory.swarm.managers != Members::BySize;
-    let nodes = world.host(lead).map(|host| host.facts.nodes.clone()).unwrap_or_default();
+    let nodes = world
+        .host(lead)
+        .map(|host| host.facts.nodes.clone())
+        .unwrap_or_default();
     let joined = steps.last_of_each();
-    let joined_managers: Vec<StepId> = managers.iter().filter_map(|host| steps.last_of(host)).collect();
+    let joined_managers: Vec<StepId> = managers
+        .iter()
+        .filter_map(|host| steps.last_of(host))
+        .collect();
     // Promotions before demotions: the quorum grows before it shrinks. The manager through which all this goes is the last.
     let mut hosts: Vec<&HostWorld<'_>> = world.hosts.iter().collect();
     hosts.sort_by_key(|host| (!managers.contains(host.name()), host.name() == lead));
@@ -563,10 +742,19 @@ fn roles_and_labels(world: &World<'_>, steps: &mut Steps, managers: &[HostName],
             None => format!(
                 "label the node {}: {}",
                 host.name(),
-                labels.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(", ")
+                labels
+                    .iter()
+                    .map(|(key, value)| format!("{key}={value}"))
+                    .collect::<Vec<_>>()
+                    .join(", ")
             ),
         };
-        let call = EngineCall::UpdateNode(NodeUpdate { node: host.facts.hostname.clone(), labels, role, drain: false });
+        let call = EngineCall::UpdateNode(NodeUpdate {
+            node: host.facts.hostname.clone(),
+            labels,
+            role,
+            drain: false,
+        });
         let id = steps.add(lead, Stage::Swarm, what, Action::Engine(call));
         steps.about(id, host.name());
         steps.follow(id, &joined);
@@ -579,16 +767,33 @@ fn roles_and_labels(world: &World<'_>, steps: &mut Steps, managers: &[HostName],
 /// The node that a host's engine is: by its id, which it keeps when it gets another name.
 fn node_of<'a>(host: &HostWorld<'_>, nodes: &'a [Node]) -> Option<&'a Node> {
     let id = swarm(host).node_id;
-    let by_name = || nodes.iter().find(|node| node.hostname == host.facts.hostname && node.state != "down");
-    nodes.iter().find(|node| !id.is_empty() && node.id == id).or_else(by_name)
+    let by_name = || {
+        nodes
+            .iter()
+            .find(|node| node.hostname == host.facts.hostname && node.state != "down")
+    };
+    nodes
+        .iter()
+        .find(|node| !id.is_empty() && node.id == id)
+        .or_else(by_name)
 }
 
 fn network(world: &World<'_>, steps: &mut Steps, lead: &HostName) -> Option<StepId> {
     let wanted = &world.inventory.network;
     let name = wanted.name.as_str();
     // Workers only know a network while a container of theirs is on it: managers are asked.
-    let knows = |host: &HostWorld<'_>| host.facts.engine.as_ref().and_then(|engine| engine.network(name)).is_some();
-    if world.hosts.iter().any(|host| swarm(host).is_manager && knows(host)) {
+    let knows = |host: &HostWorld<'_>| {
+        host.facts
+            .engine
+            .as_ref()
+            .and_then(|engine| engine.network(name))
+            .is_some()
+    };
+    if world
+        .hosts
+        .iter()
+        .any(|host| swarm(host).is_manager && knows(host))
+    {
         return None;
     }
     let mtu = world.underlay_mtu();
@@ -598,7 +803,10 @@ fn network(world: &World<'_>, steps: &mut Steps, lead: &HostName) -> Option<Step
     }
     let call = EngineCall::CreateNetwork(NewNetwork {
         attachable: true,
-        labels: BTreeMap::from([("docker-cluster".to_owned(), world.inventory.cluster.to_string())]),
+        labels: BTreeMap::from([(
+            "docker-cluster".to_owned(),
+            world.inventory.cluster.to_string(),
+        )]),
         ..NewNetwork::overlay(name, wanted.subnet, options)
     });
     let encrypted = if wanted.encrypted { ", encrypted" } else { "" };
@@ -609,11 +817,23 @@ fn network(world: &World<'_>, steps: &mut Steps, lead: &HostName) -> Option<Step
     steps.add(lead, Stage::Network, why, Action::Engine(call));
     let action = Action::wait(
         format!("the managers know the network {name}"),
-        &["docker", "network", "inspect", "--format", "{{.Scope}} {{range .IPAM.Config}}{{.Subnet}}{{end}}", name],
+        &[
+            "docker",
+            "network",
+            "inspect",
+            "--format",
+            "{{.Scope}} {{range .IPAM.Config}}{{.Subnet}}{{end}}",
+            name,
+        ],
         ["swarm".to_owned(), wanted.subnet.to_string()],
         NETWORK_DEADLINE,
     );
-    Some(steps.add(lead, Stage::Network, format!("check that the swarm knows the network {name}"), action))
+    Some(steps.add(
+        lead,
+        Stage::Network,
+        format!("check that the swarm knows the network {name}"),
+        action,
+    ))
 }
 
 /// Nodes of the swarm that are down, were hosts of the inventory and are not any more, by the word of everyone who lists nodes: one host
@@ -625,11 +845,23 @@ fn gone(world: &World<'_>) -> Vec<Node> {
     }
     let known = |node: &Node| {
         let line = format!("{NODE_LINE}{}", node.hostname);
-        is_host(world, node) || !world.hosts.iter().any(|host| host.facts.made.contains(&line))
+        is_host(world, node)
+            || !world
+                .hosts
+                .iter()
+                .any(|host| host.facts.made.contains(&line))
     };
-    let lists: Vec<&Vec<Node>> =
-        world.hosts.iter().map(|host| &host.facts.nodes).filter(|nodes| !nodes.is_empty()).collect();
-    let is_down = |nodes: &Vec<Node>, id: &str| nodes.iter().any(|node| node.id == id && node.state == "down");
+    let lists: Vec<&Vec<Node>> = world
+        .hosts
+        .iter()
+        .map(|host| &host.facts.nodes)
+        .filter(|nodes| !nodes.is_empty())
+        .collect();
+    let is_down = |nodes: &Vec<Node>, id: &str| {
+        nodes
+            .iter()
+            .any(|node| node.id == id && node.state == "down")
+    };
     let by_all = |node: &Node| lists.iter().all(|nodes| is_down(nodes, &node.id));
     lists
         .first()
@@ -642,7 +874,9 @@ fn gone(world: &World<'_>) -> Vec<Node> {
 
 /// Whether a node is a host of the inventory: by its name, or by its id, which it keeps when it gets another name.
 fn is_host(world: &World<'_>, node: &Node) -> bool {
-    let is_its = |host: &HostWorld<'_>| host.facts.hostname == node.hostname || swarm(host).node_id == node.id;
+    let is_its = |host: &HostWorld<'_>| {
+        host.facts.hostname == node.hostname || swarm(host).node_id == node.id
+    };
     world.hosts.iter().any(is_its)
 }
 
@@ -652,9 +886,17 @@ fn remove_gone(world: &World<'_>, steps: &mut Steps, notes: &mut Vec<String>, le
     for node in &gone {
         forget_node(steps, lead, node);
     }
-    let nodes = world.host(lead).map(|host| host.facts.nodes.as_slice()).unwrap_or_default();
-    let is_left = |node: &&Node| !is_host(world, node) && !gone.iter().any(|other| other.id == node.id);
-    for node in nodes.iter().filter(is_left).filter(|_| world.unreached.is_empty()) {
+    let nodes = world
+        .host(lead)
+        .map(|host| host.facts.nodes.as_slice())
+        .unwrap_or_default();
+    let is_left =
+        |node: &&Node| !is_host(world, node) && !gone.iter().any(|other| other.id == node.id);
+    for node in nodes
+        .iter()
+        .filter(is_left)
+        .filter(|_| world.unreached.is_empty())
+    {
         let name = &node.hostname;
         notes.push(match node.state.as_str() {
             "down" => format!("{name} is in the swarm, down, and nothing says that it was in this inventory; it is left alone (`docker node rm --force {name}` on a manager, if it is gone for good)"),
@@ -668,10 +910,19 @@ fn remove_gone(world: &World<'_>, steps: &mut Steps, notes: &mut Vec<String>, le
 /// remove one.
 fn forget_node(steps: &mut Steps, lead: &HostName, node: &Node) {
     if node.is_raft_member {
-        let update =
-            NodeUpdate { node: node.id.clone(), labels: BTreeMap::new(), role: Some(SwarmRole::Worker), drain: true };
+        let update = NodeUpdate {
+            node: node.id.clone(),
+            labels: BTreeMap::new(),
+            role: Some(SwarmRole::Worker),
+            drain: true,
+        };
         let why = format!("demote {}, which is gone", node.hostname);
-        steps.add(lead, Stage::Swarm, why, Action::Engine(EngineCall::UpdateNode(update)));
+        steps.add(
+            lead,
+            Stage::Swarm,
+            why,
+            Action::Engine(EngineCall::UpdateNode(update)),
+        );
         let action = Action::wait(
             "the managers agree",
             &[
@@ -685,16 +936,33 @@ fn forget_node(steps: &mut Steps, lead: &HostName, node: &Node) {
             ["role=worker manager=no".to_owned()],
             LEAVE_DEADLINE,
         );
-        steps.add(lead, Stage::Swarm, format!("wait until the managers have done without {}", node.hostname), action);
+        steps.add(
+            lead,
+            Stage::Swarm,
+            format!(
+                "wait until the managers have done without {}",
+                node.hostname
+            ),
+            action,
+        );
     }
-    let call = EngineCall::RemoveNode { id: node.id.clone() };
-    steps.add(lead, Stage::Swarm, format!("remove {} from the swarm", node.hostname), Action::Engine(call));
+    let call = EngineCall::RemoveNode {
+        id: node.id.clone(),
+    };
+    steps.add(
+        lead,
+        Stage::Swarm,
+        format!("remove {} from the swarm", node.hostname),
+        Action::Engine(call),
+    );
 }
 
 /// Goes on with one manager's knowledge after the quorum is gone for good. The next plan does the rest.
 fn recover(world: &World<'_>, steps: &mut Steps, notes: &mut Vec<String>) {
     let manager = |host: &&HostWorld<'_>| host.facts.swarm_manager;
-    let Some(lead) = world.hosts.iter().find(manager) else { return };
+    let Some(lead) = world.hosts.iter().find(manager) else {
+        return;
+    };
     let call = EngineCall::InitSwarm {
         force_new_cluster: true,
         address: lead.private,
@@ -704,7 +972,10 @@ fn recover(world: &World<'_>, steps: &mut Steps, notes: &mut Vec<String>) {
     steps.add(
         lead.name(),
         Stage::Swarm,
-        format!("make {} the only manager of its swarm, with all that it knows", lead.name()),
+        format!(
+            "make {} the only manager of its swarm, with all that it knows",
+            lead.name()
+        ),
         Action::Engine(call),
     );
     let action = Action::wait(
@@ -715,14 +986,23 @@ fn recover(world: &World<'_>, steps: &mut Steps, notes: &mut Vec<String>) {
     );
     let leads = steps.add(lead.name(), Stage::Swarm, "wait until it leads", action);
     // Other managers of old still believe in the quorum that is lost: they leave, and join again with the next `up`.
-    for host in world.hosts.iter().filter(|host| host.name() != lead.name() && host.facts.swarm_manager) {
+    for host in world
+        .hosts
+        .iter()
+        .filter(|host| host.name() != lead.name() && host.facts.swarm_manager)
+    {
         keeper::let_go(host, steps);
-        let argv = ["docker", "swarm", "leave", "--force"].map(str::to_owned).to_vec();
+        let argv = ["docker", "swarm", "leave", "--force"]
+            .map(str::to_owned)
+            .to_vec();
         let id = steps.add(
             host.name(),
             Stage::Swarm,
             "leave the quorum that is lost, to join again",
-            Action::Run { argv, timeout: LEAVE_DEADLINE },
+            Action::Run {
+                argv,
+                timeout: LEAVE_DEADLINE,
+            },
         );
         steps.follow(id, &[leads]);
     }
@@ -731,14 +1011,30 @@ fn recover(world: &World<'_>, steps: &mut Steps, notes: &mut Vec<String>) {
 }
 
 /// Waits until a host's own engine says that it is no manager any more, at most `deadline` seconds.
-pub(crate) fn wait_until_worker(host: &HostName, steps: &mut Steps, demoted: StepId, deadline: Duration) {
+pub(crate) fn wait_until_worker(
+    host: &HostName,
+    steps: &mut Steps,
+    demoted: StepId,
+    deadline: Duration,
+) {
     let action = Action::wait(
         "it is a worker",
-        &["docker", "info", "--format", "manager={{.Swarm.ControlAvailable}}"],
+        &[
+            "docker",
+            "info",
+            "--format",
+            "manager={{.Swarm.ControlAvailable}}",
+        ],
         ["manager=false".to_owned()],
         deadline,
     );
-    steps.add_after(host, Stage::Swarm, "wait until it is a worker", action, vec![demoted]);
+    steps.add_after(
+        host,
+        Stage::Swarm,
+        "wait until it is a worker",
+        action,
+        vec![demoted],
+    );
 }
 
 /// The plan to take a host out of the swarm: its tasks move away, it leaves, its entry goes.
@@ -749,7 +1045,10 @@ pub fn removal(
     notes: &mut Vec<String>,
     problems: &mut Vec<Problem>,
 ) {
-    let lead = world.hosts.iter().find(|host| swarm(host).is_manager && host.name() != target);
+    let lead = world
+        .hosts
+        .iter()
+        .find(|host| swarm(host).is_manager && host.name() != target);
     let Some(lead) = lead else {
         problems.push(Problem::on(
             target,
@@ -774,7 +1073,12 @@ pub fn removal(
         ));
         return;
     }
-    let Some(node) = by_id.or_else(|| lead.facts.nodes.iter().find(|node| node.hostname == hostname)) else {
+    let Some(node) = by_id.or_else(|| {
+        lead.facts
+            .nodes
+            .iter()
+            .find(|node| node.hostname == hostname)
+    }) else {
         problems.push(Problem::on(
             target,
             "it is not in the swarm",
@@ -783,9 +1087,14 @@ pub fn removal(
         return;
     };
     if node.is_manager {
-        let managers = lead.facts.nodes.iter().filter(|other| other.is_raft_member && other.id != node.id);
-        let (all, reachable) =
-            managers.fold((0, 0), |(all, up), other| (all + 1, up + usize::from(other.is_reachable)));
+        let managers = lead
+            .facts
+            .nodes
+            .iter()
+            .filter(|other| other.is_raft_member && other.id != node.id);
+        let (all, reachable) = managers.fold((0, 0), |(all, up), other| {
+            (all + 1, up + usize::from(other.is_reachable))
+        });
         // While it is demoted it still counts: the others alone must be a majority of what is left.
         if reachable * 2 <= all {
             problems.push(Problem::on(
@@ -821,9 +1130,17 @@ pub fn removal(
         role: node.is_manager.then_some(SwarmRole::Worker),
         drain: true,
     };
-    let why =
-        if node.is_manager { format!("drain {target} and demote it to a worker") } else { format!("drain {target}") };
-    steps.add(lead.name(), Stage::Swarm, why, Action::Engine(EngineCall::UpdateNode(update)));
+    let why = if node.is_manager {
+        format!("drain {target} and demote it to a worker")
+    } else {
+        format!("drain {target}")
+    };
+    steps.add(
+        lead.name(),
+        Stage::Swarm,
+        why,
+        Action::Engine(EngineCall::UpdateNode(update)),
+    );
     let script = r#"test -z "$(docker node ps -q --filter desired-state=running "$1")""#;
     let action = Action::wait(
         "its tasks have moved",
@@ -831,14 +1148,21 @@ pub fn removal(
         Vec::<String>::new(),
         LEAVE_DEADLINE,
     );
-    let moved = steps.add(lead.name(), Stage::Swarm, format!("wait until the tasks of {target} have moved"), action);
+    let moved = steps.add(
+        lead.name(),
+        Stage::Swarm,
+        format!("wait until the tasks of {target} have moved"),
+        action,
+    );
     wait_until_worker(host.name(), steps, moved, LEAVE_DEADLINE);
     keeper::let_go(host, steps);
     let left = leave(host.name(), &[], steps);
     notes.push(format!(
         "{target}: what else `up` added there stays; `down` with an inventory of this host alone takes it away"
     ));
-    let call = EngineCall::RemoveNode { id: node.id.clone() };
+    let call = EngineCall::RemoveNode {
+        id: node.id.clone(),
+    };
     steps.add_after(
         lead.name(),
         Stage::Swarm,
@@ -857,6 +1181,11 @@ const SWARM_LEAVE: &str = include_str!("../../../../templates/swarm-leave.sh");
 /// Leaves a swarm, and takes it out of the host's record.
 pub(crate) fn leave(host: &HostName, how: &[&str], steps: &mut Steps) -> StepId {
     let args = how.iter().map(ToString::to_string).collect();
-    let action = Action::Script { name: "swarm-leave", text: SWARM_LEAVE, args, timeout: LEAVE_TIMEOUT };
+    let action = Action::Script {
+        name: "swarm-leave",
+        text: SWARM_LEAVE,
+        args,
+        timeout: LEAVE_TIMEOUT,
+    };
     steps.add(host, Stage::Swarm, "leave the swarm", action)
 }

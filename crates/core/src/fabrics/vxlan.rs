@@ -34,7 +34,10 @@ impl Fabric for Vxlan {
     }
 
     fn asks(&self) -> Asks {
-        Asks { modules: &["vxlan", "bridge", "veth"], subnet: SubnetOf::Nobody }
+        Asks {
+            modules: &["vxlan", "bridge", "veth"],
+            subnet: SubnetOf::Nobody,
+        }
     }
 
     fn problems(&self, world: &World<'_>) -> Vec<Problem> {
@@ -58,9 +61,17 @@ impl Fabric for Vxlan {
         options::of_inventory(world, steps, notes);
         let shares = shares::divide(world);
         for host in &world.hosts {
-            let Some(part) = shares.of.get(host.name()) else { continue };
+            let Some(part) = shares.of.get(host.name()) else {
+                continue;
+            };
             // The bridge first: an engine that finds none makes an empty one.
-            links::put(FabricKind::Vxlan, host, SCRIPT.to_owned(), &config(world, host, *part, &shares), steps);
+            links::put(
+                FabricKind::Vxlan,
+                host,
+                SCRIPT.to_owned(),
+                &config(world, host, *part, &shares),
+                steps,
+            );
             links::create(host, network(world, *part), steps);
             keeper::get_image(world, host, steps);
         }
@@ -72,11 +83,18 @@ impl Fabric for Vxlan {
     }
 
     fn needs(&self, world: &World<'_>) -> Needs {
-        links::needs(world, Some(world.inventory.network.vxlan.port), world.underlay_mtu())
+        links::needs(
+            world,
+            Some(world.inventory.network.vxlan.port),
+            world.underlay_mtu(),
+        )
     }
 
     fn probes(&self, inventory: &Inventory) -> Probes {
-        Probes { network: inventory.network.name.to_string(), asked: Asked::ByAddress }
+        Probes {
+            network: inventory.network.name.to_string(),
+            asked: Asked::ByAddress,
+        }
     }
 
     fn causes(&self) -> &'static [&'static [Cause]] {
@@ -106,7 +124,9 @@ fn config(world: &World<'_>, host: &HostWorld<'_>, part: IpNet, shares: &Shares)
         format!("address {}", host.private),
         format!("mtu {}", mtu(world)),
     ];
-    lines.extend(links::peer_lines(world, host, shares, |part, address| format!("{PEER} {address} {part}")));
+    lines.extend(links::peer_lines(world, host, shares, |part, address| {
+        format!("{PEER} {address} {part}")
+    }));
     lines
 }
 
@@ -126,7 +146,8 @@ pub(super) fn network(world: &World<'_>, part: IpNet) -> NewNetwork {
 
 pub(super) fn port_taken(world: &World<'_>, host: &HostWorld<'_>) -> Option<Problem> {
     let port = world.inventory.network.vxlan.port;
-    let taken = host.facts.links.is_none() && host.facts.udp.iter().any(|(_, bound)| *bound == port);
+    let taken =
+        host.facts.links.is_none() && host.facts.udp.iter().any(|(_, bound)| *bound == port);
     taken.then(|| {
         Problem::on(
             host.name(),

@@ -65,14 +65,20 @@ impl Rule {
     fn is_about(&self, traffic: Traffic, from: IpAddr, interface: Option<&str>) -> bool {
         let ports = match (&self.ports, traffic.port()) {
             (None, _) => true,
-            (Some(ports), Some(port)) => ports.iter().any(|(first, last)| (*first..=*last).contains(&port)),
+            (Some(ports), Some(port)) => ports
+                .iter()
+                .any(|(first, last)| (*first..=*last).contains(&port)),
             (Some(_), None) => false,
         };
         ports
             && self.from.is_none_or(|net| net.contains(&from))
-            && self.interface.as_deref().is_none_or(|name| Some(name) == interface)
+            && self
+                .interface
+                .as_deref()
+                .is_none_or(|name| Some(name) == interface)
             && self.protocol.as_deref().is_none_or(|protocol| {
-                protocol == traffic.protocol() || traffic == Traffic::Esp && matches!(protocol, "50" | "ipv6-crypt")
+                protocol == traffic.protocol()
+                    || traffic == Traffic::Esp && matches!(protocol, "50" | "ipv6-crypt")
             })
     }
 }
@@ -91,7 +97,10 @@ impl Firewall {
     /// Whether it lets this in from there, by an interface of that name.
     #[must_use]
     pub fn lets_in(&self, traffic: Traffic, from: IpAddr, interface: Option<&str>) -> bool {
-        self.rules.iter().find(|rule| rule.is_about(traffic, from, interface)).is_some_and(|rule| rule.lets_in)
+        self.rules
+            .iter()
+            .find(|rule| rule.is_about(traffic, from, interface))
+            .is_some_and(|rule| rule.lets_in)
     }
 
     /// The sentence that says so, without its subject.
@@ -115,9 +124,13 @@ impl Firewall {
         all.dedup();
         let ports = |wanted: &str| -> Vec<String> {
             let of = all.iter().filter(|traffic| traffic.protocol() == wanted);
-            of.filter_map(|traffic| traffic.port()).map(|port| port.to_string()).collect()
+            of.filter_map(|traffic| traffic.port())
+                .map(|port| port.to_string())
+                .collect()
         };
-        let each = ["tcp", "udp"].into_iter().map(|protocol| (protocol, ports(protocol)));
+        let each = ["tcp", "udp"]
+            .into_iter()
+            .map(|protocol| (protocol, ports(protocol)));
         let each: Vec<(&str, Vec<String>)> = each.filter(|(_, ports)| !ports.is_empty()).collect();
         let esp = all.contains(&Traffic::Esp);
         let commands = from.iter().flat_map(|net| {
@@ -164,7 +177,10 @@ impl Firewall {
         match self.tool {
             Tool::Ufw => commands.join(" and "),
             Tool::Firewalld => format!("{} and `firewall-cmd --reload`", commands.join(" and ")),
-            Tool::Iptables => format!("{}, and keep them over a reboot as the others are kept", commands.join(" and ")),
+            Tool::Iptables => format!(
+                "{}, and keep them over a reboot as the others are kept",
+                commands.join(" and ")
+            ),
             Tool::Nftables => format!(
                 "{} in the input chain of /etc/nftables.conf, then `systemctl reload nftables` and a restart of the engine, whose rules that takes away",
                 commands.join(" and ")
@@ -174,13 +190,25 @@ impl Firewall {
 }
 
 /// The firewall that denies by default, if there is one.
-pub(super) fn firewall(sections: &Sections<'_>, is_active: impl Fn(&str) -> bool) -> Option<Firewall> {
-    let ufw = ufw(&sections.text("ufw-conf"), &sections.text("ufw-default"), &sections.text("ufw-rules"));
+pub(super) fn firewall(
+    sections: &Sections<'_>,
+    is_active: impl Fn(&str) -> bool,
+) -> Option<Firewall> {
+    let ufw = ufw(
+        &sections.text("ufw-conf"),
+        &sections.text("ufw-default"),
+        &sections.text("ufw-rules"),
+    );
     let firewalld = || {
-        is_active("firewalld.service")
-            .then(|| firewalld(&sections.text("firewalld-conf"), &sections.text("firewalld-zones")))
+        is_active("firewalld.service").then(|| {
+            firewalld(
+                &sections.text("firewalld-conf"),
+                &sections.text("firewalld-zones"),
+            )
+        })
     };
-    let nftables = || is_active("nftables.service").then(|| nftables(&sections.text("nftables-conf")));
+    let nftables =
+        || is_active("nftables.service").then(|| nftables(&sections.text("nftables-conf")));
     ufw.or_else(|| firewalld().flatten())
         .or_else(|| nftables().flatten())
         .or_else(|| iptables(&sections.text("input-chain")))
@@ -188,20 +216,37 @@ pub(super) fn firewall(sections: &Sections<'_>, is_active: impl Fn(&str) -> bool
 
 fn ufw(conf: &str, default: &str, rules: &str) -> Option<Firewall> {
     let of = |text: &str, key: &str| {
-        let line = text.lines().find_map(|line| line.trim().strip_prefix(key)?.strip_prefix('=').map(str::to_owned))?;
+        let line = text.lines().find_map(|line| {
+            line.trim()
+                .strip_prefix(key)?
+                .strip_prefix('=')
+                .map(str::to_owned)
+        })?;
         Some(line.trim().trim_matches(['"', '\'']).to_ascii_uppercase())
     };
     of(conf, "ENABLED").filter(|on| on == "YES")?;
     let policy = of(default, "DEFAULT_INPUT_POLICY").filter(|policy| policy != "ACCEPT")?;
-    let rules = rules.lines().filter_map(|line| ufw_rule(line.trim().strip_prefix("### tuple ###")?)).collect();
-    Some(Firewall { tool: Tool::Ufw, default: format!("DEFAULT_INPUT_POLICY={policy}"), rules })
+    let rules = rules
+        .lines()
+        .filter_map(|line| ufw_rule(line.trim().strip_prefix("### tuple ###")?))
+        .collect();
+    Some(Firewall {
+        tool: Tool::Ufw,
+        default: format!("DEFAULT_INPUT_POLICY={policy}"),
+        rules,
+    })
 }
 
 /// ` allow udp 7946 0.0.0.0/0 any 10.0.0.0/24 in`: action, protocol, port and address of here, of there, and the direction; an interface hangs on
 /// that, and an application's names may be between.
 fn ufw_rule(text: &str) -> Option<Rule> {
-    let words: Vec<&str> = text.split_whitespace().take_while(|word| !word.starts_with("comment=")).collect();
-    let [action, protocol, port, _, _, from, .., direction] = words[..] else { return None };
+    let words: Vec<&str> = text
+        .split_whitespace()
+        .take_while(|word| !word.starts_with("comment="))
+        .collect();
+    let [action, protocol, port, _, _, from, .., direction] = words[..] else {
+        return None;
+    };
     let interface = match direction.strip_prefix("in") {
         Some("") => None,
         Some(interface) => Some(interface.strip_prefix('_')?.to_owned()),
@@ -216,13 +261,19 @@ fn ufw_rule(text: &str) -> Option<Rule> {
         from: net(from).filter(|net| net.prefix_len() > 0),
         interface,
         protocol: (protocol != "any").then(|| protocol.to_owned()),
-        ports: if port == "any" { None } else { Some(port_list(port)?) },
+        ports: if port == "any" {
+            None
+        } else {
+            Some(port_list(port)?)
+        },
         lets_in,
     })
 }
 
 fn net(text: &str) -> Option<IpNet> {
-    text.parse().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from))
+    text.parse()
+        .ok()
+        .or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from))
 }
 
 /// `2377,7946` or `7000:8000` or `7000-8000`.
@@ -246,13 +297,23 @@ fn iptables(text: &str) -> Option<Firewall> {
                 Read::Rule(rule) => rules.push(rule),
                 Read::NoMatter => {}
                 // It may let in what no other rule does.
-                Read::Unknown => rules.push(Rule { lets_in: true, ..Rule::default() }),
+                Read::Unknown => rules.push(Rule {
+                    lets_in: true,
+                    ..Rule::default()
+                }),
             }
         }
     }
     let denies_all = |rule: &Rule| *rule == Rule::default();
-    let last = rules.iter().any(denies_all).then(|| "a last rule of INPUT that drops all".to_owned());
-    Some(Firewall { tool: Tool::Iptables, default: policy.or(last)?, rules })
+    let last = rules
+        .iter()
+        .any(denies_all)
+        .then(|| "a last rule of INPUT that drops all".to_owned());
+    Some(Firewall {
+        tool: Tool::Iptables,
+        default: policy.or(last)?,
+        rules,
+    })
 }
 
 /// What is made of a rule.
@@ -301,7 +362,10 @@ fn iptables_rule(text: &str) -> Read {
         }
     }
     match target {
-        Some("ACCEPT") => Read::Rule(Rule { lets_in: true, ..rule }),
+        Some("ACCEPT") => Read::Rule(Rule {
+            lets_in: true,
+            ..rule
+        }),
         Some("DROP" | "REJECT") => Read::Rule(rule),
         Some("LOG" | "NFLOG") | None => Read::NoMatter,
         Some(_) => Read::Unknown,
@@ -324,7 +388,11 @@ fn skip_comment<'a>(words: &mut impl Iterator<Item = &'a str>) {
 /// The zones as their files say, each after a line `zone NAME`. The zone of a packet is that of its source, then of its interface, then the
 /// default one; what is not understood, such as a rule of its own language, is taken to let in.
 fn firewalld(conf: &str, zones: &str) -> Option<Firewall> {
-    let default = conf.lines().find_map(|line| line.trim().strip_prefix("DefaultZone=")).unwrap_or("public").trim();
+    let default = conf
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("DefaultZone="))
+        .unwrap_or("public")
+        .trim();
     let mut rules = Vec::new();
     let mut is_known = false;
     // Zones with sources first, then with interfaces, then the default one, as firewalld takes them.
@@ -344,12 +412,17 @@ fn firewalld(conf: &str, zones: &str) -> Option<Firewall> {
             true
         }
     });
-    let parts: Vec<(&str, String, &str)> =
-        files.iter().map(|(name, text)| (*name, outside_of_rules(text), text.as_str())).collect();
+    let parts: Vec<(&str, String, &str)> = files
+        .iter()
+        .map(|(name, text)| (*name, outside_of_rules(text), text.as_str()))
+        .collect();
     for wanted in ["source", "interface", "default"] {
         for (name, plain, whole) in &parts {
-            let nets = attributes(plain, "source", "address").filter_map(net).map(|net| (Some(net), None));
-            let names = attributes(plain, "interface", "name").map(|name| (None, Some(name.to_owned())));
+            let nets = attributes(plain, "source", "address")
+                .filter_map(net)
+                .map(|net| (Some(net), None));
+            let names =
+                attributes(plain, "interface", "name").map(|name| (None, Some(name.to_owned())));
             let places: Vec<(Option<IpNet>, Option<String>)> = match wanted {
                 "source" => nets.collect(),
                 "interface" => names.collect(),
@@ -360,12 +433,20 @@ fn firewalld(conf: &str, zones: &str) -> Option<Firewall> {
                 _ => Vec::new(),
             };
             for (from, interface) in places {
-                let place = Rule { from, interface, ..Rule::default() };
+                let place = Rule {
+                    from,
+                    interface,
+                    ..Rule::default()
+                };
                 rules.extend(zone(plain, whole, &place));
             }
         }
     }
-    is_known.then(|| Firewall { tool: Tool::Firewalld, default: format!("its zone {default}"), rules })
+    is_known.then(|| Firewall {
+        tool: Tool::Firewalld,
+        default: format!("its zone {default}"),
+        rules,
+    })
 }
 
 /// What firewalld's own services are, of those that matter here.
@@ -386,17 +467,32 @@ fn zone(plain: &str, whole: &str, place: &Rule) -> Vec<Rule> {
     };
     let ports = |text: &str| -> Vec<(String, Option<Ports>)> {
         elements(text, "port")
-            .filter_map(|of| Some((attribute(of, "protocol")?.to_owned(), port_list(attribute(of, "port")?))))
+            .filter_map(|of| {
+                Some((
+                    attribute(of, "protocol")?.to_owned(),
+                    port_list(attribute(of, "port")?),
+                ))
+            })
             .chain(attributes(text, "protocol", "value").map(|name| (name.to_owned(), None)))
             .collect()
     };
     let mut rules: Vec<Rule> = Vec::new();
-    for rich in whole.split("<rule").skip(1).filter_map(|rest| rest.split("</rule>").next()) {
+    for rich in whole
+        .split("<rule")
+        .skip(1)
+        .filter_map(|rest| rest.split("</rule>").next())
+    {
         let from = attributes(rich, "source", "address").find_map(net);
         let lets_in = rich.contains("<accept");
-        let (places, all) = (ports(rich), rich.contains("<service") || rich.contains("invert"));
+        let (places, all) = (
+            ports(rich),
+            rich.contains("<service") || rich.contains("invert"),
+        );
         if all {
-            rules.push(Rule { lets_in: true, ..place.clone() });
+            rules.push(Rule {
+                lets_in: true,
+                ..place.clone()
+            });
         }
         rules.extend(places.into_iter().map(|(protocol, ports)| Rule {
             from: from.or(place.from),
@@ -404,7 +500,11 @@ fn zone(plain: &str, whole: &str, place: &Rule) -> Vec<Rule> {
             ..let_in(&protocol, ports)
         }));
     }
-    rules.extend(ports(plain).into_iter().map(|(protocol, ports)| let_in(&protocol, ports)));
+    rules.extend(
+        ports(plain)
+            .into_iter()
+            .map(|(protocol, ports)| let_in(&protocol, ports)),
+    );
     for name in attributes(plain, "service", "name") {
         let of = SERVICES.iter().filter(|(service, _, _)| *service == name);
         rules.extend(of.map(|(_, protocol, port)| let_in(protocol, Some(vec![(*port, *port)]))));
@@ -413,27 +513,41 @@ fn zone(plain: &str, whole: &str, place: &Rule) -> Vec<Rule> {
         }
     }
     let accepts = elements(plain, "zone").any(|of| attribute(of, "target") == Some("ACCEPT"));
-    rules.push(Rule { lets_in: accepts, ..place.clone() });
+    rules.push(Rule {
+        lets_in: accepts,
+        ..place.clone()
+    });
     rules
 }
 
 fn outside_of_rules(text: &str) -> String {
     let mut parts = text.split("<rule");
     let first = parts.next().unwrap_or_default().to_owned();
-    parts.fold(first, |plain, part| plain + part.split_once("</rule>").map_or("", |(_, rest)| rest))
+    parts.fold(first, |plain, part| {
+        plain + part.split_once("</rule>").map_or("", |(_, rest)| rest)
+    })
 }
 
 /// The inside of each element of that name: `<NAME ...>`.
 fn elements<'a>(text: &'a str, name: &'a str) -> impl Iterator<Item = &'a str> {
     text.split('<').skip(1).filter_map(move |rest| {
         let inside = rest.split('>').next()?.strip_prefix(name)?;
-        inside.starts_with([' ', '\t', '\n', '/']).then_some(inside).or_else(|| inside.is_empty().then_some(inside))
+        inside
+            .starts_with([' ', '\t', '\n', '/'])
+            .then_some(inside)
+            .or_else(|| inside.is_empty().then_some(inside))
     })
 }
 
 fn attribute<'a>(inside: &'a str, name: &str) -> Option<&'a str> {
-    let at = inside.match_indices(name).find(|(at, _)| inside[..*at].ends_with(char::is_whitespace))?.0;
-    let rest = inside[at + name.len()..].trim_start().strip_prefix('=')?.trim_start();
+    let at = inside
+        .match_indices(name)
+        .find(|(at, _)| inside[..*at].ends_with(char::is_whitespace))?
+        .0;
+    let rest = inside[at + name.len()..]
+        .trim_start()
+        .strip_prefix('=')?
+        .trim_start();
     let quote = rest.chars().next().filter(|c| matches!(c, '"' | '\''))?;
     rest[1..].split(quote).next()
 }
@@ -444,11 +558,21 @@ fn attributes<'a>(text: &'a str, element: &'a str, name: &'a str) -> impl Iterat
 
 /// `/etc/nftables.conf`, as far as it is written plainly: an input chain with the policy `drop`, and lines that end in `accept`.
 fn nftables(conf: &str) -> Option<Firewall> {
-    let lines = || conf.lines().map(str::trim).filter(|line| !line.starts_with('#'));
+    let lines = || {
+        conf.lines()
+            .map(str::trim)
+            .filter(|line| !line.starts_with('#'))
+    };
     let at = lines().position(|line| line.contains("hook input"))?;
-    let chain: Vec<&str> = lines().skip(at).take_while(|line| !line.starts_with('}')).collect();
+    let chain: Vec<&str> = lines()
+        .skip(at)
+        .take_while(|line| !line.starts_with('}'))
+        .collect();
     chain.first()?.contains("policy drop").then_some(())?;
-    let rules = chain.iter().flat_map(|line| line.split(';')).filter_map(|line| nft_rule(line.trim()));
+    let rules = chain
+        .iter()
+        .flat_map(|line| line.split(';'))
+        .filter_map(|line| nft_rule(line.trim()));
     Some(Firewall {
         tool: Tool::Nftables,
         default: "policy drop of its input chain".to_owned(),
@@ -457,28 +581,49 @@ fn nftables(conf: &str) -> Option<Firewall> {
 }
 
 fn nft_rule(line: &str) -> Option<Rule> {
-    let words: Vec<&str> = line.split_whitespace().filter(|word| *word != "counter").collect();
+    let words: Vec<&str> = line
+        .split_whitespace()
+        .filter(|word| *word != "counter")
+        .collect();
     let after = |word: &str| {
         let at = words.iter().position(|other| *other == word)?;
         let rest = &words[at + 1..];
         let text = match rest.first()? {
-            word if word.starts_with('{') => rest.iter().take_while(|word| **word != "}").copied().collect::<String>(),
+            word if word.starts_with('{') => rest
+                .iter()
+                .take_while(|word| **word != "}")
+                .copied()
+                .collect::<String>(),
             word => (*word).to_owned(),
         };
         Some(text.trim_matches(['{', '}', '"']).to_owned())
     };
-    let lets_in =
-        match (words.contains(&"accept"), words.iter().any(|word| matches!(*word, "jump" | "goto" | "include"))) {
-            (_, true) => return Some(Rule { lets_in: true, ..Rule::default() }),
-            (false, _) => return None,
-            (true, _) => true,
-        };
+    let lets_in = match (
+        words.contains(&"accept"),
+        words
+            .iter()
+            .any(|word| matches!(*word, "jump" | "goto" | "include")),
+    ) {
+        (_, true) => {
+            return Some(Rule {
+                lets_in: true,
+                ..Rule::default()
+            });
+        }
+        (false, _) => return None,
+        (true, _) => true,
+    };
     let interface = after("iif").or_else(|| after("iifname"));
     if words.contains(&"ct") || interface.as_deref() == Some("lo") {
         return None;
     }
-    let protocol = ["tcp", "udp"].into_iter().find(|protocol| words.contains(protocol)).map(str::to_owned);
-    let protocol = protocol.or_else(|| after("l4proto")).or_else(|| words.contains(&"icmp").then(|| "icmp".to_owned()));
+    let protocol = ["tcp", "udp"]
+        .into_iter()
+        .find(|protocol| words.contains(protocol))
+        .map(str::to_owned);
+    let protocol = protocol
+        .or_else(|| after("l4proto"))
+        .or_else(|| words.contains(&"icmp").then(|| "icmp".to_owned()));
     let ports = match after("dport") {
         Some(list) => port_list(&list),
         None => None,
@@ -490,7 +635,13 @@ fn nft_rule(line: &str) -> Option<Rule> {
         // A list, or a name: it may be about anybody.
         Some(_) => None,
     };
-    Some(Rule { from, interface, protocol, ports, lets_in })
+    Some(Rule {
+        from,
+        interface,
+        protocol,
+        ports,
+        lets_in,
+    })
 }
 
 #[cfg(test)]
@@ -498,15 +649,25 @@ mod tests {
     use super::*;
 
     const PEER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 2));
-    const ALL: [Traffic; 4] = [Traffic::Tcp(2377), Traffic::Tcp(7946), Traffic::Udp(7946), Traffic::Udp(4789)];
+    const ALL: [Traffic; 4] = [
+        Traffic::Tcp(2377),
+        Traffic::Tcp(7946),
+        Traffic::Udp(7946),
+        Traffic::Udp(4789),
+    ];
 
     fn kept_out(firewall: &Firewall) -> Vec<Traffic> {
-        ALL.into_iter().filter(|traffic| !firewall.lets_in(*traffic, PEER, Some("eth0"))).collect()
+        ALL.into_iter()
+            .filter(|traffic| !firewall.lets_in(*traffic, PEER, Some("eth0")))
+            .collect()
     }
 
     #[test]
     fn ufw_by_its_files() {
-        let (on, drop) = ("# comment\nENABLED=yes\nLOGLEVEL=low\n", "IPV6=yes\nDEFAULT_INPUT_POLICY=\"DROP\"\n");
+        let (on, drop) = (
+            "# comment\nENABLED=yes\nLOGLEVEL=low\n",
+            "IPV6=yes\nDEFAULT_INPUT_POLICY=\"DROP\"\n",
+        );
         let ssh = "*filter\n### RULES ###\n\n### tuple ### allow tcp 22 0.0.0.0/0 any 0.0.0.0/0 in\n-A ufw-user-input -p tcp --dport 22 -j ACCEPT\n";
         let firewall = ufw(on, drop, ssh).unwrap();
         assert_eq!(kept_out(&firewall), ALL);
@@ -546,11 +707,18 @@ mod tests {
         let last = usual.replace("-P INPUT DROP", "-P INPUT ACCEPT")
             + "-A INPUT -j REJECT --reject-with icmp-host-prohibited\n";
         assert_eq!(kept_out(&iptables(&last).unwrap()), ALL);
-        assert_eq!(iptables("-P INPUT ACCEPT\n-A INPUT -p tcp -m tcp --dport 22 -j DROP\n"), None);
+        assert_eq!(
+            iptables("-P INPUT ACCEPT\n-A INPUT -p tcp -m tcp --dport 22 -j DROP\n"),
+            None
+        );
         assert_eq!(iptables(""), None);
-        let remedy = iptables(usual).unwrap().remedy(&ALL, &["10.0.0.2/32".parse().unwrap()]);
+        let remedy = iptables(usual)
+            .unwrap()
+            .remedy(&ALL, &["10.0.0.2/32".parse().unwrap()]);
         assert!(
-            remedy.starts_with("`iptables -I INPUT -s 10.0.0.2 -p tcp -m multiport --dports 2377,7946 -j ACCEPT`"),
+            remedy.starts_with(
+                "`iptables -I INPUT -s 10.0.0.2 -p tcp -m multiport --dports 2377,7946 -j ACCEPT`"
+            ),
             "{remedy}"
         );
         for open in [
@@ -567,7 +735,10 @@ mod tests {
         let some = format!(
             "{usual}-A INPUT -i eth0 -p udp -m udp --dport 7946 -j ACCEPT\n-A INPUT -p tcp -m tcp --dport 2000:3000 -j ACCEPT\n"
         );
-        assert_eq!(kept_out(&iptables(&some).unwrap()), [Traffic::Tcp(7946), Traffic::Udp(4789)]);
+        assert_eq!(
+            kept_out(&iptables(&some).unwrap()),
+            [Traffic::Tcp(7946), Traffic::Udp(4789)]
+        );
     }
 
     #[test]
@@ -580,7 +751,10 @@ mod tests {
         };
         let firewall = firewalld(conf, &zone("")).unwrap();
         assert_eq!(kept_out(&firewall), ALL);
-        let remedy = firewall.remedy(&[Traffic::Udp(4789), Traffic::Esp], &["10.0.0.0/24".parse().unwrap()]);
+        let remedy = firewall.remedy(
+            &[Traffic::Udp(4789), Traffic::Esp],
+            &["10.0.0.0/24".parse().unwrap()],
+        );
         assert_eq!(
             remedy,
             "`firewall-cmd --permanent --add-rich-rule='rule family=ipv4 source address=10.0.0.0/24 port port=4789 protocol=udp accept' --add-rich-rule='rule family=ipv4 source address=10.0.0.0/24 protocol value=esp accept'` and `firewall-cmd --reload`"
@@ -595,15 +769,28 @@ mod tests {
             zone(
                 "<port port=\"2377\" protocol=\"tcp\"/><port protocol=\"tcp\" port=\"7946\"/><port port=\"4000-8000\" protocol=\"udp\"/>",
             ),
-            format!("zone trusted\n<zone target=\"ACCEPT\"><source address=\"10.0.0.0/24\"/></zone>\n{}", zone("")),
-            format!("{}zone internal\n<zone target=\"ACCEPT\"><interface name=\"eth0\"/></zone>\n", zone("")),
+            format!(
+                "zone trusted\n<zone target=\"ACCEPT\"><source address=\"10.0.0.0/24\"/></zone>\n{}",
+                zone("")
+            ),
+            format!(
+                "{}zone internal\n<zone target=\"ACCEPT\"><interface name=\"eth0\"/></zone>\n",
+                zone("")
+            ),
             zone("").replace("<zone>", "<zone target=\"ACCEPT\">"),
             // The administrator's own file, then the one of the package.
             zone("<service name=\"docker-swarm\"/>\n") + &zone(""),
         ] {
-            assert!(kept_out(&firewalld(conf, &open).unwrap()).is_empty(), "{open}");
+            assert!(
+                kept_out(&firewalld(conf, &open).unwrap()).is_empty(),
+                "{open}"
+            );
         }
-        assert_eq!(firewalld(conf, "zone work\n<zone/>\n"), None, "a default zone that nobody tells of");
+        assert_eq!(
+            firewalld(conf, "zone work\n<zone/>\n"),
+            None,
+            "a default zone that nobody tells of"
+        );
         assert_eq!(firewalld("", ""), None);
     }
 
@@ -626,7 +813,10 @@ mod tests {
         );
         assert!(kept_out(&nftables(&conf("ip saddr 10.0.0.0/8 accept")).unwrap()).is_empty());
         assert!(kept_out(&nftables(&conf("jump own")).unwrap()).is_empty());
-        assert_eq!(nftables(&conf("").replace("policy drop", "policy accept")), None);
+        assert_eq!(
+            nftables(&conf("").replace("policy drop", "policy accept")),
+            None
+        );
         assert_eq!(nftables("table inet filter { }"), None);
     }
 }

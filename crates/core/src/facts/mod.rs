@@ -144,13 +144,18 @@ impl Container {
     /// Whether it is docker-cluster's own: a probe, or what keeps a network open.
     #[must_use]
     pub fn is_own(&self) -> bool {
-        [crate::labels::PROBE_LABEL, crate::labels::KEEPER_LABEL].iter().any(|label| self.labels.contains_key(*label))
+        [crate::labels::PROBE_LABEL, crate::labels::KEEPER_LABEL]
+            .iter()
+            .any(|label| self.labels.contains_key(*label))
     }
 
     /// Whether the engine starts it again after its own restart.
     #[must_use]
     pub fn comes_back(&self) -> bool {
-        matches!(self.restart.as_str(), "always" | "unless-stopped" | "on-failure")
+        matches!(
+            self.restart.as_str(),
+            "always" | "unless-stopped" | "on-failure"
+        )
     }
 
     /// Whether it certainly does: `on-failure` leaves a container down that ends well when it is asked to stop.
@@ -229,7 +234,8 @@ impl Engine {
     /// Whether it answers.
     #[must_use]
     pub fn is_up(&self) -> bool {
-        self.info_str("ServerVersion").is_some_and(|version| !version.is_empty())
+        self.info_str("ServerVersion")
+            .is_some_and(|version| !version.is_empty())
     }
 
     /// A string of `docker info`.
@@ -244,13 +250,17 @@ impl Engine {
         let Some(swarm) = self.info.as_ref().and_then(|info| info.get("Swarm")) else {
             return Swarm::default();
         };
-        let text = |value: Option<&Value>| value.and_then(Value::as_str).unwrap_or_default().to_owned();
+        let text =
+            |value: Option<&Value>| value.and_then(Value::as_str).unwrap_or_default().to_owned();
         let number = |key: &str| swarm.get(key).and_then(Value::as_u64).unwrap_or_default();
         Swarm {
             state: text(swarm.get("LocalNodeState")),
             node_id: text(swarm.get("NodeID")),
             node_address: text(swarm.get("NodeAddr")),
-            is_manager: swarm.get("ControlAvailable").and_then(Value::as_bool).unwrap_or_default(),
+            is_manager: swarm
+                .get("ControlAvailable")
+                .and_then(Value::as_bool)
+                .unwrap_or_default(),
             cluster_id: text(swarm.pointer("/Cluster/ID")),
             error: text(swarm.get("Error")),
             managers: number("Managers"),
@@ -259,7 +269,9 @@ impl Engine {
                 .get("RemoteManagers")
                 .and_then(Value::as_array)
                 .map(|list| {
-                    list.iter().filter_map(|m| m.get("Addr").and_then(Value::as_str).map(str::to_owned)).collect()
+                    list.iter()
+                        .filter_map(|m| m.get("Addr").and_then(Value::as_str).map(str::to_owned))
+                        .collect()
                 })
                 .unwrap_or_default(),
             address_pools: swarm
@@ -269,7 +281,10 @@ impl Engine {
                 .flatten()
                 .filter_map(|pool| pool.as_str()?.parse().ok())
                 .collect(),
-            data_path_port: swarm.pointer("/Cluster/DataPathPort").and_then(Value::as_u64).unwrap_or_default(),
+            data_path_port: swarm
+                .pointer("/Cluster/DataPathPort")
+                .and_then(Value::as_u64)
+                .unwrap_or_default(),
         }
     }
 
@@ -281,7 +296,9 @@ impl Engine {
 
     /// Running containers that are not docker-cluster's own.
     pub fn running(&self) -> impl Iterator<Item = &Container> {
-        self.containers.iter().filter(|container| container.is_running() && !container.is_own())
+        self.containers
+            .iter()
+            .filter(|container| container.is_running() && !container.is_own())
     }
 }
 
@@ -401,9 +418,11 @@ pub struct LinkFacts {
 impl LinkFacts {
     /// The words after the first, of the lines that begin with it.
     pub fn lines<'a>(&'a self, word: &'a str) -> impl Iterator<Item = &'a [String]> + 'a {
-        self.config
-            .iter()
-            .filter_map(move |line| line.split_first().filter(|(first, _)| *first == word).map(|(_, rest)| rest))
+        self.config.iter().filter_map(move |line| {
+            line.split_first()
+                .filter(|(first, _)| *first == word)
+                .map(|(_, rest)| rest)
+        })
     }
 }
 
@@ -597,8 +616,14 @@ impl Facts {
     /// Whether a unit runs since before a file was written that it only reads when it starts: a run was cut off in between.
     #[must_use]
     pub fn has_not_read(&self, unit: &str, path: &str) -> bool {
-        let written_before = self.written_before.get(&crate::record::key(path)).filter(|start| !start.is_empty());
-        let now = self.unit(unit).filter(|unit| unit.active == "active").map(|unit| &unit.invocation);
+        let written_before = self
+            .written_before
+            .get(&crate::record::key(path))
+            .filter(|start| !start.is_empty());
+        let now = self
+            .unit(unit)
+            .filter(|unit| unit.active == "active")
+            .map(|unit| &unit.invocation);
         written_before.is_some() && written_before == now
     }
 
@@ -618,28 +643,40 @@ impl Facts {
     /// MTU of an interface.
     #[must_use]
     pub fn mtu_of(&self, interface: &str) -> Option<u32> {
-        self.interfaces.iter().find(|i| i.name == interface).map(|i| i.mtu)
+        self.interfaces
+            .iter()
+            .find(|i| i.name == interface)
+            .map(|i| i.mtu)
     }
 
     /// The first IPv4 address of an interface.
     #[must_use]
     pub fn ipv4_of(&self, interface: &str) -> Option<Ipv4Addr> {
-        self.addresses.iter().filter(|a| a.interface == interface).find_map(|a| match a.net.addr() {
-            IpAddr::V4(ip) => Some(ip),
-            IpAddr::V6(_) => None,
-        })
+        self.addresses
+            .iter()
+            .filter(|a| a.interface == interface)
+            .find_map(|a| match a.net.addr() {
+                IpAddr::V4(ip) => Some(ip),
+                IpAddr::V6(_) => None,
+            })
     }
 
     /// The interface that has an address.
     #[must_use]
     pub fn interface_with(&self, ip: IpAddr) -> Option<&str> {
-        self.addresses.iter().find(|a| a.net.addr() == ip).map(|a| a.interface.as_str())
+        self.addresses
+            .iter()
+            .find(|a| a.net.addr() == ip)
+            .map(|a| a.interface.as_str())
     }
 
     /// Interface of the default route.
     #[must_use]
     pub fn default_interface(&self) -> Option<&str> {
-        self.routes.iter().find(|r| r.to.prefix_len() == 0).map(|r| r.interface.as_str())
+        self.routes
+            .iter()
+            .find(|r| r.to.prefix_len() == 0)
+            .map(|r| r.interface.as_str())
     }
 
     /// The record of a file that docker-cluster wrote.

@@ -9,8 +9,9 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{
-    Address, Container, DataFacts, Endpoint, Engine, EngineProcess, Facts, FileFact, FileLine, InSwarm, Init,
-    Interface, LinkFacts, Module, Network, Node, Origin, PackageFacts, Route, StoreFacts, Unit,
+    Address, Container, DataFacts, Endpoint, Engine, EngineProcess, Facts, FileFact, FileLine,
+    InSwarm, Init, Interface, LinkFacts, Module, Network, Node, Origin, PackageFacts, Route,
+    StoreFacts, Unit,
 };
 use crate::versions::{parse_engine_version, parse_kernel_version};
 use crate::words::printable;
@@ -30,7 +31,11 @@ pub fn parse(output: &[u8], sent: i64, received: i64) -> Option<Facts> {
     let kernel_text = clean(&uname.next().unwrap_or_default());
     let architecture = clean(&uname.next().unwrap_or_default());
     let clock: i64 = sections.line("clock").trim().parse().unwrap_or(sent);
-    let clock_offset = if clock < sent { clock.saturating_sub(sent) } else { (clock.saturating_sub(received)).max(0) };
+    let clock_offset = if clock < sent {
+        clock.saturating_sub(sent)
+    } else {
+        (clock.saturating_sub(received)).max(0)
+    };
     let from_os = |key: &str| clean(os.get(key).map_or("", String::as_str));
     let files = files(&sections);
     let records = sections.all("records", |line| serde_json::from_str(line).ok());
@@ -42,9 +47,14 @@ pub fn parse(output: &[u8], sent: i64, received: i64) -> Option<Facts> {
         sections.incomplete.borrow_mut().insert("migration");
     }
     let engine = engine(&sections);
-    let (interfaces, addresses, routes) = (links(&sections), addresses(&sections), routes(&sections));
+    let (interfaces, addresses, routes) =
+        (links(&sections), addresses(&sections), routes(&sections));
     let units = units(&sections);
-    let is_active = |unit: &str| units.get(unit).is_some_and(|unit: &super::Unit| unit.active == "active");
+    let is_active = |unit: &str| {
+        units
+            .get(unit)
+            .is_some_and(|unit: &super::Unit| unit.active == "active")
+    };
     Some(Facts {
         firewall: super::firewall::firewall(&sections, is_active),
         os_id: from_os("ID"),
@@ -79,8 +89,14 @@ pub fn parse(output: &[u8], sent: i64, received: i64) -> Option<Facts> {
             .map(|(interface, who)| (clean(interface), clean(who)))
             .collect(),
         routes,
-        tcp: sections.lines("tcp").filter_map(|line| socket(line, Some("0A"))).collect(),
-        udp: sections.lines("udp").filter_map(|line| socket(line, None)).collect(),
+        tcp: sections
+            .lines("tcp")
+            .filter_map(|line| socket(line, Some("0A")))
+            .collect(),
+        udp: sections
+            .lines("udp")
+            .filter_map(|line| socket(line, None))
+            .collect(),
         init: match sections.line("init").trim() {
             "systemd" => Init::Systemd,
             other => Init::Other(clean(other)),
@@ -91,8 +107,16 @@ pub fn parse(output: &[u8], sent: i64, received: i64) -> Option<Facts> {
         client_versions: versions(&sections, "docker-cli"),
         packages: packages(&sections),
         links: link_facts(&sections),
-        installing: sections.lines("installing").map(clean).filter(|line| !line.is_empty()).collect(),
-        on_containerd: sections.lines("on-containerd").map(clean).filter(|line| !line.is_empty()).collect(),
+        installing: sections
+            .lines("installing")
+            .map(clean)
+            .filter(|line| !line.is_empty())
+            .collect(),
+        on_containerd: sections
+            .lines("on-containerd")
+            .map(clean)
+            .filter(|line| !line.is_empty())
+            .collect(),
         data: data(&sections),
         in_swarm: in_swarm(&sections),
         engine,
@@ -111,15 +135,22 @@ pub fn parse(output: &[u8], sent: i64, received: i64) -> Option<Facts> {
             .collect(),
         records,
         origins,
-        made: sections.lines("made").map(clean).filter(|line| !line.is_empty()).collect(),
+        made: sections
+            .lines("made")
+            .map(clean)
+            .filter(|line| !line.is_empty())
+            .collect(),
         daemon_json_origin: sections.optional("daemon-json-origin"),
         daemon_json_written: sections.optional("daemon-json-written"),
         swarm_cluster: swarm_certificate(&sections.text("swarm-cert")).map(|(cluster, _)| cluster),
-        swarm_manager: swarm_certificate(&sections.text("swarm-cert")).is_some_and(|(_, role)| role == "swarm-manager"),
+        swarm_manager: swarm_certificate(&sections.text("swarm-cert"))
+            .is_some_and(|(_, role)| role == "swarm-manager"),
         swarm_certificate_ends: crate::x509::expiry(&sections.text("swarm-cert")),
         nodes,
         migration: migration.flatten(),
-        store_user: sections.line("user-exists").contains("docker-cluster-store"),
+        store_user: sections
+            .line("user-exists")
+            .contains("docker-cluster-store"),
         incomplete: sections.incomplete.take().into_iter().collect(),
         through_sudo: !matches!(sections.line("sudo-user").trim(), "" | "root"),
     })
@@ -153,7 +184,10 @@ impl<'a> Sections<'a> {
                 incomplete.extend(WHOLE_OR_UNKNOWN.iter().find(|name| current == Some(**name)));
             }
         }
-        Self { lines: map, incomplete: RefCell::new(incomplete) }
+        Self {
+            lines: map,
+            incomplete: RefCell::new(incomplete),
+        }
     }
 
     fn is_incomplete(&self, name: &str) -> bool {
@@ -162,7 +196,11 @@ impl<'a> Sections<'a> {
 
     /// Every line of a list, read. One that cannot be read is something that is not known, not something that is not there.
     fn all<T>(&self, name: &'static str, read: impl Fn(&'a str) -> Option<T>) -> Vec<T> {
-        let found: Vec<Option<T>> = self.lines(name).filter(|line| !line.trim().is_empty()).map(read).collect();
+        let found: Vec<Option<T>> = self
+            .lines(name)
+            .filter(|line| !line.trim().is_empty())
+            .map(read)
+            .collect();
         if found.iter().any(Option::is_none) {
             self.incomplete.borrow_mut().insert(name);
         }
@@ -205,8 +243,17 @@ fn key_values(text: &str) -> BTreeMap<String, String> {
 
 fn link_facts(sections: &Sections<'_>) -> Option<LinkFacts> {
     let words = |line: &str| line.split_whitespace().map(clean).collect::<Vec<_>>();
-    let config = sections.optional("fabric-config")?.lines().map(words).filter(|line| !line.is_empty()).collect();
-    let wrong = sections.lines("fabric-wrong").map(clean).filter(|line| !line.is_empty()).collect();
+    let config = sections
+        .optional("fabric-config")?
+        .lines()
+        .map(words)
+        .filter(|line| !line.is_empty())
+        .collect();
+    let wrong = sections
+        .lines("fabric-wrong")
+        .map(clean)
+        .filter(|line| !line.is_empty())
+        .collect();
     Some(LinkFacts { config, wrong })
 }
 
@@ -215,8 +262,17 @@ fn links(sections: &Sections<'_>) -> Vec<Interface> {
     let parse = |line: &str| {
         let mut parts = line.split(": ");
         let name = parts.nth(1)?.split('@').next()?;
-        let mtu = line.split(" mtu ").nth(1)?.split(' ').next()?.parse().ok()?;
-        Some(Interface { name: clean(name), mtu })
+        let mtu = line
+            .split(" mtu ")
+            .nth(1)?
+            .split(' ')
+            .next()?
+            .parse()
+            .ok()?;
+        Some(Interface {
+            name: clean(name),
+            mtu,
+        })
     };
     sections.lines("links").filter_map(parse).collect()
 }
@@ -228,7 +284,11 @@ fn addresses(sections: &Sections<'_>) -> Vec<Address> {
         let interface = clean(words.next()?);
         words.find(|word| *word == "inet" || *word == "inet6")?;
         let net = words.next()?.parse().ok()?;
-        Some(Address { interface, net, lent: words.any(|word| word == "dynamic") })
+        Some(Address {
+            interface,
+            net,
+            lent: words.any(|word| word == "dynamic"),
+        })
     };
     sections.lines("addresses").filter_map(parse).collect()
 }
@@ -240,7 +300,10 @@ fn routes(sections: &Sections<'_>) -> Vec<Route> {
         let to = words.next()?;
         let to = match to {
             "default" => IpNet::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0).ok()?,
-            to => to.parse::<IpNet>().ok().or_else(|| to.parse::<IpAddr>().ok().map(IpNet::from))?,
+            to => to
+                .parse::<IpNet>()
+                .ok()
+                .or_else(|| to.parse::<IpAddr>().ok().map(IpNet::from))?,
         };
         let (mut via, mut word) = (None, words.next()?);
         if word == "via" {
@@ -249,7 +312,11 @@ fn routes(sections: &Sections<'_>) -> Vec<Route> {
         while word != "dev" {
             word = words.next()?;
         }
-        Some(Route { to, via, interface: clean(words.next()?) })
+        Some(Route {
+            to,
+            via,
+            interface: clean(words.next()?),
+        })
     };
     sections.lines("routes").filter_map(parse).collect()
 }
@@ -265,12 +332,18 @@ fn socket(line: &str, state: Option<&str>) -> Option<(IpAddr, u16)> {
         return None;
     }
     let port = u16::from_str_radix(port, 16).ok()?;
-    let word = |at: usize| u32::from_str_radix(address.get(at..at + 8)?, 16).ok().map(u32::swap_bytes);
+    let word = |at: usize| {
+        u32::from_str_radix(address.get(at..at + 8)?, 16)
+            .ok()
+            .map(u32::swap_bytes)
+    };
     let ip = match address.len() {
         8 => IpAddr::V4(Ipv4Addr::from(word(0)?)),
         32 => {
             let words = [word(0)?, word(8)?, word(16)?, word(24)?];
-            let bits = words.iter().fold(0u128, |bits, word| (bits << 32) | u128::from(*word));
+            let bits = words
+                .iter()
+                .fold(0u128, |bits, word| (bits << 32) | u128::from(*word));
             IpAddr::V6(Ipv6Addr::from(bits))
         }
         _ => return None,
@@ -282,13 +355,19 @@ fn socket(line: &str, state: Option<&str>) -> Option<(IpAddr, u16)> {
 fn file_line(line: &str) -> Option<FileLine> {
     let (file, text) = line.split_once('\t')?;
     // Tabs and all: a value may hold any.
-    Some(FileLine { file: clean(file), text: printable(text.as_bytes()) })
+    Some(FileLine {
+        file: clean(file),
+        text: printable(text.as_bytes()),
+    })
 }
 
 /// Lines "pid NUMBER", "exe PATH", "unit NAME", and "arg WORD" for each argument.
 fn engine_process(sections: &Sections<'_>) -> Option<EngineProcess> {
     let of = |kind: &str| -> Vec<String> {
-        sections.lines("engine-process").filter_map(|line| Some(clean(line.strip_prefix(kind)?))).collect()
+        sections
+            .lines("engine-process")
+            .filter_map(|line| Some(clean(line.strip_prefix(kind)?)))
+            .collect()
     };
     let first = |kind| of(kind).into_iter().next().unwrap_or_default();
     let process = EngineProcess {
@@ -314,7 +393,10 @@ fn origin(line: &str) -> Option<(String, Origin)> {
 fn candidates(sections: &Sections<'_>) -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
     let mut package = String::new();
-    for line in sections.lines("candidates").filter(|line| !line.contains('|')) {
+    for line in sections
+        .lines("candidates")
+        .filter(|line| !line.contains('|'))
+    {
         match line.trim().strip_prefix("Candidate:") {
             Some(version) if version.trim() != "(none)" => {
                 found.insert(package.clone(), clean(version.trim()));
@@ -329,8 +411,13 @@ fn candidates(sections: &Sections<'_>) -> BTreeMap<String, String> {
 /// Lines `docker.io | VERSION`, as apt sorts them: the newest first.
 fn versions(sections: &Sections<'_>, package: &str) -> Vec<String> {
     let mut found: Vec<String> = Vec::new();
-    let all = sections.lines("candidates").filter_map(|line| line.split_once('|'));
-    for version in all.filter(|(name, _)| name.trim() == package).map(|(_, text)| clean(text.trim())) {
+    let all = sections
+        .lines("candidates")
+        .filter_map(|line| line.split_once('|'));
+    for version in all
+        .filter(|(name, _)| name.trim() == package)
+        .map(|(_, text)| clean(text.trim()))
+    {
         if !found.contains(&version) {
             found.push(version);
         }
@@ -347,16 +434,29 @@ fn packages(sections: &Sections<'_>) -> PackageFacts {
     };
     let mut found = PackageFacts {
         present: sections.lines("packages").filter_map(present).collect(),
-        halves: sections.lines("halves").map(clean).filter(|line| !line.is_empty()).collect(),
-        by_hand: sections.lines("by-hand").map(clean).filter(|line| !line.is_empty()).collect(),
+        halves: sections
+            .lines("halves")
+            .map(clean)
+            .filter(|line| !line.is_empty())
+            .collect(),
+        by_hand: sections
+            .lines("by-hand")
+            .map(clean)
+            .filter(|line| !line.is_empty())
+            .collect(),
         ..PackageFacts::default()
     };
     for line in sections.lines("simulation").map(clean) {
         let mut words = line.splitn(3, ' ').map(str::to_owned);
-        let (Some(target), Some(word), Some(rest)) = (words.next(), words.next(), words.next()) else { continue };
+        let (Some(target), Some(word), Some(rest)) = (words.next(), words.next(), words.next())
+        else {
+            continue;
+        };
         match (word.as_str(), rest.split_once(' ')) {
             ("Remv" | "Inst", Some((name, version))) => {
-                found.changes.push((target, word, name.to_owned(), version.to_owned()));
+                found
+                    .changes
+                    .push((target, word, name.to_owned(), version.to_owned()));
             }
             ("E:", _) => found.refusals.push((target, rest)),
             _ => {}
@@ -367,16 +467,25 @@ fn packages(sections: &Sections<'_>) -> PackageFacts {
 
 fn data(sections: &Sections<'_>) -> DataFacts {
     let mut data = DataFacts::default();
-    for line in sections.lines("volumes").chain(sections.lines("data-folders")) {
+    for line in sections
+        .lines("volumes")
+        .chain(sections.lines("data-folders"))
+    {
         let mut words = line.split(' ');
-        let (Some(kind), Some(word)) = (words.next(), words.next()) else { continue };
+        let (Some(kind), Some(word)) = (words.next(), words.next()) else {
+            continue;
+        };
         let number = words.next().and_then(|size| size.parse::<u64>().ok());
         match kind {
             "volume" => data.volumes.push((clean(word), number)),
             "layers" => data.layers = word.parse().ok(),
             path if path.starts_with('/') => {
-                data.folders
-                    .push((clean(path), word.parse::<u64>().ok().map(|kilobytes| kilobytes.saturating_mul(1024))));
+                data.folders.push((
+                    clean(path),
+                    word.parse::<u64>()
+                        .ok()
+                        .map(|kilobytes| kilobytes.saturating_mul(1024)),
+                ));
             }
             _ => {}
         }
@@ -386,16 +495,29 @@ fn data(sections: &Sections<'_>) -> DataFacts {
 
 /// Lines `service "web" {"com.docker.stack.namespace":"shop"}`. Nothing unless a manager told them all.
 fn in_swarm(sections: &Sections<'_>) -> Option<Vec<InSwarm>> {
-    let lines: Vec<&str> = sections.lines("swarm-content").filter(|line| !line.is_empty()).collect();
+    let lines: Vec<&str> = sections
+        .lines("swarm-content")
+        .filter(|line| !line.is_empty())
+        .collect();
     if !sections.lines.contains_key("swarm-content") || sections.is_incomplete("swarm-content") {
         return None;
     }
     let one = |line: &&str| {
         let (kind, rest) = line.split_once(' ')?;
-        let mut values = serde_json::Deserializer::from_str(rest).into_iter::<Value>().filter_map(Result::ok);
+        let mut values = serde_json::Deserializer::from_str(rest)
+            .into_iter::<Value>()
+            .filter_map(Result::ok);
         let name = clean(values.next()?.as_str()?);
-        let stack = values.next()?.get("com.docker.stack.namespace").and_then(Value::as_str).map(clean);
-        Some(InSwarm { kind: clean(kind), name, stack })
+        let stack = values
+            .next()?
+            .get("com.docker.stack.namespace")
+            .and_then(Value::as_str)
+            .map(clean);
+        Some(InSwarm {
+            kind: clean(kind),
+            name,
+            stack,
+        })
     };
     // A line that is not understood is something all the same: without it the list is not whole.
     lines.iter().map(one).collect()
@@ -413,7 +535,10 @@ fn units(sections: &Sections<'_>) -> BTreeMap<String, Unit> {
                 active: get("ActiveState"),
                 file_state: get("UnitFileState"),
                 path: get("FragmentPath"),
-                drop_ins: get("DropInPaths").split_whitespace().map(str::to_owned).collect(),
+                drop_ins: get("DropInPaths")
+                    .split_whitespace()
+                    .map(str::to_owned)
+                    .collect(),
                 main_pid: get("MainPID").parse().unwrap_or(0),
                 invocation: get("InvocationID"),
                 needs_reload: get("NeedDaemonReload") == "yes",
@@ -425,7 +550,15 @@ fn units(sections: &Sections<'_>) -> BTreeMap<String, Unit> {
 }
 
 /// What the engine is asked for as a whole.
-const ENGINE_LISTS: [&str; 7] = ["containers", "networks", "images", "nodes", "endpoints", "swarm-content", "volumes"];
+const ENGINE_LISTS: [&str; 7] = [
+    "containers",
+    "networks",
+    "images",
+    "nodes",
+    "endpoints",
+    "swarm-content",
+    "volumes",
+];
 
 /// Sections of which a part is not enough: what is missing in them would be taken for what is not there.
 const WHOLE_OR_UNKNOWN: &[&str] = &[
@@ -466,8 +599,18 @@ fn engine(sections: &Sections<'_>) -> Option<Engine> {
     }
     // "Docker version 20.10.5+dfsg1, build 55c4c88"
     let line = sections.line("dockerd-version");
-    let version_text = clean(line.split("version ").nth(1).unwrap_or_default().split(',').next().unwrap_or_default());
-    let (containers, networks) = (sections.all("containers", container), sections.all("networks", network));
+    let version_text = clean(
+        line.split("version ")
+            .nth(1)
+            .unwrap_or_default()
+            .split(',')
+            .next()
+            .unwrap_or_default(),
+    );
+    let (containers, networks) = (
+        sections.all("containers", container),
+        sections.all("networks", network),
+    );
     let endpoints = sections.all("endpoints", network);
     let incomplete = ENGINE_LISTS.iter().any(|list| sections.is_incomplete(list));
     let info = serde_json::from_str(&sections.line("docker-info")).ok();
@@ -487,31 +630,60 @@ fn engine(sections: &Sections<'_>) -> Option<Engine> {
         networks,
         endpoints,
         // "NAME:TAG ID"
-        images: sections.lines("images").filter_map(|line| line.split_once(' ')).map(|(name, _)| clean(name)).collect(),
+        images: sections
+            .lines("images")
+            .filter_map(|line| line.split_once(' '))
+            .map(|(name, _)| clean(name))
+            .collect(),
     })
 }
 
 fn tells_version(info: &Value) -> bool {
-    info.get("ServerVersion").and_then(Value::as_str).is_some_and(|version| !version.is_empty())
+    info.get("ServerVersion")
+        .and_then(Value::as_str)
+        .is_some_and(|version| !version.is_empty())
 }
 
 fn container(line: &str) -> Option<Container> {
-    let mut values = serde_json::Deserializer::from_str(line).into_iter::<Value>().filter_map(Result::ok);
+    let mut values = serde_json::Deserializer::from_str(line)
+        .into_iter::<Value>()
+        .filter_map(Result::ok);
     let mut text = || Some(clean(values.next()?.as_str()?));
     let (name, status, restart) = (text()?.trim_start_matches('/').to_owned(), text()?, text()?);
     // What it hangs on decides what may be removed: a line without it tells too little.
-    let labels = Option::<BTreeMap<String, String>>::deserialize(values.next()?).ok()?.unwrap_or_default();
+    let labels = Option::<BTreeMap<String, String>>::deserialize(values.next()?)
+        .ok()?
+        .unwrap_or_default();
     let networks = values.next().filter(Value::is_object)?;
     let exit_code = values.next().and_then(|code| code.as_i64()).unwrap_or(0);
-    Some(Container { name, status, restart, labels, networks, exit_code })
+    Some(Container {
+        name,
+        status,
+        restart,
+        labels,
+        networks,
+        exit_code,
+    })
 }
 
 fn network(line: &str) -> Option<Network> {
     let value: Value = serde_json::from_str(line).ok()?;
     let text = |key: &str| clean(value.get(key).and_then(Value::as_str).unwrap_or_default());
-    let strings = |key: &str| value.get(key).and_then(|map| BTreeMap::deserialize(map).ok()).unwrap_or_default();
-    let parts = || value.pointer("/IPAM/Config").and_then(Value::as_array).into_iter().flatten();
-    let nets = |key: &'static str| parts().filter_map(move |part| part.get(key)?.as_str()?.parse().ok());
+    let strings = |key: &str| {
+        value
+            .get(key)
+            .and_then(|map| BTreeMap::deserialize(map).ok())
+            .unwrap_or_default()
+    };
+    let parts = || {
+        value
+            .pointer("/IPAM/Config")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+    };
+    let nets =
+        |key: &'static str| parts().filter_map(move |part| part.get(key)?.as_str()?.parse().ok());
     Some(Network {
         name: text("Name"),
         id: text("Id"),
@@ -520,8 +692,14 @@ fn network(line: &str) -> Option<Network> {
         subnets: nets("Subnet").collect(),
         range: nets("IPRange").next(),
         options: strings("Options"),
-        attachable: value.get("Attachable").and_then(Value::as_bool).unwrap_or_default(),
-        is_ingress: value.get("Ingress").and_then(Value::as_bool).unwrap_or_default(),
+        attachable: value
+            .get("Attachable")
+            .and_then(Value::as_bool)
+            .unwrap_or_default(),
+        is_ingress: value
+            .get("Ingress")
+            .and_then(Value::as_bool)
+            .unwrap_or_default(),
         labels: strings("Labels"),
         endpoints: value
             .get("Containers")
@@ -530,7 +708,10 @@ fn network(line: &str) -> Option<Network> {
             .flatten()
             .filter_map(|(key, one)| {
                 let text = |key: &str| one.get(key).and_then(Value::as_str).map(clean);
-                let endpoint = Endpoint { container: text("Name")?, is_own: !key.starts_with("ep-") };
+                let endpoint = Endpoint {
+                    container: text("Name")?,
+                    is_own: !key.starts_with("ep-"),
+                };
                 Some((text("EndpointID")?, endpoint))
             })
             .collect(),
@@ -542,22 +723,40 @@ fn swarm_certificate(pem: &str) -> Option<(String, String)> {
     let (_, pem) = x509_parser::pem::parse_x509_pem(pem.as_bytes()).ok()?;
     let cert = pem.parse_x509().ok()?;
     let id = clean(cert.subject().iter_organization().next()?.as_str().ok()?);
-    let role = clean(cert.subject().iter_organizational_unit().next()?.as_str().ok()?);
+    let role = clean(
+        cert.subject()
+            .iter_organizational_unit()
+            .next()?
+            .as_str()
+            .ok()?,
+    );
     Some((id, role))
 }
 
 fn node(line: &str) -> Option<Node> {
     let value: Value = serde_json::from_str(line).ok()?;
-    let text = |path: &str| clean(value.pointer(path).and_then(Value::as_str).unwrap_or_default());
+    let text = |path: &str| {
+        clean(
+            value
+                .pointer(path)
+                .and_then(Value::as_str)
+                .unwrap_or_default(),
+        )
+    };
     Some(Node {
         id: text("/ID"),
         hostname: text("/Description/Hostname"),
         state: text("/Status/State"),
         availability: text("/Spec/Availability"),
         is_manager: text("/Spec/Role") == "manager",
-        is_raft_member: value.get("ManagerStatus").is_some_and(|status| !status.is_null()),
+        is_raft_member: value
+            .get("ManagerStatus")
+            .is_some_and(|status| !status.is_null()),
         is_reachable: text("/ManagerStatus/Reachability") == "reachable",
-        labels: value.pointer("/Spec/Labels").and_then(|labels| BTreeMap::deserialize(labels).ok()).unwrap_or_default(),
+        labels: value
+            .pointer("/Spec/Labels")
+            .and_then(|labels| BTreeMap::deserialize(labels).ok())
+            .unwrap_or_default(),
     })
 }
 
@@ -569,7 +768,10 @@ fn store(sections: &Sections<'_>, files: &BTreeMap<String, FileFact>) -> StoreFa
     StoreFacts {
         path: clean(sections.line("consul-path").trim()),
         version,
-        sha256: files.get(crate::paths::PUSHED_STORE).map(|file| file.sha256.clone()).unwrap_or_default(),
+        sha256: files
+            .get(crate::paths::PUSHED_STORE)
+            .map(|file| file.sha256.clone())
+            .unwrap_or_default(),
         ready: ready.last() == Some(&"ready"),
         // Before "ready" are the keys that were found, which are no error.
         error: match ready.last() {
@@ -617,9 +819,18 @@ mod tests {
 
     #[test]
     fn versions_as_engines_write_them() {
-        assert_eq!(parse_engine_version("20.10.5+dfsg1").unwrap(), semver::Version::new(20, 10, 5));
-        assert_eq!(parse_engine_version("17.05.0-ce").unwrap(), semver::Version::new(17, 5, 0));
-        assert_eq!(parse_engine_version("1.8").unwrap(), semver::Version::new(1, 8, 0));
+        assert_eq!(
+            parse_engine_version("20.10.5+dfsg1").unwrap(),
+            semver::Version::new(20, 10, 5)
+        );
+        assert_eq!(
+            parse_engine_version("17.05.0-ce").unwrap(),
+            semver::Version::new(17, 5, 0)
+        );
+        assert_eq!(
+            parse_engine_version("1.8").unwrap(),
+            semver::Version::new(1, 8, 0)
+        );
         assert!(parse_engine_version("dev").is_none());
         assert_eq!(parse_kernel_version("5.10.0-30-amd64").unwrap(), (5, 10, 0));
         assert_eq!(parse_kernel_version("4.19").unwrap(), (4, 19, 0));
@@ -629,9 +840,16 @@ mod tests {
     #[test]
     fn sockets_of_proc_net() {
         let line = "   0: 0100007F:2135 00000000:0000 0A 00000000:00000000 00:00000000";
-        assert_eq!(socket(line, Some("0A")).unwrap(), ("127.0.0.1".parse().unwrap(), 8501));
-        let line = " 1: 00000000000000000000000001000000:0016 00000000000000000000000000000000:0000 0A 0";
-        assert_eq!(socket(line, Some("0A")).unwrap(), ("::1".parse().unwrap(), 22));
+        assert_eq!(
+            socket(line, Some("0A")).unwrap(),
+            ("127.0.0.1".parse().unwrap(), 8501)
+        );
+        let line =
+            " 1: 00000000000000000000000001000000:0016 00000000000000000000000000000000:0000 0A 0";
+        assert_eq!(
+            socket(line, Some("0A")).unwrap(),
+            ("::1".parse().unwrap(), 22)
+        );
         assert!(socket("  sl  local_address rem_address   st", None).is_none());
     }
 
@@ -639,7 +857,10 @@ mod tests {
     fn content_cannot_open_a_section() {
         let output = "@begin\n|1\n@hostname\n|web\n|@machine-id\n@end\n|1\n";
         let facts = parse(output.as_bytes(), 0, 0).unwrap();
-        assert_eq!((facts.hostname.as_str(), facts.machine_id.as_str()), ("web", ""));
+        assert_eq!(
+            (facts.hostname.as_str(), facts.machine_id.as_str()),
+            ("web", "")
+        );
     }
 
     #[test]
@@ -652,7 +873,13 @@ mod tests {
     #[test]
     fn the_clock_is_off_only_beyond_the_time_of_the_probe() {
         let at = |clock: i64| {
-            parse(format!("@begin\n|1\n@clock\n|{clock}\n@end\n|1\n").as_bytes(), 100, 103).unwrap().clock_offset
+            parse(
+                format!("@begin\n|1\n@clock\n|{clock}\n@end\n|1\n").as_bytes(),
+                100,
+                103,
+            )
+            .unwrap()
+            .clock_offset
         };
         assert_eq!((at(99), at(100), at(103), at(110)), (-1, 0, 0, 7));
     }

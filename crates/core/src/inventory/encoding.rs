@@ -15,8 +15,12 @@ impl NotText {
     pub fn hint(&self, file: &str) -> String {
         let quoted = shlex::try_quote(file).unwrap_or_else(|_| "FILE".into());
         match self.encoding {
-            Some(encoding) => format!("write it anew as UTF-8: `iconv -f {encoding} -t UTF-8 {quoted} > new.yaml`"),
-            None => format!("no inventory holds such a byte: look at it with `od -c {quoted}`, and take it out"),
+            Some(encoding) => format!(
+                "write it anew as UTF-8: `iconv -f {encoding} -t UTF-8 {quoted} > new.yaml`"
+            ),
+            None => format!(
+                "no inventory holds such a byte: look at it with `od -c {quoted}`, and take it out"
+            ),
         }
     }
 }
@@ -33,14 +37,23 @@ pub fn decode(bytes: &[u8]) -> Result<&str, NotText> {
         (b"\xfe\xff", "UTF-16"),
     ];
     if let Some((mark, encoding)) = marked.into_iter().find(|(mark, _)| bytes.starts_with(mark)) {
-        let what = format!("line 1, byte 1 (0x{:02x}) begins a text in {encoding}, not in UTF-8", mark[0]);
-        return Err(NotText { what, encoding: Some(encoding) });
+        let what = format!(
+            "line 1, byte 1 (0x{:02x}) begins a text in {encoding}, not in UTF-8",
+            mark[0]
+        );
+        return Err(NotText {
+            what,
+            encoding: Some(encoding),
+        });
     }
     let own = bytes.strip_prefix(BOM).unwrap_or(bytes);
     if let Some(at) = own.iter().position(|byte| *byte == 0) {
         let encoding = unmarked(own);
         let what = match encoding {
-            Some(name) => format!("{} looks like a text in {name}, not in UTF-8", place(own, at)),
+            Some(name) => format!(
+                "{} looks like a text in {name}, not in UTF-8",
+                place(own, at)
+            ),
             None => format!("{} is no text", place(own, at)),
         };
         return Err(NotText { what, encoding });
@@ -54,7 +67,14 @@ pub fn decode(bytes: &[u8]) -> Result<&str, NotText> {
 
 /// UTF-16 without a mark: of the letters of an inventory every other byte is zero.
 fn unmarked(bytes: &[u8]) -> Option<&'static str> {
-    let zeros = |odd: usize| bytes.iter().skip(odd).step_by(2).filter(|byte| **byte == 0).count();
+    let zeros = |odd: usize| {
+        bytes
+            .iter()
+            .skip(odd)
+            .step_by(2)
+            .filter(|byte| **byte == 0)
+            .count()
+    };
     let (even, odd, most) = (zeros(0), zeros(1), bytes.len() / 4);
     if odd > most && even == 0 {
         Some("UTF-16LE")
@@ -69,8 +89,16 @@ fn unmarked(bytes: &[u8]) -> Option<&'static str> {
 fn place(bytes: &[u8], at: usize) -> String {
     let before = &bytes[..at];
     let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
-    let byte = at - before.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1) + 1;
-    format!("line {line}, byte {byte} (0x{:02x})", bytes.get(at).copied().unwrap_or_default())
+    let byte = at
+        - before
+            .iter()
+            .rposition(|byte| *byte == b'\n')
+            .map_or(0, |end| end + 1)
+        + 1;
+    format!(
+        "line {line}, byte {byte} (0x{:02x})",
+        bytes.get(at).copied().unwrap_or_default()
+    )
 }
 
 #[cfg(test)]
@@ -94,12 +122,23 @@ mod tests {
 
     #[test]
     fn other_encodings_are_named_with_line_and_byte() {
-        let wide = |order: fn(u16) -> [u8; 2]| TEXT.encode_utf16().flat_map(order).collect::<Vec<u8>>();
+        let wide =
+            |order: fn(u16) -> [u8; 2]| TEXT.encode_utf16().flat_map(order).collect::<Vec<u8>>();
         let (little, big) = (wide(u16::to_le_bytes), wide(u16::to_be_bytes));
         let (what, hint) = told(&[&b"\xff\xfe"[..], &little].concat());
-        assert_eq!(what, "line 1, byte 1 (0xff) begins a text in UTF-16, not in UTF-8");
-        assert_eq!(hint, "write it anew as UTF-8: `iconv -f UTF-16 -t UTF-8 'my file.yaml' > new.yaml`");
-        assert!(told(&[&b"\xfe\xff"[..], &big].concat()).0.contains("UTF-16"));
+        assert_eq!(
+            what,
+            "line 1, byte 1 (0xff) begins a text in UTF-16, not in UTF-8"
+        );
+        assert_eq!(
+            hint,
+            "write it anew as UTF-8: `iconv -f UTF-16 -t UTF-8 'my file.yaml' > new.yaml`"
+        );
+        assert!(
+            told(&[&b"\xfe\xff"[..], &big].concat())
+                .0
+                .contains("UTF-16")
+        );
         assert!(told(b"\xff\xfe\0\0a\0\0\0").0.contains("UTF-32"));
         assert!(told(&little).1.contains("-f UTF-16LE"));
         assert!(told(&big).1.contains("-f UTF-16BE"));

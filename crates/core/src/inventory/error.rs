@@ -31,10 +31,17 @@ pub struct InventoryError {
 impl InventoryError {
     pub(super) fn new(file: &str, source: &str, mut flaws: Vec<Flaw>) -> Self {
         for flaw in &mut flaws {
-            flaw.line = flaw.labels.first().map_or(1, |(range, _)| line_of(source, range.start));
+            flaw.line = flaw
+                .labels
+                .first()
+                .map_or(1, |(range, _)| line_of(source, range.start));
         }
         flaws.sort_by_key(|flaw| flaw.line);
-        Self { file: file.to_owned(), source: source.to_owned(), flaws }
+        Self {
+            file: file.to_owned(),
+            source: source.to_owned(),
+            flaws,
+        }
     }
 
     /// The errors with their source lines and carets, for a terminal `width` columns wide.
@@ -44,15 +51,20 @@ impl InventoryError {
             Colour::On => GraphicalTheme::unicode(),
             Colour::Off => GraphicalTheme::unicode_nocolor(),
         };
-        let handler = GraphicalReportHandler::new_themed(theme).with_width(width).with_links(false);
+        let handler = GraphicalReportHandler::new_themed(theme)
+            .with_width(width)
+            .with_links(false);
         let mut out = String::new();
         for flaw in &self.flaws {
-            let labels =
-                flaw.labels.iter().map(|(range, text)| LabeledSpan::new(Some(text.clone()), range.start, range.len()));
-            let diagnostic =
-                MietteDiagnostic::new(flaw.message.clone()).with_help(flaw.help.clone()).with_labels(labels);
-            let report = miette::Report::new(diagnostic)
-                .with_source_code(NamedSource::new(&self.file, self.source.clone()).with_language("yaml"));
+            let labels = flaw.labels.iter().map(|(range, text)| {
+                LabeledSpan::new(Some(text.clone()), range.start, range.len())
+            });
+            let diagnostic = MietteDiagnostic::new(flaw.message.clone())
+                .with_help(flaw.help.clone())
+                .with_labels(labels);
+            let report = miette::Report::new(diagnostic).with_source_code(
+                NamedSource::new(&self.file, self.source.clone()).with_language("yaml"),
+            );
             if handler.render_report(&mut out, report.as_ref()).is_err() {
                 // The renderer only fails when the writer does, and a String does not; but no error may be lost.
                 let _ = writeln!(out, "{}:{}: {}", self.file, flaw.line, flaw.message);
@@ -98,15 +110,29 @@ pub(super) fn range_of(source: &str, location: &Location) -> Range<usize> {
     let line_end = start + rest.find(['\n', '\r']).unwrap_or(rest.len());
     let end = match location.span().byte_len() {
         Some(len) if len > 0 => floor_char_boundary(source, (start + len as usize).min(line_end)),
-        _ => start + rest.find([' ', ',', '\n', '\r', '}', ']']).unwrap_or(rest.len()),
+        _ => {
+            start
+                + rest
+                    .find([' ', ',', '\n', '\r', '}', ']'])
+                    .unwrap_or(rest.len())
+        }
     };
     start..end.max(start)
 }
 
 fn offset_of(source: &str, line: usize, column: usize) -> usize {
-    let before: usize = source.split_inclusive('\n').take(line.saturating_sub(1)).map(str::len).sum();
+    let before: usize = source
+        .split_inclusive('\n')
+        .take(line.saturating_sub(1))
+        .map(str::len)
+        .sum();
     let text = source.get(before..).unwrap_or_default();
-    before + text.chars().take(column.saturating_sub(1)).map(char::len_utf8).sum::<usize>()
+    before
+        + text
+            .chars()
+            .take(column.saturating_sub(1))
+            .map(char::len_utf8)
+            .sum::<usize>()
 }
 
 fn floor_char_boundary(source: &str, mut at: usize) -> usize {
@@ -117,5 +143,9 @@ fn floor_char_boundary(source: &str, mut at: usize) -> usize {
 }
 
 fn line_of(source: &str, offset: usize) -> usize {
-    source.as_bytes()[..offset.min(source.len())].iter().filter(|byte| **byte == b'\n').count() + 1
+    source.as_bytes()[..offset.min(source.len())]
+        .iter()
+        .filter(|byte| **byte == b'\n')
+        .count()
+        + 1
 }

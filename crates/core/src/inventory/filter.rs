@@ -20,7 +20,9 @@ impl Filter {
         let mut patterns = Vec::new();
         for part in text.split(',').map(str::trim) {
             match part.strip_prefix('@') {
-                _ if part.is_empty() => return Err(format!("`{text}` has an empty part between its commas")),
+                _ if part.is_empty() => {
+                    return Err(format!("`{text}` has an empty part between its commas"));
+                }
                 Some("") => return Err("`@` must be followed by a tag".to_owned()),
                 Some(tag) => patterns.push(Pattern::Tag(glob(tag)?)),
                 None => patterns.push(Pattern::Name(glob(part)?)),
@@ -43,16 +45,28 @@ impl Filter {
         }
         for pattern in &self.0 {
             if !inventory.hosts.iter().any(|host| pattern.matches(host)) {
-                let known: Vec<&str> = inventory.hosts.iter().map(|host| host.name.as_str()).collect();
+                let known: Vec<&str> = inventory
+                    .hosts
+                    .iter()
+                    .map(|host| host.name.as_str())
+                    .collect();
                 return Err(match pattern {
                     Pattern::Tag(tag) => format!("no host has the tag `{}`", tag.glob()),
                     Pattern::Name(name) => {
-                        format!("no host is called `{}`; there are {}", name.glob(), known.join(", "))
+                        format!(
+                            "no host is called `{}`; there are {}",
+                            name.glob(),
+                            known.join(", ")
+                        )
                     }
                 });
             }
         }
-        Ok(inventory.hosts.iter().filter(|host| self.0.iter().any(|pattern| pattern.matches(host))).collect())
+        Ok(inventory
+            .hosts
+            .iter()
+            .filter(|host| self.0.iter().any(|pattern| pattern.matches(host)))
+            .collect())
     }
 }
 
@@ -81,7 +95,9 @@ mod tests {
             "t.yaml",
         )
         .unwrap();
-        Filter::parse(filter)?.select(&inventory).map(|hosts| hosts.iter().map(|host| host.name.to_string()).collect())
+        Filter::parse(filter)?
+            .select(&inventory)
+            .map(|hosts| hosts.iter().map(|host| host.name.to_string()).collect())
     }
 
     #[test]
@@ -108,6 +124,10 @@ mod tests {
         assert!(!matches("*-1", "web-12"));
         assert!(!matches("a*a", "a"));
         assert!(matches("web-[12]", "web-2"));
-        assert!(glob("web-[").unwrap_err().starts_with("`web-[` is no pattern"));
+        assert!(
+            glob("web-[")
+                .unwrap_err()
+                .starts_with("`web-[` is no pattern")
+        );
     }
 }

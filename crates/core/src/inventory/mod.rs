@@ -189,7 +189,11 @@ impl Members {
     pub fn choose<'a>(&self, hosts: &'a [HostSpec]) -> Vec<&'a HostName> {
         let count = match self {
             Self::Named(names) => {
-                return hosts.iter().map(|host| &host.name).filter(|name| names.contains(name)).collect();
+                return hosts
+                    .iter()
+                    .map(|host| &host.name)
+                    .filter(|name| names.contains(name))
+                    .collect();
             }
             Self::Count(count) => *count,
             Self::BySize => quorum_size(hosts.len()),
@@ -262,7 +266,11 @@ impl NetworkSpec {
     /// The key that says where the hosts' parts come from.
     #[must_use]
     pub fn parts_key(&self) -> &'static str {
-        if self.lan.is_some() { "network.pool" } else { "network.subnet" }
+        if self.lan.is_some() {
+            "network.pool"
+        } else {
+            "network.subnet"
+        }
     }
 }
 
@@ -339,7 +347,10 @@ impl Inventory {
     /// The same, with paths that begin with `~/` in this folder.
     #[must_use]
     pub fn with_home(mut self, home: &Path) -> Self {
-        let of_hosts = self.hosts.iter_mut().flat_map(|host| [&mut host.ssh.identity, &mut host.ssh.known_hosts]);
+        let of_hosts = self
+            .hosts
+            .iter_mut()
+            .flat_map(|host| [&mut host.ssh.identity, &mut host.ssh.known_hosts]);
         let optional = of_hosts.chain([&mut self.smoke.tar]).flatten();
         let program = match &mut self.store.source {
             ProgramSource::Path { path, .. } => Some(path),

@@ -144,7 +144,10 @@ impl RawOptions {
     /// The options without their places.
     #[must_use]
     pub fn to_json(&self) -> serde_json::Map<String, serde_json::Value> {
-        self.0.iter().map(|(key, value)| (key.clone(), value.value.to_json())).collect()
+        self.0
+            .iter()
+            .map(|(key, value)| (key.clone(), value.value.to_json()))
+            .collect()
     }
 }
 
@@ -536,7 +539,8 @@ impl<'de> Deserialize<'de> for RawHost {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<RawHost, A::Error> {
-                RawHostMap::deserialize(MapAccessDeserializer::new(map)).map(|host| RawHost::Full(Box::new(host)))
+                RawHostMap::deserialize(MapAccessDeserializer::new(map))
+                    .map(|host| RawHost::Full(Box::new(host)))
             }
         }
         deserializer.deserialize_any(HostVisitor)

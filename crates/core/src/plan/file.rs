@@ -24,16 +24,43 @@ pub struct WantedFile {
 impl WantedFile {
     /// A text that belongs to root.
     #[must_use]
-    pub fn of_root(path: &str, mode: &'static str, text: impl Into<String>, why: impl Into<String>) -> Self {
+    pub fn of_root(
+        path: &str,
+        mode: &'static str,
+        text: impl Into<String>,
+        why: impl Into<String>,
+    ) -> Self {
         let (path, owner) = (path.to_owned(), "root:root".to_owned());
-        Self { path, mode, owner, content: Content::text(text), why: why.into(), read_by: None }
+        Self {
+            path,
+            mode,
+            owner,
+            content: Content::text(text),
+            why: why.into(),
+            read_by: None,
+        }
     }
 
     /// The action that puts it there.
     #[must_use]
     pub fn put(self) -> Action {
-        let Self { path, mode, owner, content, read_by, .. } = self;
-        Action::PutFile(PutFile { path, mode, owner, content, before: None, read_by, ours: None })
+        let Self {
+            path,
+            mode,
+            owner,
+            content,
+            read_by,
+            ..
+        } = self;
+        Action::PutFile(PutFile {
+            path,
+            mode,
+            owner,
+            content,
+            before: None,
+            read_by,
+            ours: None,
+        })
     }
 
     /// Whether it is there. `bundle` is the checksum of the store's present secrets, for files that hold some of them.

@@ -11,8 +11,9 @@ use serde::Serialize;
 pub use crate::daemon_json::{Conflict, Options};
 pub use file::WantedFile;
 pub use step::{
-    Action, ConsulCall, Content, EngineCall, KEEP_MODE, NetworkDriver, NewNetwork, NodeUpdate, Piece, PutFile,
-    Recorded, Restored, SecretsFrom, Slot, Stage, Step, StepId, SwarmRole, Undo, Verb,
+    Action, ConsulCall, Content, EngineCall, KEEP_MODE, NetworkDriver, NewNetwork, NodeUpdate,
+    Piece, PutFile, Recorded, Restored, SecretsFrom, Slot, Stage, Step, StepId, SwarmRole, Undo,
+    Verb,
 };
 pub use world::{ETHERNET_MTU, HostWorld, Unreached, World};
 
@@ -32,12 +33,20 @@ pub struct Problem {
 impl Problem {
     /// A problem of one host.
     pub fn on(host: &HostName, what: impl Into<String>, fix: impl Into<String>) -> Self {
-        Self { host: Some(host.clone()), what: what.into(), fix: fix.into() }
+        Self {
+            host: Some(host.clone()),
+            what: what.into(),
+            fix: fix.into(),
+        }
     }
 
     /// A problem of the cluster.
     pub fn of_all(what: impl Into<String>, fix: impl Into<String>) -> Self {
-        Self { host: None, what: what.into(), fix: fix.into() }
+        Self {
+            host: None,
+            what: what.into(),
+            fix: fix.into(),
+        }
     }
 }
 
@@ -78,12 +87,20 @@ impl Plan {
     /// token is fetched, a secret read. Where they need more, that is a problem, and nothing is done.
     pub fn limit_to(&mut self, selected: &[HostName]) {
         // A step about another host than its own is that one's: without it there may be nothing yet to do it to.
-        let is_selected = |step: &Step| selected.contains(step.about.as_ref().unwrap_or(&step.host));
-        let mut kept: BTreeSet<StepId> =
-            self.steps.iter().filter(|step| is_selected(step)).map(|step| step.id).collect();
+        let is_selected =
+            |step: &Step| selected.contains(step.about.as_ref().unwrap_or(&step.host));
+        let mut kept: BTreeSet<StepId> = self
+            .steps
+            .iter()
+            .filter(|step| is_selected(step))
+            .map(|step| step.id)
+            .collect();
         let mut pending: Vec<StepId> = kept.iter().copied().collect();
         let mut problems = Vec::new();
-        while let Some(step) = pending.pop().and_then(|id| self.steps.iter().find(|step| step.id == id)) {
+        while let Some(step) = pending
+            .pop()
+            .and_then(|id| self.steps.iter().find(|step| step.id == id))
+        {
             for needed in self.needs(step) {
                 if kept.contains(&needed.id) {
                     continue;
@@ -94,7 +111,10 @@ impl Plan {
                 } else {
                     problems.push(Problem::on(
                         &step.host,
-                        format!("`{}` waits for {}, which is not selected, to: {}", step.why, needed.host, needed.why),
+                        format!(
+                            "`{}` waits for {}, which is not selected, to: {}",
+                            step.why, needed.host, needed.why
+                        ),
                         format!("select {} as well, or leave --on out", needed.host),
                     ));
                 }
@@ -108,12 +128,20 @@ impl Plan {
             self.steps.clear();
         }
         let mut steps = std::mem::take(&mut self.steps);
-        let hosts: BTreeSet<HostName> =
-            steps.iter().filter(|step| kept.contains(&step.id)).map(|step| step.host.clone()).collect();
+        let hosts: BTreeSet<HostName> = steps
+            .iter()
+            .filter(|step| kept.contains(&step.id))
+            .map(|step| step.host.clone())
+            .collect();
         // Nobody can wait for a host whose own steps are left out.
-        let of_others =
-            |step: &&Step| !kept.contains(&step.id) && !selected.contains(&step.host) && !step.action.only_reads();
-        let left_out: BTreeSet<HostName> = steps.iter().filter(of_others).map(|step| step.host.clone()).collect();
+        let of_others = |step: &&Step| {
+            !kept.contains(&step.id) && !selected.contains(&step.host) && !step.action.only_reads()
+        };
+        let left_out: BTreeSet<HostName> = steps
+            .iter()
+            .filter(of_others)
+            .map(|step| step.host.clone())
+            .collect();
         for step in &mut steps {
             if let Action::WaitFor { peers, .. } = &mut step.action {
                 peers.retain(|(peer, _)| !left_out.contains(peer));
@@ -133,22 +161,29 @@ impl Plan {
                 ids.retain(|id| kept.contains(id));
             }
         }
-        self.hosts.retain(|host| selected.contains(host) || steps.iter().any(|step| step.host == *host));
+        self.hosts
+            .retain(|host| selected.contains(host) || steps.iter().any(|step| step.host == *host));
         self.steps = steps;
     }
 
     /// What must be done on other hosts before this step can be.
     fn needs(&self, step: &Step) -> Vec<&Step> {
         let before = |id: &StepId| self.steps.iter().find(|other| other.id == *id);
-        let waited = step.after.iter().filter(|id| !step.turns.contains(id)).filter_map(before);
+        let waited = step
+            .after
+            .iter()
+            .filter(|id| !step.turns.contains(id))
+            .filter_map(before);
         let slots = step.action.reads();
-        let filled = slots
-            .iter()
-            .filter_map(|slot| self.steps.iter().rev().find(|other| other.id < step.id && other.action.fills(*slot)));
-        let made = self
-            .steps
-            .iter()
-            .filter(|other| other.host == step.host && other.id < step.id && other.action.makes_for_others());
+        let filled = slots.iter().filter_map(|slot| {
+            self.steps
+                .iter()
+                .rev()
+                .find(|other| other.id < step.id && other.action.fills(*slot))
+        });
+        let made = self.steps.iter().filter(|other| {
+            other.host == step.host && other.id < step.id && other.action.makes_for_others()
+        });
         waited.chain(filled).chain(made).collect()
     }
 }
@@ -161,7 +196,13 @@ pub struct Steps {
 
 impl Steps {
     /// Adds a step at the end of its host's steps.
-    pub fn add(&mut self, host: &HostName, stage: Stage, why: impl Into<String>, action: Action) -> StepId {
+    pub fn add(
+        &mut self,
+        host: &HostName,
+        stage: Stage,
+        why: impl Into<String>,
+        action: Action,
+    ) -> StepId {
         self.add_after(host, stage, why, action, Vec::new())
     }
 
@@ -175,8 +216,14 @@ impl Steps {
         after: Vec<StepId>,
     ) -> StepId {
         let id = self.steps.len();
-        let after =
-            after.into_iter().filter(|other| self.steps.get(*other).is_some_and(|step| step.host != *host)).collect();
+        let after = after
+            .into_iter()
+            .filter(|other| {
+                self.steps
+                    .get(*other)
+                    .is_some_and(|step| step.host != *host)
+            })
+            .collect();
         self.steps.push(Step {
             id,
             host: host.clone(),
@@ -227,7 +274,11 @@ impl Steps {
     /// Those of these steps that are on other hosts than this one.
     fn of_others(&self, id: StepId, others: &[StepId]) -> Vec<StepId> {
         let host_of = |id: &StepId| self.steps.get(*id).map(|step| &step.host);
-        others.iter().copied().filter(|other| host_of(other).is_some() && host_of(other) != host_of(&id)).collect()
+        others
+            .iter()
+            .copied()
+            .filter(|other| host_of(other).is_some() && host_of(other) != host_of(&id))
+            .collect()
     }
 
     /// The id of the step that will be added next.
@@ -237,17 +288,38 @@ impl Steps {
     }
 
     /// Adds a step before all others of its host.
-    pub fn prepend(&mut self, host: &HostName, stage: Stage, why: impl Into<String>, action: Action) {
+    pub fn prepend(
+        &mut self,
+        host: &HostName,
+        stage: Stage,
+        why: impl Into<String>,
+        action: Action,
+    ) {
         for step in &mut self.steps {
             step.id += 1;
-            for id in step.after.iter_mut().chain(&mut step.turns).chain(&mut step.follows) {
+            for id in step
+                .after
+                .iter_mut()
+                .chain(&mut step.turns)
+                .chain(&mut step.follows)
+            {
                 *id += 1;
             }
         }
         let (after, turns, follows) = (Vec::new(), Vec::new(), Vec::new());
         let why = why.into();
-        let step =
-            Step { id: 0, host: host.clone(), stage, why, action, after, turns, follows, about: None, undo: None };
+        let step = Step {
+            id: 0,
+            host: host.clone(),
+            stage,
+            why,
+            action,
+            after,
+            turns,
+            follows,
+            about: None,
+            undo: None,
+        };
         self.steps.insert(0, step);
     }
 

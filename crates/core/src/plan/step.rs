@@ -64,8 +64,16 @@ impl Undo {
     #[must_use]
     pub fn of_installation(manager: PackageManager, unit: &'static str) -> Self {
         let args = vec!["undo".to_owned()];
-        let action = Action::Script { name: "undo-install", text: manager.remove, args, timeout: UNDO_TIMEOUT };
-        Self { unit, actions: vec![action] }
+        let action = Action::Script {
+            name: "undo-install",
+            text: manager.remove,
+            args,
+            timeout: UNDO_TIMEOUT,
+        };
+        Self {
+            unit,
+            actions: vec![action],
+        }
     }
 }
 
@@ -540,14 +548,20 @@ impl Action {
     /// Whether it leaves its host as it is.
     #[must_use]
     pub fn only_reads(&self) -> bool {
-        matches!(self, Self::WaitFor { .. } | Self::FetchJoinTokens | Self::Secrets(SecretsFrom::Fetch))
+        matches!(
+            self,
+            Self::WaitFor { .. } | Self::FetchJoinTokens | Self::Secrets(SecretsFrom::Fetch)
+        )
     }
 
     /// Whether other hosts build on what it makes.
     #[must_use]
     pub fn makes_for_others(&self) -> bool {
         match self {
-            Self::Engine(call) => matches!(call, EngineCall::InitSwarm { .. } | EngineCall::CreateNetwork(_)),
+            Self::Engine(call) => matches!(
+                call,
+                EngineCall::InitSwarm { .. } | EngineCall::CreateNetwork(_)
+            ),
             Self::Secrets(_) | Self::FetchJoinTokens => true,
             _ => false,
         }
@@ -557,15 +571,26 @@ impl Action {
     #[must_use]
     pub fn reads(&self) -> Vec<Slot> {
         let in_content = |content: &Content| -> Vec<Slot> {
-            let slots =
-                content.0.iter().filter_map(|piece| if let Piece::Slot(slot) = piece { Some(*slot) } else { None });
+            let slots = content.0.iter().filter_map(|piece| {
+                if let Piece::Slot(slot) = piece {
+                    Some(*slot)
+                } else {
+                    None
+                }
+            });
             slots.collect()
         };
         match self {
             Self::PutFile(file) => in_content(&file.content),
             Self::IssueCertificate { .. } | Self::Consul(_) => vec![Slot::StoreBundle],
-            Self::JoinSwarm { role: SwarmRole::Manager, .. } => vec![Slot::ManagerJoinToken],
-            Self::JoinSwarm { role: SwarmRole::Worker, .. } => vec![Slot::WorkerJoinToken],
+            Self::JoinSwarm {
+                role: SwarmRole::Manager,
+                ..
+            } => vec![Slot::ManagerJoinToken],
+            Self::JoinSwarm {
+                role: SwarmRole::Worker,
+                ..
+            } => vec![Slot::WorkerJoinToken],
             _ => Vec::new(),
         }
     }

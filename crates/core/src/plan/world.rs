@@ -61,7 +61,11 @@ impl HostWorld<'_> {
 impl<'a> World<'a> {
     /// Puts inventory and facts together.
     #[must_use]
-    pub fn new(inventory: &'a Inventory, facts: &'a [(HostName, Facts)], unreached: Vec<Unreached>) -> Self {
+    pub fn new(
+        inventory: &'a Inventory,
+        facts: &'a [(HostName, Facts)],
+        unreached: Vec<Unreached>,
+    ) -> Self {
         let mut hosts = Vec::new();
         let mut problems = Vec::new();
         for spec in &inventory.hosts {
@@ -85,7 +89,13 @@ impl<'a> World<'a> {
                 Err(problem) => problems.push(problem),
             }
         }
-        Self { inventory, hosts, unreached, problems, recover_quorum: false }
+        Self {
+            inventory,
+            hosts,
+            unreached,
+            problems,
+            recover_quorum: false,
+        }
     }
 
     /// The same, with a swarm that has lost its quorum to go on with one manager, if that is wanted.
@@ -104,7 +114,11 @@ impl<'a> World<'a> {
     /// `c does not answer`, of the hosts that do not; `None` if all do.
     #[must_use]
     pub fn silent(&self) -> Option<String> {
-        let names: Vec<&str> = self.unreached.iter().map(|unreached| unreached.host.as_str()).collect();
+        let names: Vec<&str> = self
+            .unreached
+            .iter()
+            .map(|unreached| unreached.host.as_str())
+            .collect();
         let verb = if names.len() == 1 { "does" } else { "do" };
         (!names.is_empty()).then(|| format!("{} {verb} not answer", names.join(", ")))
     }
@@ -112,10 +126,16 @@ impl<'a> World<'a> {
     /// MTU of the underlay in bytes: what the inventory says, else the smallest among the hosts.
     #[must_use]
     pub fn underlay_mtu(&self) -> u32 {
-        self.inventory
-            .network
-            .mtu
-            .map_or_else(|| self.hosts.iter().map(|host| host.mtu).min().unwrap_or(ETHERNET_MTU), u32::from)
+        self.inventory.network.mtu.map_or_else(
+            || {
+                self.hosts
+                    .iter()
+                    .map(|host| host.mtu)
+                    .min()
+                    .unwrap_or(ETHERNET_MTU)
+            },
+            u32::from,
+        )
     }
 }
 
@@ -131,7 +151,11 @@ fn private_address(spec: &HostSpec, facts: &Facts) -> Result<IpAddr, Problem> {
             .filter(|a| !a.net.addr().is_loopback() && a.net.addr().is_ipv4())
             .map(|a| format!("{} ({})", a.net.addr(), a.interface))
             .collect();
-        if list.is_empty() { "none".to_owned() } else { list.join(", ") }
+        if list.is_empty() {
+            "none".to_owned()
+        } else {
+            list.join(", ")
+        }
     };
     match &spec.private {
         PrivateAddress::Ip(ip) if ip.is_ipv6() => Err(Problem::on(
@@ -145,30 +169,41 @@ fn private_address(spec: &HostSpec, facts: &Facts) -> Result<IpAddr, Problem> {
         PrivateAddress::Ip(ip) if facts.interface_with(*ip).is_some() => Ok(*ip),
         PrivateAddress::Ip(ip) => Err(Problem::on(
             &spec.name,
-            format!("the private address {ip} is on none of its interfaces; it has {}", addresses()),
+            format!(
+                "the private address {ip} is on none of its interfaces; it has {}",
+                addresses()
+            ),
             "correct `private:` in the inventory, or name an interface there",
         )),
         PrivateAddress::Interface(name) => facts.ipv4_of(name).map(IpAddr::V4).ok_or_else(|| {
             Problem::on(
                 &spec.name,
-                format!("the interface {name} is not there or has no IPv4 address; it has {}", addresses()),
+                format!(
+                    "the interface {name} is not there or has no IPv4 address; it has {}",
+                    addresses()
+                ),
                 "correct `private:` in the inventory",
             )
         }),
         PrivateAddress::Auto => {
             // The address that ssh uses, if the host itself has it; behind a NAT it does not, and then it is the one that it
             // uses towards the rest of the world.
-            let typed = spec
-                .ssh
-                .address
-                .parse::<IpAddr>()
-                .ok()
-                .filter(|ip| ip.is_ipv4() && !ip.is_loopback() && facts.interface_with(*ip).is_some());
-            let own = || facts.default_interface().and_then(|interface| facts.ipv4_of(interface)).map(IpAddr::V4);
+            let typed = spec.ssh.address.parse::<IpAddr>().ok().filter(|ip| {
+                ip.is_ipv4() && !ip.is_loopback() && facts.interface_with(*ip).is_some()
+            });
+            let own = || {
+                facts
+                    .default_interface()
+                    .and_then(|interface| facts.ipv4_of(interface))
+                    .map(IpAddr::V4)
+            };
             typed.or_else(own).ok_or_else(|| {
                 Problem::on(
                     &spec.name,
-                    format!("cannot tell which of its addresses the other hosts reach: {}", addresses()),
+                    format!(
+                        "cannot tell which of its addresses the other hosts reach: {}",
+                        addresses()
+                    ),
                     "say `private:` for this host in the inventory",
                 )
             })

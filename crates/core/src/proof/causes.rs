@@ -60,13 +60,21 @@ impl Cause {
     /// A row about pairs that fail now.
     #[must_use]
     pub const fn of_now(id: &'static str, look: fn(&Case<'_>) -> Option<Finding>) -> Self {
-        Self { id, latent: false, look }
+        Self {
+            id,
+            latent: false,
+            look,
+        }
     }
 
     /// A row that also looks at pairs that still work: their next change will need what it is about.
     #[must_use]
     pub const fn latent(id: &'static str, look: fn(&Case<'_>) -> Option<Finding>) -> Self {
-        Self { id, latent: true, look }
+        Self {
+            id,
+            latent: true,
+            look,
+        }
     }
 }
 
@@ -88,7 +96,10 @@ const FIRST: &[Cause] = &[
 pub const OVER_A_STORE: &[Cause] = &[Cause::latent("wrong-advertise", wrong_advertise)];
 
 /// Rows of fabrics over a swarm.
-pub const IN_A_SWARM: &[Cause] = &[Cause::latent("wrong-advertise", wrong_advertise), Cause::latent("swarm", swarm)];
+pub const IN_A_SWARM: &[Cause] = &[
+    Cause::latent("wrong-advertise", wrong_advertise),
+    Cause::latent("swarm", swarm),
+];
 
 /// What every fabric with a network of its own stands on.
 pub const STANDING: &[Cause] = &[
@@ -129,7 +140,10 @@ const LAST: &[Cause] = &[Cause::of_now("unexplained", unexplained)];
 
 /// The table of a fabric whose own rows these are. Its order matters: the first that speaks is the verdict.
 pub fn table(own: &'static [&'static [Cause]]) -> impl Iterator<Item = &'static Cause> {
-    FIRST.iter().chain(own.iter().copied().flatten()).chain(LAST)
+    FIRST
+        .iter()
+        .chain(own.iter().copied().flatten())
+        .chain(LAST)
 }
 
 /// The verdict on a pair. One that fails always has one; one that works may have one about a layer that its next change will need.
@@ -150,13 +164,19 @@ impl<'a> Case<'a> {
     /// The two hosts, the asked one first: it is the one that fails to answer.
     pub fn hosts(&self) -> impl Iterator<Item = (&'a HostName, &'a HostView)> + use<'a> {
         let known = self.known;
-        [self.to, self.from].into_iter().filter_map(move |name| Some((name, known.hosts.get(name)?)))
+        [self.to, self.from]
+            .into_iter()
+            .filter_map(move |name| Some((name, known.hosts.get(name)?)))
     }
 
     /// Both directions: an answer needs the way back.
-    pub fn directions(&self) -> impl Iterator<Item = (&'a HostName, &'a HostName, &'a Link)> + use<'a> {
+    pub fn directions(
+        &self,
+    ) -> impl Iterator<Item = (&'a HostName, &'a HostName, &'a Link)> + use<'a> {
         let (known, pairs) = (self.known, [(self.from, self.to), (self.to, self.from)]);
-        pairs.into_iter().filter_map(move |(from, to)| Some((from, to, known.links.get(&(from.clone(), to.clone()))?)))
+        pairs.into_iter().filter_map(move |(from, to)| {
+            Some((from, to, known.links.get(&(from.clone(), to.clone()))?))
+        })
     }
 
     fn reverse(&self, from: &HostName, to: &HostName) -> Option<&'a Link> {
@@ -167,19 +187,30 @@ impl<'a> Case<'a> {
 /// Whom an engine has not heard of, in words.
 pub fn unknown(others: &[HostName]) -> String {
     let names: Vec<&str> = others.iter().map(HostName::as_str).collect();
-    format!("it has not heard that {} {} on the network", names.join(", "), if names.len() == 1 { "is" } else { "are" })
+    format!(
+        "it has not heard that {} {} on the network",
+        names.join(", "),
+        if names.len() == 1 { "is" } else { "are" }
+    )
 }
 
 /// A command as root on a host, to be pasted.
 #[must_use]
 pub fn on(known: &Known, host: &HostName, command: &str) -> String {
-    let sudo = if known.hosts.get(host).is_some_and(|view| view.through_sudo) { "sudo " } else { "" };
+    let sudo = if known.hosts.get(host).is_some_and(|view| view.through_sudo) {
+        "sudo "
+    } else {
+        ""
+    };
     format!("docker-cluster ssh {host} -- {sudo}{command}")
 }
 
 /// The cure of an engine that is wrong about the others, and its price.
 fn restart_engine(known: &Known, host: &HostName) -> String {
-    format!("{} (containers without a restart policy stop)", on(known, host, "systemctl restart docker"))
+    format!(
+        "{} (containers without a restart policy stop)",
+        on(known, host, "systemctl restart docker")
+    )
 }
 
 /// A finding about one host.
@@ -189,7 +220,12 @@ pub fn about_host(
     fix: impl Into<String>,
     observed: Vec<String>,
 ) -> Option<Finding> {
-    Some(Finding { about: About::Hosts(vec![host.clone()]), what: what.into(), fix: fix.into(), observed })
+    Some(Finding {
+        about: About::Hosts(vec![host.clone()]),
+        what: what.into(),
+        fix: fix.into(),
+        observed,
+    })
 }
 
 fn host_unreachable(case: &Case<'_>) -> Option<Finding> {
@@ -197,7 +233,12 @@ fn host_unreachable(case: &Case<'_>) -> Option<Finding> {
         Some(Ill::Unreached { error, hint }) => {
             let ask = format!("is it on? `docker-cluster ssh {name}`");
             let fix = if hint.is_empty() { ask } else { hint.clone() };
-            about_host(name, format!("it cannot be asked: {error}"), fix, Vec::new())
+            about_host(
+                name,
+                format!("it cannot be asked: {error}"),
+                fix,
+                Vec::new(),
+            )
         }
         _ => None,
     })
@@ -227,15 +268,24 @@ fn unfinished(known: &Known) -> Option<(&HostName, &str)> {
 /// What to do first where a command has not got to its end.
 fn finish_first(known: &Known) -> Option<String> {
     let (name, command) = unfinished(known)?;
-    Some(format!("first mend {name}, and run `docker-cluster {command}` again: it goes on where this run stopped"))
+    Some(format!(
+        "first mend {name}, and run `docker-cluster {command}` again: it goes on where this run stopped"
+    ))
 }
 
 fn engine_down(case: &Case<'_>) -> Option<Finding> {
     let is_stopped = |view: &HostView| view.ill == Some(Ill::Stopped);
-    let (name, view) = case.hosts().find(|(_, view)| view.engine_up == Some(false) || is_stopped(view))?;
+    let (name, view) = case
+        .hosts()
+        .find(|(_, view)| view.engine_up == Some(false) || is_stopped(view))?;
     let said = view.last_words();
     if is_stopped(view) {
-        return about_host(name, STOPPED, on(case.known, name, "systemctl start docker"), said);
+        return about_host(
+            name,
+            STOPPED,
+            on(case.known, name, "systemctl start docker"),
+            said,
+        );
     }
     if view.socket_gone {
         return about_host(
@@ -251,12 +301,23 @@ fn engine_down(case: &Case<'_>) -> Option<Finding> {
         );
     }
     if view.engine_missing {
-        return about_host(name, "it has no Docker engine", "`docker-cluster up` says what it would install", said);
+        return about_host(
+            name,
+            "it has no Docker engine",
+            "`docker-cluster up` says what it would install",
+            said,
+        );
     }
     let (what, command) = match view.engine_state.as_str() {
         "inactive" => (STOPPED, "systemctl start docker"),
-        "failed" => ("its Docker engine does not answer: it has failed", "journalctl -u docker -n 50"),
-        _ => ("its Docker engine does not answer", "systemctl status docker"),
+        "failed" => (
+            "its Docker engine does not answer: it has failed",
+            "journalctl -u docker -n 50",
+        ),
+        _ => (
+            "its Docker engine does not answer",
+            "systemctl status docker",
+        ),
     };
     about_host(name, what, on(case.known, name, command), said)
 }
@@ -310,11 +371,21 @@ const NO_LEADER: &str = "does not have a leader";
 
 fn swarm(case: &Case<'_>) -> Option<Finding> {
     let (name, _) = case.hosts().find(|(_, view)| view.swarm_error.is_some())?;
-    let errors: Vec<(&HostName, &String)> =
-        case.known.hosts.iter().filter_map(|(name, view)| Some((name, view.swarm_error.as_ref()?))).collect();
-    let observed = errors.iter().map(|(name, error)| format!("{name}: {error}")).collect();
-    let without: Vec<HostName> =
-        errors.iter().filter(|(_, error)| error.contains(NO_LEADER)).map(|(name, _)| (*name).clone()).collect();
+    let errors: Vec<(&HostName, &String)> = case
+        .known
+        .hosts
+        .iter()
+        .filter_map(|(name, view)| Some((name, view.swarm_error.as_ref()?)))
+        .collect();
+    let observed = errors
+        .iter()
+        .map(|(name, error)| format!("{name}: {error}"))
+        .collect();
+    let without: Vec<HostName> = errors
+        .iter()
+        .filter(|(_, error)| error.contains(NO_LEADER))
+        .map(|(name, _)| (*name).clone())
+        .collect();
     if without.contains(name) {
         return Some(Finding {
             about: About::Hosts(without),
@@ -333,11 +404,17 @@ fn swarm(case: &Case<'_>) -> Option<Finding> {
 }
 
 fn network_missing(case: &Case<'_>) -> Option<Finding> {
-    let (name, _) =
-        case.hosts().find(|(_, view)| view.engine_up == Some(true) && view.needs_network && !view.has_network)?;
+    let (name, _) = case.hosts().find(|(_, view)| {
+        view.engine_up == Some(true) && view.needs_network && !view.has_network
+    })?;
     let network = &case.known.needs.network;
     let fix = finish_first(case.known).unwrap_or_else(|| "`docker-cluster up` makes it".to_owned());
-    about_host(name, format!("the network {network} is not there"), fix, Vec::new())
+    about_host(
+        name,
+        format!("the network {network} is not there"),
+        fix,
+        Vec::new(),
+    )
 }
 
 fn no_probe(case: &Case<'_>) -> Option<Finding> {
@@ -364,9 +441,14 @@ const NOT_ATTACHED: &str = "attaching to network failed";
 /// Whether this host's engine is all that is not in order: with a manager away, or a port closed, a restart would only take more away.
 fn is_alone(case: &Case<'_>, name: &HostName) -> bool {
     let mut others = case.known.hosts.iter().filter(|(other, _)| *other != name);
-    let mut links = case.known.links.iter().filter(|((from, to), _)| from == name || to == name);
-    others.all(|(_, view)| view.ill.is_none() && view.engine_up == Some(true) && view.swarm_error.is_none())
-        && links.all(|(_, link)| link.tcp.values().all(|tcp| *tcp == Tcp::Open))
+    let mut links = case
+        .known
+        .links
+        .iter()
+        .filter(|((from, to), _)| from == name || to == name);
+    others.all(|(_, view)| {
+        view.ill.is_none() && view.engine_up == Some(true) && view.swarm_error.is_none()
+    }) && links.all(|(_, link)| link.tcp.values().all(|tcp| *tcp == Tcp::Open))
 }
 
 /// A finding about one direction, with the layers that were seen there.
@@ -377,39 +459,73 @@ pub fn link(
     fix: String,
     more: Vec<String>,
 ) -> Option<Finding> {
-    let mut observed: Vec<String> =
-        link.layers(case.known.needs.tunnel).into_iter().map(|line| format!("{from} -> {to}, {line}")).collect();
+    let mut observed: Vec<String> = link
+        .layers(case.known.needs.tunnel)
+        .into_iter()
+        .map(|line| format!("{from} -> {to}, {line}"))
+        .collect();
     observed.extend(more);
-    Some(Finding { about: About::Link(from.clone(), to.clone()), what, fix, observed })
+    Some(Finding {
+        about: About::Link(from.clone(), to.clone()),
+        what,
+        fix,
+        observed,
+    })
 }
 
 fn underlay_down(case: &Case<'_>) -> Option<Finding> {
-    let (from, to, found) = case.directions().find(|(_, _, link)| !link.anything_passes())?;
-    let address = case.host(to).and_then(|view| view.private).map_or_else(String::new, |ip| format!(" ({ip})"));
+    let (from, to, found) = case
+        .directions()
+        .find(|(_, _, link)| !link.anything_passes())?;
+    let address = case
+        .host(to)
+        .and_then(|view| view.private)
+        .map_or_else(String::new, |ip| format!(" ({ip})"));
     link(
         case,
         (from, to, found),
         format!("nothing passes between their private addresses{address}: no TCP, no UDP, no ICMP"),
         format!(
             "{}; check routes, VLANs and security groups",
-            on(case.known, from, &format!("ping -c1 {}", address.trim_matches([' ', '(', ')'])))
+            on(
+                case.known,
+                from,
+                &format!("ping -c1 {}", address.trim_matches([' ', '(', ')']))
+            )
         ),
         Vec::new(),
     )
 }
 
 /// What a host's firewall keeps out by default of what the others send it: what it says of itself, and what lets all of that in.
-fn default_deny(case: &Case<'_>, host: &HostName, from: &HostName, traffic: Traffic) -> Option<(String, String)> {
+fn default_deny(
+    case: &Case<'_>,
+    host: &HostName,
+    from: &HostName,
+    traffic: Traffic,
+) -> Option<(String, String)> {
     let view = case.host(host)?;
     let peer = case.host(from).and_then(|view| view.private);
-    let firewall = view.firewall.as_ref().filter(|_| view.keeps_out(traffic, peer))?;
+    let firewall = view
+        .firewall
+        .as_ref()
+        .filter(|_| view.keeps_out(traffic, peer))?;
     let needs = &case.known.needs;
-    let tcp = needs.ports.get(host).into_iter().flatten().filter(|(_, role)| *role != SIGN_OF_LIFE);
+    let tcp = needs
+        .ports
+        .get(host)
+        .into_iter()
+        .flatten()
+        .filter(|(_, role)| *role != SIGN_OF_LIFE);
     let mut all: Vec<Traffic> = tcp.map(|(port, _)| Traffic::Tcp(*port)).collect();
     all.extend(needs.datagrams());
     all.push(traffic);
     all.retain(|traffic| view.keeps_out(*traffic, peer));
-    let fix = format!("{host}: {}; there, as root: {}", firewall.sentence(), firewall.remedy(&all, &view.sources));
+    let fix = format!(
+        "{host}: {}; there, as root: {}",
+        firewall.sentence(),
+        firewall.remedy(&all, &view.sources)
+    );
     Some((format!("{host}: {}", firewall.sentence()), fix))
 }
 
@@ -425,22 +541,42 @@ fn datagram(
     needed_for: &str,
     way: fn(&Link) -> Option<Way>,
 ) -> Option<Finding> {
-    let (from, to, found) = case.directions().find(|(_, _, link)| way(link).is_some_and(|way| !way.passed()))?;
-    let back = case.reverse(from, to).and_then(way).is_some_and(Way::passed);
+    let (from, to, found) = case
+        .directions()
+        .find(|(_, _, link)| way(link).is_some_and(|way| !way.passed()))?;
+    let back = case
+        .reverse(from, to)
+        .and_then(way)
+        .is_some_and(Way::passed);
     let only = if back { ", in this direction only" } else { "" };
-    let rules_of = |host: &HostName| case.host(host).map(|view| view.rules(words)).unwrap_or_default();
-    let with_rules =
-        |host: &HostName| rules_of(host).into_iter().map(|rule| format!("{host}, its rule: {rule}")).collect();
+    let rules_of = |host: &HostName| {
+        case.host(host)
+            .map(|view| view.rules(words))
+            .unwrap_or_default()
+    };
+    let with_rules = |host: &HostName| {
+        rules_of(host)
+            .into_iter()
+            .map(|rule| format!("{host}, its rule: {rule}"))
+            .collect()
+    };
     let show = |host: &HostName| match rules_of(host).first() {
-        Some(rule) => format!("{host} has the rule `{rule}`; remove it or let {needed_for} pass before it"),
-        None => format!("{} shows its rules; let {needed_for} pass", on(case.known, host, "iptables-save")),
+        Some(rule) => {
+            format!("{host} has the rule `{rule}`; remove it or let {needed_for} pass before it")
+        }
+        None => format!(
+            "{} shows its rules; let {needed_for} pass",
+            on(case.known, host, "iptables-save")
+        ),
     };
     let passing = found.passing();
     match way(found)? {
         Way::Passed { .. } => None,
         // The rule is the host's, whoever it hits.
         Way::DroppedAtTarget => {
-            let what = format!("{name} arrives at {to} and is dropped by its own firewall ({passing}){only}");
+            let what = format!(
+                "{name} arrives at {to} and is dropped by its own firewall ({passing}){only}"
+            );
             // A rule that names it comes before what happens to all the rest.
             match default_deny(case, to, from, traffic).filter(|_| rules_of(to).is_empty()) {
                 Some((said, fix)) => link(case, (from, to, found), what, fix, vec![said]),
@@ -462,21 +598,40 @@ fn datagram(
 }
 
 fn esp_blocked(case: &Case<'_>) -> Option<Finding> {
-    datagram(case, "IP protocol 50 (ESP)", Traffic::Esp, &["esp", "-p 50"], "IP protocol 50", |link| link.esp)
+    datagram(
+        case,
+        "IP protocol 50 (ESP)",
+        Traffic::Esp,
+        &["esp", "-p 50"],
+        "IP protocol 50",
+        |link| link.esp,
+    )
 }
 
 fn vxlan_blocked(case: &Case<'_>) -> Option<Finding> {
     let port = case.known.needs.tunnel?;
     let words = port.to_string();
-    datagram(case, &format!("UDP {port}"), Traffic::Udp(port), &[&words, "-p udp -j"], &format!("UDP {port}"), |link| {
-        Some(link.vxlan)
-    })
+    datagram(
+        case,
+        &format!("UDP {port}"),
+        Traffic::Udp(port),
+        &[&words, "-p udp -j"],
+        &format!("UDP {port}"),
+        |link| Some(link.vxlan),
+    )
 }
 
 fn gossip_udp_blocked(case: &Case<'_>) -> Option<Finding> {
     let words = [&GOSSIP_PORT.to_string(), "-p udp -j"];
     let name = format!("UDP {GOSSIP_PORT}, the gossip of the engines,");
-    datagram(case, &name, Traffic::Udp(GOSSIP_PORT), &words, &format!("UDP {GOSSIP_PORT}"), |link| Some(link.gossip))
+    datagram(
+        case,
+        &name,
+        Traffic::Udp(GOSSIP_PORT),
+        &words,
+        &format!("UDP {GOSSIP_PORT}"),
+        |link| Some(link.gossip),
+    )
 }
 
 fn tcp_port_blocked(case: &Case<'_>) -> Option<Finding> {
@@ -527,13 +682,19 @@ fn tcp_port_blocked(case: &Case<'_>) -> Option<Finding> {
 
 fn mtu(case: &Case<'_>) -> Option<Finding> {
     let needs = case.known.needs.mtu;
-    let (from, to, found) =
-        case.directions().find(|(_, _, link)| link.vxlan.passed() && link.path_mtu.0 > 0 && link.path_mtu.0 < needs)?;
+    let (from, to, found) = case.directions().find(|(_, _, link)| {
+        link.vxlan.passed() && link.path_mtu.0 > 0 && link.path_mtu.0 < needs
+    })?;
     let (passes, wire) = found.path_mtu;
-    let back = case.reverse(from, to).is_some_and(|link| link.path_mtu.0 >= needs);
+    let back = case
+        .reverse(from, to)
+        .is_some_and(|link| link.path_mtu.0 >= needs);
     let only = if back { ", in this direction only" } else { "" };
-    let place =
-        if wire > passes { format!("are dropped by {to}'s own firewall") } else { "vanish on the way".to_owned() };
+    let place = if wire > passes {
+        format!("are dropped by {to}'s own firewall")
+    } else {
+        "vanish on the way".to_owned()
+    };
     let rules: Vec<String> = case
         .host(to)
         .map(|view| view.rules(&["length"]))
@@ -544,7 +705,9 @@ fn mtu(case: &Case<'_>) -> Option<Finding> {
     link(
         case,
         (from, to, found),
-        format!("packets of more than {passes} bytes {place}{only}, and the network makes packets of up to {needs}"),
+        format!(
+            "packets of more than {passes} bytes {place}{only}, and the network makes packets of up to {needs}"
+        ),
         format!(
             "let {needs} bytes pass, or say `mtu: {passes}` under `network:` in the inventory and make the network anew"
         ),
@@ -556,25 +719,33 @@ fn mtu(case: &Case<'_>) -> Option<Finding> {
 /// their own; one in there does.
 fn forward_drop(case: &Case<'_>) -> Option<Finding> {
     let (name, view) = case.hosts().find(|(_, view)| {
-        view.check("space-forward-policy") == Some("DROP") && view.check("space-bridge-netfilter") == Some("1")
+        view.check("space-forward-policy") == Some("DROP")
+            && view.check("space-bridge-netfilter") == Some("1")
     })?;
     let space = view.check("space")?;
     about_host(
         name,
         "the FORWARD policy in the network's own namespace is DROP, and br_netfilter applies it to the network's bridge: packets arrive and go no further",
-        on(case.known, name, &format!("nsenter --net={space} iptables -P FORWARD ACCEPT")),
+        on(
+            case.known,
+            name,
+            &format!("nsenter --net={space} iptables -P FORWARD ACCEPT"),
+        ),
         vec![format!("{name}: -P FORWARD DROP in {space}")],
     )
 }
 
 /// One name that is not known where others are: it is the word of an engine that did not come, not the resolver.
 fn name_unknown(case: &Case<'_>) -> Option<Finding> {
-    case.failure.filter(|failure| failure.layer == Layer::Name && failure.by_address)?;
+    case.failure
+        .filter(|failure| failure.layer == Layer::Name && failure.by_address)?;
     let (from, to) = (case.from, case.to);
     if !case.known.resolving.contains(from) {
         return None;
     }
-    let fault = case.host(from).and_then(|view| known::forgets_names(view.engine_version.as_ref()?));
+    let fault = case
+        .host(from)
+        .and_then(|view| known::forgets_names(view.engine_version.as_ref()?));
     let (more, fix) = match fault {
         Some(fault) => (
             format!("; {}", fault.what),
@@ -592,18 +763,23 @@ fn name_unknown(case: &Case<'_>) -> Option<Finding> {
             "its engine does not know the name of the container on {to}, although it knows others, and the address behind it answers{more}"
         ),
         fix,
-        case.host(from).map(HostView::last_words).unwrap_or_default(),
+        case.host(from)
+            .map(HostView::last_words)
+            .unwrap_or_default(),
     )
 }
 
 fn name(case: &Case<'_>) -> Option<Finding> {
-    case.failure.filter(|failure| failure.layer == Layer::Name && failure.by_address)?;
+    case.failure
+        .filter(|failure| failure.layer == Layer::Name && failure.by_address)?;
     about_host(
         case.from,
         "containers on it do not resolve the names of the network, although the addresses behind them answer",
         on(case.known, case.from, "journalctl -u docker -n 50"),
         // The names of probes are different each time, and of no interest.
-        case.host(case.from).map(HostView::last_words).unwrap_or_default(),
+        case.host(case.from)
+            .map(HostView::last_words)
+            .unwrap_or_default(),
     )
 }
 
@@ -632,12 +808,17 @@ fn packets_lost(case: &Case<'_>) -> Option<Finding> {
         Way::Passed { lost } => lost,
         _ => 0,
     };
-    let (from, to, found) = case.directions().find(|(_, _, link)| lost(link.vxlan) + lost(link.gossip) >= MANY_LOST)?;
+    let (from, to, found) = case
+        .directions()
+        .find(|(_, _, link)| lost(link.vxlan) + lost(link.gossip) >= MANY_LOST)?;
     link(
         case,
         (from, to, found),
         "packets are lost on the way".to_owned(),
-        format!("{} and look at the errors of the interface", on(case.known, from, "ip -s link")),
+        format!(
+            "{} and look at the errors of the interface",
+            on(case.known, from, "ip -s link")
+        ),
         Vec::new(),
     )
 }
@@ -646,7 +827,9 @@ fn packets_lost(case: &Case<'_>) -> Option<Finding> {
 const MANY_LOST: u32 = 2;
 
 fn clock(case: &Case<'_>) -> Option<Finding> {
-    let (name, view) = case.hosts().find(|(_, view)| view.clock_offset.abs() > MAX_CLOCK_OFFSET)?;
+    let (name, view) = case
+        .hosts()
+        .find(|(_, view)| view.clock_offset.abs() > MAX_CLOCK_OFFSET)?;
     let seconds = view.clock_offset;
     about_host(
         name,
@@ -665,7 +848,9 @@ fn checksum_offload(case: &Case<'_>) -> Option<Finding> {
     }
     let (name, view) = case.hosts().find(|(_, view)| {
         view.check("tunnel-checksum-offload") == Some("on")
-            && view.check("driver").is_some_and(|driver| BROKEN_OFFLOAD.contains(&driver))
+            && view
+                .check("driver")
+                .is_some_and(|driver| BROKEN_OFFLOAD.contains(&driver))
     })?;
     let (driver, device) = (view.check("driver")?, view.check("device")?);
     about_host(
@@ -673,7 +858,11 @@ fn checksum_offload(case: &Case<'_>) -> Option<Finding> {
         format!(
             "its driver {driver} computes checksums inside tunnels, which some versions of it do wrongly; all layers below pass"
         ),
-        on(case.known, name, &format!("ethtool -K {device} tx-checksum-ip-generic off")),
+        on(
+            case.known,
+            name,
+            &format!("ethtool -K {device} tx-checksum-ip-generic off"),
+        ),
         Vec::new(),
     )
 }
@@ -686,14 +875,21 @@ const BROKEN_OFFLOAD: &[&str] = &["vmxnet3", "ixgbe", "mlx5_core", "hv_netvsc"];
 fn neighbours(case: &Case<'_>) -> Option<Finding> {
     let failure = case.failure?;
     let all_pass = |link: &Link| link.vxlan.passed() && link.gossip.passed();
-    if case.directions().count() < 2 || !case.directions().all(|(_, _, link)| all_pass(link)) || failure.by_address {
+    if case.directions().count() < 2
+        || !case.directions().all(|(_, _, link)| all_pass(link))
+        || failure.by_address
+    {
         return None;
     }
     let mut looked = 0;
     // Both: an answer that cannot find its way back is missed as well.
     for (from, to) in [(case.from, case.to), (case.to, case.from)] {
-        let (Some(view), Some(other)) = (case.host(from), case.host(to)) else { continue };
-        let (Some(heard), Some(wanted)) = (view.has_heard(other), other.private) else { continue };
+        let (Some(view), Some(other)) = (case.host(from), case.host(to)) else {
+            continue;
+        };
+        let (Some(heard), Some(wanted)) = (view.has_heard(other), other.private) else {
+            continue;
+        };
         looked += 1;
         match heard {
             Heard::All => {}
@@ -708,9 +904,14 @@ fn neighbours(case: &Case<'_>) -> Option<Finding> {
                 );
             }
             Heard::Not { seen } => {
-                let mut observed = vec![format!("{from}: no entry of its engine for {} on {to}", other.probe_mac)];
+                let mut observed = vec![format!(
+                    "{from}: no entry of its engine for {} on {to}",
+                    other.probe_mac
+                )];
                 if seen {
-                    observed.push(format!("{from}: packets of it come, and cannot be answered"));
+                    observed.push(format!(
+                        "{from}: packets of it come, and cannot be answered"
+                    ));
                 }
                 if view.unlisted.contains(to) {
                     observed.push(format!("{from}: {}", unknown(std::slice::from_ref(to))));
@@ -730,13 +931,17 @@ fn neighbours(case: &Case<'_>) -> Option<Finding> {
     if looked == 2 {
         return None;
     }
-    let blind = [case.from, case.to]
-        .into_iter()
-        .find(|name| case.host(name).is_none_or(|view| view.check("space").is_none()))?;
+    let blind = [case.from, case.to].into_iter().find(|name| {
+        case.host(name)
+            .is_none_or(|view| view.check("space").is_none())
+    })?;
     about_host(
         blind,
         "every layer between the hosts passes, and what its engine has heard of the others' containers could not be looked at",
-        format!("{}, or `docker-cluster verify` again", on(case.known, blind, "ls /var/run/docker/netns")),
+        format!(
+            "{}, or `docker-cluster verify` again",
+            on(case.known, blind, "ls /var/run/docker/netns")
+        ),
         vec![failure.words.clone()],
     )
 }
@@ -758,10 +963,14 @@ fn unexplained(case: &Case<'_>) -> Option<Finding> {
     let mut observed: Vec<String> = case
         .directions()
         .flat_map(|(from, to, link)| {
-            link.layers(case.known.needs.tunnel).into_iter().map(move |line| format!("{from} -> {to}, {line}"))
+            link.layers(case.known.needs.tunnel)
+                .into_iter()
+                .map(move |line| format!("{from} -> {to}, {line}"))
         })
         .collect();
-    let blind = case.hosts().filter_map(|(name, view)| Some(format!("{name}: {}", view.agent_failed.as_ref()?)));
+    let blind = case
+        .hosts()
+        .filter_map(|(name, view)| Some(format!("{name}: {}", view.agent_failed.as_ref()?)));
     observed.extend(blind.map(|line| format!("the ways could not be looked at: {line}")));
     Some(Finding {
         about: About::Link(case.from.clone(), case.to.clone()),
@@ -776,7 +985,9 @@ fn unexplained(case: &Case<'_>) -> Option<Finding> {
 pub fn flaws(versions: &BTreeMap<HostName, semver::Version>) -> Vec<String> {
     let mut told: Vec<(known::Fault, Vec<String>)> = Vec::new();
     for (name, version) in versions {
-        let Some(fault) = known::may_send_plain_text(version) else { continue };
+        let Some(fault) = known::may_send_plain_text(version) else {
+            continue;
+        };
         let host = format!("{name} ({version})");
         match told.iter_mut().find(|(other, _)| *other == fault) {
             Some((_, hosts)) => hosts.push(host),
@@ -784,7 +995,14 @@ pub fn flaws(versions: &BTreeMap<HostName, semver::Version>) -> Vec<String> {
         }
     }
     told.into_iter()
-        .map(|(fault, hosts)| format!("the engine of {}: {}; {}", hosts.join(", "), fault.what, fault.fix))
+        .map(|(fault, hosts)| {
+            format!(
+                "the engine of {}: {}; {}",
+                hosts.join(", "),
+                fault.what,
+                fault.fix
+            )
+        })
         .collect()
 }
 
@@ -793,10 +1011,14 @@ const CONTAINER_ID: usize = 64;
 
 /// The endpoints that an engine knows: the key under which it lists each, the endpoint's id, and the container's name.
 fn endpoints(view: &HostView) -> impl Iterator<Item = (&str, &str, &str)> {
-    view.checks.get("endpoint").into_iter().flatten().filter_map(|line| {
-        let mut words = line.splitn(3, ' ');
-        Some((words.next()?, words.next()?, words.next()?))
-    })
+    view.checks
+        .get("endpoint")
+        .into_iter()
+        .flatten()
+        .filter_map(|line| {
+            let mut words = line.splitn(3, ' ');
+            Some((words.next()?, words.next()?, words.next()?))
+        })
 }
 
 /// Endpoints of the network that no host has: a container of that name cannot start until they are removed. None unless every
@@ -804,16 +1026,24 @@ fn endpoints(view: &HostView) -> impl Iterator<Item = (&str, &str, &str)> {
 #[must_use]
 pub fn stale_endpoints(known: &Known) -> BTreeMap<String, String> {
     let (mut own, mut remote) = (Vec::new(), BTreeMap::new());
-    let tells_all =
-        |view: &HostView| ["endpoints-known", "containers-known"].iter().all(|key| view.check(key).is_some());
+    let tells_all = |view: &HostView| {
+        ["endpoints-known", "containers-known"]
+            .iter()
+            .all(|key| view.check(key).is_some())
+    };
     if !known.hosts.values().all(tells_all) {
         return remote;
     }
     for view in known.hosts.values() {
-        let containers = view.checks.get("container").map(Vec::as_slice).unwrap_or_default();
+        let containers = view
+            .checks
+            .get("container")
+            .map(Vec::as_slice)
+            .unwrap_or_default();
         for (key, id, name) in endpoints(view) {
             // Of what is no container, such as a swarm's load balancer, the engine knows best.
-            let is_container = key.len() == CONTAINER_ID && key.bytes().all(|byte| byte.is_ascii_hexdigit());
+            let is_container =
+                key.len() == CONTAINER_ID && key.bytes().all(|byte| byte.is_ascii_hexdigit());
             let gone = is_container && !containers.iter().any(|container| container == key);
             if gone || key.starts_with("ep-") {
                 remote.insert(id.to_owned(), name.to_owned());
@@ -822,7 +1052,9 @@ pub fn stale_endpoints(known: &Known) -> BTreeMap<String, String> {
             }
         }
     }
-    remote.retain(|id, name| !own.contains(&id.as_str()) && !name.starts_with(crate::labels::PROBE_PREFIX));
+    remote.retain(|id, name| {
+        !own.contains(&id.as_str()) && !name.starts_with(crate::labels::PROBE_PREFIX)
+    });
     remote
 }
 
@@ -832,8 +1064,15 @@ pub fn stale_finding(known: &Known, stale: &BTreeMap<String, String>) -> Option<
     let names: Vec<&str> = stale.values().map(String::as_str).collect();
     let (first_id, _) = stale.first_key_value()?;
     // The engine that had it lists it under the container's id, and is the one that must let go of it; any other knows it from the store.
-    let had = |view: &HostView| endpoints(view).any(|(key, id, _)| id == first_id && !key.starts_with("ep-"));
-    let up = || known.hosts.iter().filter(|(_, view)| view.engine_up == Some(true));
+    let had = |view: &HostView| {
+        endpoints(view).any(|(key, id, _)| id == first_id && !key.starts_with("ep-"))
+    };
+    let up = || {
+        known
+            .hosts
+            .iter()
+            .filter(|(_, view)| view.engine_up == Some(true))
+    };
     let (host, _) = up().find(|(_, view)| had(view)).or_else(|| up().next())?;
     let network = &known.needs.network;
     let first = names.first()?;
@@ -843,8 +1082,15 @@ pub fn stale_finding(known: &Known, stale: &BTreeMap<String, String>) -> Option<
             "the network {network} remembers containers that no host has ({}): none of that name can start",
             names.join(", ")
         ),
-        fix: on(known, host, &format!("docker network disconnect -f {network} {first}")),
-        observed: stale.iter().map(|(id, name)| format!("endpoint {id} of {name}")).collect(),
+        fix: on(
+            known,
+            host,
+            &format!("docker network disconnect -f {network} {first}"),
+        ),
+        observed: stale
+            .iter()
+            .map(|(id, name)| format!("endpoint {id} of {name}"))
+            .collect(),
     })
 }
 

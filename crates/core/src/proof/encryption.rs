@@ -41,7 +41,9 @@ impl Encryption {
                 about: About::Link(from.clone(), to.clone()),
                 what: what.clone(),
                 fix: fix.clone(),
-                observed: vec![format!("{from} -> {to}: VXLAN in clear was seen on the wire, between the probes")],
+                observed: vec![format!(
+                    "{from} -> {to}: VXLAN in clear was seen on the wire, between the probes"
+                )],
             })
             .collect()
     }

@@ -36,6 +36,12 @@ pub struct Measurement {
 impl Measurement {
     /// One that could not be made.
     pub fn failed(direction: Direction, error: impl Into<String>) -> Self {
-        Self { direction, fabric: None, underlay: None, ratio: None, errors: vec![error.into()] }
+        Self {
+            direction,
+            fabric: None,
+            underlay: None,
+            ratio: None,
+            errors: vec![error.into()],
+        }
     }
 }

@@ -43,7 +43,12 @@ impl Needs {
     /// The TCP ports to try on a host.
     #[must_use]
     pub fn tcp_ports(&self, host: &HostName) -> Vec<u16> {
-        self.ports.get(host).into_iter().flatten().map(|(port, _)| *port).collect()
+        self.ports
+            .get(host)
+            .into_iter()
+            .flatten()
+            .map(|(port, _)| *port)
+            .collect()
     }
 }
 
@@ -178,8 +183,12 @@ pub struct HostView {
 impl HostView {
     /// Whether its firewall keeps this out by default when it comes from there.
     pub fn keeps_out(&self, traffic: Traffic, from: Option<IpAddr>) -> bool {
-        let lets_in = |of: &Firewall| from.is_none_or(|from| of.lets_in(traffic, from, self.interface.as_deref()));
-        self.firewall.as_ref().is_some_and(|firewall| !lets_in(firewall))
+        let lets_in = |of: &Firewall| {
+            from.is_none_or(|from| of.lets_in(traffic, from, self.interface.as_deref()))
+        };
+        self.firewall
+            .as_ref()
+            .is_some_and(|firewall| !lets_in(firewall))
     }
 
     /// What this host's engine has been told of another's container; nothing if the network could not be asked.
@@ -192,17 +201,32 @@ impl HostView {
         if of.probe_mac.is_empty() {
             return None;
         }
-        let words =
-            |key: &str| self.checks.get(key).into_iter().flatten().map(|line| line.split(' ').collect::<Vec<_>>());
+        let words = |key: &str| {
+            self.checks
+                .get(key)
+                .into_iter()
+                .flatten()
+                .map(|line| line.split(' ').collect::<Vec<_>>())
+        };
         let behind = words("behind").filter(|line| line.first() == Some(&of.probe_mac.as_str()));
-        let (told, learned): (Vec<_>, Vec<_>) = behind.partition(|line| line.get(2) != Some(&"learned"));
-        let address = of.probe_address.map(|address| address.to_string()).unwrap_or_default();
-        let answers = words("neighbour").any(|line| line[..] == [address.as_str(), of.probe_mac.as_str()]);
-        let right = of.private.map(|address| address.to_string()).unwrap_or_default();
+        let (told, learned): (Vec<_>, Vec<_>) =
+            behind.partition(|line| line.get(2) != Some(&"learned"));
+        let address = of
+            .probe_address
+            .map(|address| address.to_string())
+            .unwrap_or_default();
+        let answers =
+            words("neighbour").any(|line| line[..] == [address.as_str(), of.probe_mac.as_str()]);
+        let right = of
+            .private
+            .map(|address| address.to_string())
+            .unwrap_or_default();
         Some(match told.first().and_then(|line| line.get(1)) {
             Some(behind) if *behind != right => Heard::Elsewhere((*behind).to_owned()),
             Some(_) if answers => Heard::All,
-            _ => Heard::Not { seen: !learned.is_empty() || !told.is_empty() },
+            _ => Heard::Not {
+                seen: !learned.is_empty() || !told.is_empty(),
+            },
         })
     }
 
@@ -242,14 +266,25 @@ impl HostView {
 
     /// The last that its engine had to say.
     pub fn last_words(&self) -> Vec<String> {
-        let all = self.checks.get("engine").map(Vec::as_slice).unwrap_or_default();
+        let all = self
+            .checks
+            .get("engine")
+            .map(Vec::as_slice)
+            .unwrap_or_default();
         all[all.len().saturating_sub(MAX_RULES)..].to_vec()
     }
 
     /// Rules of its firewall that name one of these words.
     pub fn rules(&self, words: &[&str]) -> Vec<String> {
-        let rules = ["rule", "nft"].iter().filter_map(|key| self.checks.get(*key)).flatten();
-        rules.filter(|rule| words.iter().any(|word| rule.contains(word))).take(MAX_RULES).cloned().collect()
+        let rules = ["rule", "nft"]
+            .iter()
+            .filter_map(|key| self.checks.get(*key))
+            .flatten();
+        rules
+            .filter(|rule| words.iter().any(|word| rule.contains(word)))
+            .take(MAX_RULES)
+            .cloned()
+            .collect()
     }
 }
 

@@ -68,7 +68,10 @@ impl Link {
     #[must_use]
     pub fn anything_passes(&self) -> bool {
         self.icmp
-            || self.tcp.values().any(|tcp| matches!(tcp, Tcp::Open | Tcp::Refused))
+            || self
+                .tcp
+                .values()
+                .any(|tcp| matches!(tcp, Tcp::Open | Tcp::Refused))
             || self.vxlan.passed()
             || self.gossip.passed()
     }
@@ -76,7 +79,10 @@ impl Link {
     /// What passes, in words, for the sentence that says what does not.
     #[must_use]
     pub fn passing(&self) -> String {
-        let tcp = self.tcp.values().any(|tcp| matches!(tcp, Tcp::Open | Tcp::Refused));
+        let tcp = self
+            .tcp
+            .values()
+            .any(|tcp| matches!(tcp, Tcp::Open | Tcp::Refused));
         match (tcp, self.icmp) {
             (true, true) => "TCP and ICMP pass".to_owned(),
             (true, false) => "TCP passes".to_owned(),
@@ -126,9 +132,14 @@ impl Link {
             Way::Passed { lost } => format!("arrives, {lost} of {REPEATS} lost"),
             Way::DeniedAtSource => "is refused by the sender's own firewall".to_owned(),
             Way::Lost => "leaves and does not come off the wire".to_owned(),
-            Way::DroppedAtTarget => "comes off the wire and does not get past the receiver's firewall".to_owned(),
+            Way::DroppedAtTarget => {
+                "comes off the wire and does not get past the receiver's firewall".to_owned()
+            }
         };
-        let mut lines = vec![format!("ICMP echo: {}", if self.icmp { "answered" } else { "no answer" })];
+        let mut lines = vec![format!(
+            "ICMP echo: {}",
+            if self.icmp { "answered" } else { "no answer" }
+        )];
         lines.extend(self.tcp.iter().map(|(port, tcp)| {
             let said = match tcp {
                 Tcp::Open => "open",
@@ -143,7 +154,10 @@ impl Link {
             lines.push(format!("UDP {port}: {}", way(self.vxlan)));
         }
         lines.extend(self.esp.map(|esp| format!("IP protocol 50: {}", way(esp))));
-        lines.push(format!("longest packet that arrives whole: {} bytes", self.path_mtu.0));
+        lines.push(format!(
+            "longest packet that arrives whole: {} bytes",
+            self.path_mtu.0
+        ));
         lines
     }
 }

@@ -44,20 +44,33 @@ pub struct Failure {
 impl Failure {
     /// One of the two could not take part, with why.
     pub fn unasked(to: &HostName, words: impl Into<String>) -> Self {
-        Self { layer: Layer::Unasked, by_address: false, words: words.into(), to: to.clone() }
+        Self {
+            layer: Layer::Unasked,
+            by_address: false,
+            words: words.into(),
+            to: to.clone(),
+        }
     }
 
     /// The bare fact, for when no cause is found.
     #[must_use]
     pub fn sentence(&self) -> String {
-        let said = if self.words.is_empty() { String::new() } else { format!(" ({})", self.words) };
+        let said = if self.words.is_empty() {
+            String::new()
+        } else {
+            format!(" ({})", self.words)
+        };
         let to = &self.to;
         match self.layer {
             Layer::Unasked => self.words.clone(),
             Layer::Name => format!("the name of the container on {to} does not resolve{said}"),
             Layer::Http => format!("the container on {to} does not answer over the network{said}"),
-            Layer::Large => format!("{to} answers, but a body larger than one packet does not arrive{said}"),
-            Layer::Upload => format!("{to} answers, but does not get a body larger than one packet{said}"),
+            Layer::Large => {
+                format!("{to} answers, but a body larger than one packet does not arrive{said}")
+            }
+            Layer::Upload => {
+                format!("{to} answers, but does not get a body larger than one packet{said}")
+            }
         }
     }
 }
@@ -88,7 +101,14 @@ impl Pair {
             Err(failure) => (false, None, Some(failure)),
         };
         let cause = failure.as_ref().map(Failure::sentence);
-        Self { from: from.clone(), to: to.clone(), ok, latency_ms, cause, failure }
+        Self {
+            from: from.clone(),
+            to: to.clone(),
+            ok,
+            latency_ms,
+            cause,
+            failure,
+        }
     }
 }
 
@@ -123,13 +143,26 @@ pub struct Verdict {
 impl Verdict {
     fn new(cause: &'static str, finding: &Finding) -> Self {
         let (what, fix) = (finding.what.clone(), finding.fix.clone());
-        Self { cause, what, fix, hosts: Vec::new(), links: Vec::new(), pairs: Vec::new(), observed: Vec::new() }
+        Self {
+            cause,
+            what,
+            fix,
+            hosts: Vec::new(),
+            links: Vec::new(),
+            pairs: Vec::new(),
+            observed: Vec::new(),
+        }
     }
 
     fn add(&mut self, finding: Finding) {
         match finding.about {
             About::Hosts(hosts) => {
-                self.hosts.extend(hosts.into_iter().filter(|host| !self.hosts.contains(host)).collect::<Vec<_>>());
+                self.hosts.extend(
+                    hosts
+                        .into_iter()
+                        .filter(|host| !self.hosts.contains(host))
+                        .collect::<Vec<_>>(),
+                );
             }
             About::Link(from, to) => {
                 let link = Direction { from, to };
@@ -138,7 +171,11 @@ impl Verdict {
                 }
             }
         }
-        let new: Vec<String> = finding.observed.into_iter().filter(|line| !self.observed.contains(line)).collect();
+        let new: Vec<String> = finding
+            .observed
+            .into_iter()
+            .filter(|line| !self.observed.contains(line))
+            .collect();
         self.observed.extend(new);
     }
 
@@ -146,9 +183,19 @@ impl Verdict {
     #[must_use]
     pub fn subject(&self) -> String {
         if !self.hosts.is_empty() {
-            return self.hosts.iter().map(HostName::as_str).collect::<Vec<_>>().join(", ");
+            return self
+                .hosts
+                .iter()
+                .map(HostName::as_str)
+                .collect::<Vec<_>>()
+                .join(", ");
         }
-        let both = |link: &Direction| self.links.contains(&Direction { from: link.to.clone(), to: link.from.clone() });
+        let both = |link: &Direction| {
+            self.links.contains(&Direction {
+                from: link.to.clone(),
+                to: link.from.clone(),
+            })
+        };
         let mut names: Vec<String> = Vec::new();
         for link in &self.links {
             match both(link) {
@@ -202,7 +249,12 @@ const SUBJECTS: usize = 3;
 const HEALS: &[&str] = &["neighbours", "name-unknown"];
 
 /// The causes of hosts that take no part, and keep nobody else from it.
-const TAKES_NO_PART: &[&str] = &["host-unreachable", "not-finished", "engine-down", "no-probe"];
+const TAKES_NO_PART: &[&str] = &[
+    "host-unreachable",
+    "not-finished",
+    "engine-down",
+    "no-probe",
+];
 
 /// All pairs.
 #[derive(Debug, Clone)]
@@ -257,7 +309,10 @@ impl Matrix {
 
     /// The matrix of a run that was interrupted: nothing is known.
     pub fn interrupted(inventory: &Inventory, way: &Probes) -> Self {
-        Self { interrupted: true, ..Self::new(inventory, way, Vec::new()) }
+        Self {
+            interrupted: true,
+            ..Self::new(inventory, way, Vec::new())
+        }
     }
 
     /// Whether every pair reaches, and nothing else was found.
@@ -269,13 +324,23 @@ impl Matrix {
     /// The pair of two hosts.
     #[must_use]
     pub fn pair(&self, from: &HostName, to: &HostName) -> Option<&Pair> {
-        self.pairs.iter().find(|pair| pair.from == *from && pair.to == *to)
+        self.pairs
+            .iter()
+            .find(|pair| pair.from == *from && pair.to == *to)
     }
 
     /// Joins what is known into one verdict a cause. `all`: pairs that work are looked at as well.
     pub fn judge(&mut self, known: &Known, all: bool) {
-        self.states = known.hosts.iter().map(|(name, view)| (name.clone(), view.to_json())).collect();
-        self.layers = known.links.iter().map(|((from, to), link)| link.to_json(from, to)).collect();
+        self.states = known
+            .hosts
+            .iter()
+            .map(|(name, view)| (name.clone(), view.to_json()))
+            .collect();
+        self.layers = known
+            .links
+            .iter()
+            .map(|((from, to), link)| link.to_json(from, to))
+            .collect();
         let mut verdicts: Vec<Verdict> = Vec::new();
         let place = |verdicts: &mut Vec<Verdict>, cause: &'static str, finding: &Finding| {
             let same = |verdict: &Verdict| verdict.cause == cause && verdict.what == finding.what;
@@ -285,8 +350,15 @@ impl Matrix {
             })
         };
         for pair in self.pairs.iter_mut().filter(|pair| all || !pair.ok) {
-            let case = Case { from: &pair.from, to: &pair.to, failure: pair.failure.as_ref(), known };
-            let Some((cause, finding)) = explain(&case) else { continue };
+            let case = Case {
+                from: &pair.from,
+                to: &pair.to,
+                failure: pair.failure.as_ref(),
+                known,
+            };
+            let Some((cause, finding)) = explain(&case) else {
+                continue;
+            };
             let at = place(&mut verdicts, cause.id, &finding);
             if !pair.ok {
                 pair.cause = Some(match &finding.about {
@@ -297,15 +369,27 @@ impl Matrix {
                     About::Link(from, to) => format!("{from} -> {to}: {}", finding.what),
                 });
             }
-            verdicts[at].pairs.push(Direction { from: pair.from.clone(), to: pair.to.clone() });
+            verdicts[at].pairs.push(Direction {
+                from: pair.from.clone(),
+                to: pair.to.clone(),
+            });
             verdicts[at].add(finding);
         }
         // A host that is alone is in no pair, and well only if it could have been in one.
         for host in self.hosts.iter().filter(|_| self.pairs.is_empty()) {
-            let Some(ill) = known.hosts.get(host).and_then(|view| view.ill.as_ref()) else { continue };
+            let Some(ill) = known.hosts.get(host).and_then(|view| view.ill.as_ref()) else {
+                continue;
+            };
             let failure = Failure::unasked(host, ill.words());
-            let case = Case { from: host, to: host, failure: Some(&failure), known };
-            let Some((cause, finding)) = explain(&case) else { continue };
+            let case = Case {
+                from: host,
+                to: host,
+                failure: Some(&failure),
+                known,
+            };
+            let Some((cause, finding)) = explain(&case) else {
+                continue;
+            };
             let at = place(&mut verdicts, cause.id, &finding);
             verdicts[at].add(finding);
         }
@@ -316,11 +400,17 @@ impl Matrix {
     /// The pairs that fail for nothing but what engines have yet to tell each other, and will by themselves; none where something else
     /// is wrong that could keep them from it.
     pub fn may_heal(&self) -> Vec<Direction> {
-        if !self.verdicts.iter().all(|verdict| HEALS.contains(&verdict.cause) || TAKES_NO_PART.contains(&verdict.cause))
+        if !self
+            .verdicts
+            .iter()
+            .all(|verdict| HEALS.contains(&verdict.cause) || TAKES_NO_PART.contains(&verdict.cause))
         {
             return Vec::new();
         }
-        let healing = self.verdicts.iter().filter(|verdict| HEALS.contains(&verdict.cause));
+        let healing = self
+            .verdicts
+            .iter()
+            .filter(|verdict| HEALS.contains(&verdict.cause));
         healing
             .flat_map(|verdict| verdict.pairs.iter().cloned())
             .filter(|of| self.pair(&of.from, &of.to).is_some_and(|pair| !pair.ok))
@@ -333,7 +423,11 @@ impl Matrix {
             None => true,
             Some(failure) => !matches!(failure.layer, Layer::Name | Layer::Unasked),
         };
-        self.pairs.iter().filter(resolves).map(|pair| pair.from.clone()).collect()
+        self.pairs
+            .iter()
+            .filter(resolves)
+            .map(|pair| pair.from.clone())
+            .collect()
     }
 
     /// What is different from an earlier look: what is broken now and what is not any more. Latencies always differ and do not
@@ -341,20 +435,33 @@ impl Matrix {
     #[must_use]
     pub fn changes_since(&self, earlier: &Self) -> Changes {
         let new_in = |this: &Self, that: &Self| -> Vec<Verdict> {
-            let same = |a: &Verdict, b: &Verdict| a.cause == b.cause && a.sentence() == b.sentence();
-            this.verdicts.iter().filter(|a| !that.verdicts.iter().any(|b| same(a, b))).cloned().collect()
+            let same =
+                |a: &Verdict, b: &Verdict| a.cause == b.cause && a.sentence() == b.sentence();
+            this.verdicts
+                .iter()
+                .filter(|a| !that.verdicts.iter().any(|b| same(a, b)))
+                .cloned()
+                .collect()
         };
         let (appeared, mut gone) = (new_in(self, earlier), new_in(earlier, self));
         // A cause that has grown or shrunk is told once, as it is now.
-        gone.retain(|old| !appeared.iter().any(|new| new.cause == old.cause && new.what == old.what));
+        gone.retain(|old| {
+            !appeared
+                .iter()
+                .any(|new| new.cause == old.cause && new.what == old.what)
+        });
         Changes { appeared, gone }
     }
 
     /// Adds findings of one cause that no pair's failure led to, as one verdict.
     pub fn add_all(&mut self, cause: &'static str, findings: Vec<Finding>) {
-        let Some(first) = findings.first() else { return };
+        let Some(first) = findings.first() else {
+            return;
+        };
         let mut verdict = Verdict::new(cause, first);
-        findings.into_iter().for_each(|finding| verdict.add(finding));
+        findings
+            .into_iter()
+            .for_each(|finding| verdict.add(finding));
         self.verdicts.push(verdict);
     }
 
@@ -407,7 +514,12 @@ pub fn read(to: &HostName, line: Option<&str>) -> Result<f64, Failure> {
         _ => Layer::Http,
     };
     let by_address = words.next() == Some("address=ok");
-    Err(Failure { layer, by_address, words: words.next().unwrap_or_default().trim().to_owned(), to: to.clone() })
+    Err(Failure {
+        layer,
+        by_address,
+        words: words.next().unwrap_or_default().trim().to_owned(),
+        to: to.clone(),
+    })
 }
 
 #[cfg(test)]
@@ -424,11 +536,25 @@ mod tests {
         assert_eq!(read(&b, Some("ok 1234")).unwrap(), 1.234);
         let failure = read(&b, Some("failed name address=ok wget: bad address 'x'")).unwrap_err();
         assert_eq!((failure.layer, failure.by_address), (Layer::Name, true));
-        assert!(failure.sentence().contains("on b does not resolve (wget: bad address 'x')"));
+        assert!(
+            failure
+                .sentence()
+                .contains("on b does not resolve (wget: bad address 'x')")
+        );
         let failure = read(&b, Some("failed upload address=no x")).unwrap_err();
         assert_eq!((failure.layer, failure.by_address), (Layer::Upload, false));
-        assert!(read(&b, Some("failed large address=ok x")).unwrap_err().sentence().contains("larger than one packet"));
-        assert!(read(&b, Some("failed http address=no timed out")).unwrap_err().sentence().contains("does not answer"));
+        assert!(
+            read(&b, Some("failed large address=ok x"))
+                .unwrap_err()
+                .sentence()
+                .contains("larger than one packet")
+        );
+        assert!(
+            read(&b, Some("failed http address=no timed out"))
+                .unwrap_err()
+                .sentence()
+                .contains("does not answer")
+        );
         assert!(read(&b, Some("ok never")).is_err());
         assert!(read(&b, None).is_err());
     }
@@ -436,14 +562,20 @@ mod tests {
     #[test]
     fn pairs_of_one_cause_are_told_once() {
         let (a, b, c) = (host("a"), host("b"), host("c"));
-        let failed =
-            |from: &HostName, to: &HostName, words: &str| Pair::new(from, to, Err(Failure::unasked(to, words)));
+        let failed = |from: &HostName, to: &HostName, words: &str| {
+            Pair::new(from, to, Err(Failure::unasked(to, words)))
+        };
         let mut matrix = Matrix {
             asked: Asked::ByName,
             cluster: "c".into(),
             network: "n".into(),
             hosts: vec![a.clone(), b.clone(), c.clone()],
-            pairs: vec![failed(&a, &b, "x"), failed(&a, &c, "y"), failed(&b, &a, "y"), Pair::new(&b, &c, Ok(1.0))],
+            pairs: vec![
+                failed(&a, &b, "x"),
+                failed(&a, &c, "y"),
+                failed(&b, &a, "y"),
+                Pair::new(&b, &c, Ok(1.0)),
+            ],
             verdicts: Vec::new(),
             encryption: None,
             notes: Vec::new(),
@@ -455,7 +587,10 @@ mod tests {
         };
         matrix.judge(&Known::default(), false);
         let sentences: Vec<String> = matrix.verdicts.iter().map(Verdict::sentence).collect();
-        assert_eq!(sentences, ["a -> c, b -> a: y; 2 pairs share this cause", "a -> b: x"]);
+        assert_eq!(
+            sentences,
+            ["a -> c, b -> a: y; 2 pairs share this cause", "a -> b: x"]
+        );
         assert!(!matrix.ok());
         assert_eq!(matrix.to_json()["pairs"][3]["latency_ms"], 1.0);
         assert_eq!(matrix.to_json()["verdicts"][0]["cause"], "unexplained");
@@ -465,7 +600,9 @@ mod tests {
     fn only_what_is_different_is_a_change() {
         let (a, b, c) = (host("a"), host("b"), host("c"));
         let matrix = |failed: &[(&HostName, &HostName, &str)]| {
-            let pairs = failed.iter().map(|(from, to, words)| Pair::new(from, to, Err(Failure::unasked(to, *words))));
+            let pairs = failed
+                .iter()
+                .map(|(from, to, words)| Pair::new(from, to, Err(Failure::unasked(to, *words))));
             let mut matrix = Matrix {
                 asked: Asked::ByName,
                 cluster: "c".into(),
@@ -484,7 +621,11 @@ mod tests {
             matrix.judge(&Known::default(), false);
             matrix
         };
-        let (good, bad, worse) = (matrix(&[]), matrix(&[(&a, &b, "x")]), matrix(&[(&a, &b, "x"), (&a, &c, "x")]));
+        let (good, bad, worse) = (
+            matrix(&[]),
+            matrix(&[(&a, &b, "x")]),
+            matrix(&[(&a, &b, "x"), (&a, &c, "x")]),
+        );
         assert!(bad.changes_since(&bad).is_empty());
         let changes = bad.changes_since(&good);
         assert_eq!((changes.appeared.len(), changes.gone.len()), (1, 0));

@@ -19,8 +19,14 @@ impl Store for External {
     fn endpoint(&self, world: &World<'_>) -> Endpoint {
         let external = world.inventory.store.external.as_ref();
         external.map_or_else(
-            || Endpoint { url: String::new(), options: Default::default() },
-            |external| Endpoint { url: external.url.clone(), options: external.options.clone() },
+            || Endpoint {
+                url: String::new(),
+                options: Default::default(),
+            },
+            |external| Endpoint {
+                url: external.url.clone(),
+                options: external.options.clone(),
+            },
         )
     }
 

@@ -18,7 +18,8 @@ use crate::fabrics::{self, Fabric, keeper, links, swarm};
 use crate::facts::{Container, Endpoint, Engine, Facts, Network, Origin};
 use crate::inventory::{FabricKind, HostName};
 use crate::plan::{
-    Action, Conflict, HostWorld, Options, Plan, Problem, Recorded, Restored, Stage, StepId, Steps, World,
+    Action, Conflict, HostWorld, Options, Plan, Problem, Recorded, Restored, Stage, StepId, Steps,
+    World,
 };
 use crate::platform::SERVICES;
 use crate::stores::consul;
@@ -47,10 +48,18 @@ const NAMED: usize = 20;
 pub(super) const IMAGE: &str = "image ";
 
 /// Lines of the record of what a run adds to hosts beside files, for those hosts that it touches. `steps` are the steps so far.
-pub fn additions(world: &World<'_>, fabric: &dyn Fabric, steps: &Steps) -> Vec<(HostName, Vec<String>)> {
+pub fn additions(
+    world: &World<'_>,
+    fabric: &dyn Fabric,
+    steps: &Steps,
+) -> Vec<(HostName, Vec<String>)> {
     let image = &world.inventory.smoke.image;
     let mut all = Vec::new();
-    for host in world.hosts.iter().filter(|host| steps.last_of(host.name()).is_some()) {
+    for host in world
+        .hosts
+        .iter()
+        .filter(|host| steps.last_of(host.name()).is_some())
+    {
         let engine = host.facts.engine.as_ref();
         let mut lines = Vec::new();
         // What a stopped engine has is not known, and so not claimed: `down` would take it away.
@@ -59,7 +68,12 @@ pub fn additions(world: &World<'_>, fabric: &dyn Fabric, steps: &Steps) -> Vec<(
             lines.push(format!("{IMAGE}{image}"));
         }
         lines.extend(fabric.leaves(world, host));
-        if engine.is_some() && host.facts.unit(UNIT).is_some_and(|unit| unit.file_state == "disabled") {
+        if engine.is_some()
+            && host
+                .facts
+                .unit(UNIT)
+                .is_some_and(|unit| unit.file_state == "disabled")
+        {
             lines.push(format!("enabled {UNIT}"));
         }
         lines.retain(|line| !host.facts.made.contains(line));
@@ -72,7 +86,10 @@ pub fn additions(world: &World<'_>, fabric: &dyn Fabric, steps: &Steps) -> Vec<(
 
 /// What a host's record says that docker-cluster added, of one kind.
 fn made<'a>(facts: &'a Facts, kind: &'a str) -> impl Iterator<Item = &'a str> {
-    facts.made.iter().filter_map(move |line| line.strip_prefix(kind)?.strip_prefix(' '))
+    facts
+        .made
+        .iter()
+        .filter_map(move |line| line.strip_prefix(kind)?.strip_prefix(' '))
 }
 
 /// The plan.
@@ -103,32 +120,60 @@ pub fn plan(world: &World<'_>, packages: Packages) -> Plan {
 }
 
 /// The networks of a host that this cluster made.
-fn networks<'a>(world: &'a World<'_>, host: &'a HostWorld<'_>) -> impl Iterator<Item = &'a Network> {
+fn networks<'a>(
+    world: &'a World<'_>,
+    host: &'a HostWorld<'_>,
+) -> impl Iterator<Item = &'a Network> {
     let cluster = world.inventory.cluster.as_str();
     let networks = host.facts.engine.iter().flat_map(|engine| &engine.networks);
-    networks.filter(move |network| network.labels.get(NETWORK_LABEL).is_some_and(|of| of == cluster))
+    networks.filter(move |network| {
+        network
+            .labels
+            .get(NETWORK_LABEL)
+            .is_some_and(|of| of == cluster)
+    })
 }
 
 /// What hangs on networks that go, and is not docker-cluster's own.
 fn foreign(world: &World<'_>, host: &HostWorld<'_>) -> Option<Problem> {
     let engine = host.facts.engine.as_ref()?;
-    let mut names: Vec<&str> = networks(world, host).map(|network| network.name.as_str()).collect();
+    let mut names: Vec<&str> = networks(world, host)
+        .map(|network| network.name.as_str())
+        .collect();
     // Those of others do not work any more without what carries them.
     let goes = |network: &&Network| match network.scope.as_str() {
         "swarm" => is_ours(host),
         "global" => store_goes(host),
         _ => false,
     };
-    names.extend(engine.networks.iter().filter(goes).map(|network| network.name.as_str()));
+    names.extend(
+        engine
+            .networks
+            .iter()
+            .filter(goes)
+            .map(|network| network.name.as_str()),
+    );
     // A swarm's worker does not show the network until something is on it; a container knows its name in any case.
     let ours = |name: &str| names.contains(&name) || name == world.inventory.network.name.as_str();
     let on = |container: &Container| {
-        let on = container.networks.as_object()?.keys().find(|name| ours(name))?.clone();
+        let on = container
+            .networks
+            .as_object()?
+            .keys()
+            .find(|name| ours(name))?
+            .clone();
         Some(format!("{} ({on})", container.name))
     };
     // Those of services are told with their services.
-    let theirs = |container: &&Container| !container.is_own() && !container.labels.contains_key(swarm::TASK_LABEL);
-    let found: Vec<String> = engine.containers.iter().filter(theirs).filter_map(on).collect();
+    let theirs = |container: &&Container| {
+        !container.is_own() && !container.labels.contains_key(swarm::TASK_LABEL)
+    };
+    let found: Vec<String> = engine
+        .containers
+        .iter()
+        .filter(theirs)
+        .filter_map(on)
+        .collect();
     if found.is_empty() {
         return None;
     }
@@ -147,7 +192,9 @@ fn foreign(world: &World<'_>, host: &HostWorld<'_>) -> Option<Problem> {
 /// Whether a host's engine has a store that it did not have before.
 fn store_goes(host: &HostWorld<'_>) -> bool {
     let before = |text: &Option<String>| -> Options {
-        text.as_deref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
+        text.as_deref()
+            .and_then(|text| serde_json::from_str(text).ok())
+            .unwrap_or_default()
     };
     let store = options::present(host).get("cluster-store").cloned();
     host.facts.record(daemon_json::PATH).is_some()
@@ -161,7 +208,9 @@ fn others<'a>(
     host: &'a HostWorld<'_>,
     scope: &'a str,
 ) -> impl Iterator<Item = &'a Network> + use<'a> {
-    let ours: Vec<&str> = networks(world, host).map(|network| network.id.as_str()).collect();
+    let ours: Vec<&str> = networks(world, host)
+        .map(|network| network.id.as_str())
+        .collect();
     let all = host.facts.engine.iter().flat_map(|engine| &engine.networks);
     all.filter(move |network| {
         let made_by_swarm = network.is_ingress || network.name == "ingress";
@@ -203,23 +252,46 @@ fn store_problems(world: &World<'_>) -> Vec<Problem> {
         ));
     }
     let mut agents: Vec<&str> = Vec::new();
-    for (name, status) in world.hosts.iter().flat_map(|host| &host.facts.store.members) {
-        if status == "alive" && world.inventory.host(name).is_none() && !agents.contains(&name.as_str()) {
+    for (name, status) in world
+        .hosts
+        .iter()
+        .flat_map(|host| &host.facts.store.members)
+    {
+        if status == "alive"
+            && world.inventory.host(name).is_none()
+            && !agents.contains(&name.as_str())
+        {
             agents.push(name);
         }
     }
     if let Some(agents) = counted("host", agents) {
         problems.push(Problem::of_all(
-            format!("the store ends with this, and is used from the {agents}, not in the inventory"),
+            format!(
+                "the store ends with this, and is used from the {agents}, not in the inventory"
+            ),
             "put them into the inventory, so that they are taken down as well",
         ));
     }
     problems
 }
 
-fn run(steps: &mut Steps, host: &HostName, stage: Stage, why: impl Into<String>, argv: &[impl AsRef<str>]) -> StepId {
+fn run(
+    steps: &mut Steps,
+    host: &HostName,
+    stage: Stage,
+    why: impl Into<String>,
+    argv: &[impl AsRef<str>],
+) -> StepId {
     let argv = argv.iter().map(|word| word.as_ref().to_owned()).collect();
-    steps.add(host, stage, why, Action::Run { argv, timeout: ENGINE_TIMEOUT })
+    steps.add(
+        host,
+        stage,
+        why,
+        Action::Run {
+            argv,
+            timeout: ENGINE_TIMEOUT,
+        },
+    )
 }
 
 fn take_down(world: &World<'_>, packages: Packages, steps: &mut Steps, notes: &mut Vec<String>) {
@@ -277,7 +349,12 @@ fn remove_networks(world: &World<'_>, steps: &mut Steps, let_go: &[StepId]) -> V
 /// Removes a network as soon as the engine lets it; one that is gone is removed.
 fn remove_network(name: &str, what: &str) -> Action {
     let script = r#"docker network rm "$1" >&2 || ! docker network inspect "$1" >/dev/null 2>&1"#;
-    Action::wait(what, &["sh", "-c", script, "sh", name], Vec::<String>::new(), NETWORK_DEADLINE)
+    Action::wait(
+        what,
+        &["sh", "-c", script, "sh", name],
+        Vec::<String>::new(),
+        NETWORK_DEADLINE,
+    )
 }
 
 /// Takes the links to other hosts away, which are docker-cluster's own. Their files go with all others.
@@ -285,15 +362,32 @@ fn remove_links(host: &HostWorld<'_>, steps: &mut Steps) {
     let name = host.name();
     if host.facts.unit(links::UNIT).is_some() {
         let argv = SERVICES.argv(SERVICES.disable_now, &[links::UNIT]);
-        run(steps, name, Stage::Network, "do not make its links at boot any more", &argv);
+        run(
+            steps,
+            name,
+            Stage::Network,
+            "do not make its links at boot any more",
+            &argv,
+        );
     }
     if host.facts.links.is_some() || host.facts.unit(links::UNIT).is_some() {
-        steps.add(name, Stage::Network, "take its links to the other hosts away", links::down());
+        steps.add(
+            name,
+            Stage::Network,
+            "take its links to the other hosts away",
+            links::down(),
+        );
     }
     // What carried them is asked for that, so it ends after them.
     for unit in enabled_daemons(host).filter(|unit| host.facts.unit(unit).is_some()) {
         let why = format!("stop {unit}, and do not start it at boot, as before");
-        run(steps, name, Stage::Network, why, &SERVICES.argv(SERVICES.disable_now, &[unit]));
+        run(
+            steps,
+            name,
+            Stage::Network,
+            why,
+            &SERVICES.argv(SERVICES.disable_now, &[unit]),
+        );
     }
 }
 
@@ -312,9 +406,15 @@ fn leftovers(host: &HostWorld<'_>, steps: &mut Steps, notes: &mut Vec<String>, b
         }
         let containers = engine.into_iter().flat_map(|engine| &engine.containers);
         let on = |container: &&Container| container.networks.get(network).is_some();
-        let users: Vec<&str> = containers.filter(on).map(|container| container.name.as_str()).collect();
+        let users: Vec<&str> = containers
+            .filter(on)
+            .map(|container| container.name.as_str())
+            .collect();
         if !users.is_empty() {
-            notes.push(format!("{name}: the bridge {network} stays, because {} hang on it", users.join(", ")));
+            notes.push(format!(
+                "{name}: the bridge {network} stays, because {} hang on it",
+                users.join(", ")
+            ));
             continue;
         }
         // An engine that has just left its swarm still has its own end on it.
@@ -327,7 +427,13 @@ fn leftovers(host: &HostWorld<'_>, steps: &mut Steps, notes: &mut Vec<String>, b
         if engine.is_some_and(|engine| engine.images.contains(image)) {
             let why = format!("remove the image {image}, unless a container uses it");
             let script = r#"docker image rm "$1" >/dev/null || true"#;
-            run(steps, host.name(), Stage::Network, why, &["sh", "-c", script, "sh", image]);
+            run(
+                steps,
+                host.name(),
+                Stage::Network,
+                why,
+                &["sh", "-c", script, "sh", image],
+            );
         }
     }
 }
@@ -345,7 +451,12 @@ fn restore_options(
     if engine_goes(host, packages) || host.facts.record(daemon_json::PATH).is_none() {
         return;
     }
-    if !host.facts.engine.as_ref().is_some_and(crate::facts::Engine::is_up) {
+    if !host
+        .facts
+        .engine
+        .as_ref()
+        .is_some_and(crate::facts::Engine::is_up)
+    {
         put_options_back(host, Recorded::Dropped, Vec::new(), steps, notes);
         return;
     }
@@ -363,13 +474,30 @@ fn restore_options(
         put_back,
         settled: None,
     };
-    let last = options::restart(host, "restart the engine without the cluster's options", &shown, after, steps, notes);
+    let last = options::restart(
+        host,
+        "restart the engine without the cluster's options",
+        &shown,
+        after,
+        steps,
+        notes,
+    );
     turns.took(host, &last);
     // Until here a failure brings back what worked.
     let text = include_str!("../../../../../templates/settle.sh");
     let args = vec![record::key(daemon_json::PATH)];
-    let action = Action::Script { name: "settle", text, args, timeout: ENGINE_TIMEOUT };
-    steps.add(name, Stage::Options, format!("forget what was written to {}", daemon_json::PATH), action);
+    let action = Action::Script {
+        name: "settle",
+        text,
+        args,
+        timeout: ENGINE_TIMEOUT,
+    };
+    steps.add(
+        name,
+        Stage::Options,
+        format!("forget what was written to {}", daemon_json::PATH),
+        action,
+    );
 }
 
 /// Puts `daemon.json` back. Whether there was anything to do: a run that was cut off may have done it.
@@ -381,25 +509,41 @@ fn put_options_back(
     notes: &mut Vec<String>,
 ) -> bool {
     let (name, facts) = (host.name(), host.facts);
-    let Some(file) = facts.files.get(daemon_json::PATH).filter(|_| facts.daemon_json != facts.daemon_json_origin)
+    let Some(file) = facts
+        .files
+        .get(daemon_json::PATH)
+        .filter(|_| facts.daemon_json != facts.daemon_json_origin)
     else {
         return false;
     };
     let (into, why) = match unmerged(host, notes) {
-        None => (Restored::Original, format!("put {} back as it was", daemon_json::PATH)),
+        None => (
+            Restored::Original,
+            format!("put {} back as it was", daemon_json::PATH),
+        ),
         Some((text, kept)) => {
             for conflict in kept {
                 let Conflict { key, found, wanted } = conflict;
-                notes.push(format!("{name}: the daemon option `{key}` was {wanted} and is {found} since; it stays"));
+                notes.push(format!(
+                    "{name}: the daemon option `{key}` was {wanted} and is {found} since; it stays"
+                ));
             }
             if facts.daemon_json.as_ref() == Some(&text) {
                 return false;
             }
-            let why = format!("take the cluster's options out of {}; what others changed stays", daemon_json::PATH);
+            let why = format!(
+                "take the cluster's options out of {}; what others changed stays",
+                daemon_json::PATH
+            );
             (Restored::Merged(text), why)
         }
     };
-    let action = Action::Restore { path: daemon_json::PATH.to_owned(), present: file.sha256.clone(), into, record };
+    let action = Action::Restore {
+        path: daemon_json::PATH.to_owned(),
+        present: file.sha256.clone(),
+        into,
+        record,
+    };
     steps.add_after(name, Stage::Options, why, action, after);
     true
 }
@@ -412,7 +556,10 @@ fn unmerged(host: &HostWorld<'_>, notes: &mut Vec<String>) -> Option<(String, Ve
     let file = facts.files.get(daemon_json::PATH)?;
     let mut history = options::history(facts);
     // Somebody has decided what their engine runs with since the store was taken out: with a store it would not start.
-    let refuses = host.engine.as_ref().is_some_and(|engine| engine.version.major >= fabrics::WITHOUT_STORES);
+    let refuses = host
+        .engine
+        .as_ref()
+        .is_some_and(|engine| engine.version.major >= fabrics::WITHOUT_STORES);
     if refuses && file.sha256 != record.sha256 {
         for key in STORE_KEYS {
             if let Some(value) = history.taken.shift_remove(*key) {
@@ -421,14 +568,21 @@ fn unmerged(host: &HostWorld<'_>, notes: &mut Vec<String>) -> Option<(String, Ve
         }
     }
     for key in options::keep_places(&options::present(host), &mut history) {
-        notes.push(format!("{}: the daemon option `{key}` stays: what its engine has is kept with it", host.name()));
+        notes.push(format!(
+            "{}: the daemon option `{key}` stays: what its engine has is kept with it",
+            host.name()
+        ));
     }
-    let (text, kept) = daemon_json::take_out(facts.daemon_json.as_deref().unwrap_or_default(), &history);
+    let (text, kept) =
+        daemon_json::take_out(facts.daemon_json.as_deref().unwrap_or_default(), &history);
     let all_ours = daemon_json::parse(&text).is_ok_and(|left| left == history.original);
     if record.ours.is_none() && !all_ours {
         let left = daemon_json::parse(&text).unwrap_or_default();
-        let keys: Vec<&str> =
-            left.keys().filter(|key| !history.original.contains_key(*key)).map(String::as_str).collect();
+        let keys: Vec<&str> = left
+            .keys()
+            .filter(|key| !history.original.contains_key(*key))
+            .map(String::as_str)
+            .collect();
         notes.extend(counted("daemon option", keys).map(|keys| {
             format!(
                 "{}: its record is of an older docker-cluster and does not tell whose the {keys} are; they stay",
@@ -440,11 +594,21 @@ fn unmerged(host: &HostWorld<'_>, notes: &mut Vec<String>) -> Option<(String, Ve
 }
 
 /// Stops the store, and takes away or puts back the files of its record.
-fn remove_store(host: &HostWorld<'_>, steps: &mut Steps, notes: &mut Vec<String>, before: &[StepId]) {
+fn remove_store(
+    host: &HostWorld<'_>,
+    steps: &mut Steps,
+    notes: &mut Vec<String>,
+    before: &[StepId],
+) {
     let name = host.name();
     let facts = host.facts;
     if facts.unit(consul::UNIT).is_some() {
-        let id = steps.add(name, Stage::Store, "stop the store", consul::switch_off(ENGINE_TIMEOUT));
+        let id = steps.add(
+            name,
+            Stage::Store,
+            "stop the store",
+            consul::switch_off(ENGINE_TIMEOUT),
+        );
         // An engine that was brought back to what worked still works with it.
         steps.require(id, before);
     }
@@ -455,9 +619,18 @@ fn remove_store(host: &HostWorld<'_>, steps: &mut Steps, notes: &mut Vec<String>
             continue;
         }
         reload |= record.path.starts_with("/etc/systemd/");
-        let present = facts.files.get(&record.path).map(|file| file.sha256.clone());
-        let changed = present.as_ref().is_some_and(|present| *present != record.sha256);
-        let into = if changed { Restored::Aside } else { Restored::Original };
+        let present = facts
+            .files
+            .get(&record.path)
+            .map(|file| file.sha256.clone());
+        let changed = present
+            .as_ref()
+            .is_some_and(|present| *present != record.sha256);
+        let into = if changed {
+            Restored::Aside
+        } else {
+            Restored::Original
+        };
         if changed {
             notes.push(format!("{name}: somebody changed {0}; it is kept beside it, as {0}.kept (or .kept.2 and so on, if that is there)", record.path));
         }
@@ -466,24 +639,54 @@ fn remove_store(host: &HostWorld<'_>, steps: &mut Steps, notes: &mut Vec<String>
             _ => format!("remove {}", record.path),
         };
         let present = present.unwrap_or_default();
-        let record = Action::Restore { path: record.path.clone(), present, into, record: Recorded::Dropped };
+        let record = Action::Restore {
+            path: record.path.clone(),
+            present,
+            into,
+            record: Recorded::Dropped,
+        };
         steps.add(name, Stage::Store, why, record);
     }
     if reload {
-        run(steps, name, Stage::Store, "let systemd forget the units", &SERVICES.argv(SERVICES.reread, &[]));
+        run(
+            steps,
+            name,
+            Stage::Store,
+            "let systemd forget the units",
+            &SERVICES.argv(SERVICES.reread, &[]),
+        );
     }
     for user in made(facts, "user").filter(|_| facts.store_user) {
-        run(steps, name, Stage::Store, "remove the data of the store", &["rm", "-rf", "--", consul::DATA]);
-        run(steps, name, Stage::Store, format!("remove the user {user}"), &["userdel", user]);
+        run(
+            steps,
+            name,
+            Stage::Store,
+            "remove the data of the store",
+            &["rm", "-rf", "--", consul::DATA],
+        );
+        run(
+            steps,
+            name,
+            Stage::Store,
+            format!("remove the user {user}"),
+            &["userdel", user],
+        );
     }
 }
 
 /// Removes the record itself. Packages that stay are remembered, for a later `down --purge`.
 fn forget(host: &HostWorld<'_>, packages: Packages, steps: &mut Steps) {
     let facts = host.facts;
-    for unit in made(facts, "enabled").filter(|unit| *unit == UNIT && !engine_goes(host, packages)) {
+    for unit in made(facts, "enabled").filter(|unit| *unit == UNIT && !engine_goes(host, packages))
+    {
         let why = format!("do not start {unit} at boot, as before");
-        run(steps, host.name(), Stage::Engine, why, &SERVICES.argv(SERVICES.disable, &[unit]));
+        run(
+            steps,
+            host.name(),
+            Stage::Engine,
+            why,
+            &SERVICES.argv(SERVICES.disable, &[unit]),
+        );
     }
     let keeps = !packages.go() && made(facts, "package").next().is_some();
     // As `forget.sh keep` leaves it: the packages, and what was there before them.
@@ -495,10 +698,23 @@ fn forget(host: &HostWorld<'_>, packages: Packages, steps: &mut Steps) {
     if facts.made.is_empty() && facts.records.is_empty() || keeps && only_packages {
         return;
     }
-    let args = vec![paths::HOME.to_owned(), if keeps { "keep" } else { "forget" }.to_owned()];
+    let args = vec![
+        paths::HOME.to_owned(),
+        if keeps { "keep" } else { "forget" }.to_owned(),
+    ];
     let text = include_str!("../../../../../templates/forget.sh");
-    let action = Action::Script { name: "forget", text, args, timeout: ENGINE_TIMEOUT };
-    steps.add(host.name(), Stage::Record, "remove docker-cluster's record from the host", action);
+    let action = Action::Script {
+        name: "forget",
+        text,
+        args,
+        timeout: ENGINE_TIMEOUT,
+    };
+    steps.add(
+        host.name(),
+        Stage::Record,
+        "remove docker-cluster's record from the host",
+        action,
+    );
 }
 
 /// Removes the entries of containers that are gone from networks over a store, where they block their names.
@@ -512,7 +728,12 @@ pub fn plan_prune(world: &World<'_>) -> Plan {
             "bring it back, or take it out of the inventory",
         ));
     }
-    let down = |host: &&HostWorld<'_>| host.facts.engine.as_ref().is_some_and(|engine| !engine.is_up());
+    let down = |host: &&HostWorld<'_>| {
+        host.facts
+            .engine
+            .as_ref()
+            .is_some_and(|engine| !engine.is_up())
+    };
     for host in world.hosts.iter().filter(down) {
         problems.push(Problem::on(
             host.name(),
@@ -527,7 +748,9 @@ pub fn plan_prune(world: &World<'_>) -> Plan {
             let script = r#"docker network inspect --format '{{range .Containers}}{{.EndpointID}} {{.Name}}{{"\n"}}{{end}}' "$1" | grep -qxF -- "$2 $3" || exit 0
 docker network disconnect -f "$1" "$3""#;
             let argv = ["sh", "-c", script, "sh", &network, &endpoint, &container];
-            let why = format!("remove the endpoint of {container} from {network}: no host has such a container");
+            let why = format!(
+                "remove the endpoint of {container} from {network}: no host has such a container"
+            );
             run(&mut steps, &host, Stage::Network, why, &argv);
         }
     }
@@ -545,7 +768,12 @@ docker network disconnect -f "$1" "$3""#;
 
 /// Endpoints in networks over a store that no container of any host has: where they were seen, network, endpoint, container.
 fn stale_endpoints(world: &World<'_>) -> Vec<(HostName, String, String, String)> {
-    let engines = || world.hosts.iter().filter_map(|host| Some((host, host.facts.engine.as_ref()?)));
+    let engines = || {
+        world
+            .hosts
+            .iter()
+            .filter_map(|host| Some((host, host.facts.engine.as_ref()?)))
+    };
     let live: Vec<&str> = engines()
         .flat_map(|(_, engine)| &engine.containers)
         .filter_map(|container| container.networks.as_object())
@@ -553,10 +781,22 @@ fn stale_endpoints(world: &World<'_>) -> Vec<(HostName, String, String, String)>
         .filter_map(|endpoint| endpoint.get("EndpointID").and_then(Value::as_str))
         .collect();
     let mut found: Vec<(&HostName, &Network, &String, &Endpoint)> = engines()
-        .flat_map(|(host, engine)| engine.endpoints.iter().map(move |network| (host.name(), network)))
+        .flat_map(|(host, engine)| {
+            engine
+                .endpoints
+                .iter()
+                .map(move |network| (host.name(), network))
+        })
         .filter(|(_, network)| network.scope == "global")
-        .flat_map(|(host, network)| network.endpoints.iter().map(move |(id, endpoint)| (host, network, id, endpoint)))
-        .filter(|(_, _, id, endpoint)| !live.contains(&id.as_str()) && !endpoint.container.is_empty())
+        .flat_map(|(host, network)| {
+            network
+                .endpoints
+                .iter()
+                .map(move |(id, endpoint)| (host, network, id, endpoint))
+        })
+        .filter(|(_, _, id, endpoint)| {
+            !live.contains(&id.as_str()) && !endpoint.container.is_empty()
+        })
         .collect();
     // On the engine that had the container, if it still says so: only there does the endpoint go from what the engine keeps for itself as
     // well, which it would tell the others again and again.
@@ -564,7 +804,12 @@ fn stale_endpoints(world: &World<'_>) -> Vec<(HostName, String, String, String)>
     let mut seen = BTreeSet::new();
     found.retain(|(_, _, id, _)| seen.insert(*id));
     let owned = |(host, network, id, endpoint): (&HostName, &Network, &String, &Endpoint)| {
-        (host.clone(), network.name.clone(), id.clone(), endpoint.container.clone())
+        (
+            host.clone(),
+            network.name.clone(),
+            id.clone(),
+            endpoint.container.clone(),
+        )
     };
     found.into_iter().map(owned).collect()
 }

@@ -35,18 +35,39 @@ impl Packages {
 /// Who still needs what `--purge` would remove, and what could not be named before it is lost.
 pub(super) fn in_use(host: &HostWorld<'_>, packages: Packages) -> Vec<Problem> {
     let mut problems = Vec::new();
-    let tasks: Vec<&str> =
-        host.facts.on_containerd.iter().map(String::as_str).filter(|what| what.contains("namespace")).collect();
-    if packages.go() && made(host.facts, "package").any(|package| package == "containerd") && !tasks.is_empty() {
+    let tasks: Vec<&str> = host
+        .facts
+        .on_containerd
+        .iter()
+        .map(String::as_str)
+        .filter(|what| what.contains("namespace"))
+        .collect();
+    if packages.go()
+        && made(host.facts, "package").any(|package| package == "containerd")
+        && !tasks.is_empty()
+    {
         problems.push(Problem::on(
             host.name(),
-            format!("containerd, which `up` installed, serves others by now: {}", tasks.join(", ")),
+            format!(
+                "containerd, which `up` installed, serves others by now: {}",
+                tasks.join(", ")
+            ),
             "leave `--purge` out, or stop them first",
         ));
     }
-    let silent = host.facts.engine.as_ref().is_some_and(|engine| !engine.is_up());
-    let in_it = |line: &String| ["swarm", "network", "image"].contains(&line.split(' ').next().unwrap_or_default());
-    if silent && !engines::is_running(host.facts) && !engine_goes(host, packages) && host.facts.made.iter().any(in_it) {
+    let silent = host
+        .facts
+        .engine
+        .as_ref()
+        .is_some_and(|engine| !engine.is_up());
+    let in_it = |line: &String| {
+        ["swarm", "network", "image"].contains(&line.split(' ').next().unwrap_or_default())
+    };
+    if silent
+        && !engines::is_running(host.facts)
+        && !engine_goes(host, packages)
+        && host.facts.made.iter().any(in_it)
+    {
         problems.push(Problem::on(
             host.name(),
             "its engine is stopped, and holds what `up` put into it",
@@ -67,20 +88,41 @@ pub(super) fn in_use(host: &HostWorld<'_>, packages: Packages) -> Vec<Problem> {
 pub(super) fn engine_goes(host: &HostWorld<'_>, packages: Packages) -> bool {
     let facts = host.facts;
     let is_there = |state: &str| !matches!(state.get(1..2), None | Some("c" | "n"));
-    let of_package = facts.packages.present.get(platform::ENGINE_PACKAGE).is_some_and(|(state, _)| is_there(state));
+    let of_package = facts
+        .packages
+        .present
+        .get(platform::ENGINE_PACKAGE)
+        .is_some_and(|(state, _)| is_there(state));
     let is_it = facts.engine.is_none() || facts.packages.present.is_empty() || of_package;
-    packages.go() && is_it && made(facts, "package").any(|package| package == platform::ENGINE_PACKAGE)
+    packages.go()
+        && is_it
+        && made(facts, "package").any(|package| package == platform::ENGINE_PACKAGE)
 }
 
-pub(super) fn remove_packages(host: &HostWorld<'_>, packages: Packages, steps: &mut Steps, notes: &mut Vec<String>) {
+pub(super) fn remove_packages(
+    host: &HostWorld<'_>,
+    packages: Packages,
+    steps: &mut Steps,
+    notes: &mut Vec<String>,
+) {
     let name = host.name();
     let names: Vec<String> = made(host.facts, "package").map(str::to_owned).collect();
-    if packages == Packages::PurgeData && !engine_goes(host, packages) && host.facts.engine.is_some() {
-        notes.push(format!("{name}: `up` did not install its engine, which stays with its data"));
+    if packages == Packages::PurgeData
+        && !engine_goes(host, packages)
+        && host.facts.engine.is_some()
+    {
+        notes.push(format!(
+            "{name}: `up` did not install its engine, which stays with its data"
+        ));
     }
-    let Some(manager) = PackageManager::of(host.facts).filter(|_| !names.is_empty()) else { return };
+    let Some(manager) = PackageManager::of(host.facts).filter(|_| !names.is_empty()) else {
+        return;
+    };
     if !packages.go() {
-        notes.push(format!("{name}: these packages stay (`down --purge` removes them): {}", names.join(", ")));
+        notes.push(format!(
+            "{name}: these packages stay (`down --purge` removes them): {}",
+            names.join(", ")
+        ));
         return;
     }
     let goes = engine_goes(host, packages);
@@ -95,7 +137,12 @@ pub(super) fn remove_packages(host: &HostWorld<'_>, packages: Packages, steps: &
         names.join(", ")
     );
     let args = std::iter::once("purge".to_owned()).chain(names).collect();
-    let action = Action::Script { name: "apt-remove", text: manager.remove, args, timeout: REMOVE_TIMEOUT };
+    let action = Action::Script {
+        name: "apt-remove",
+        text: manager.remove,
+        args,
+        timeout: REMOVE_TIMEOUT,
+    };
     steps.add(name, Stage::Engine, why, action);
     if goes {
         data(host, packages, steps, notes);
@@ -105,11 +152,19 @@ pub(super) fn remove_packages(host: &HostWorld<'_>, packages: Packages, steps: &
 fn stop_engine(host: &HostWorld<'_>, steps: &mut Steps, notes: &mut Vec<String>) {
     let name = host.name();
     let engine = host.facts.engine.as_ref();
-    let running: Vec<&str> = engine.into_iter().flat_map(|engine| engine.running()).map(|c| c.name.as_str()).collect();
+    let running: Vec<&str> = engine
+        .into_iter()
+        .flat_map(|engine| engine.running())
+        .map(|c| c.name.as_str())
+        .collect();
     if let Some(containers) = counted("container", running) {
-        notes.push(format!("{name}: the engine goes, which `up` installed, and with it stop the {containers}"));
+        notes.push(format!(
+            "{name}: the engine goes, which `up` installed, and with it stop the {containers}"
+        ));
     }
-    notes.push(format!("{name}: the engine's firewall rules and its bridges stay until the next boot"));
+    notes.push(format!(
+        "{name}: the engine's firewall rules and its bridges stay until the next boot"
+    ));
     let live = engine.and_then(|engine| engine.info.as_ref()?.get("LiveRestoreEnabled")?.as_bool());
     if live == Some(true) {
         let script = "docker ps -q | xargs -r -n 1 -P 16 docker stop >/dev/null";
@@ -127,7 +182,9 @@ const ENGINE_DATA: &str = "/var/lib/docker";
 fn data(host: &HostWorld<'_>, packages: Packages, steps: &mut Steps, notes: &mut Vec<String>) {
     let (name, facts) = (host.name(), host.facts);
     let engine = facts.engine.as_ref();
-    let root = engine.and_then(|engine| engine.info_str("DockerRootDir")).unwrap_or(ENGINE_DATA);
+    let root = engine
+        .and_then(|engine| engine.info_str("DockerRootDir"))
+        .unwrap_or(ENGINE_DATA);
     let elsewhere = !std::path::Path::new(root).starts_with(ENGINE_DATA);
     let held = held(facts);
     let size_of = |path: &str| match facts.data.folders.iter().find(|(folder, _)| folder == path) {
@@ -136,29 +193,58 @@ fn data(host: &HostWorld<'_>, packages: Packages, steps: &mut Steps, notes: &mut
         None => path.to_owned(),
     };
     if elsewhere {
-        notes.push(format!("{name}: the engine's data is in {root} and stays: {held}"));
+        notes.push(format!(
+            "{name}: the engine's data is in {root} and stays: {held}"
+        ));
     }
     let is_there = |path: &str| facts.data.folders.iter().any(|(folder, _)| folder == path);
     let (mut going, mut why) = (Vec::new(), Vec::new());
-    for (package, path) in [(platform::ENGINE_PACKAGE, ENGINE_DATA), ("containerd", "/var/lib/containerd")] {
+    for (package, path) in [
+        (platform::ENGINE_PACKAGE, ENGINE_DATA),
+        ("containerd", "/var/lib/containerd"),
+    ] {
         if !made(facts, "package").any(|made| made == package) || !is_there(path) {
             continue;
         }
         if packages != Packages::PurgeData {
-            let what = if path == ENGINE_DATA && !elsewhere { format!(": {held}") } else { String::new() };
-            notes.push(format!("{name}: {} stays{what}; `--purge-data` would remove it", size_of(path)));
+            let what = if path == ENGINE_DATA && !elsewhere {
+                format!(": {held}")
+            } else {
+                String::new()
+            };
+            notes.push(format!(
+                "{name}: {} stays{what}; `--purge-data` would remove it",
+                size_of(path)
+            ));
         } else if facts.made.contains(&format!("data {package} {path}")) {
-            notes.push(format!("{name}: {} was there before `up` installed {package}, and stays", size_of(path)));
+            notes.push(format!(
+                "{name}: {} was there before `up` installed {package}, and stays",
+                size_of(path)
+            ));
         } else {
-            let what = if path == ENGINE_DATA && !elsewhere { format!(" with {held}") } else { String::new() };
+            let what = if path == ENGINE_DATA && !elsewhere {
+                format!(" with {held}")
+            } else {
+                String::new()
+            };
             why.push(format!("{}{what}", size_of(path)));
             going.push(path.to_owned());
         }
     }
     if !going.is_empty() {
         let text = include_str!("../../../../../templates/data-remove.sh");
-        let action = Action::Script { name: DATA_REMOVE, text, args: going, timeout: DATA_TIMEOUT };
-        steps.add(name, Stage::Engine, format!("REMOVE FOR GOOD {}", why.join(", and ")), action);
+        let action = Action::Script {
+            name: DATA_REMOVE,
+            text,
+            args: going,
+            timeout: DATA_TIMEOUT,
+        };
+        steps.add(
+            name,
+            Stage::Engine,
+            format!("REMOVE FOR GOOD {}", why.join(", and ")),
+            action,
+        );
     }
 }
 
@@ -168,42 +254,82 @@ const DATA_REMOVE: &str = "data-remove";
 /// Whether a plan loses data for good, which is a question of its own.
 #[must_use]
 pub fn loses_data(plan: &Plan) -> bool {
-    plan.steps.iter().any(|step| matches!(step.action, Action::Script { name: DATA_REMOVE, .. }))
+    plan.steps.iter().any(|step| {
+        matches!(
+            step.action,
+            Action::Script {
+                name: DATA_REMOVE,
+                ..
+            }
+        )
+    })
 }
 
 /// What an engine holds, in words: volumes by name with their sizes, images, containers.
 fn held(facts: &Facts) -> String {
     // A volume that nobody named has a checksum for a name.
-    let is_named = |name: &str| !(name.len() == 64 && name.bytes().all(|byte| byte.is_ascii_hexdigit()));
-    let (named, unnamed): (Vec<_>, Vec<_>) = facts.data.volumes.iter().partition(|(name, _)| is_named(name));
+    let is_named =
+        |name: &str| !(name.len() == 64 && name.bytes().all(|byte| byte.is_ascii_hexdigit()));
+    let (named, unnamed): (Vec<_>, Vec<_>) = facts
+        .data
+        .volumes
+        .iter()
+        .partition(|(name, _)| is_named(name));
     let with_size = |(name, bytes): &&(String, Option<u64>)| match bytes {
         Some(bytes) => format!("{name} ({})", size(*bytes)),
         None => format!("{name} (size not told)"),
     };
     let mut parts = Vec::new();
     let names: Vec<String> = named.iter().map(with_size).collect();
-    parts.extend(counted("volume", names.iter().map(String::as_str).collect()));
+    parts.extend(counted(
+        "volume",
+        names.iter().map(String::as_str).collect(),
+    ));
     if !unnamed.is_empty() {
         let bytes: u64 = unnamed.iter().filter_map(|(_, bytes)| *bytes).sum();
         let plural = if unnamed.len() == 1 { "" } else { "s" };
-        parts.push(format!("{} volume{plural} without a name ({})", unnamed.len(), size(bytes)));
+        parts.push(format!(
+            "{} volume{plural} without a name ({})",
+            unnamed.len(),
+            size(bytes)
+        ));
     }
     if let Some(engine) = &facts.engine {
-        let layers = facts.data.layers.map_or_else(String::new, |bytes| format!(" ({})", size(bytes)));
+        let layers = facts
+            .data
+            .layers
+            .map_or_else(String::new, |bytes| format!(" ({})", size(bytes)));
         match engine.images.len() {
             0 => {}
             1 => parts.push(format!("1 image{layers}")),
             n => parts.push(format!("{n} images{layers}")),
         }
-        let containers = engine.containers.iter().filter(|container| !container.is_own());
-        parts.extend(counted("container", containers.map(|container| container.name.as_str()).collect()));
+        let containers = engine
+            .containers
+            .iter()
+            .filter(|container| !container.is_own());
+        parts.extend(counted(
+            "container",
+            containers
+                .map(|container| container.name.as_str())
+                .collect(),
+        ));
     }
-    if parts.is_empty() { "no volume, image or container".to_owned() } else { parts.join(", ") }
+    if parts.is_empty() {
+        "no volume, image or container".to_owned()
+    } else {
+        parts.join(", ")
+    }
 }
 
 /// A size for a person, in powers of ten as Docker's client writes them.
 fn size(bytes: u64) -> String {
-    let units = [(1_000_000_000_000, "TB"), (1_000_000_000, "GB"), (1_000_000, "MB"), (1_000, "kB")];
+    let units = [
+        (1_000_000_000_000, "TB"),
+        (1_000_000_000, "GB"),
+        (1_000_000, "MB"),
+        (1_000, "kB"),
+    ];
     match units.iter().find(|(unit, _)| bytes >= *unit) {
         Some((unit, name)) => format!("{}.{} {name}", bytes / unit, bytes % unit * 10 / unit),
         None => format!("{bytes} B"),

@@ -13,7 +13,14 @@ pub(crate) fn host(name: &str) -> HostName {
 fn good_link() -> Link {
     let passed = Way::Passed { lost: 0 };
     let tcp = [(22, Tcp::Open), (7946, Tcp::Open)].into();
-    Link { tcp, icmp: true, vxlan: passed, gossip: passed, esp: None, path_mtu: (1500, 1500) }
+    Link {
+        tcp,
+        icmp: true,
+        vxlan: passed,
+        gossip: passed,
+        esp: None,
+        path_mtu: (1500, 1500),
+    }
 }
 
 fn good_host(name: &str, number: u8) -> HostView {
@@ -25,7 +32,11 @@ fn good_host(name: &str, number: u8) -> HostView {
         advertised: Some((private.to_string(), Some("eth0".to_owned()))),
         has_network: true,
         needs_network: true,
-        store: Some(StoreView { runs: true, ready: true, ..StoreView::default() }),
+        store: Some(StoreView {
+            runs: true,
+            ready: true,
+            ..StoreView::default()
+        }),
         ..HostView::default()
     }
 }
@@ -33,12 +44,25 @@ fn good_host(name: &str, number: u8) -> HostView {
 /// Three hosts of which nothing is wrong.
 pub(crate) fn all_well() -> Known {
     let names = ["a", "b", "c"].map(host);
-    let hosts = names.iter().zip(1..).map(|(name, number)| (name.clone(), good_host(name.as_str(), number)));
-    let pairs = names.iter().flat_map(|from| names.iter().map(move |to| (from.clone(), to.clone())));
-    let ports = names.iter().map(|name| (name.clone(), vec![(7946, "the gossip of the engines"), (22, SIGN_OF_LIFE)]));
+    let hosts = names
+        .iter()
+        .zip(1..)
+        .map(|(name, number)| (name.clone(), good_host(name.as_str(), number)));
+    let pairs = names
+        .iter()
+        .flat_map(|from| names.iter().map(move |to| (from.clone(), to.clone())));
+    let ports = names.iter().map(|name| {
+        (
+            name.clone(),
+            vec![(7946, "the gossip of the engines"), (22, SIGN_OF_LIFE)],
+        )
+    });
     Known {
         hosts: hosts.collect(),
-        links: pairs.filter(|(from, to)| from != to).map(|pair| (pair, good_link())).collect(),
+        links: pairs
+            .filter(|(from, to)| from != to)
+            .map(|pair| (pair, good_link()))
+            .collect(),
         needs: Needs {
             network: "net".into(),
             tunnel: Some(4789),
@@ -53,17 +77,30 @@ pub(crate) fn all_well() -> Known {
 }
 
 fn not_attached(known: &mut Known) {
-    b(known).ill = Some(Ill::NoProbe("attaching to network failed: context deadline exceeded".into()));
+    b(known).ill = Some(Ill::NoProbe(
+        "attaching to network failed: context deadline exceeded".into(),
+    ));
 }
 
 pub(crate) fn no_answer() -> Failure {
-    Failure { layer: Layer::Http, by_address: false, words: "timed out".into(), to: host("b") }
+    Failure {
+        layer: Layer::Http,
+        by_address: false,
+        words: "timed out".into(),
+        to: host("b"),
+    }
 }
 
 /// What is said of a -> b.
 pub(crate) fn verdict(known: &Known, failure: Option<&Failure>) -> Option<(&'static str, Finding)> {
     let (from, to) = (host("a"), host("b"));
-    explain(&Case { from: &from, to: &to, failure, known }).map(|(cause, finding)| (cause.id, finding))
+    explain(&Case {
+        from: &from,
+        to: &to,
+        failure,
+        known,
+    })
+    .map(|(cause, finding)| (cause.id, finding))
 }
 
 /// A row: what is done to a cluster of which all is well, how the pair a -> b then fails, and what must be said of whom.
@@ -94,22 +131,40 @@ fn there(known: &mut Known) -> &mut Link {
 fn nothing(_: &mut Known) {}
 
 fn rows() -> Vec<Row> {
-    let row = |id, broken: fn(&mut Known), about, words| Row { id, broken, failure: no_answer(), about, words };
+    let row = |id, broken: fn(&mut Known), about, words| Row {
+        id,
+        broken,
+        failure: no_answer(),
+        about,
+        words,
+    };
     let failing = |id, broken, layer, by_address, about, words| Row {
-        failure: Failure { layer, by_address, ..no_answer() },
+        failure: Failure {
+            layer,
+            by_address,
+            ..no_answer()
+        },
         ..row(id, broken, about, words)
     };
     vec![
         row(
             "host-unreachable",
-            |known| b(known).ill = Some(Ill::Unreached { error: "no route".into(), hint: String::new() }),
+            |known| {
+                b(known).ill = Some(Ill::Unreached {
+                    error: "no route".into(),
+                    hint: String::new(),
+                })
+            },
             about("b"),
             &["cannot be asked: no route", "docker-cluster ssh b"],
         ),
         row(
             "host-unreachable",
             |known| {
-                let (error, hint) = ("permission denied".into(), "check `user:` in the inventory".into());
+                let (error, hint) = (
+                    "permission denied".into(),
+                    "check `user:` in the inventory".into(),
+                );
                 b(known).ill = Some(Ill::Unreached { error, hint });
             },
             about("b"),
@@ -125,11 +180,20 @@ fn rows() -> Vec<Row> {
                 }));
             },
             about("b"),
-            &["install docker.io", "E: no such package", "run `docker-cluster up` again"],
+            &[
+                "install docker.io",
+                "E: no such package",
+                "run `docker-cluster up` again",
+            ],
         ),
         row(
             "engine-down",
-            |known| *b(known) = HostView { ill: Some(Ill::Stopped), ..HostView::default() },
+            |known| {
+                *b(known) = HostView {
+                    ill: Some(Ill::Stopped),
+                    ..HostView::default()
+                }
+            },
             about("b"),
             &["does not answer: it is stopped", "systemctl start docker"],
         ),
@@ -149,17 +213,26 @@ fn rows() -> Vec<Row> {
                 b(known).socket_gone = true;
             },
             about("b"),
-            &["/var/run/docker.sock is gone", "systemctl start docker.socket docker.service"],
+            &[
+                "/var/run/docker.sock is gone",
+                "systemctl start docker.socket docker.service",
+            ],
         ),
         row(
             "engine-down",
             |known| {
                 b(known).engine_up = Some(false);
                 b(known).ill = Some(Ill::NoProbe("Cannot connect to the Docker daemon".into()));
-                b(known).checks.insert("engine".into(), vec!["level=error msg=last".into()]);
+                b(known)
+                    .checks
+                    .insert("engine".into(), vec!["level=error msg=last".into()]);
             },
             about("b"),
-            &["Docker engine does not answer", "systemctl status docker", "level=error msg=last"],
+            &[
+                "Docker engine does not answer",
+                "systemctl status docker",
+                "level=error msg=last",
+            ],
         ),
         row(
             "duplicate-hostname",
@@ -171,11 +244,17 @@ fn rows() -> Vec<Row> {
             "wrong-advertise",
             |known| b(known).advertised = Some(("172.17.0.1".into(), Some("docker0".into()))),
             about("b"),
-            &["advertises 172.17.0.1, of its interface docker0", "reach it at 10.0.0.2"],
+            &[
+                "advertises 172.17.0.1, of its interface docker0",
+                "reach it at 10.0.0.2",
+            ],
         ),
         row(
             "swarm",
-            |known| b(known).swarm_error = Some("The swarm does not have a leader. It's possible".into()),
+            |known| {
+                b(known).swarm_error =
+                    Some("The swarm does not have a leader. It's possible".into())
+            },
             about("b"),
             &["the swarm has no leader", "--recover-quorum"],
         ),
@@ -206,14 +285,21 @@ fn rows() -> Vec<Row> {
             about("b"),
             &["docker-cluster ssh b -- sudo systemctl restart docker"],
         ),
-        row("no-probe", not_attached, about("b"), &["attaching to network failed", "systemctl restart docker"]),
+        row(
+            "no-probe",
+            not_attached,
+            about("b"),
+            &["attaching to network failed", "systemctl restart docker"],
+        ),
         row(
             "no-probe",
             // A manager that is off: the engines of the others are well.
             |known| {
                 not_attached(known);
-                known.hosts.get_mut(&host("c")).unwrap().ill =
-                    Some(Ill::Unreached { error: "it is off".into(), hint: String::new() });
+                known.hosts.get_mut(&host("c")).unwrap().ill = Some(Ill::Unreached {
+                    error: "it is off".into(),
+                    hint: String::new(),
+                });
             },
             about("b"),
             &["attaching to network failed", "journalctl -u docker"],
@@ -223,10 +309,20 @@ fn rows() -> Vec<Row> {
             |known| {
                 let tcp = [(22, Tcp::Silent), (7946, Tcp::Silent)].into();
                 let (vxlan, gossip) = (Way::Lost, Way::Lost);
-                *there(known) = Link { tcp, icmp: false, vxlan, gossip, esp: None, path_mtu: (0, 0) };
+                *there(known) = Link {
+                    tcp,
+                    icmp: false,
+                    vxlan,
+                    gossip,
+                    esp: None,
+                    path_mtu: (0, 0),
+                };
             },
             a_to_b(),
-            &["nothing passes between their private addresses (10.0.0.2)", "ping -c1 10.0.0.2"],
+            &[
+                "nothing passes between their private addresses (10.0.0.2)",
+                "ping -c1 10.0.0.2",
+            ],
         ),
         row(
             "esp-blocked",
@@ -238,7 +334,10 @@ fn rows() -> Vec<Row> {
             "vxlan-blocked",
             |known| there(known).vxlan = Way::Lost,
             a_to_b(),
-            &["UDP 4789 is dropped on the way (TCP and ICMP pass), in this direction only", "security groups"],
+            &[
+                "UDP 4789 is dropped on the way (TCP and ICMP pass), in this direction only",
+                "security groups",
+            ],
         ),
         row(
             "gossip-udp-blocked",
@@ -252,19 +351,31 @@ fn rows() -> Vec<Row> {
                 there(known).tcp.insert(7946, Tcp::Silent);
             },
             a_to_b(),
-            &["TCP 7946 (the gossip of the engines) of b does not answer, although TCP and ICMP pass"],
+            &[
+                "TCP 7946 (the gossip of the engines) of b does not answer, although TCP and ICMP pass",
+            ],
         ),
         row(
             "mtu",
             |known| there(known).path_mtu = (1400, 1400),
             a_to_b(),
-            &["packets of more than 1400 bytes vanish on the way, in this direction only", "up to 1500", "mtu: 1400"],
+            &[
+                "packets of more than 1400 bytes vanish on the way, in this direction only",
+                "up to 1500",
+                "mtu: 1400",
+            ],
         ),
         row(
             "forward-drop",
             |known| {
-                let said = [("space", "/run/x"), ("space-forward-policy", "DROP"), ("space-bridge-netfilter", "1")];
-                b(known).checks = said.map(|(key, value)| (key.to_owned(), vec![value.to_owned()])).into();
+                let said = [
+                    ("space", "/run/x"),
+                    ("space-forward-policy", "DROP"),
+                    ("space-bridge-netfilter", "1"),
+                ];
+                b(known).checks = said
+                    .map(|(key, value)| (key.to_owned(), vec![value.to_owned()]))
+                    .into();
             },
             about("b"),
             &[
@@ -278,43 +389,81 @@ fn rows() -> Vec<Row> {
             Layer::Name,
             true,
             about("a"),
-            &["does not know the name of the container on b, although it knows others", "verify` again"],
+            &[
+                "does not know the name of the container on b, although it knows others",
+                "verify` again",
+            ],
         ),
         failing(
             "name-unknown",
             |known| {
                 known.resolving = [host("a")].into();
-                known.hosts.get_mut(&host("a")).unwrap().engine_version = Some(semver::Version::new(29, 6, 2));
+                known.hosts.get_mut(&host("a")).unwrap().engine_version =
+                    Some(semver::Version::new(29, 6, 2));
             },
             Layer::Name,
             true,
             about("a"),
-            &["moby/moby#53141", "docker service update --force", "ssh b -- systemctl restart docker"],
+            &[
+                "moby/moby#53141",
+                "docker service update --force",
+                "ssh b -- systemctl restart docker",
+            ],
         ),
-        failing("name", nothing, Layer::Name, true, about("a"), &["do not resolve the names", "journalctl -u docker"]),
+        failing(
+            "name",
+            nothing,
+            Layer::Name,
+            true,
+            about("a"),
+            &["do not resolve the names", "journalctl -u docker"],
+        ),
         row(
             "neighbours-full",
             |known| b(known).neighbours_refused = 20_000,
             about("b"),
-            &["table of neighbours is full", "gc_thresh3=32768", "20000 times"],
+            &[
+                "table of neighbours is full",
+                "gc_thresh3=32768",
+                "20000 times",
+            ],
         ),
         row(
             "packets-lost",
             |known| there(known).vxlan = Way::Passed { lost: 2 },
             a_to_b(),
-            &["packets are lost on the way", "UDP 4789: arrives, 2 of 3 lost"],
+            &[
+                "packets are lost on the way",
+                "UDP 4789: arrives, 2 of 3 lost",
+            ],
         ),
-        row("clock", |known| b(known).clock_offset = -900, about("b"), &["clock is -900 s off", "set-ntp"]),
+        row(
+            "clock",
+            |known| b(known).clock_offset = -900,
+            about("b"),
+            &["clock is -900 s off", "set-ntp"],
+        ),
         row(
             "checksum-offload",
             |known| {
-                let facts = [("driver", "vmxnet3"), ("device", "ens192"), ("tunnel-checksum-offload", "on")];
-                b(known).checks = facts.map(|(key, value)| (key.to_owned(), vec![value.to_owned()])).into();
+                let facts = [
+                    ("driver", "vmxnet3"),
+                    ("device", "ens192"),
+                    ("tunnel-checksum-offload", "on"),
+                ];
+                b(known).checks = facts
+                    .map(|(key, value)| (key.to_owned(), vec![value.to_owned()]))
+                    .into();
             },
             about("b"),
             &["driver vmxnet3", "ethtool -K ens192"],
         ),
-        row("neighbours", nothing, about("a"), &["could not be looked at", "verify` again"]),
+        row(
+            "neighbours",
+            nothing,
+            about("a"),
+            &["could not be looked at", "verify` again"],
+        ),
         failing(
             "unexplained",
             nothing,
@@ -337,22 +486,40 @@ fn every_row_of_the_table_has_its_signature() {
             table.push(cause.id);
         }
     }
-    assert_eq!(tested, table, "a row of the table without a test, or the other way round");
+    assert_eq!(
+        tested, table,
+        "a row of the table without a test, or the other way round"
+    );
     for row in rows {
         let mut known = all_well();
         (row.broken)(&mut known);
         let (id, finding) = verdict(&known, Some(&row.failure)).unwrap();
         assert_eq!((id, &finding.about), (row.id, &row.about), "{finding:?}");
-        let said = format!("{}\n{}\n{}", finding.what, finding.fix, finding.observed.join("\n"));
+        let said = format!(
+            "{}\n{}\n{}",
+            finding.what,
+            finding.fix,
+            finding.observed.join("\n")
+        );
         for words in row.words {
-            assert!(said.contains(words), "{}: `{words}` is not in:\n{said}", row.id);
+            assert!(
+                said.contains(words),
+                "{}: `{words}` is not in:\n{said}",
+                row.id
+            );
         }
         assert!(!finding.fix.is_empty(), "{} says what to do", row.id);
         // A pair that works is judged by what may break it next, and by nothing else.
         let latent = super::table(known.rows).any(|cause| cause.id == row.id && cause.latent);
-        assert_eq!(verdict(&known, None).map(|(id, _)| id), latent.then_some(row.id));
+        assert_eq!(
+            verdict(&known, None).map(|(id, _)| id),
+            latent.then_some(row.id)
+        );
     }
-    assert!(verdict(&all_well(), None).is_none(), "of a cluster that is well nothing is said");
+    assert!(
+        verdict(&all_well(), None).is_none(),
+        "of a cluster that is well nothing is said"
+    );
 }
 
 /// The documents of hosts and directions have the keys that the schema describes, and no others.
@@ -360,11 +527,21 @@ fn every_row_of_the_table_has_its_signature() {
 fn what_is_seen_is_written_as_the_schema_says() {
     let known = all_well();
     let schema: serde_json::Value = serde_json::from_str(super::super::Matrix::SCHEMA).unwrap();
-    let keys = |value: &serde_json::Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    let keys = |value: &serde_json::Value| {
+        value
+            .as_object()
+            .unwrap()
+            .keys()
+            .cloned()
+            .collect::<Vec<_>>()
+    };
     let described = &schema["properties"]["states"]["additionalProperties"]["properties"];
     assert_eq!(keys(&known.hosts[&host("a")].to_json()), keys(described));
     let described = &schema["properties"]["layers"]["items"]["properties"];
-    assert_eq!(keys(&good_link().to_json(&host("a"), &host("b"))), keys(described));
+    assert_eq!(
+        keys(&good_link().to_json(&host("a"), &host("b"))),
+        keys(described)
+    );
 }
 
 /// All engines have heard of all probes.
@@ -376,8 +553,14 @@ fn all_heard() -> Known {
         let others = || (1..=3).filter(move |other| *other != number);
         let lines = |line: fn(u8) -> String| others().map(line).collect::<Vec<_>>();
         view.checks.insert("space".into(), vec!["/run/x".into()]);
-        view.checks.insert("behind".into(), lines(|other| format!("{} 10.0.0.{other} told", mac(other))));
-        view.checks.insert("neighbour".into(), lines(|other| format!("10.90.0.{other} {}", mac(other))));
+        view.checks.insert(
+            "behind".into(),
+            lines(|other| format!("{} 10.0.0.{other} told", mac(other))),
+        );
+        view.checks.insert(
+            "neighbour".into(),
+            lines(|other| format!("10.90.0.{other} {}", mac(other))),
+        );
     }
     known
 }
@@ -390,14 +573,22 @@ fn mac(number: u8) -> String {
 fn the_engine_that_is_wrong_about_the_other_is_named() {
     let mut known = all_heard();
     let (id, right) = verdict(&known, Some(&no_answer())).unwrap();
-    assert_eq!(id, "unexplained", "nobody's view is wrong, and nobody is to be restarted: {right:?}");
+    assert_eq!(
+        id, "unexplained",
+        "nobody's view is wrong, and nobody is to be restarted: {right:?}"
+    );
     assert!(!right.fix.contains("restart"), "{right:?}");
     // b answers into the wrong direction, so a gets no answer.
-    b(&mut known).checks.insert("behind".into(), vec![format!("{} 172.17.0.1 told", mac(1))]);
+    b(&mut known)
+        .checks
+        .insert("behind".into(), vec![format!("{} 172.17.0.1 told", mac(1))]);
     let wrong = verdict(&known, Some(&no_answer())).unwrap();
     assert_eq!((wrong.0, &wrong.1.about), ("neighbours", &about("b")));
     assert!(
-        wrong.1.what.contains("containers of a to be behind 172.17.0.1, and they are behind 10.0.0.1"),
+        wrong
+            .1
+            .what
+            .contains("containers of a to be behind 172.17.0.1, and they are behind 10.0.0.1"),
         "{wrong:?}"
     );
 }
@@ -407,7 +598,13 @@ fn the_engine_that_is_wrong_about_the_other_is_named() {
 #[test]
 fn the_engine_that_has_not_heard_is_named_in_both_directions() {
     let took = |of: &str, key: &str, known: &mut Known, about: u8| {
-        let lines = known.hosts.get_mut(&host(of)).unwrap().checks.get_mut(key).unwrap();
+        let lines = known
+            .hosts
+            .get_mut(&host(of))
+            .unwrap()
+            .checks
+            .get_mut(key)
+            .unwrap();
         lines.retain(|line| !line.contains(&mac(about)));
     };
     type Lack = fn(&mut Known, &dyn Fn(&str, &str, &mut Known, u8));
@@ -420,7 +617,11 @@ fn the_engine_that_has_not_heard_is_named_in_both_directions() {
             },
             "no entry",
         ),
-        ("a", |known, took| took("a", "neighbour", known, 2), "no entry"),
+        (
+            "a",
+            |known, took| took("a", "neighbour", known, 2),
+            "no entry",
+        ),
         ("a", |known, took| took("a", "behind", known, 2), "no entry"),
         (
             "b",
@@ -435,7 +636,11 @@ fn the_engine_that_has_not_heard_is_named_in_both_directions() {
             |known, took| {
                 took("b", "behind", known, 1);
                 took("b", "neighbour", known, 1);
-                b(known).checks.get_mut("behind").unwrap().push(format!("{} 10.0.0.1 learned", mac(1)));
+                b(known)
+                    .checks
+                    .get_mut("behind")
+                    .unwrap()
+                    .push(format!("{} 10.0.0.1 learned", mac(1)));
                 b(known).unlisted = vec![host("a")];
             },
             "b: packets of it come, and cannot be answered\nb: it has not heard that a is on the network",
@@ -445,16 +650,36 @@ fn the_engine_that_has_not_heard_is_named_in_both_directions() {
         let mut known = all_heard();
         lack(&mut known, &took);
         let (id, finding) = verdict(&known, Some(&no_answer())).unwrap();
-        assert_eq!((id, &finding.about), ("neighbours", &about(who)), "{finding:?}");
+        assert_eq!(
+            (id, &finding.about),
+            ("neighbours", &about(who)),
+            "{finding:?}"
+        );
         let other = if who == "a" { "b" } else { "a" };
-        assert!(finding.what.contains(&format!("has not heard of the container on {other}")), "{finding:?}");
+        assert!(
+            finding
+                .what
+                .contains(&format!("has not heard of the container on {other}")),
+            "{finding:?}"
+        );
         assert!(finding.observed.join("\n").contains(words), "{finding:?}");
         // It heals by itself: nothing is restarted before that had its time.
-        assert!(!finding.fix.contains("restart") && finding.fix.contains("by themselves"), "{finding:?}");
+        assert!(
+            !finding.fix.contains("restart") && finding.fix.contains("by themselves"),
+            "{finding:?}"
+        );
         known.waited = std::time::Duration::from_secs(75);
         let (_, finding) = verdict(&known, Some(&no_answer())).unwrap();
-        assert!(finding.fix.contains("had 75 s for it. If it stays so: "), "{finding:?}");
-        assert!(finding.fix.contains(&format!("ssh {who} -- systemctl restart docker")), "{finding:?}");
+        assert!(
+            finding.fix.contains("had 75 s for it. If it stays so: "),
+            "{finding:?}"
+        );
+        assert!(
+            finding
+                .fix
+                .contains(&format!("ssh {who} -- systemctl restart docker")),
+            "{finding:?}"
+        );
     }
 }
 
@@ -462,11 +687,20 @@ fn the_engine_that_has_not_heard_is_named_in_both_directions() {
 fn what_waits_for_a_step_that_failed_is_not_sent_elsewhere() {
     let mut known = all_well();
     let c = known.hosts.get_mut(&host("c")).unwrap();
-    c.ill = Some(Ill::NotFinished(NotFinished { command: "up".into(), what: "x".into(), said: Vec::new() }));
+    c.ill = Some(Ill::NotFinished(NotFinished {
+        command: "up".into(),
+        what: "x".into(),
+        said: Vec::new(),
+    }));
     b(&mut known).ill = Some(Ill::NoProbe("network net not found".into()));
     let (id, finding) = verdict(&known, Some(&no_answer())).unwrap();
     assert_eq!((id, &finding.about), ("no-probe", &about("b")));
-    assert!(finding.fix.starts_with("first mend c, and run `docker-cluster up` again"), "{finding:?}");
+    assert!(
+        finding
+            .fix
+            .starts_with("first mend c, and run `docker-cluster up` again"),
+        "{finding:?}"
+    );
     b(&mut known).ill = None;
     b(&mut known).has_network = false;
     let (id, finding) = verdict(&known, Some(&no_answer())).unwrap();
@@ -478,13 +712,36 @@ fn what_waits_for_a_step_that_failed_is_not_sent_elsewhere() {
 fn the_host_with_the_rule_is_named() {
     let mut known = all_well();
     there(&mut known).vxlan = Way::DroppedAtTarget;
-    let rules = ["-A INPUT -p tcp --dport 80 -j DROP", "-A INPUT -p udp -m udp --dport 4789 -j DROP"];
-    b(&mut known).checks.insert("rule".into(), rules.map(str::to_owned).to_vec());
+    let rules = [
+        "-A INPUT -p tcp --dport 80 -j DROP",
+        "-A INPUT -p udp -m udp --dport 4789 -j DROP",
+    ];
+    b(&mut known)
+        .checks
+        .insert("rule".into(), rules.map(str::to_owned).to_vec());
     let (id, finding) = verdict(&known, Some(&no_answer())).unwrap();
     assert_eq!(id, "vxlan-blocked");
-    assert!(finding.what.starts_with("UDP 4789 arrives at b and is dropped by its own firewall"), "{}", finding.what);
-    assert!(finding.fix.starts_with("b has the rule `-A INPUT -p udp -m udp --dport 4789 -j DROP`"), "{}", finding.fix);
-    assert!(finding.observed.contains(&format!("b, its rule: {}", rules[1])), "{:?}", finding.observed);
+    assert!(
+        finding
+            .what
+            .starts_with("UDP 4789 arrives at b and is dropped by its own firewall"),
+        "{}",
+        finding.what
+    );
+    assert!(
+        finding
+            .fix
+            .starts_with("b has the rule `-A INPUT -p udp -m udp --dport 4789 -j DROP`"),
+        "{}",
+        finding.fix
+    );
+    assert!(
+        finding
+            .observed
+            .contains(&format!("b, its rule: {}", rules[1])),
+        "{:?}",
+        finding.observed
+    );
 }
 
 #[test]
@@ -494,7 +751,10 @@ fn a_direction_that_fails_both_ways_is_not_said_to_be_the_only_one() {
         link.vxlan = Way::Lost;
     }
     let (_, finding) = verdict(&known, Some(&no_answer())).unwrap();
-    assert_eq!(finding.what, "UDP 4789 is dropped on the way (TCP and ICMP pass)");
+    assert_eq!(
+        finding.what,
+        "UDP 4789 is dropped on the way (TCP and ICMP pass)"
+    );
 }
 
 #[test]
@@ -504,11 +764,20 @@ fn a_port_on_which_nothing_listens_is_not_a_firewall() {
     let (id, finding) = verdict(&known, Some(&no_answer())).unwrap();
     assert_eq!(
         (id, finding.what.as_str()),
-        ("tcp-port-blocked", "nothing listens on TCP 7946 (the gossip of the engines) of b")
+        (
+            "tcp-port-blocked",
+            "nothing listens on TCP 7946 (the gossip of the engines) of b"
+        )
     );
-    b(&mut known).checks.insert("rule".into(), vec!["-A INPUT -p tcp --dport 7946 -j REJECT".into()]);
+    b(&mut known).checks.insert(
+        "rule".into(),
+        vec!["-A INPUT -p tcp --dport 7946 -j REJECT".into()],
+    );
     let (_, finding) = verdict(&known, Some(&no_answer())).unwrap();
-    assert!(finding.what.contains("does not answer") && finding.fix.contains("REJECT"), "{finding:?}");
+    assert!(
+        finding.what.contains("does not answer") && finding.fix.contains("REJECT"),
+        "{finding:?}"
+    );
 }
 
 #[test]
@@ -521,13 +790,40 @@ fn a_firewall_that_denies_by_default_is_named_with_what_opens_it() {
     b(&mut known).sources = vec!["10.0.0.0/24".parse().unwrap()];
     let (id, finding) = verdict(&known, Some(&no_answer())).unwrap();
     assert_eq!((id, &finding.about), ("vxlan-blocked", &a_to_b()));
-    assert!(finding.fix.contains("b: ufw throws away what no rule lets in"), "{finding:?}");
-    assert!(finding.fix.contains("`ufw allow from 10.0.0.0/24 to any port 4789,7946 proto udp`"), "{finding:?}");
-    assert!(finding.fix.contains("`ufw allow from 10.0.0.0/24 to any port 7946 proto tcp`"), "{finding:?}");
-    assert!(!finding.fix.contains("port 22"), "nobody needs SSH between hosts: {finding:?}");
+    assert!(
+        finding
+            .fix
+            .contains("b: ufw throws away what no rule lets in"),
+        "{finding:?}"
+    );
+    assert!(
+        finding
+            .fix
+            .contains("`ufw allow from 10.0.0.0/24 to any port 4789,7946 proto udp`"),
+        "{finding:?}"
+    );
+    assert!(
+        finding
+            .fix
+            .contains("`ufw allow from 10.0.0.0/24 to any port 7946 proto tcp`"),
+        "{finding:?}"
+    );
+    assert!(
+        !finding.fix.contains("port 22"),
+        "nobody needs SSH between hosts: {finding:?}"
+    );
     // A rule that names the port is what acts.
-    b(&mut known).checks.insert("rule".into(), vec!["-A INPUT -p udp -m udp --dport 4789 -j DROP".into()]);
-    assert!(verdict(&known, Some(&no_answer())).unwrap().1.fix.contains("has the rule"));
+    b(&mut known).checks.insert(
+        "rule".into(),
+        vec!["-A INPUT -p udp -m udp --dport 4789 -j DROP".into()],
+    );
+    assert!(
+        verdict(&known, Some(&no_answer()))
+            .unwrap()
+            .1
+            .fix
+            .contains("has the rule")
+    );
     b(&mut known).checks.clear();
     there(&mut known).vxlan = Way::Passed { lost: 0 };
     for state in [Tcp::Silent, Tcp::Refused] {
@@ -535,7 +831,8 @@ fn a_firewall_that_denies_by_default_is_named_with_what_opens_it() {
         let (id, finding) = verdict(&known, Some(&no_answer())).unwrap();
         assert_eq!(id, "tcp-port-blocked");
         assert!(
-            finding.what.contains("kept out by its own firewall") && finding.fix.contains("ufw allow"),
+            finding.what.contains("kept out by its own firewall")
+                && finding.fix.contains("ufw allow"),
             "{finding:?}"
         );
     }
@@ -543,7 +840,10 @@ fn a_firewall_that_denies_by_default_is_named_with_what_opens_it() {
     b(&mut known).firewall = None;
     b(&mut known).listens = [7946].into();
     let (_, finding) = verdict(&known, Some(&no_answer())).unwrap();
-    assert!(finding.what.contains("although something listens there"), "{finding:?}");
+    assert!(
+        finding.what.contains("although something listens there"),
+        "{finding:?}"
+    );
 }
 
 #[test]
@@ -552,31 +852,58 @@ fn endpoints_that_no_host_has_are_stale() {
     let endpoints = |lines: &[&str]| {
         let all: Vec<String> = lines.iter().map(|line| (*line).to_owned()).collect();
         let yes = || vec!["yes".to_owned()];
-        [("endpoint", all), ("endpoints-known", yes()), ("containers-known", yes())]
-            .map(|(key, lines)| (key.to_owned(), lines))
-            .into()
+        [
+            ("endpoint", all),
+            ("endpoints-known", yes()),
+            ("containers-known", yes()),
+        ]
+        .map(|(key, lines)| (key.to_owned(), lines))
+        .into()
     };
-    b(&mut known).checks =
-        endpoints(&["4f0c id-live web", "ep-id-gone id-gone db", "ep-id-probe id-probe dc-probe-1-x"]);
-    known.hosts.get_mut(&host("a")).unwrap().checks = endpoints(&["ep-id-live id-live web", "ep-id-gone id-gone db"]);
-    for view in known.hosts.values_mut().filter(|view| view.check("endpoints-known").is_none()) {
+    b(&mut known).checks = endpoints(&[
+        "4f0c id-live web",
+        "ep-id-gone id-gone db",
+        "ep-id-probe id-probe dc-probe-1-x",
+    ]);
+    known.hosts.get_mut(&host("a")).unwrap().checks =
+        endpoints(&["ep-id-live id-live web", "ep-id-gone id-gone db"]);
+    for view in known
+        .hosts
+        .values_mut()
+        .filter(|view| view.check("endpoints-known").is_none())
+    {
         view.checks = endpoints(&[]);
     }
     let stale = stale_endpoints(&known);
-    assert_eq!(stale, BTreeMap::from([("id-gone".to_owned(), "db".to_owned())]));
+    assert_eq!(
+        stale,
+        BTreeMap::from([("id-gone".to_owned(), "db".to_owned())])
+    );
     let finding = stale_finding(&known, &stale).unwrap();
     assert!(
-        finding.what.contains("(db)") && finding.fix.ends_with("docker network disconnect -f net db"),
+        finding.what.contains("(db)")
+            && finding.fix.ends_with("docker network disconnect -f net db"),
         "{finding:?}"
     );
     assert!(stale_finding(&known, &BTreeMap::new()).is_none());
     // Its own engine still lists it, and has no such container.
     let container = "7".repeat(CONTAINER_ID);
-    b(&mut known).checks.get_mut("endpoint").unwrap().push(format!("{container} id-gone db"));
+    b(&mut known)
+        .checks
+        .get_mut("endpoint")
+        .unwrap()
+        .push(format!("{container} id-gone db"));
     assert_eq!(stale_endpoints(&known), stale);
     // That one must let go of it: it would tell the others again.
-    assert!(stale_finding(&known, &stale).unwrap().fix.contains("ssh b --"));
-    b(&mut known).checks.insert("container".into(), vec![container]);
+    assert!(
+        stale_finding(&known, &stale)
+            .unwrap()
+            .fix
+            .contains("ssh b --")
+    );
+    b(&mut known)
+        .checks
+        .insert("container".into(), vec![container]);
     assert!(stale_endpoints(&known).is_empty());
     // What a host did not say it may have.
     b(&mut known).checks.remove("container");

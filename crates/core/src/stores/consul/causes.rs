@@ -4,8 +4,10 @@ use crate::proof::Cause;
 use crate::proof::causes::{About, Case, Finding, about_host, on};
 
 /// In their order: an agent that does not run sees no leader either.
-pub const CAUSES: &[Cause] =
-    &[Cause::latent("store-agent-down", store_agent_down), Cause::latent("store-no-leader", store_no_leader)];
+pub const CAUSES: &[Cause] = &[
+    Cause::latent("store-agent-down", store_agent_down),
+    Cause::latent("store-no-leader", store_no_leader),
+];
 
 fn store_agent_down(case: &Case<'_>) -> Option<Finding> {
     case.hosts().find_map(|(name, view)| {
@@ -52,18 +54,28 @@ mod tests {
     use crate::proof::{Known, StoreView};
 
     fn over_consul() -> Known {
-        Known { rows: &[CAUSES], ..all_well() }
+        Known {
+            rows: &[CAUSES],
+            ..all_well()
+        }
     }
 
     #[test]
     fn an_agent_that_does_not_run_is_named() {
         let mut known = over_consul();
-        b(&mut known).store = Some(StoreView { error: "connection refused".into(), ..StoreView::default() });
+        b(&mut known).store = Some(StoreView {
+            error: "connection refused".into(),
+            ..StoreView::default()
+        });
         let (id, finding) = verdict(&known, Some(&no_answer())).unwrap();
         assert_eq!((id, finding.about), ("store-agent-down", about("b")));
         assert!(finding.what.contains("Consul agent does not run"));
         assert!(finding.observed[0].contains("connection refused"));
-        assert_eq!(verdict(&known, None).map(|(id, _)| id), Some("store-agent-down"), "also before anything fails");
+        assert_eq!(
+            verdict(&known, None).map(|(id, _)| id),
+            Some("store-agent-down"),
+            "also before anything fails"
+        );
     }
 
     #[test]
@@ -71,12 +83,24 @@ mod tests {
         let mut known = over_consul();
         for name in ["a", "b"] {
             let lost = vec!["c".into()];
-            let view = StoreView { runs: true, ready: false, error: "No cluster leader".into(), lost };
+            let view = StoreView {
+                runs: true,
+                ready: false,
+                error: "No cluster leader".into(),
+                lost,
+            };
             known.hosts.get_mut(&host(name)).unwrap().store = Some(view);
         }
         let (id, finding) = verdict(&known, Some(&no_answer())).unwrap();
-        assert_eq!((id, finding.about), ("store-no-leader", About::Hosts(vec![host("a"), host("b")])));
-        assert!(finding.what.contains("the store has no leader (c are down)"));
+        assert_eq!(
+            (id, finding.about),
+            ("store-no-leader", About::Hosts(vec![host("a"), host("b")]))
+        );
+        assert!(
+            finding
+                .what
+                .contains("the store has no leader (c are down)")
+        );
         assert!(finding.observed[0].contains("No cluster leader"));
     }
 }

@@ -67,9 +67,17 @@ impl Certificate {
     /// host's own clock decides, so that the plan needs none.
     pub fn is_due(&self, host: &HostWorld<'_>) -> Option<String> {
         let store = &host.facts.store;
-        let present = if self.cert == ENGINE_CERT { &store.engine_cert } else { &store.agent_cert };
+        let present = if self.cert == ENGINE_CERT {
+            &store.engine_cert
+        } else {
+            &store.agent_cert
+        };
         let of = self.of;
-        let parse = |pem: &str| x509_parser::pem::parse_x509_pem(pem.as_bytes()).ok().map(|(_, pem)| pem);
+        let parse = |pem: &str| {
+            x509_parser::pem::parse_x509_pem(pem.as_bytes())
+                .ok()
+                .map(|(_, pem)| pem)
+        };
         let (Some(cert), Some(ca)) = (parse(present), parse(&store.ca_cert)) else {
             return Some(format!("issue a certificate for its {of}"));
         };
@@ -77,36 +85,70 @@ impl Certificate {
             return Some(format!("issue a readable certificate for its {of}"));
         };
         if cert.verify_signature(Some(ca.public_key())).is_err() {
-            return Some(format!("issue a certificate of the present CA for its {of}"));
+            return Some(format!(
+                "issue a certificate of the present CA for its {of}"
+            ));
         }
         let alternative = cert.subject_alternative_name().ok().flatten();
-        let names = || alternative.iter().flat_map(|names| &names.value.general_names);
-        let has_name =
-            |wanted: &String| names().any(|name| matches!(name, GeneralName::DNSName(found) if found == wanted));
+        let names = || {
+            alternative
+                .iter()
+                .flat_map(|names| &names.value.general_names)
+        };
+        let has_name = |wanted: &String| {
+            names().any(|name| matches!(name, GeneralName::DNSName(found) if found == wanted))
+        };
         let octets = |ip: &IpAddr| match ip {
             IpAddr::V4(ip) => ip.octets().to_vec(),
             IpAddr::V6(ip) => ip.octets().to_vec(),
         };
-        let has_address =
-            |ip: &IpAddr| names().any(|name| matches!(name, GeneralName::IPAddress(found) if *found == octets(ip)));
+        let has_address = |ip: &IpAddr| {
+            names()
+                .any(|name| matches!(name, GeneralName::IPAddress(found) if *found == octets(ip)))
+        };
         if !self.dns_names.iter().all(has_name) || !self.addresses.iter().all(has_address) {
-            return Some(format!("issue a certificate with the present names for its {of}"));
+            return Some(format!(
+                "issue a certificate with the present names for its {of}"
+            ));
         }
         let validity = cert.validity();
         let left = validity.not_after.timestamp() - host.facts.clock;
         // Of the life that it was given: one of another length is not renewed every day.
         let third = (validity.not_after.timestamp() - validity.not_before.timestamp()) / 3;
-        (left < third).then(|| format!("renew the certificate of its {of}, which expires in {} days", left / 86_400))
+        (left < third).then(|| {
+            format!(
+                "renew the certificate of its {of}, which expires in {} days",
+                left / 86_400
+            )
+        })
     }
 
     pub fn paths(&self) -> [String; 2] {
-        [format!("{FOLDER}/{}", self.cert), format!("{FOLDER}/{}", self.key)]
+        [
+            format!("{FOLDER}/{}", self.cert),
+            format!("{FOLDER}/{}", self.key),
+        ]
     }
 
     pub fn issue(self) -> Action {
         let [cert_path, key_path] = self.paths();
-        let Self { days, common_name, dns_names, addresses, owner, .. } = self;
-        Action::IssueCertificate { days, common_name, dns_names, addresses, cert_path, key_path, owner }
+        let Self {
+            days,
+            common_name,
+            dns_names,
+            addresses,
+            owner,
+            ..
+        } = self;
+        Action::IssueCertificate {
+            days,
+            common_name,
+            dns_names,
+            addresses,
+            cert_path,
+            key_path,
+            owner,
+        }
     }
 }
 
@@ -122,11 +164,19 @@ fn subject(host: &HostWorld<'_>, servers: &Servers) -> (Vec<String>, Vec<IpAddr>
 
 /// The certificates in a host's `ca.pem`: one, or the new one and the old one.
 pub(crate) fn trusted(facts: &Facts) -> Vec<Vec<u8>> {
-    x509_parser::pem::Pem::iter_from_buffer(facts.store.ca_cert.as_bytes()).flatten().map(|pem| pem.contents).collect()
+    x509_parser::pem::Pem::iter_from_buffer(facts.store.ca_cert.as_bytes())
+        .flatten()
+        .map(|pem| pem.contents)
+        .collect()
 }
 
 /// The hosts that are in the midst of a rotation.
 #[must_use]
 pub fn under_way<'a>(world: &'a World<'_>) -> Vec<&'a HostName> {
-    world.hosts.iter().filter(|host| trusted(host.facts).len() > 1).map(HostWorld::name).collect()
+    world
+        .hosts
+        .iter()
+        .filter(|host| trusted(host.facts).len() > 1)
+        .map(HostWorld::name)
+        .collect()
 }

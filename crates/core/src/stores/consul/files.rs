@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 
 use super::servers::Servers;
 use super::{
-    DATA, FOLDER, HTTPS_PORT, KEEP_SECRETS, RECONCILE, RECONCILE_UNIT, SERF_PORT, SERVER_PORT, STORE_COMMAND, UNIT,
-    USER,
+    DATA, FOLDER, HTTPS_PORT, KEEP_SECRETS, RECONCILE, RECONCILE_UNIT, SERF_PORT, SERVER_PORT,
+    STORE_COMMAND, UNIT, USER,
 };
 use crate::inventory::ProgramSource;
 use crate::paths::{PUSHED_STORE, SECRETS_PATH};
@@ -20,10 +20,18 @@ fn version(world: &World<'_>, host: &HostWorld<'_>) -> semver::Version {
     match &world.inventory.store.source {
         ProgramSource::Path { version, .. } | ProgramSource::Url { version, .. } => version.clone(),
         ProgramSource::Package => {
-            let candidate =
-                host.facts.candidates.get("consul").and_then(|text| crate::versions::parse_engine_version(text));
+            let candidate = host
+                .facts
+                .candidates
+                .get("consul")
+                .and_then(|text| crate::versions::parse_engine_version(text));
             // The only Debian that packages it has 1.8.
-            host.facts.store.version.clone().or(candidate).unwrap_or(semver::Version::new(1, 8, 7))
+            host.facts
+                .store
+                .version
+                .clone()
+                .or(candidate)
+                .unwrap_or(semver::Version::new(1, 8, 7))
         }
     }
 }
@@ -103,8 +111,15 @@ fn secrets_config(world: &World<'_>, host: &HostWorld<'_>, servers: &Servers) ->
         Piece::Slot(Slot::EngineToken),
     ];
     if servers.hosts.contains(host.name()) {
-        let key = if version(world, host) >= MODERN { "initial_management" } else { "master" };
-        pieces.extend([text(&format!("\",\n    \"{key}\": \"")), Piece::Slot(Slot::ManagementToken)]);
+        let key = if version(world, host) >= MODERN {
+            "initial_management"
+        } else {
+            "master"
+        };
+        pieces.extend([
+            text(&format!("\",\n    \"{key}\": \"")),
+            Piece::Slot(Slot::ManagementToken),
+        ]);
     }
     pieces.push(text("\"\n  }}\n}\n"));
     Content(pieces)
@@ -120,7 +135,11 @@ fn render(template: &str, program: &str, network: &str, server: bool) -> String 
 }
 
 /// All of them, for one host.
-pub(crate) fn wanted_files(world: &World<'_>, host: &HostWorld<'_>, servers: &Servers) -> Vec<WantedFile> {
+pub(crate) fn wanted_files(
+    world: &World<'_>,
+    host: &HostWorld<'_>,
+    servers: &Servers,
+) -> Vec<WantedFile> {
     let program = program(world, host);
     let group = format!("root:{USER}");
     let root = "root:root".to_owned();
@@ -133,7 +152,9 @@ pub(crate) fn wanted_files(world: &World<'_>, host: &HostWorld<'_>, servers: &Se
         why: why.to_owned(),
         read_by: restarts.then_some(UNIT),
     };
-    let config = serde_json::to_string_pretty(&agent_config(world, host, servers)).unwrap_or_default() + "\n";
+    let config = serde_json::to_string_pretty(&agent_config(world, host, servers))
+        .unwrap_or_default()
+        + "\n";
     let server = servers.hosts.contains(host.name());
     let role = if server { "server" } else { "client agent" };
     let mut files = Vec::new();
@@ -224,7 +245,10 @@ pub(crate) fn wanted_files(world: &World<'_>, host: &HostWorld<'_>, servers: &Se
 }
 
 fn program(world: &World<'_>, host: &HostWorld<'_>) -> &'static str {
-    match (&world.inventory.store.source, host.facts.store.path.as_str()) {
+    match (
+        &world.inventory.store.source,
+        host.facts.store.path.as_str(),
+    ) {
         (ProgramSource::Package, "/usr/local/bin/consul") => "/usr/local/bin/consul",
         (ProgramSource::Package, _) => "/usr/bin/consul",
         _ => PUSHED_STORE,

@@ -20,8 +20,8 @@ use crate::facts::firewall::Traffic;
 use crate::inventory::{FabricKind, HostName, ProgramSource};
 use crate::paths::{PUSHED_STORE, SECRETS_PATH};
 use crate::plan::{
-    Action, ConsulCall, Content, HostWorld, Piece, Plan, Problem, PutFile, SecretsFrom, Slot, Stage, StepId, Steps,
-    Undo, Verb, World,
+    Action, ConsulCall, Content, HostWorld, Piece, Plan, Problem, PutFile, SecretsFrom, Slot,
+    Stage, StepId, Steps, Undo, Verb, World,
 };
 use crate::platform::{PackageManager, Release, SERVICES, STORE_PACKAGE};
 
@@ -117,11 +117,17 @@ service_prefix "" { policy = "read" }
 pub fn endpoint() -> Endpoint {
     let file = |name: &str| format!("{FOLDER}/{name}");
     // All three: with one missing the engine silently speaks plain text (`facts.md`).
-    let options =
-        [("kv.cacertfile", file("ca.pem")), ("kv.certfile", file(ENGINE_CERT)), ("kv.keyfile", file(ENGINE_KEY))];
+    let options = [
+        ("kv.cacertfile", file("ca.pem")),
+        ("kv.certfile", file(ENGINE_CERT)),
+        ("kv.keyfile", file(ENGINE_KEY)),
+    ];
     Endpoint {
         url: format!("consul://127.0.0.1:{HTTPS_PORT}"),
-        options: options.into_iter().map(|(key, value)| (key.to_owned(), value)).collect(),
+        options: options
+            .into_iter()
+            .map(|(key, value)| (key.to_owned(), value))
+            .collect(),
     }
 }
 
@@ -129,7 +135,10 @@ pub fn endpoint() -> Endpoint {
 #[must_use]
 pub fn ports(facts: &Facts) -> Vec<(u16, &'static str)> {
     match is_server(facts) {
-        Some(true) => vec![(SERF_PORT, "the gossip of the store"), (SERVER_PORT, "the store's servers")],
+        Some(true) => vec![
+            (SERF_PORT, "the gossip of the store"),
+            (SERVER_PORT, "the store's servers"),
+        ],
         Some(false) => vec![(SERF_PORT, "the gossip of the store")],
         None => Vec::new(),
     }
@@ -138,8 +147,14 @@ pub fn ports(facts: &Facts) -> Vec<(u16, &'static str)> {
 /// What other agents must be able to send to this host's: gossip, and to a server what clients ask.
 #[must_use]
 pub fn traffic(world: &World<'_>, host: &HostWorld<'_>) -> Vec<Traffic> {
-    let server = Servers::of(world).hosts.contains(host.name()).then_some(Traffic::Tcp(SERVER_PORT));
-    [Traffic::Tcp(SERF_PORT), Traffic::Udp(SERF_PORT)].into_iter().chain(server).collect()
+    let server = Servers::of(world)
+        .hosts
+        .contains(host.name())
+        .then_some(Traffic::Tcp(SERVER_PORT));
+    [Traffic::Tcp(SERF_PORT), Traffic::Udp(SERF_PORT)]
+        .into_iter()
+        .chain(server)
+        .collect()
 }
 
 /// What forbids Consul here.
@@ -149,7 +164,12 @@ pub fn problems(world: &World<'_>) -> Vec<Problem> {
     let bundles: BTreeMap<&str, &HostName> = world
         .hosts
         .iter()
-        .filter_map(|host| Some((host.facts.files.get(SECRETS_PATH)?.sha256.as_str(), host.name())))
+        .filter_map(|host| {
+            Some((
+                host.facts.files.get(SECRETS_PATH)?.sha256.as_str(),
+                host.name(),
+            ))
+        })
         .collect();
     if bundles.len() > 1 {
         let names: Vec<&str> = bundles.values().map(|host| host.as_str()).collect();
@@ -162,17 +182,30 @@ pub fn problems(world: &World<'_>) -> Vec<Problem> {
     if !rotating.is_empty() {
         let names: Vec<&str> = rotating.iter().map(|name| name.as_str()).collect();
         problems.push(Problem::of_all(
-            format!("the store is getting a new CA: {} still trust two", names.join(", ")),
+            format!(
+                "the store is getting a new CA: {} still trust two",
+                names.join(", ")
+            ),
             "end what was begun with `docker-cluster store rotate-ca`",
         ));
     }
-    let has_store = world.hosts.iter().any(|host| host.facts.store.config.is_some());
+    let has_store = world
+        .hosts
+        .iter()
+        .any(|host| host.facts.store.config.is_some());
     if bundles.is_empty()
         && (has_store
             || !world.unreached.is_empty()
-                && world.hosts.iter().any(|host| host.facts.files.contains_key(&format!("{FOLDER}/ca.pem"))))
+                && world
+                    .hosts
+                    .iter()
+                    .any(|host| host.facts.files.contains_key(&format!("{FOLDER}/ca.pem"))))
     {
-        let missing: Vec<&str> = world.unreached.iter().map(|unreached| unreached.host.as_str()).collect();
+        let missing: Vec<&str> = world
+            .unreached
+            .iter()
+            .map(|unreached| unreached.host.as_str())
+            .collect();
         problems.push(Problem::of_all(
             "there is a store, but no host that answers holds its secrets",
             if missing.is_empty() {
@@ -212,9 +245,15 @@ pub fn problems(world: &World<'_>) -> Vec<Problem> {
                 "say `store.source` with a `path` or `url` of the program, its `sha256` and `version`",
             ));
         }
-        if world.inventory.store.source == ProgramSource::Package && host.facts.store.path.is_empty() {
+        if world.inventory.store.source == ProgramSource::Package
+            && host.facts.store.path.is_empty()
+        {
             let found = crate::platform::in_the_way(host.facts, STORE_PACKAGE);
-            problems.extend(found.into_iter().map(|(what, fix)| Problem::on(host.name(), what, fix)));
+            problems.extend(
+                found
+                    .into_iter()
+                    .map(|(what, fix)| Problem::on(host.name(), what, fix)),
+            );
         }
     }
     problems
@@ -226,12 +265,21 @@ pub fn steps(world: &World<'_>, steps: &mut Steps, notes: &mut Vec<String>) {
     let holder = holder(world, &servers);
     let bundle = holder.and_then(|host| facts_bundle(host.facts));
     let leader = holder.map(HostWorld::name).or(servers.hosts.first());
-    let Some(leader) = leader.cloned() else { return };
+    let Some(leader) = leader.cloned() else {
+        return;
+    };
     if !servers.exists {
         let names: Vec<&str> = servers.hosts.iter().map(HostName::as_str).collect();
         notes.push(match names.len() {
-            1 => format!("the store runs on one server, {}: it tolerates no loss", names[0]),
-            n => format!("the store runs on {n} servers ({}): it tolerates the loss of {}", names.join(", "), n / 2),
+            1 => format!(
+                "the store runs on one server, {}: it tolerates no loss",
+                names[0]
+            ),
+            n => format!(
+                "the store runs on {n} servers ({}): it tolerates the loss of {}",
+                names.join(", "),
+                n / 2
+            ),
         });
     }
     if let Some(silent) = world.silent().filter(|_| !servers.exists) {
@@ -242,13 +290,24 @@ pub fn steps(world: &World<'_>, steps: &mut Steps, notes: &mut Vec<String>) {
         wanted_files(world, host, &servers)
             .iter()
             .any(|file| file.content.plain().is_none() && !file.is_there(host.facts, bundle))
-            || certificates(host, &servers).iter().any(|certificate| certificate.is_due(host).is_some())
+            || certificates(host, &servers)
+                .iter()
+                .any(|certificate| certificate.is_due(host).is_some())
     };
     let access_is_new = !servers.exists || !world.hosts.iter().any(|host| host.facts.store.ready);
-    let secrets = (world.hosts.iter().any(needs_secrets) || access_is_new || !servers.gone.is_empty()).then(|| {
+    let secrets = (world.hosts.iter().any(needs_secrets)
+        || access_is_new
+        || !servers.gone.is_empty())
+    .then(|| {
         let (from, why) = match holder {
-            Some(_) => (SecretsFrom::Fetch, "read the store's CA, gossip key and tokens, which it keeps"),
-            None => (SecretsFrom::Mint, "make the store's CA, gossip key and tokens"),
+            Some(_) => (
+                SecretsFrom::Fetch,
+                "read the store's CA, gossip key and tokens, which it keeps",
+            ),
+            None => (
+                SecretsFrom::Mint,
+                "make the store's CA, gossip key and tokens",
+            ),
         };
         let born = steps.add(&leader, Stage::Store, why, Action::Secrets(from));
         if from == SecretsFrom::Fetch {
@@ -271,7 +330,13 @@ pub fn steps(world: &World<'_>, steps: &mut Steps, notes: &mut Vec<String>) {
     let mut previous: Option<StepId> = None;
     let mut changed = Vec::new();
     for host in &world.hosts {
-        let given = Given { servers: &servers, leader: &leader, bundle, secrets, previous };
+        let given = Given {
+            servers: &servers,
+            leader: &leader,
+            bundle,
+            secrets,
+            previous,
+        };
         let done = host_steps(world, host, &given, steps);
         started.extend(done.started);
         previous = done.well.or(previous);
@@ -283,8 +348,10 @@ pub fn steps(world: &World<'_>, steps: &mut Steps, notes: &mut Vec<String>) {
         start_together(&servers, &started, steps);
     }
     let access = access_is_new.then(|| {
-        let call =
-            ConsulCall::EnsureAccess { engine_rules: ENGINE_RULES.to_owned(), agent_rules: AGENT_RULES.to_owned() };
+        let call = ConsulCall::EnsureAccess {
+            engine_rules: ENGINE_RULES.to_owned(),
+            agent_rules: AGENT_RULES.to_owned(),
+        };
         let id = steps.add(
             &leader,
             Stage::Store,
@@ -295,15 +362,33 @@ pub fn steps(world: &World<'_>, steps: &mut Steps, notes: &mut Vec<String>) {
         id
     });
     if !servers.gone.is_empty() {
-        let addresses: Vec<String> = servers.gone.iter().map(|ip| format!("{ip}:{SERVER_PORT}")).collect();
-        let why = format!("take {} out of the store's quorum, which left the inventory", addresses.join(", "));
-        let id = steps.add(&leader, Stage::Store, why, Action::Consul(ConsulCall::RemovePeers { addresses }));
+        let addresses: Vec<String> = servers
+            .gone
+            .iter()
+            .map(|ip| format!("{ip}:{SERVER_PORT}"))
+            .collect();
+        let why = format!(
+            "take {} out of the store's quorum, which left the inventory",
+            addresses.join(", ")
+        );
+        let id = steps.add(
+            &leader,
+            Stage::Store,
+            why,
+            Action::Consul(ConsulCall::RemovePeers { addresses }),
+        );
         steps.follow(id, &started);
     }
     for host in &world.hosts {
         if changed.contains(host.name()) || !host.facts.store.ready {
             let after = access.into_iter().collect();
-            steps.add_after(host.name(), Stage::Store, "wait until the store answers", ready(), after);
+            steps.add_after(
+                host.name(),
+                Stage::Store,
+                "wait until the store answers",
+                ready(),
+                after,
+            );
         }
     }
 }
@@ -326,13 +411,22 @@ fn start_together(servers: &Servers, started: &[StepId], steps: &mut Steps) {
 }
 
 /// A plan about the store's content; `steps` gets the host that holds its secrets.
-pub(crate) fn content_plan(world: &World<'_>, reason: &str, fill: impl FnOnce(&HostName, &mut Steps)) -> Plan {
+pub(crate) fn content_plan(
+    world: &World<'_>,
+    reason: &str,
+    fill: impl FnOnce(&HostName, &mut Steps),
+) -> Plan {
     let mut problems = world.problems.clone();
     let mut steps = Steps::default();
     match holder(world, &Servers::of(world)) {
         Some(host) => {
             let why = "read the store's tokens, which it keeps";
-            steps.add(host.name(), Stage::Store, why, Action::Secrets(SecretsFrom::Fetch));
+            steps.add(
+                host.name(),
+                Stage::Store,
+                why,
+                Action::Secrets(SecretsFrom::Fetch),
+            );
             fill(host.name(), &mut steps);
         }
         None => problems.push(Problem::of_all(
@@ -345,7 +439,11 @@ pub(crate) fn content_plan(world: &World<'_>, reason: &str, fill: impl FnOnce(&H
         fabric: FabricKind::Auto,
         reason: format!("the store is looked after: {reason}"),
         hosts: world.hosts.iter().map(|host| host.name().clone()).collect(),
-        steps: if problems.is_empty() { steps.into_vec() } else { Vec::new() },
+        steps: if problems.is_empty() {
+            steps.into_vec()
+        } else {
+            Vec::new()
+        },
         problems,
         notes: Vec::new(),
         unreached: world.unreached.clone(),
@@ -356,8 +454,15 @@ pub(crate) fn content_plan(world: &World<'_>, reason: &str, fill: impl FnOnce(&H
 #[must_use]
 pub fn plan_backup(world: &World<'_>, file: &Path) -> Plan {
     content_plan(world, "its content is saved", |host, steps| {
-        let call = ConsulCall::Backup { file: file.to_owned() };
-        steps.add(host, Stage::Store, format!("save the store to {}", file.display()), Action::Consul(call));
+        let call = ConsulCall::Backup {
+            file: file.to_owned(),
+        };
+        steps.add(
+            host,
+            Stage::Store,
+            format!("save the store to {}", file.display()),
+            Action::Consul(call),
+        );
     })
 }
 
@@ -366,20 +471,48 @@ pub fn plan_backup(world: &World<'_>, file: &Path) -> Plan {
 #[must_use]
 pub fn plan_restore(world: &World<'_>, file: &Path) -> Plan {
     content_plan(world, "its content is put back", |host, steps| {
-        let call = ConsulCall::Restore { file: file.to_owned() };
+        let call = ConsulCall::Restore {
+            file: file.to_owned(),
+        };
         let why = format!("put the store back as it was saved in {}", file.display());
         let mut previous = steps.add(host, Stage::Store, why, Action::Consul(call));
-        for server in world.hosts.iter().filter(|host| is_server(host.facts) == Some(true)) {
-            let action = Action::Service { verb: Verb::Restart, unit: UNIT, timeout: START_TIMEOUT };
+        for server in world
+            .hosts
+            .iter()
+            .filter(|host| is_server(host.facts) == Some(true))
+        {
+            let action = Action::Service {
+                verb: Verb::Restart,
+                unit: UNIT,
+                timeout: START_TIMEOUT,
+            };
             let why = "restart Consul, so that it knows the present tokens";
             previous = steps.add_after(server.name(), Stage::Store, why, action, vec![previous]);
         }
-        let call =
-            ConsulCall::EnsureAccess { engine_rules: ENGINE_RULES.to_owned(), agent_rules: AGENT_RULES.to_owned() };
+        let call = ConsulCall::EnsureAccess {
+            engine_rules: ENGINE_RULES.to_owned(),
+            agent_rules: AGENT_RULES.to_owned(),
+        };
         let why = "register the present tokens of engines and agents";
-        let access = steps.add_after(host, Stage::Store, why, Action::Consul(call), vec![previous]);
-        for host in world.hosts.iter().filter(|host| is_server(host.facts).is_some()) {
-            steps.add_after(host.name(), Stage::Store, "wait until the store answers", ready(), vec![access]);
+        let access = steps.add_after(
+            host,
+            Stage::Store,
+            why,
+            Action::Consul(call),
+            vec![previous],
+        );
+        for host in world
+            .hosts
+            .iter()
+            .filter(|host| is_server(host.facts).is_some())
+        {
+            steps.add_after(
+                host.name(),
+                Stage::Store,
+                "wait until the store answers",
+                ready(),
+                vec![access],
+            );
         }
     })
 }
@@ -408,12 +541,29 @@ struct HostSteps {
 
 /// Makes the agent of one host what it should be. One that runs is changed after the one before it is well: a quorum that exists is
 /// kept, and what one agent refuses never reaches the next.
-fn host_steps(world: &World<'_>, host: &HostWorld<'_>, given: &Given<'_>, steps: &mut Steps) -> HostSteps {
-    let Given { servers, bundle, secrets, previous, .. } = *given;
+fn host_steps(
+    world: &World<'_>,
+    host: &HostWorld<'_>,
+    given: &Given<'_>,
+    steps: &mut Steps,
+) -> HostSteps {
+    let Given {
+        servers,
+        bundle,
+        secrets,
+        previous,
+        ..
+    } = *given;
     let name = host.name();
     let unit = host.facts.unit(UNIT);
     let active = unit.is_some_and(|unit| unit.active == "active");
-    let turn = || -> Vec<StepId> { if active { previous.into_iter().collect() } else { Vec::new() } };
+    let turn = || -> Vec<StepId> {
+        if active {
+            previous.into_iter().collect()
+        } else {
+            Vec::new()
+        }
+    };
     let first = steps.next_id();
     let mut restart = install(world, host, steps);
     let (mut reload_units, mut reload) = (false, false);
@@ -435,7 +585,11 @@ fn host_steps(world: &World<'_>, host: &HostWorld<'_>, given: &Given<'_>, steps:
         }
         restart |= file.read_by.is_some();
         reload_units |= file.path.starts_with("/etc/systemd/");
-        let after = if file.content.plain().is_none() { secrets.into_iter().collect() } else { Vec::new() };
+        let after = if file.content.plain().is_none() {
+            secrets.into_iter().collect()
+        } else {
+            Vec::new()
+        };
         written.push(file.path.clone());
         let id = steps.add_after(name, Stage::Store, file.why.clone(), file.put(), after);
         steps.await_turn(id, &turn());
@@ -449,8 +603,9 @@ fn host_steps(world: &World<'_>, host: &HostWorld<'_>, given: &Given<'_>, steps:
             steps.await_turn(id, &turn());
         }
     }
-    reload_units |=
-        [UNIT, RECONCILE_UNIT].iter().any(|unit| host.facts.unit(unit).is_some_and(|unit| unit.needs_reload));
+    reload_units |= [UNIT, RECONCILE_UNIT]
+        .iter()
+        .any(|unit| host.facts.unit(unit).is_some_and(|unit| unit.needs_reload));
     if reload_units {
         run(
             steps,
@@ -463,21 +618,50 @@ fn host_steps(world: &World<'_>, host: &HostWorld<'_>, given: &Given<'_>, steps:
     }
     if unit.is_none_or(|unit| unit.file_state != "enabled") {
         let argv = SERVICES.argv(SERVICES.enable, &[UNIT, RECONCILE_UNIT]);
-        run(steps, name, "start Consul and its helper at every boot", &argv, SYSTEMD_TIMEOUT, Vec::new());
+        run(
+            steps,
+            name,
+            "start Consul and its helper at every boot",
+            &argv,
+            SYSTEMD_TIMEOUT,
+            Vec::new(),
+        );
     }
     // The helper starts with the engine; where that goes on as it is, the helper needs a start of its own.
     let helped = engines::is_running(host.facts) && engines::options::uses_store(host);
     let lacks = servers.hosts.contains(name) && !host.facts.is_active(RECONCILE_UNIT);
     if active && helped && (lacks || written.iter().any(|path| path == RECONCILE)) {
-        let action = Action::Service { verb: Verb::Restart, unit: RECONCILE_UNIT, timeout: START_TIMEOUT };
-        steps.add(name, Stage::Store, "start the helper that keeps the engines' watches of the store alive", action);
+        let action = Action::Service {
+            verb: Verb::Restart,
+            unit: RECONCILE_UNIT,
+            timeout: START_TIMEOUT,
+        };
+        steps.add(
+            name,
+            Stage::Store,
+            "start the helper that keeps the engines' watches of the store alive",
+            action,
+        );
     }
-    let service = |verb| Action::Service { verb, unit: UNIT, timeout: START_TIMEOUT };
+    let service = |verb| Action::Service {
+        verb,
+        unit: UNIT,
+        timeout: START_TIMEOUT,
+    };
     if !active {
         let id = steps.add(name, Stage::Store, "start Consul", service(Verb::Restart));
         // Nothing worked before: what does not start is not left trying for ever, in the way of whatever took its place.
-        steps.undo(id, Undo { unit: UNIT, actions: vec![switch_off(START_TIMEOUT)] });
-        return HostSteps { started: Some(id), well: None };
+        steps.undo(
+            id,
+            Undo {
+                unit: UNIT,
+                actions: vec![switch_off(START_TIMEOUT)],
+            },
+        );
+        return HostSteps {
+            started: Some(id),
+            well: None,
+        };
     }
     let verb = match (restart, reload) {
         (true, _) => Verb::Restart,
@@ -488,11 +672,19 @@ fn host_steps(world: &World<'_>, host: &HostWorld<'_>, given: &Given<'_>, steps:
     let undo = || {
         let argv = SERVICES.argv(SERVICES.reread, &[]);
         let back = [
-            Action::PutBack { paths: written.clone() },
-            Action::Run { argv, timeout: SYSTEMD_TIMEOUT },
+            Action::PutBack {
+                paths: written.clone(),
+            },
+            Action::Run {
+                argv,
+                timeout: SYSTEMD_TIMEOUT,
+            },
             service(Verb::Restart),
         ];
-        Undo { unit: UNIT, actions: back.into() }
+        Undo {
+            unit: UNIT,
+            actions: back.into(),
+        }
     };
     let why = match verb {
         Verb::Restart => "restart Consul with its new configuration",
@@ -503,14 +695,22 @@ fn host_steps(world: &World<'_>, host: &HostWorld<'_>, given: &Given<'_>, steps:
     steps.undo(id, undo());
     let well = steps.add(name, Stage::Store, "wait until the store answers", ready());
     steps.undo(well, undo());
-    HostSteps { started: Some(id), well: Some(well) }
+    HostSteps {
+        started: Some(id),
+        well: Some(well),
+    }
 }
 
 /// Stops the agent and its helper, now and at every boot.
 #[must_use]
 pub fn switch_off(timeout: Duration) -> Action {
     let args = [UNIT, RECONCILE_UNIT].map(str::to_owned).to_vec();
-    Action::Script { name: "units-off", text: include_str!("../../../../../templates/units-off.sh"), args, timeout }
+    Action::Script {
+        name: "units-off",
+        text: include_str!("../../../../../templates/units-off.sh"),
+        args,
+        timeout,
+    }
 }
 
 pub(crate) fn ready() -> Action {
@@ -535,7 +735,10 @@ fn install(world: &World<'_>, host: &HostWorld<'_>, steps: &mut Steps) -> bool {
                     args: vec![STORE_PACKAGE.to_owned()],
                     timeout: INSTALL_TIMEOUT,
                 };
-                let why = format!("install Consul from the packages of {}", host.facts.os_pretty);
+                let why = format!(
+                    "install Consul from the packages of {}",
+                    host.facts.os_pretty
+                );
                 let id = steps.add(name, Stage::Store, why, action);
                 steps.undo(id, Undo::of_installation(manager, UNIT));
                 changed = true;
@@ -550,13 +753,24 @@ fn install(world: &World<'_>, host: &HostWorld<'_>, steps: &mut Steps) -> bool {
             };
             // The record holds the checksum of what was fetched; what was unpacked from it has another.
             let record = host.facts.record(PUSHED_STORE);
-            let is_there =
-                record.is_some_and(|record| record.source == *sha256 && record.sha256 == host.facts.store.sha256);
+            let is_there = record.is_some_and(|record| {
+                record.source == *sha256 && record.sha256 == host.facts.store.sha256
+            });
             if !is_there {
                 let address = (world.hosts.len() > 1).then_some(host.private);
                 let (sha256, path) = (sha256.clone(), PUSHED_STORE.to_owned());
-                let action = Action::PushProgram { source: source.clone(), sha256, path, address };
-                steps.add(name, Stage::Store, format!("push Consul from {source}"), action);
+                let action = Action::PushProgram {
+                    source: source.clone(),
+                    sha256,
+                    path,
+                    address,
+                };
+                steps.add(
+                    name,
+                    Stage::Store,
+                    format!("push Consul from {source}"),
+                    action,
+                );
                 changed = true;
             }
         }
@@ -592,6 +806,9 @@ fn run(
     timeout: Duration,
     after: Vec<StepId>,
 ) -> StepId {
-    let action = Action::Run { argv: argv.iter().map(|word| word.as_ref().to_owned()).collect(), timeout };
+    let action = Action::Run {
+        argv: argv.iter().map(|word| word.as_ref().to_owned()).collect(),
+        timeout,
+    };
     steps.add_after(host, Stage::Store, why, action, after)
 }
