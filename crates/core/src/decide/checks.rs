@@ -266,19 +266,7 @@ fn routes_that_collide(world: &World<'_>, host: &HostWorld<'_>) -> Option<Proble
     let is_ours = |interface: &str| {
         ours.is_some_and(|network| network.id.len() >= 12 && interface.ends_with(&network.id[..12]))
     };
-    let route = host.facts.routes.iter().find(|route| {
-        let overlap = wanted.subnet.contains(&route.to.network())
-            || route.to.contains(&wanted.subnet.network());
-        overlap && route.to.prefix_len() > 0 && !is_ours(&route.interface)
-    })?;
-    Some(Problem::on(
-        host.name(),
-        format!(
-            "the network's subnet {} collides with its route to {} over {}",
-            wanted.subnet, route.to, route.interface
-        ),
-        "choose another `network.subnet`",
-    ))
+    fabrics::route_that_collides(world, host, is_ours)
 }
 
 /// Names and identities that must be unique.

@@ -13,13 +13,13 @@ use super::routed::{self, network};
 use super::shares::{self, LEARNED, OWN, Shares};
 use super::{About, Asks, Encryption, Fabric, Layer, Names, SubnetOf, keeper, packages};
 use crate::engines::options;
-use crate::inventory::{BgpSpec, FabricKind, HostName, Inventory, PassedOn};
+use crate::inventory::{BgpSpec, FabricKind, HostName, PassedOn};
 use crate::plan::{
     Action, Content, HostWorld, Problem, Stage, StepId, Steps, Undo, Verb, WantedFile, World,
 };
 use crate::platform::{BIRD_PACKAGE, SERVICES};
 use crate::proof::causes;
-use crate::proof::{Asked, Cause, Needs, Probes};
+use crate::proof::{Cause, Needs};
 
 const SCRIPT: &str = concat!(
     include_str!("../../../../templates/fabrics/common.sh"),
@@ -81,9 +81,8 @@ impl Fabric for Bgp {
         let shares = shares::divide(world);
         let mut problems = Vec::new();
         for host in &world.hosts {
-            let part = shares.of.get(host.name()).into_iter();
-            problems.extend(part.flat_map(|part| {
-                links::network_problems(world, host, &network(world, host, *part))
+            problems.extend(links::part_problems(world, host, &shares, |part| {
+                network(world, host, part)
             }));
             problems.extend(routed::in_the_way(world, host));
             problems.extend(of_bird(host));
@@ -136,26 +135,11 @@ impl Fabric for Bgp {
     }
 
     fn leaves(&self, _: &World<'_>, host: &HostWorld<'_>) -> Vec<String> {
-        // The package enables it.
-        let was_off = host
-            .facts
-            .unit(UNIT)
-            .is_none_or(|unit| unit.file_state != "enabled");
-        was_off
-            .then(|| format!("enabled {UNIT}"))
-            .into_iter()
-            .collect()
+        packages::enables(host, UNIT).into_iter().collect()
     }
 
     fn needs(&self, world: &World<'_>) -> Needs {
         links::needs(world, None, world.underlay_mtu())
-    }
-
-    fn probes(&self, inventory: &Inventory) -> Probes {
-        Probes {
-            network: inventory.network.name.to_string(),
-            asked: Asked::ByAddress,
-        }
     }
 
     fn causes(&self) -> &'static [&'static [Cause]] {

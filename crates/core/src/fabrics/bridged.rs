@@ -14,13 +14,13 @@ use super::links::{self, LINKS, LINKS_TIMEOUT, SCRIPT as PROGRAM, UNIT};
 use super::shares::{self, Shares};
 use super::{About, Asks, Encryption, Fabric, Layer, Names, SubnetOf, keeper};
 use crate::engines::options;
-use crate::inventory::{FabricKind, Inventory};
+use crate::inventory::FabricKind;
 use crate::plan::{
     Action, HostWorld, NewNetwork, Problem, Stage, Steps, Undo, Verb, WantedFile, World,
 };
 use crate::platform::SERVICES;
 use crate::proof::causes;
-use crate::proof::{Asked, Cause, Needs, Probes};
+use crate::proof::{Cause, Needs};
 
 const SCRIPT: &str = concat!(
     include_str!("../../../../templates/fabrics/common.sh"),
@@ -108,19 +108,8 @@ impl Fabric for Bridged {
         }
     }
 
-    fn leaves(&self, _: &World<'_>, _: &HostWorld<'_>) -> Vec<String> {
-        Vec::new()
-    }
-
     fn needs(&self, world: &World<'_>) -> Needs {
         links::needs(world, None, world.underlay_mtu())
-    }
-
-    fn probes(&self, inventory: &Inventory) -> Probes {
-        Probes {
-            network: inventory.network.name.to_string(),
-            asked: Asked::ByAddress,
-        }
     }
 
     fn causes(&self) -> &'static [&'static [Cause]] {

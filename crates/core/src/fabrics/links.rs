@@ -307,6 +307,19 @@ pub(super) fn network_problems(
     problems
 }
 
+/// The same for the network that a host gets with its part, if it has one.
+pub(super) fn part_problems(
+    world: &World<'_>,
+    host: &HostWorld<'_>,
+    shares: &Shares,
+    network: impl Fn(IpNet) -> NewNetwork,
+) -> Vec<Problem> {
+    let part = shares.of.get(host.name());
+    part.map_or_else(Vec::new, |part| {
+        network_problems(world, host, &network(*part))
+    })
+}
+
 fn another(
     world: &World<'_>,
     host: &HostWorld<'_>,

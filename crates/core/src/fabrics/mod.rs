@@ -147,11 +147,23 @@ pub trait Fabric: Sync {
     /// The steps that are missing for it, and what a person should know.
     fn steps(&self, world: &World<'_>, steps: &mut Steps, notes: &mut Vec<String>);
     /// Lines of the record of what it adds to a host beside files, for `down` to take away.
-    fn leaves(&self, world: &World<'_>, host: &HostWorld<'_>) -> Vec<String>;
+    fn leaves(&self, _: &World<'_>, _: &HostWorld<'_>) -> Vec<String> {
+        Vec::new()
+    }
     /// What it needs of the way between hosts, for `verify` to look at when a pair fails.
     fn needs(&self, world: &World<'_>) -> Needs;
-    /// Who asks whom in a verification, and how.
-    fn probes(&self, inventory: &Inventory) -> Probes;
+    /// Who asks whom in a verification, and how: containers on the cluster's network, by address where names are known on their own host
+    /// only.
+    fn probes(&self, inventory: &Inventory) -> Probes {
+        let asked = match self.about().names {
+            Names::Everywhere => Asked::ByName,
+            Names::OnItsHost => Asked::ByAddress,
+        };
+        Probes {
+            network: inventory.network.name.to_string(),
+            asked,
+        }
+    }
     /// Its rows of the table of causes, in their order.
     fn causes(&self) -> &'static [&'static [Cause]];
 }
@@ -437,6 +449,27 @@ pub(crate) fn no_classic_overlay(host: &HostWorld<'_>, backend: &str) -> Option<
 
 /// What VXLAN takes off each packet, in bytes.
 const VXLAN_TAKES: u32 = VXLAN_OVERHEAD as u32;
+
+/// A route of the host that the network's subnet would hide, or be hidden by. `is_ours` knows the interfaces that are no collision.
+pub(crate) fn route_that_collides(
+    world: &World<'_>,
+    host: &HostWorld<'_>,
+    is_ours: impl Fn(&str) -> bool,
+) -> Option<Problem> {
+    let wanted = world.inventory.network.subnet;
+    let route = host.facts.routes.iter().find(|route| {
+        let overlaps = wanted.contains(&route.to.network()) || route.to.contains(&wanted.network());
+        overlaps && route.to.prefix_len() > 0 && !is_ours(&route.interface)
+    })?;
+    Some(Problem::on(
+        host.name(),
+        format!(
+            "the network's subnet {wanted} collides with its route to {} over {}",
+            route.to, route.interface
+        ),
+        "choose another `network.subnet`",
+    ))
+}
 
 /// Driver option for the MTU of the underlay, in bytes; the engine takes the overhead of VXLAN off it.
 pub(crate) const MTU_OPTION: &str = "com.docker.network.driver.mtu";

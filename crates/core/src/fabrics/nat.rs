@@ -61,10 +61,6 @@ impl Fabric for Nat {
         }
     }
 
-    fn leaves(&self, _: &World<'_>, _: &HostWorld<'_>) -> Vec<String> {
-        Vec::new()
-    }
-
     fn needs(&self, world: &World<'_>) -> Needs {
         let ports = world
             .hosts

@@ -17,11 +17,11 @@ use super::{
 };
 use crate::engines::options;
 use crate::facts::Module;
-use crate::inventory::{FabricKind, Inventory};
+use crate::inventory::FabricKind;
 use crate::plan::{Action, HostWorld, Problem, Stage, Steps, Verb, World};
 use crate::platform::{ETHTOOL_PACKAGE, SERVICES, SWITCH_PACKAGE};
 use crate::proof::causes;
-use crate::proof::{Asked, Cause, Needs, Probes};
+use crate::proof::{Cause, Needs};
 
 const SCRIPT: &str = concat!(
     include_str!("../../../../templates/fabrics/common.sh"),
@@ -69,10 +69,9 @@ impl Fabric for OpenVswitch {
         let shares = shares::divide(world);
         let mut problems = Vec::new();
         for host in &world.hosts {
-            let part = shares.of.get(host.name()).into_iter();
-            problems.extend(
-                part.flat_map(|part| links::network_problems(world, host, &network(world, *part))),
-            );
+            problems.extend(links::part_problems(world, host, &shares, |part| {
+                network(world, part)
+            }));
             problems.extend(port_taken(world, host));
             if host.facts.unit(UNIT).is_none() {
                 problems.extend(packages::problems(host, SWITCH_PACKAGE, "Open vSwitch"));
@@ -117,15 +116,7 @@ impl Fabric for OpenVswitch {
     }
 
     fn leaves(&self, _: &World<'_>, host: &HostWorld<'_>) -> Vec<String> {
-        // The package enables it.
-        let was_off = host
-            .facts
-            .unit(UNIT)
-            .is_none_or(|unit| unit.file_state != "enabled");
-        was_off
-            .then(|| format!("enabled {UNIT}"))
-            .into_iter()
-            .collect()
+        packages::enables(host, UNIT).into_iter().collect()
     }
 
     fn needs(&self, world: &World<'_>) -> Needs {
@@ -134,13 +125,6 @@ impl Fabric for OpenVswitch {
             Some(world.inventory.network.vxlan.port),
             world.underlay_mtu(),
         )
-    }
-
-    fn probes(&self, inventory: &Inventory) -> Probes {
-        Probes {
-            network: inventory.network.name.to_string(),
-            asked: Asked::ByAddress,
-        }
     }
 
     fn causes(&self) -> &'static [&'static [Cause]] {

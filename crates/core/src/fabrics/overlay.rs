@@ -12,12 +12,11 @@ use super::{
     swarm, too_long_for, vxlan_needs,
 };
 use crate::engines::options;
-use crate::inventory::Inventory;
 use crate::plan::{
     Action, EngineCall, HostWorld, NewNetwork, Options, Problem, Stage, StepId, Steps, World,
 };
 use crate::proof::causes;
-use crate::proof::{Asked, Cause, Needs, Probes};
+use crate::proof::{Cause, Needs};
 use crate::stores::{self, consul};
 
 /// Port in `cluster-advertise`. The engine wants one and announces it, but nothing of docker-cluster listens there: it is the
@@ -99,13 +98,6 @@ impl Fabric for Overlay {
             .into_iter()
             .chain(stores::of(world).leaves(host))
             .collect()
-    }
-
-    fn probes(&self, inventory: &Inventory) -> Probes {
-        Probes {
-            network: inventory.network.name.to_string(),
-            asked: Asked::ByName,
-        }
     }
 
     fn causes(&self) -> &'static [&'static [Cause]] {

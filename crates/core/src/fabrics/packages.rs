@@ -45,3 +45,10 @@ pub(super) fn install(
     let id = steps.add(host.name(), Stage::Network, why, action);
     steps.undo(id, Undo::of_installation(manager, unit));
 }
+
+/// The line of the record about a unit that the package enables, unless it is enabled already.
+pub(super) fn enables(host: &HostWorld<'_>, unit: &str) -> Option<String> {
+    let present = host.facts.unit(unit);
+    let was_off = present.is_none_or(|present| present.file_state != "enabled");
+    was_off.then(|| format!("enabled {unit}"))
+}

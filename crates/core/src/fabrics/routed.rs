@@ -7,12 +7,12 @@ use ipnet::IpNet;
 
 use super::links::{self, LINKS};
 use super::shares::{self, OWN, PEER, Shares};
-use super::{About, Asks, Encryption, Fabric, Layer, Names, SubnetOf, keeper};
+use super::{About, Asks, Encryption, Fabric, Layer, Names, SubnetOf, keeper, route_that_collides};
 use crate::engines::options;
-use crate::inventory::{FabricKind, Inventory};
+use crate::inventory::FabricKind;
 use crate::plan::{HostWorld, NewNetwork, Problem, Steps, World};
 use crate::proof::causes;
-use crate::proof::{Asked, Cause, Needs, Probes};
+use crate::proof::{Cause, Needs};
 
 const SCRIPT: &str = concat!(
     include_str!("../../../../templates/fabrics/common.sh"),
@@ -46,8 +46,8 @@ impl Fabric for Routed {
         let shares = shares::divide(world);
         let mut problems = Vec::new();
         for host in &world.hosts {
-            problems.extend(shares.of.get(host.name()).into_iter().flat_map(|part| {
-                links::network_problems(world, host, &network(world, host, *part))
+            problems.extend(links::part_problems(world, host, &shares, |part| {
+                network(world, host, part)
             }));
             problems.extend(in_the_way(world, host));
         }
@@ -75,19 +75,8 @@ impl Fabric for Routed {
         links::say_names(world, steps, notes);
     }
 
-    fn leaves(&self, _: &World<'_>, _: &HostWorld<'_>) -> Vec<String> {
-        Vec::new()
-    }
-
     fn needs(&self, world: &World<'_>) -> Needs {
         links::needs(world, None, world.underlay_mtu())
-    }
-
-    fn probes(&self, inventory: &Inventory) -> Probes {
-        Probes {
-            network: inventory.network.name.to_string(),
-            asked: Asked::ByAddress,
-        }
     }
 
     fn causes(&self) -> &'static [&'static [Cause]] {
@@ -134,23 +123,11 @@ pub(super) fn in_the_way(world: &World<'_>, host: &HostWorld<'_>) -> Option<Prob
     if host.facts.links.is_some() {
         return None;
     }
-    let wanted = world.inventory.network.subnet;
     let ours = host
         .facts
         .engine
         .as_ref()
         .and_then(|engine| engine.network(world.inventory.network.name.as_str()));
     let is_ours = |interface: &str| ours.is_some() && interface == links::bridge(world);
-    let route = host.facts.routes.iter().find(|route| {
-        let overlaps = wanted.contains(&route.to.network()) || route.to.contains(&wanted.network());
-        overlaps && route.to.prefix_len() > 0 && !is_ours(&route.interface)
-    })?;
-    Some(Problem::on(
-        host.name(),
-        format!(
-            "the network's subnet {wanted} collides with its route to {} over {}",
-            route.to, route.interface
-        ),
-        "choose another `network.subnet`",
-    ))
+    route_that_collides(world, host, is_ours)
 }

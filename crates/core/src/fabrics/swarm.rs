@@ -16,14 +16,13 @@ use crate::engines::known::{self, Fault};
 use crate::engines::{self, options, unit};
 use crate::facts::firewall::Traffic;
 use crate::facts::{Module, Node, Swarm};
-use crate::inventory::Inventory;
 use crate::inventory::{HostName, Members, overlap, quorum_size};
 use crate::plan::{
     Action, EngineCall, HostWorld, NewNetwork, NodeUpdate, Problem, Stage, StepId, Steps,
     SwarmRole, World,
 };
 use crate::proof::causes;
-use crate::proof::{Asked, Cause, Needs, Probes};
+use crate::proof::{Cause, Needs};
 use crate::record::NODE_LINE;
 
 /// TCP port of the managers. It cannot be changed.
@@ -195,13 +194,6 @@ impl Fabric for SwarmMode {
         }
         lines.extend(nodes_to_remember(world, host));
         lines
-    }
-
-    fn probes(&self, inventory: &Inventory) -> Probes {
-        Probes {
-            network: inventory.network.name.to_string(),
-            asked: Asked::ByName,
-        }
     }
 
     fn causes(&self) -> &'static [&'static [Cause]] {

@@ -8,10 +8,10 @@ use super::links::{self, LINKS};
 use super::shares::{self, OWN, PEER, Shares};
 use super::{About, Asks, Encryption, Fabric, Layer, Names, SubnetOf, VXLAN_TAKES, keeper};
 use crate::engines::options;
-use crate::inventory::{FabricKind, Inventory};
+use crate::inventory::FabricKind;
 use crate::plan::{HostWorld, NewNetwork, Problem, Steps, World};
 use crate::proof::causes;
-use crate::proof::{Asked, Cause, Needs, Probes};
+use crate::proof::{Cause, Needs};
 
 const SCRIPT: &str = concat!(
     include_str!("../../../../templates/fabrics/common.sh"),
@@ -44,13 +44,9 @@ impl Fabric for Vxlan {
         let shares = shares::divide(world);
         let mut problems = Vec::new();
         for host in &world.hosts {
-            problems.extend(
-                shares
-                    .of
-                    .get(host.name())
-                    .into_iter()
-                    .flat_map(|part| links::network_problems(world, host, &network(world, *part))),
-            );
+            problems.extend(links::part_problems(world, host, &shares, |part| {
+                network(world, part)
+            }));
             problems.extend(port_taken(world, host));
         }
         problems.extend(shares.problems);
@@ -78,23 +74,12 @@ impl Fabric for Vxlan {
         links::say_names(world, steps, notes);
     }
 
-    fn leaves(&self, _: &World<'_>, _: &HostWorld<'_>) -> Vec<String> {
-        Vec::new()
-    }
-
     fn needs(&self, world: &World<'_>) -> Needs {
         links::needs(
             world,
             Some(world.inventory.network.vxlan.port),
             world.underlay_mtu(),
         )
-    }
-
-    fn probes(&self, inventory: &Inventory) -> Probes {
-        Probes {
-            network: inventory.network.name.to_string(),
-            asked: Asked::ByAddress,
-        }
     }
 
     fn causes(&self) -> &'static [&'static [Cause]] {
