@@ -409,6 +409,7 @@ if [ -f /etc/nftables.conf ]; then
     firewalls="$firewalls nftables.service"
     f nftables-conf /etc/nftables.conf
 fi
+if have iptables-save && have iptables-restore; then s iptables echo there; fi
 if have iptables && { [ -d /sys/class/net/docker0 ] || [ -f /etc/iptables/rules.v4 ]; }; then s input-chain iptables -w 2 -S INPUT; fi
 
 # What may carry the links of this host.

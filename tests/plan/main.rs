@@ -6,6 +6,7 @@ mod fabrics;
 mod fabrics_bgp;
 mod fabrics_openvswitch;
 mod fake;
+mod guard;
 mod lan;
 mod leaving;
 mod machine;

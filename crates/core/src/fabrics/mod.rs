@@ -4,6 +4,7 @@
 mod bgp;
 mod bridged;
 pub mod firewall;
+pub(crate) mod guard;
 pub(crate) mod keeper;
 mod lan;
 pub(crate) mod links;

@@ -115,6 +115,8 @@ pub struct Route {
     pub via: Option<IpAddr>,
     /// Over which interface.
     pub interface: String,
+    /// Which of the host's addresses packets have that go there, if the route says so.
+    pub source: Option<IpAddr>,
 }
 
 /// A container.
@@ -357,6 +359,8 @@ pub struct Node {
     pub is_reachable: bool,
     /// Its labels.
     pub labels: BTreeMap<String, String>,
+    /// Where it sends from: what the managers see, and what it says as one of them.
+    pub addresses: Vec<IpAddr>,
 }
 
 /// A file that docker-cluster cares about.
@@ -528,6 +532,8 @@ pub struct Facts {
     pub engine_process: Option<EngineProcess>,
     /// systemd units by name.
     pub units: BTreeMap<String, Unit>,
+    /// Whether it has the programs of iptables, by which rules are made.
+    pub iptables: bool,
     /// Its firewall, if that throws away what no rule lets in.
     pub firewall: Option<firewall::Firewall>,
     /// Whether the socket that every client looks for is there.
@@ -668,6 +674,28 @@ impl Facts {
             .iter()
             .find(|a| a.net.addr() == ip)
             .map(|a| a.interface.as_str())
+    }
+
+    /// The addresses that packets may have which go from here to there: what the routes say, the interfaces' own where they do not.
+    #[must_use]
+    pub fn sources_towards(&self, to: IpAddr) -> BTreeSet<IpAddr> {
+        let leads = || self.routes.iter().filter(|route| route.to.contains(&to));
+        let Some(longest) = leads().map(|route| route.to.prefix_len()).max() else {
+            return BTreeSet::new();
+        };
+        let of_interface = |name: &str| {
+            let its = self.addresses.iter().filter(|a| a.interface == name);
+            its.map(|a| a.net.addr())
+                .filter(|a| a.is_ipv4() == to.is_ipv4())
+                .collect::<BTreeSet<IpAddr>>()
+        };
+        leads()
+            .filter(|route| route.to.prefix_len() == longest)
+            .flat_map(|route| match route.source {
+                Some(source) => BTreeSet::from([source]),
+                None => of_interface(&route.interface),
+            })
+            .collect()
     }
 
     /// Interface of the default route.

@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use ipnet::IpNet;
 use serde::Deserialize;
@@ -56,6 +56,7 @@ pub fn parse(output: &[u8], sent: i64, received: i64) -> Option<Facts> {
             .is_some_and(|unit: &super::Unit| unit.active == "active")
     };
     Some(Facts {
+        iptables: !sections.line("iptables").is_empty(),
         firewall: super::firewall::firewall(&sections, is_active),
         os_id: from_os("ID"),
         os_version: from_os("VERSION_ID"),
@@ -312,10 +313,13 @@ fn routes(sections: &Sections<'_>) -> Vec<Route> {
         while word != "dev" {
             word = words.next()?;
         }
+        let interface = clean(words.next()?);
+        let source = words.find(|word| *word == "src").and_then(|_| words.next());
         Some(Route {
             to,
             via,
-            interface: clean(words.next()?),
+            interface,
+            source: source.and_then(|text| text.parse().ok()),
         })
     };
     sections.lines("routes").filter_map(parse).collect()
@@ -757,7 +761,17 @@ fn node(line: &str) -> Option<Node> {
             .pointer("/Spec/Labels")
             .and_then(|labels| BTreeMap::deserialize(labels).ok())
             .unwrap_or_default(),
+        addresses: node_addresses(&text("/Status/Addr"), &text("/ManagerStatus/Addr")),
     })
+}
+
+/// Some engines say 0.0.0.0 or 127.0.0.1 of themselves, which is nowhere.
+fn node_addresses(seen: &str, manager: &str) -> Vec<IpAddr> {
+    let manager = manager.parse::<SocketAddr>().ok().map(|socket| socket.ip());
+    let mut all: Vec<IpAddr> = seen.parse().ok().into_iter().chain(manager).collect();
+    all.retain(|address| !address.is_unspecified() && !address.is_loopback());
+    all.dedup();
+    all
 }
 
 fn store(sections: &Sections<'_>, files: &BTreeMap<String, FileFact>) -> StoreFacts {

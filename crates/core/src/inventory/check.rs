@@ -519,6 +519,7 @@ impl Checker<'_> {
             .encrypted
             .as_ref()
             .is_some_and(|encrypted| encrypted.value);
+        let guard = self.guard(raw, fabric);
         let subnet = subnet?;
         let host_prefix = self.host_prefix(raw, subnet)?;
         let vxlan = self.vxlan(&raw.network.vxlan)?;
@@ -529,11 +530,28 @@ impl Checker<'_> {
             subnet,
             mtu,
             encrypted,
+            guard,
             host_prefix,
             vxlan,
             lan,
             bgp,
         })
+    }
+
+    fn guard(&mut self, raw: &RawInventory, fabric: FabricKind) -> Option<bool> {
+        let guard = raw.network.guard.as_ref()?;
+        let is_overlay = matches!(
+            fabric,
+            FabricKind::Overlay | FabricKind::Swarm | FabricKind::Auto
+        );
+        if !is_overlay {
+            self.wrong(
+                guard,
+                format!("`guard` is about the ports of overlays, and the fabric is {fabric}"),
+                "remove `guard`: what this fabric opens is for the cluster's hosts only in any case",
+            );
+        }
+        Some(guard.value)
     }
 
     /// Hosts inside the network's subnet would become unreachable the moment it exists; those inside the pool of a LAN share an address with

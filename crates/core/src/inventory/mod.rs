@@ -252,6 +252,8 @@ pub struct NetworkSpec {
     pub mtu: Option<u16>,
     /// Whether the traffic between hosts is encrypted.
     pub encrypted: bool,
+    /// Whether the ports of an overlay are closed to everybody else, if the inventory says so.
+    pub guard: Option<bool>,
     /// Prefix length of each host's part of the subnet.
     pub host_prefix: u8,
     /// The VXLAN of the fabric of that name.

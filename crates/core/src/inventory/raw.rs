@@ -334,6 +334,10 @@ pub struct RawNetwork {
     /// Encrypt the traffic between hosts (swarm mode only). Default: false.
     #[schemars(with = "Option<bool>")]
     pub encrypted: Option<Spanned<bool>>,
+    /// Whether the ports of an overlay (UDP 4789 or the swarm's own, TCP and UDP 7946) are closed to everybody who does not take part in it. Default:
+    /// true, but for a store that is not docker-cluster's own: engines outside the inventory may be in it.
+    #[schemars(with = "Option<bool>")]
+    pub guard: Option<Spanned<bool>>,
     /// Prefix length of each host's part of the subnet, for fabrics that give each host one. Default: 24.
     #[schemars(with = "Option<u8>")]
     pub host_prefix: Option<Spanned<u8>>,

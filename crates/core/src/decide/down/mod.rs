@@ -14,7 +14,7 @@ use serde_json::Value;
 use crate::daemon_json::{self, STORE_KEYS};
 use crate::engines::options::{self, Shown, Turns};
 use crate::engines::{self, UNIT};
-use crate::fabrics::{self, Fabric, keeper, links, swarm};
+use crate::fabrics::{self, Fabric, guard, keeper, links, swarm};
 use crate::facts::{Container, Endpoint, Engine, Facts, Network, Origin};
 use crate::inventory::{FabricKind, HostName};
 use crate::plan::{
@@ -360,23 +360,22 @@ fn remove_network(name: &str, what: &str) -> Action {
 /// Takes the links to other hosts away, which are docker-cluster's own. Their files go with all others.
 fn remove_links(host: &HostWorld<'_>, steps: &mut Steps) {
     let name = host.name();
+    let (boot, take) = match guard::is_there(host) {
+        true => (
+            "do not guard the overlay's ports at boot any more",
+            "take the guard of the overlay's ports away",
+        ),
+        false => (
+            "do not make its links at boot any more",
+            "take its links to the other hosts away",
+        ),
+    };
     if host.facts.unit(links::UNIT).is_some() {
         let argv = SERVICES.argv(SERVICES.disable_now, &[links::UNIT]);
-        run(
-            steps,
-            name,
-            Stage::Network,
-            "do not make its links at boot any more",
-            &argv,
-        );
+        run(steps, name, Stage::Network, boot, &argv);
     }
     if host.facts.links.is_some() || host.facts.unit(links::UNIT).is_some() {
-        steps.add(
-            name,
-            Stage::Network,
-            "take its links to the other hosts away",
-            links::down(),
-        );
+        steps.add(name, Stage::Network, take, links::down());
     }
     // What carried them is asked for that, so it ends after them.
     for unit in enabled_daemons(host).filter(|unit| host.facts.unit(unit).is_some()) {
