@@ -380,6 +380,7 @@ mod tests {
             pairs,
             verdicts: vec![verdict, clock],
             encryption: None,
+            forgery: None,
             notes: Vec::new(),
             bench: vec![Measurement {
                 direction,

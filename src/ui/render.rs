@@ -10,7 +10,9 @@ use super::{Ui, indent};
 use crate::fabrics;
 use crate::inventory::{FabricKind, HostName};
 use crate::plan::{Action, Plan, Step};
-use crate::proof::{Changes, Direction, Encryption, Figures, Matrix, Measurement, Pair, Verdict};
+use crate::proof::{
+    Changes, Direction, Encryption, Figures, Forgery, Matrix, Measurement, Pair, Verdict,
+};
 
 /// Lines of unchanged text around a change in a diff.
 const DIFF_CONTEXT: usize = 2;
@@ -212,6 +214,9 @@ pub fn matrix(matrix: &Matrix, ui: Ui, width: usize) -> String {
     if let Some(encryption) = &matrix.encryption {
         text.push_str(&on_the_wire(encryption));
     }
+    if let Some(forgery) = &matrix.forgery {
+        text.push_str(&forged(forgery));
+    }
     text.push_str(&verdicts(&matrix.verdicts, matrix, ui));
     for note in &matrix.notes {
         let _ = writeln!(text, "Note: {note}");
@@ -241,6 +246,25 @@ fn on_the_wire(encryption: &Encryption) -> String {
         );
     }
     String::new()
+}
+
+/// What became of forged packets. Those that got in are told with why.
+fn forged(forgery: &Forgery) -> String {
+    let Forgery {
+        kept_out,
+        got_in,
+        unseen,
+    } = forgery;
+    let all = kept_out.len() + got_in.len() + unseen.len();
+    match (got_in.is_empty(), unseen.is_empty()) {
+        (false, _) => String::new(),
+        (true, true) => format!("Forged packets: kept out, on {}.\n", count(all, "host")),
+        (true, false) => format!(
+            "Forged packets: kept out on {} of {}; none could be brought to the others, so nothing is proved there.\n",
+            kept_out.len(),
+            count(all, "host")
+        ),
+    }
 }
 
 /// What was measured: a row a direction, each figure with its multiple of the bare underlay's; then why pairs fail.

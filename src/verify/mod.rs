@@ -5,6 +5,7 @@
 
 mod autopsy;
 mod bench;
+mod forge;
 mod links;
 mod peers;
 mod runs;
@@ -32,7 +33,7 @@ use crate::images;
 use crate::inventory::{HostName, Inventory, container_name};
 use crate::labels::PROBE_PREFIX;
 use crate::proof::causes;
-use crate::proof::{Asked, Direction, Failure, Ill, Matrix, Pair, Probes, read};
+use crate::proof::{Asked, Direction, Failure, HostView, Ill, Matrix, Pair, Probes, read};
 use crate::words::reason;
 
 const START: &str = concat!(
@@ -182,6 +183,8 @@ pub async fn verify(
             None => None,
         };
         let all = look.depth == Depth::Everything;
+        // Where the hosts reach each other, if somebody looked.
+        let mut private = BTreeMap::new();
         // A host that could not take part is a reason to look, also where no pair is left that it could be part of.
         if all || !matrix.ok() || !broken.is_empty() || !absent.is_empty() {
             let mut ill = broken;
@@ -194,7 +197,7 @@ pub async fn verify(
                 unlisted: &told.missing,
                 waited: Duration::ZERO,
             };
-            explain(&below, all, &mut matrix, &mut reports, events).await;
+            private = explain(&below, all, &mut matrix, &mut reports, events).await;
             let learning = matrix.may_heal();
             if !learning.is_empty() {
                 wait_for_news(&mut below, &learning, &mut matrix, events).await;
@@ -203,6 +206,11 @@ pub async fn verify(
                     explain(&below, all, &mut matrix, &mut reports, events).await;
                 }
             }
+        }
+        if all && inventory.is_guarded() {
+            let forgery = forge::look(&way.network, hosts, &probes, &private, &mut reports).await;
+            matrix.add_all("forged-packet", forgery.findings());
+            matrix.forgery = Some(forgery);
         }
         if let Some(encryption) = encryption {
             matrix.add_all(
@@ -265,14 +273,14 @@ struct Below<'a> {
     waited: Duration,
 }
 
-/// Says why pairs fail.
+/// Says why pairs fail. Returns where the hosts reach each other.
 async fn explain(
     below: &Below<'_>,
     all: bool,
     matrix: &mut Matrix,
     reports: &mut Reports,
     events: &Events,
-) {
+) -> BTreeMap<HostName, IpAddr> {
     let Below {
         inventory,
         hosts,
@@ -322,6 +330,8 @@ async fn explain(
             matrix.add_all("stale-endpoint", vec![finding]);
         }
     }
+    let private = |(name, view): (HostName, HostView)| Some((name, view.private?));
+    known.hosts.into_iter().filter_map(private).collect()
 }
 
 /// The name of a run's probe on a host: the host name of the container, and what the others ask for.

@@ -86,9 +86,11 @@ pub(super) fn names(world: &World<'_>, name: &HostName) -> bool {
 fn peers(world: &World<'_>, host: &HostWorld<'_>, others: &Others) -> Peers {
     let mut all = Peers::new();
     // Of hosts that do not answer the guards of the others tell.
-    let guards = world.hosts.iter().filter_map(present).flatten();
-    let is_silent = |name: &str| world.unreached.iter().any(|one| one.host.as_str() == name);
-    all.extend(guards.filter(|(_, name)| is_silent(name)));
+    if !world.unreached.is_empty() {
+        let is_silent = |name: &str| world.unreached.iter().any(|one| one.host.as_str() == name);
+        let guards = world.hosts.iter().filter_map(present).flatten();
+        all.extend(guards.filter(|(_, name)| is_silent(name)));
+    }
     all.extend(others.known.iter().cloned());
     for other in world
         .hosts

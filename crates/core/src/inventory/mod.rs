@@ -366,6 +366,17 @@ impl Inventory {
         self
     }
 
+    /// Whether the ports of its overlay, if it is one, are closed to everybody who takes no part.
+    #[must_use]
+    pub fn is_guarded(&self) -> bool {
+        let by_default = match self.network.fabric {
+            FabricKind::Swarm => true,
+            FabricKind::Overlay | FabricKind::Auto => self.store.external.is_none(),
+            _ => return false,
+        };
+        self.network.guard.unwrap_or(by_default)
+    }
+
     /// The host of that name.
     #[must_use]
     pub fn host(&self, name: &str) -> Option<&HostSpec> {

@@ -3,6 +3,7 @@
 pub mod causes;
 mod encryption;
 mod figures;
+mod forgery;
 mod known;
 mod link;
 mod matrix;
@@ -11,6 +12,7 @@ mod probes;
 pub use causes::Cause;
 pub use encryption::Encryption;
 pub use figures::{Figures, Measurement};
+pub use forgery::Forgery;
 pub use known::{HostView, Ill, Known, Needs, NotFinished, SIGN_OF_LIFE, StoreView};
 pub use link::{Link, REPEATS, Tcp, Way};
 pub use matrix::{Changes, Direction, Failure, Layer, Matrix, Pair, Verdict, read};
