@@ -38,6 +38,7 @@ fn bare_hosts_become_a_cluster() {
         );
     }
     lab.assert_green(&three, 3);
+    forged_packets_stay_out(&lab, &three);
 
     // Again: nothing to do, and it says so.
     lab.assert_nothing_to_do(&three);
@@ -69,6 +70,43 @@ fn hosts_that_stop_and_start() {
     a_second_run_is_refused(&lab, &all);
     every_host_reboots(&lab, &all);
     one_host_is_down(&lab, &all);
+}
+
+/// What somebody sends who takes no part does not get in; where a rule is gone it does, which is found, and mended.
+fn forged_packets_stay_out(lab: &Lab, file: &std::path::Path) {
+    let deep = |code| {
+        let ran = lab.run_with(file, &["verify", "--deep", "--output", "json"]);
+        ran.expect(code).json()
+    };
+    let all: Vec<String> = (1..=3).map(|host| lab.host(host)).collect();
+    assert_eq!(deep(0)["forgery"]["kept_out"], serde_json::json!(all));
+
+    let rule =
+        "INPUT -p udp -m udp --dport 4789 -m comment --comment docker-cluster -j DOCKER-CLUSTER";
+    lab.sh(2, &format!("iptables -D {rule}"));
+    let found = deep(4);
+    assert_eq!(found["forgery"]["got_in"], serde_json::json!([lab.host(2)]));
+    let causes: Vec<&str> = found["verdicts"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|verdict| verdict["cause"].as_str().unwrap())
+        .collect();
+    assert_eq!(causes, ["rule-missing", "forged-packet"]);
+    let engine = lab.sh(2, "systemctl show -p MainPID docker");
+    let ran = lab.run_with(file, &["up", "--yes"]).expect(0);
+    assert!(
+        ran.out.contains(&format!("mend the guard of the overlay's ports: the rule `iptables -t filter -A {rule}` is missing")),
+        "{}",
+        ran.out
+    );
+    assert_eq!(engine, lab.sh(2, "systemctl show -p MainPID docker"));
+    is_guarded(lab, 2);
+}
+
+/// The rules of a host's guard are there, and only those.
+fn is_guarded(lab: &Lab, host: usize) {
+    lab.sh(host, "/usr/local/lib/docker-cluster/fabric check");
 }
 
 /// A plan for bare hosts: a lot to do, and not a byte changed by planning it.
@@ -410,6 +448,7 @@ fn every_host_reboots(lab: &Lab, all: &std::path::Path) {
                 Err(state)
             }
         });
+        is_guarded(lab, host);
         lab.eventually("every pair reaches", || {
             let ran = lab.run_with(all, &["verify"]);
             if ran.code == 0 { Ok(()) } else { Err(ran.out) }

@@ -20,9 +20,18 @@ fn new_engines_become_a_swarm() {
     lab.assert_green(&three, 3);
     lab.assert_nothing_to_do(&three);
     assert_eq!(
-        lab.sh(1, "ls /etc/docker-cluster 2>/dev/null || true"),
-        "",
+        lab.sh(1, "ls /etc/docker-cluster 2>/dev/null || true")
+            .trim(),
+        "fabric",
         "no store is installed"
+    );
+    let deep = lab
+        .run_with(&three, &["verify", "--deep", "--output", "json"])
+        .expect(0);
+    let kept_out: Vec<String> = (1..=3).map(|host| lab.host(host)).collect();
+    assert_eq!(
+        deep.json()["forgery"]["kept_out"],
+        serde_json::json!(kept_out)
     );
     tokens_stay_secret(&lab);
     labels_arrive_intact(&lab, &three);

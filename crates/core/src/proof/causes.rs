@@ -9,7 +9,7 @@ use super::link::{Link, Tcp, Way};
 use super::matrix::{Failure, Layer};
 use crate::engines::MAX_CLOCK_OFFSET;
 use crate::engines::known;
-use crate::facts::firewall::Traffic;
+use crate::facts::firewall::{GUARD_CHAIN, Traffic};
 use crate::inventory::HostName;
 
 /// A pair to explain.
@@ -532,6 +532,15 @@ fn default_deny(
 /// UDP port of the engines' gossip.
 const GOSSIP_PORT: u16 = 7946;
 
+/// What to do where nothing but the guard of an overlay can have thrown something away.
+fn by_guard(case: &Case<'_>, host: &HostName) -> Option<String> {
+    let drops = format!("-A {GUARD_CHAIN} ");
+    let has_guard = !case.host(host)?.rules(&[&drops]).is_empty();
+    has_guard.then(|| {
+        "`docker-cluster up` lets everybody in who takes part; if it has nothing to do, packets come with another address than their sender has (NAT), and `network: {guard: false}` opens the ports".to_owned()
+    })
+}
+
 /// One kind of datagram that does not arrive.
 fn datagram(
     case: &Case<'_>,
@@ -580,7 +589,11 @@ fn datagram(
             // A rule that names it comes before what happens to all the rest.
             match default_deny(case, to, from, traffic).filter(|_| rules_of(to).is_empty()) {
                 Some((said, fix)) => link(case, (from, to, found), what, fix, vec![said]),
-                None => link(case, (from, to, found), what, show(to), with_rules(to)),
+                None => {
+                    let by_guard = by_guard(case, to).filter(|_| rules_of(to).is_empty());
+                    let fix = by_guard.unwrap_or_else(|| show(to));
+                    link(case, (from, to, found), what, fix, with_rules(to))
+                }
             }
         }
         Way::DeniedAtSource => {
