@@ -163,6 +163,25 @@ fn packets_come_from_where_the_routes_say() {
         of_a.contains("peer 10.0.0.13 c\n") && of_a.contains("peer 10.7.7.7 c\n"),
         "{of_a}"
     );
+    // A network for the data alone, and one of an engine's.
+    let mut two = three("13");
+    let routes = [
+        "10.5.0.0/24 dev eth1 scope link",
+        "172.19.0.0/16 dev br-1 scope link",
+    ];
+    for (host, n) in two.iter_mut().zip(11..) {
+        host.sections += &format!(
+            "@addresses\n|3: eth1    inet 10.5.0.{n}/24 scope global eth1\n|4: br-1    inet 172.19.{n}.1/16 scope global br-1\n"
+        );
+        host.routes = routes.to_vec();
+    }
+    let plan_of_two = plan_for(&two, "");
+    let of_a = config(&plan_of_two, "a").unwrap();
+    assert!(
+        of_a.contains("peer 10.5.0.12 b\n") && of_a.contains("peer 10.0.0.12 b\n"),
+        "{of_a}"
+    );
+    assert!(!of_a.contains("172.19."), "{of_a}");
     assert!(
         !config(&plan, "b").unwrap().contains("10.7.7.7"),
         "that route is to a alone"

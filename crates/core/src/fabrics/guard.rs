@@ -4,7 +4,7 @@
 //! It only closes: what it lets pass still meets every other rule of the host. Whoever may take part and cannot be told is never cut off: a
 //! guard that is there keeps its addresses, and one that is not is not placed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use super::links::{self, CONFIG, SCRIPT, UNIT, UNIT_PATH, Words};
@@ -29,6 +29,8 @@ pub(super) const GUARD: &str = "guard";
 const WORDS: Words = Words {
     script: "put the script in place that guards the overlay's ports",
     config: "write down who may send to the overlay's ports",
+    // It says whose addresses get past it.
+    mode: "0600",
     unit: "put the unit in place that closes them to all others before the engine starts",
     boot: "guard them at every boot",
     make: "close the overlay's ports to everybody who does not take part in it",
@@ -82,6 +84,26 @@ pub(super) fn names(world: &World<'_>, name: &HostName) -> bool {
     world.hosts.iter().any(named)
 }
 
+/// Whether an engine has made an interface. Their addresses come and go, and are the same on many hosts.
+fn is_of_engine(interface: Option<&str>) -> bool {
+    let begins = |name: &str| {
+        ["docker", "br-", "veth"]
+            .iter()
+            .any(|begin| name.starts_with(begin))
+    };
+    interface.is_some_and(begins)
+}
+
+/// The addresses of a host by which others may know it.
+fn own<'a>(host: &'a HostWorld<'_>) -> impl Iterator<Item = IpAddr> + 'a {
+    let others = host.facts.addresses.iter();
+    let others = others.filter(|address| !is_of_engine(Some(&address.interface)));
+    others
+        .map(|address| address.net.addr())
+        .filter(|address| address.is_ipv4() && !address.is_loopback())
+        .chain([host.private])
+}
+
 /// Everybody who may send to a host.
 fn peers(world: &World<'_>, host: &HostWorld<'_>, others: &Others) -> Peers {
     let mut all = Peers::new();
@@ -97,8 +119,11 @@ fn peers(world: &World<'_>, host: &HostWorld<'_>, others: &Others) -> Peers {
         .iter()
         .filter(|other| other.name() != host.name())
     {
-        // Packets of VXLAN have the address that the route gives them, whatever is advertised; those of the gossip may have the other.
-        let mut from = other.facts.sources_towards(host.private);
+        // Packets have the address that the route gives them, whatever is advertised, and nobody tells to which of its addresses the data goes.
+        let mut from: BTreeSet<IpAddr> = own(host)
+            .flat_map(|to| other.facts.sources_towards(to))
+            .filter(|from| !is_of_engine(other.facts.interface_with(*from)))
+            .collect();
         from.insert(other.private);
         all.extend(
             from.into_iter()

@@ -97,6 +97,8 @@ pub(super) fn bridge(world: &World<'_>) -> String {
 pub(super) struct Words {
     pub(super) script: &'static str,
     pub(super) config: &'static str,
+    /// The mode of the configuration.
+    pub(super) mode: &'static str,
     pub(super) unit: &'static str,
     pub(super) boot: &'static str,
     pub(super) make: &'static str,
@@ -110,6 +112,7 @@ pub(super) struct Words {
 const LINK_WORDS: Words = Words {
     script: "put the script in place that makes its links to the other hosts",
     config: "write down which links it has",
+    mode: "0644",
     unit: "put the unit in place that makes them before the engine starts",
     boot: "make the links at every boot",
     make: "make its links to the other hosts",
@@ -127,7 +130,7 @@ fn files_of(words: &Words, kind: impl Display, text: String, config: &[String]) 
     let config = format!("{OF} {kind}\n{}\n", config.join("\n"));
     [
         WantedFile::of_root(SCRIPT, "0755", text, words.script),
-        WantedFile::of_root(CONFIG, "0644", config, words.config),
+        WantedFile::of_root(CONFIG, words.mode, config, words.config),
         WantedFile::of_root(UNIT_PATH, "0644", unit_text, words.unit),
     ]
 }

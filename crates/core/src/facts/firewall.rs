@@ -716,6 +716,10 @@ mod tests {
             None
         );
         assert_eq!(iptables(""), None);
+        // The guard lets nothing in that others throw away.
+        let guarded = usual.to_owned()
+            + "-A INPUT -p udp -m udp --dport 4789 -m comment --comment docker-cluster -j DOCKER-CLUSTER\n";
+        assert_eq!(kept_out(&iptables(&guarded).unwrap()), ALL);
         let remedy = iptables(usual)
             .unwrap()
             .remedy(&ALL, &["10.0.0.2/32".parse().unwrap()]);

@@ -709,6 +709,31 @@ fn what_waits_for_a_step_that_failed_is_not_sent_elsewhere() {
 }
 
 #[test]
+fn what_the_guard_throws_away_is_let_in_by_up() {
+    let mut known = all_well();
+    there(&mut known).vxlan = Way::DroppedAtTarget;
+    let rule = "-A DOCKER-CLUSTER -m comment --comment docker-cluster -j DROP";
+    b(&mut known)
+        .checks
+        .insert("rule".into(), vec![rule.to_owned()]);
+    let (id, finding) = verdict(&known, Some(&no_answer())).unwrap();
+    assert_eq!(id, "vxlan-blocked");
+    assert!(
+        finding
+            .fix
+            .starts_with("`docker-cluster up` lets everybody in"),
+        "{}",
+        finding.fix
+    );
+    // A rule that names the port comes first.
+    let other = "-A INPUT -p udp -m udp --dport 4789 -j DROP";
+    let rules = b(&mut known).checks.get_mut("rule").unwrap();
+    rules.push(other.to_owned());
+    let (_, finding) = verdict(&known, Some(&no_answer())).unwrap();
+    assert!(finding.fix.contains(other), "{}", finding.fix);
+}
+
+#[test]
 fn the_host_with_the_rule_is_named() {
     let mut known = all_well();
     there(&mut known).vxlan = Way::DroppedAtTarget;
