@@ -242,18 +242,47 @@ fn who_does_not_answer_is_not_shut_out() {
     assert_eq!(config(&plan, "a"), None);
     let unsure = plan_for(&hosts, settings);
     assert_eq!(config(&unsure, "a"), None);
-    if problems(&plan).is_empty() {
-        assert!(
-            notes(&plan).contains("where c sends from"),
-            "{:?}",
-            plan.notes
-        );
-        assert!(
-            notes(&unsure).contains("does not tell who uses it"),
-            "{:?}",
-            unsure.notes
-        );
-    }
+    assert_eq!(
+        (problems(&plan), problems(&unsure)),
+        (Vec::new(), Vec::new())
+    );
+    assert!(
+        notes(&plan).contains("where c sends from"),
+        "{:?}",
+        plan.notes
+    );
+    assert!(
+        notes(&unsure).contains("does not tell who uses it"),
+        "{:?}",
+        unsure.notes
+    );
+    // With guards that name it, it stays in them, and so does who uses the store from elsewhere.
+    let all = format!("{members}\nelsewhere 10.0.0.77:8301 alive");
+    let first = plan_for(&told, settings);
+    let hosts: Vec<Fake> = told
+        .iter()
+        .map(|host| guarded(host.clone(), &first))
+        .collect();
+    let plan = plan_without(&hosts, &["c"], settings);
+    assert_eq!((config(&plan, "a"), config(&plan, "b")), (None, None));
+    let shared: Vec<Fake> = told
+        .iter()
+        .map(|host| host.clone().with("store-members", &all))
+        .collect();
+    let plan = plan_for(&shared, settings);
+    assert_eq!(config(&plan, "a"), None);
+    assert!(notes(&plan).contains("elsewhere"), "{:?}", plan.notes);
+}
+
+#[test]
+fn another_fabric_is_refused_while_the_guard_is_there() {
+    let hosts = with_guards(&in_a_swarm(three("13"), &[]), "");
+    let found = problems(&plan_for(&hosts, "network: {fabric: vxlan}\n"));
+    assert!(
+        found.iter().any(|what| what
+            .contains("the ports of its overlay are guarded, which is another fabric than the inventory wants: vxlan")),
+        "{found:?}"
+    );
 }
 
 #[test]
