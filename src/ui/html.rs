@@ -139,7 +139,7 @@ pub fn html(matrix: &Matrix) -> String {
         version => env!("CARGO_PKG_VERSION"),
         hosts => matrix.hosts.iter().map(HostName::to_string).collect::<Vec<_>>(),
         nodes => nodes.iter().map(node_values).collect::<Vec<_>>(),
-        many, rows, edges, verdicts, legend, bench,
+        many, rows, edges, verdicts, legend, bench, figures => super::render::FIGURES.to_vec(),
     };
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
@@ -311,6 +311,8 @@ mod tests {
             p99_us,
             requests_per_second: 23_000.0 / factor,
             bits_per_second: 9e9 / factor,
+            bits_per_second_of_eight: 12e9 / factor,
+            cpu_seconds_per_gigabyte: 0.8 * factor,
         }
     }
 
@@ -385,12 +387,7 @@ mod tests {
                 direction,
                 fabric: Some(figures(1.3)),
                 underlay: Some(figures(1.0)),
-                ratio: Some(Figures {
-                    p50_us: 1.3,
-                    p99_us: 1.3,
-                    requests_per_second: 0.77,
-                    bits_per_second: 0.77,
-                }),
+                ratio: Some(figures(1.3).over(&figures(1.0))),
                 errors: vec![],
             }],
             states: hosts

@@ -574,7 +574,14 @@ fn the_price_of_the_network_is_measured() {
         (measured.len(), &measured[0]["from"]),
         (1, &Value::from(lab.host(1)))
     );
-    for key in ["p50_us", "p99_us", "requests_per_second", "bits_per_second"] {
+    for key in [
+        "p50_us",
+        "p99_us",
+        "requests_per_second",
+        "bits_per_second",
+        "bits_per_second_of_eight",
+        "cpu_seconds_per_gigabyte",
+    ] {
         for network in ["fabric", "underlay", "ratio"] {
             assert!(
                 measured[0][network][key].as_f64().unwrap() > 0.0,
