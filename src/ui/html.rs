@@ -298,7 +298,7 @@ fn nodes(matrix: &Matrix) -> Vec<Node<'_>> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::time::Duration;
 
     use super::*;
@@ -317,7 +317,7 @@ mod tests {
     }
 
     /// A cluster of so many hosts, of which the second is behind a firewall and the last is slow.
-    fn sample(count: usize) -> Matrix {
+    pub fn sample(count: usize) -> Matrix {
         let hosts: Vec<HostName> = (1..=count)
             .map(|n| HostName::parse(&format!("frankfurt-web-{n}")).unwrap())
             .collect();
