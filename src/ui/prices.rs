@@ -2,8 +2,9 @@
 
 use std::fmt::Write as _;
 
-use minijinja::{AutoEscape, Environment, UndefinedBehavior, context};
+use minijinja::context;
 
+use super::html::page;
 use super::render::{FIGURES, cells};
 use super::table::{Tone, table};
 use super::{Ui, now};
@@ -133,12 +134,7 @@ pub fn prices_html(prices: &Prices) -> String {
         when => now(),
         version => env!("CARGO_PKG_VERSION"),
     };
-    let mut environment = Environment::new();
-    environment.set_undefined_behavior(UndefinedBehavior::Strict);
-    environment.set_auto_escape_callback(|_| AutoEscape::Html);
-    environment
-        .render_str(PAGE, values)
-        .unwrap_or_else(|error| unreachable!("the page is embedded and tested: {error}"))
+    page(PAGE, values)
 }
 
 #[cfg(test)]
