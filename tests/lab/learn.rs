@@ -26,7 +26,7 @@ fn engines_that_missed_who_is_on_the_network_are_waited_for() {
                 lab.sh(
                     host,
                     &format!(
-                        "docker run -d --rm --name keeps-{network} --network {network} --entrypoint sleep {image} 900"
+                        "docker run -d --rm --stop-timeout 1 --name keeps-{network} --network {network} --entrypoint sleep {image} 900"
                     ),
                 );
             }

@@ -132,7 +132,7 @@ fn a_service_reaches_a_plain_container(lab: &Lab) {
     let network = network.trim();
     lab.sh(
         1,
-        &format!("docker service create -q --detach --no-resolve-image --name pool --replicas 4 --endpoint-mode dnsrr --network {network} {image} sleep 100000"),
+        &format!("docker service create -q --detach --no-resolve-image --stop-grace-period 1s --name pool --replicas 4 --endpoint-mode dnsrr --network {network} {image} sleep 100000"),
     );
     lab.sh(
         4,
@@ -169,6 +169,7 @@ fn a_manager_stops_and_starts(lab: &Lab, all: &std::path::Path) {
         assert_eq!(pair["ok"], !with_it, "{pair}");
     }
     docker(&["start", &lab.host(1)]);
+    lab.booted(1);
     let mut cured = false;
     lab.eventually("the manager is back and every pair reaches", || {
         let ran = lab.run_with(all, &["verify"]);
@@ -260,6 +261,7 @@ fn a_host_is_removed_and_comes_back(lab: &Lab, all: &std::path::Path) {
         ran.out
     );
     docker(&["start", &lab.host(3)]);
+    lab.booted(3);
     managers_are(lab, 2);
     lab.run_with(all, &["up", "--yes"]).expect(0);
     managers_are(lab, 3);
