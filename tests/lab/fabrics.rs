@@ -100,9 +100,7 @@ fn every_host_reboots(lab: &Lab, file: &Path) {
     arguments.extend(names.iter().map(String::as_str));
     docker(&arguments);
     for host in 1..=3 {
-        lab.eventually("the host is back", || {
-            lab.ask(host, "docker info").map(|_| ())
-        });
+        lab.booted(host);
     }
     lab.assert_green(file, 3);
     lab.assert_nothing_to_do(file);
@@ -150,7 +148,7 @@ fn a_host_does_not_answer(lab: &Lab, file: &Path) {
         ran.out
     );
     docker(&["start", &lab.host(3)]);
-    lab.eventually("the host is back", || lab.ask(3, "docker info").map(|_| ()));
+    lab.booted(3);
     assert_eq!(config, lab.sh(1, "cat /etc/docker-cluster/fabric/config"));
     lab.assert_green(file, 3);
 }

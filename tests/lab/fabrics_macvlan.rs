@@ -89,10 +89,10 @@ pub fn restarts(lab: &Lab, file: &Path, hosts: usize) {
     arguments.extend(all.iter().map(String::as_str));
     docker(&arguments);
     for host in 1..=hosts {
-        lab.eventually("its engine runs", || {
-            let state =
-                lab.ask(host, "systemctl is-system-running; docker ps -q --filter name=greet --filter status=running")?;
-            if state.lines().count() == 2 { Ok(()) } else { Err(state) }
+        lab.booted(host);
+        lab.eventually("its container runs", || {
+            let running = "docker ps -q --filter name=greet --filter status=running | grep .";
+            lab.ask(host, running).map(drop)
         });
     }
     lab.assert_green(file, hosts);

@@ -136,7 +136,7 @@ fn hold_the_lock_of_apt(lab: &Lab, host: usize) {
     lab.sh(
         host,
         &format!(
-            "cat > /tmp/hold.pl <<'END'\n{lines}\nEND\nperl /tmp/hold.pl 2>/dev/null & sleep 1"
+            "cat > /tmp/hold.pl <<'END'\n{lines}\nEND\nperl /tmp/hold.pl > /tmp/held 2>&1 & for i in $(seq 100); do grep -q '^held$' /tmp/held && exit; sleep 0.1; done; cat /tmp/held; exit 1"
         ),
     );
 }
@@ -378,7 +378,7 @@ fn a_second_run_is_refused(lab: &Lab, all: &std::path::Path) {
     let path = path.trim();
     lab.sh(
         1,
-        &format!("echo '{holder}' > {path}; (flock -n 9 && exec sleep 600) 9>>{path} >/dev/null 2>&1 & sleep 0.5"),
+        &format!("echo '{holder}' > {path}; (flock 9 && exec sleep 600) 9>>{path} >/dev/null 2>&1 & while flock -n {path} true; do sleep 0.1; done"),
     );
     let ran = lab.run_with(all, &["up", "--yes"]).expect(5);
     assert!(
@@ -420,7 +420,7 @@ fn every_host_reboots(lab: &Lab, all: &std::path::Path) {
         lab.sh(
             host,
             &format!(
-                "docker run -d --restart always --name {name} --network {} {} sleep 100000",
+                "docker run -d --restart always --stop-timeout 1 --name {name} --network {} {} sleep 100000",
                 network.trim(),
                 image.trim()
             ),
@@ -428,6 +428,7 @@ fn every_host_reboots(lab: &Lab, all: &std::path::Path) {
     }
     for host in 1..=4 {
         docker(&["restart", &lab.host(host)]);
+        lab.booted(host);
         lab.eventually("the host, its engine and its container are back", || {
             let state = Command::new("docker")
                 .args([
@@ -454,10 +455,13 @@ fn every_host_reboots(lab: &Lab, all: &std::path::Path) {
             if ran.code == 0 { Ok(()) } else { Err(ran.out) }
         });
         let other = host % 4 + 1;
-        lab.sh(
-            host,
-            &format!("docker exec app-{host} getent hosts app-{other}"),
-        );
+        lab.eventually("its container knows the others' names", || {
+            lab.ask(
+                host,
+                &format!("docker exec app-{host} getent hosts app-{other}"),
+            )
+            .map(drop)
+        });
     }
     lab.assert_nothing_to_do(all);
     for host in 1..=4 {
