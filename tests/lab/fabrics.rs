@@ -38,7 +38,7 @@ fn inventory(lab: &Lab, fabric: &str, hosts: usize) -> PathBuf {
     file
 }
 
-fn tell(story: &Story) {
+fn tell(story: &Story) -> Lab {
     let lab = Lab::up(story.fabric, &["--hosts", "3", "--os", story.os]);
     let (two, all) = (
         inventory(&lab, story.fabric, 2),
@@ -81,6 +81,7 @@ fn tell(story: &Story) {
         assert_eq!(*before, state(&lab, host), "host {host} is what it was");
     }
     lab.run_with(&all, &["verify"]).expect(4);
+    lab
 }
 
 fn engines_restart(lab: &Lab, file: &Path) {
@@ -176,13 +177,14 @@ fn another_fabric_is_refused(lab: &Lab, story: &Story) {
 #[test]
 #[ignore = "needs a Docker engine"]
 fn routed() {
-    tell(&Story {
+    let lab = tell(&Story {
         fabric: "routed",
         os: "debian-14",
         damage: "ip route del $(ip route show proto 213 | head -n 1 | cut -d' ' -f1) proto 213",
         cause: "route-missing",
         mends: "the route to ",
     });
+    super::fabrics_docker0::tell(&lab);
 }
 
 #[test]
@@ -238,4 +240,5 @@ fn nat() {
     for (host, before) in (1..=2).zip(&before) {
         assert_eq!(*before, state(&lab, host), "host {host} is what it was");
     }
+    super::fabrics_docker0::tell(&lab);
 }

@@ -8,6 +8,7 @@ mod everyday;
 mod fabrics;
 mod fabrics_bgp;
 mod fabrics_bridged;
+mod fabrics_docker0;
 mod fabrics_macvlan;
 mod fabrics_openvswitch;
 mod harness;
