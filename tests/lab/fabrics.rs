@@ -27,6 +27,8 @@ struct Story {
     cause: &'static str,
     /// What `plan` says that it mends.
     mends: &'static str,
+    /// What else can be wrong with it.
+    more: fn(&Lab, &Path),
 }
 
 /// The inventory of the lab's first hosts with this fabric.
@@ -68,6 +70,7 @@ fn tell(story: &Story) -> Lab {
     engines_restart(&lab, &all);
     every_host_reboots(&lab, &all);
     a_link_is_missing(&lab, &all, story);
+    (story.more)(&lab, &all);
     a_host_does_not_answer(&lab, &all);
 
     another_fabric_is_refused(&lab, story);
@@ -183,6 +186,7 @@ fn routed() {
         damage: "ip route del $(ip route show proto 213 | head -n 1 | cut -d' ' -f1) proto 213",
         cause: "route-missing",
         mends: "the route to ",
+        more: super::fabrics_faults::of_routes,
     });
     super::fabrics_docker0::tell(&lab);
 }
@@ -193,9 +197,12 @@ fn vxlan() {
     tell(&Story {
         fabric: "vxlan",
         os: "debian-11",
-        damage: "ip link del dcvx42",
+        // As after a boot in which the engine came first.
+        damage: "systemctl stop docker.service docker.socket; /usr/local/lib/docker-cluster/fabric down; \
+                 systemctl reset-failed docker; systemctl start docker",
         cause: "link-down",
-        mends: "the VXLAN device dcvx42 is missing",
+        mends: "the bridge",
+        more: super::fabrics_faults::of_a_tunnel,
     });
 }
 
