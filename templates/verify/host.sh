@@ -8,10 +8,11 @@ say neighbours-refused "$(neighbours_refused)"
 say sources-refused "$(sources_refused)"
 read -r of_all 2>/dev/null < /proc/sys/net/ipv4/conf/all/rp_filter
 for path in /proc/sys/net/ipv4/conf/*/rp_filter; do
-    read -r its 2>/dev/null < "$path" || continue
+    # The kernel gives these a byte at a time, and no end of the line: `read` says that it failed.
+    read -r its 2>/dev/null < "$path"
     name=${path%/rp_filter} name=${name##*/}
     # The kernel takes the greater of the two; 2 is content with any way back.
-    [ "$its" -gt "$of_all" ] || its=$of_all
+    [ "${its:-0}" -gt "${of_all:-0}" ] || its=$of_all
     case $name in all | default | lo) ;; *) [ "$its" != 1 ] || say strict-source "$name" ;; esac
 done
 say forwarding "$(first /proc/sys/net/ipv4/ip_forward)"

@@ -165,6 +165,7 @@ fn by_another_interface_elsewhere_and_dropped(lab: &Lab, file: &Path, names: &[&
 
 /// Of a tunnel, whose port is closed to everybody but the hosts.
 pub fn of_a_tunnel(lab: &Lab, file: &Path) {
+    the_engine_came_first(lab, file);
     let two = "iptables -I INPUT -p udp --dport 4790 -s";
     lab.sh(2, &format!("{two} {} -j DROP", private(lab, 1)));
     // An open port breaks no pair, and is what anybody may send to.
@@ -178,6 +179,26 @@ pub fn of_a_tunnel(lab: &Lab, file: &Path) {
     lab.sh(
         2,
         &format!("{} {} -j DROP", two.replace("-I", "-D"), private(lab, 1)),
+    );
+    assert_mended(lab, file);
+}
+
+/// As after a boot in which nothing made the links: the engine makes a bridge of that name, and nothing is on it but its containers.
+fn the_engine_came_first(lab: &Lab, file: &Path) {
+    lab.sh(
+        2,
+        "systemctl stop docker.service docker.socket; /usr/local/lib/docker-cluster/fabric down; \
+         systemctl reset-failed docker; systemctl start docker",
+    );
+    assert_eq!(
+        named(lab, file, &[]),
+        [("link-down".into(), json!([lab.host(2)]))].into()
+    );
+    let plan = lab.run_with(file, &["plan"]).expect(0).out;
+    let said = "docker-cluster's: the engine made it, empty, when it found none, and";
+    assert!(
+        plan.contains("mend its links: the bridge") && plan.contains(said),
+        "{plan}"
     );
     assert_mended(lab, file);
 }
