@@ -165,6 +165,42 @@ fn containers_in_the_lan_have_a_part_of_it_for_themselves() {
 }
 
 #[test]
+fn docker0_is_for_fabrics_that_give_each_host_a_subnet() {
+    let routed = "network: {fabric: routed, bridge: docker0}\nhosts: [a, b]\n";
+    let inventory = Inventory::parse(routed, "cluster.yaml").unwrap();
+    assert_eq!(inventory.network.of_containers(), "bridge");
+    let cases = [
+        (
+            "network:\n  fabric: vxlan\n  bridge: docker0\nhosts: [a, b]\n",
+            3,
+            "the fabric vxlan has a bridge of its own",
+        ),
+        (
+            "network:\n  fabric: bgp\n  name: shop\n  bridge: docker0\nhosts: [a, b]\n",
+            3,
+            "containers are on the engine's own network",
+        ),
+        (
+            "network:\n  fabric: routed\n  bridge: docker0\nengine:\n  options: {ip-masq: true}\nhosts: [a, b]\n",
+            5,
+            "`ip-masq` decides about docker0",
+        ),
+        (
+            "network:\n  fabric: routed\n  bridge: br0\nhosts: [a, b]\n",
+            3,
+            "unknown variant `br0`, expected one of `own`, `docker0`",
+        ),
+    ];
+    for (text, line, words) in cases {
+        let (at, message) = only_flaw(text);
+        assert!(
+            at == line && message.contains(words),
+            "{text}: {at}: {message}"
+        );
+    }
+}
+
+#[test]
 fn the_default_subnet_counts_as_well() {
     let error =
         Inventory::parse("hosts:\n  - 10.0.0.1\n  - 10.90.0.5\n", "cluster.yaml").unwrap_err();

@@ -272,7 +272,7 @@ fn describe(inventory: &Inventory, host: &HostSpec, facts: &Facts) -> Value {
         (false, true) => Some("swarm worker"),
         (false, false) => None,
     });
-    let name = inventory.network.name.as_str();
+    let name = inventory.network.of_containers();
     let network = match engine.and_then(|engine| engine.network(name)) {
         Some(network) => Some(format!("{name} ({})", network.driver)),
         // A worker knows the network only while a container of its own is on it.

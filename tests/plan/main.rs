@@ -1,6 +1,7 @@
 //! Golden plans: what is decided for hosts that do not exist, from what the probe would print on them.
 
 mod between;
+mod docker0;
 mod engines;
 mod fabrics;
 mod fabrics_bgp;

@@ -20,12 +20,20 @@ pub struct Target<'a> {
     pub wanted: &'a dyn Fn(&HostWorld<'_>) -> Options,
     /// Whether a running engine has them in effect, as far as it tells.
     pub runs_with: &'a dyn Fn(&HostWorld<'_>) -> bool,
-    /// The format of `docker info` that shows it.
-    pub format: &'static str,
+    /// What shows it, such as a [`of_info`] question.
+    pub question: &'a [&'a str],
     /// What that must show.
     pub shows: &'a dyn Fn(&HostWorld<'_>) -> Vec<String>,
     /// See [`Shown::settled`].
     pub settled: Option<Action>,
+    /// See [`Shown::back`].
+    pub back: &'a dyn Fn(&HostWorld<'_>) -> Vec<Action>,
+}
+
+/// The question for something of `docker info`.
+#[must_use]
+pub const fn of_info(format: &str) -> [&str; 4] {
+    ["docker", "info", "--format", format]
 }
 
 /// The options in a host's `daemon.json`.
@@ -336,11 +344,12 @@ pub fn steps(
         let shown = Shown {
             what: "the engine answers with its new options",
             why: "wait until the engine answers with them",
-            format: target.format,
+            question: target.question,
             expect: (target.shows)(host),
             // An older state than the one that this run, or the one that was cut off, has replaced is not what worked.
             put_back: text.is_some() || host.facts.has_not_read(UNIT, daemon_json::PATH),
             settled: target.settled.clone(),
+            back: (target.back)(host),
         };
         if text.is_none() && !super::is_running(host.facts) && !is_new(host) {
             // It is stopped, and starts with these very options: in a step before this one, unless engines look for each other.
@@ -501,15 +510,17 @@ pub struct Shown<'a> {
     pub what: &'a str,
     /// The step's sentence.
     pub why: &'a str,
-    /// The format of `docker info`.
-    pub format: &'a str,
-    /// What that must show.
+    /// The question that tells.
+    pub question: &'a [&'a str],
+    /// What the answer must show.
     pub expect: Vec<String>,
     /// Whether the options were written in this run, so that they are put back if the engine does not take them.
     pub put_back: bool,
     /// What shows that the engine has found the others, where engines must not look for each other at the same time: then each
     /// restart waits for this of the one before.
     pub settled: Option<Action>,
+    /// What it takes beside the old options to bring back what was: done with them in place, before the engine starts with them.
+    pub back: Vec<Action>,
 }
 
 /// The steps after which a restarted engine is as it should be.
@@ -534,7 +545,7 @@ impl Shown<'_> {
     fn wait(&self, steps: &mut Steps, host: &HostName) -> StepId {
         let action = Action::wait(
             self.what,
-            &["docker", "info", "--format", self.format],
+            self.question,
             self.expect.clone(),
             START_DEADLINE,
         );
@@ -585,19 +596,23 @@ pub fn restart(
         1 => format!("{why} (1 container runs)"),
         n => format!("{why} ({n} containers run)"),
     };
-    let undo = || Undo {
-        unit: UNIT,
-        actions: vec![
-            Action::PutBack {
-                paths: vec![daemon_json::PATH.to_owned()],
-            },
+    let undo = || {
+        let mut actions = vec![Action::PutBack {
+            paths: vec![daemon_json::PATH.to_owned()],
+        }];
+        actions.extend(shown.back.iter().cloned());
+        actions.extend([
             Action::Service {
                 verb: Verb::Restart,
                 unit: UNIT,
                 timeout: RESTART_TIMEOUT,
             },
             super::wait_for_answer(Vec::new()),
-        ],
+        ]);
+        Undo {
+            unit: UNIT,
+            actions,
+        }
     };
     let action = Action::Service {
         verb: Verb::Restart,
@@ -654,9 +669,10 @@ pub fn of_inventory(world: &World<'_>, steps: &mut Steps, notes: &mut Vec<String
     let target = Target {
         wanted: &wanted,
         runs_with: &|_| true,
-        format: "{{.ServerVersion}}",
+        question: &of_info("{{.ServerVersion}}"),
         shows: &|_| Vec::new(),
         settled: None,
+        back: &|_| Vec::new(),
     };
     self::steps(world, steps, notes, &target);
 }

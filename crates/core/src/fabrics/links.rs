@@ -12,7 +12,7 @@ use ipnet::IpNet;
 
 use super::guard;
 use super::shares::Shares;
-use super::{MTU_OPTION, SIGN_OF_LIFE, SSH_PORT};
+use super::{MTU_OPTION, SIGN_OF_LIFE, SSH_PORT, docker0};
 use crate::facts::Network;
 use crate::inventory::FabricKind;
 use crate::plan::{
@@ -80,11 +80,32 @@ pub(crate) fn of_another(host: &HostWorld<'_>, wanted: FabricKind) -> Option<Pro
     })
 }
 
+/// Links that are there for another bridge.
+pub(super) fn other_bridge(world: &World<'_>, host: &HostWorld<'_>) -> Option<Problem> {
+    let has = host
+        .facts
+        .links
+        .as_ref()?
+        .lines("bridge")
+        .find_map(|words| words.first())?;
+    let wanted = bridge(world);
+    (*has != wanted).then(|| {
+        Problem::on(
+            host.name(),
+            format!("its part of the subnet is on the bridge {has}, and the inventory wants it on {wanted}"),
+            "take the cluster down first (`docker-cluster down`), then bring it up with the other bridge",
+        )
+    })
+}
+
 /// Longest name of an interface, in bytes (`IFNAMSIZ` of Linux, without the end).
 const MAX_INTERFACE: usize = 15;
 
 /// The name of the cluster's bridge on each host: one that rules can name, whatever the network's own name is.
 pub(super) fn bridge(world: &World<'_>) -> String {
+    if docker0::is_wanted(world) {
+        return docker0::DEVICE.to_owned();
+    }
     let name = format!("br-{}", world.inventory.network.name.as_str());
     if name.len() <= MAX_INTERFACE {
         return name;
@@ -424,7 +445,7 @@ pub(super) fn needs(world: &World<'_>, tunnel: Option<u16>, mtu: u32) -> Needs {
         .hosts
         .iter()
         .map(|host| (host.name().clone(), vec![(SSH_PORT, SIGN_OF_LIFE)]));
-    let network = world.inventory.network.name.to_string();
+    let network = world.inventory.network.of_containers().to_owned();
     Needs {
         network,
         tunnel,
@@ -437,12 +458,16 @@ pub(super) fn needs(world: &World<'_>, tunnel: Option<u16>, mtu: u32) -> Needs {
 
 /// That names are known on their own host only, for a plan that does something.
 pub(super) fn say_names(world: &World<'_>, steps: &Steps, notes: &mut Vec<String>) {
-    if steps.next_id() > 0 {
-        let name = world.inventory.network.name.as_str();
-        notes.push(format!(
-            "containers on {name} reach those of other hosts by address; names are known on their own host only"
-        ));
+    if steps.next_id() == 0 {
+        return;
     }
+    notes.push(match docker0::is_wanted(world) {
+        true => "containers that name no network reach those of other hosts by address; there are no names on docker0".to_owned(),
+        false => format!(
+            "containers on {} reach those of other hosts by address; names are known on their own host only",
+            world.inventory.network.name
+        ),
+    });
 }
 
 /// Rows about links, by what the script on the host says of them.

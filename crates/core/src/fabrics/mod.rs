@@ -3,6 +3,7 @@
 
 mod bgp;
 mod bridged;
+pub(crate) mod docker0;
 pub mod firewall;
 pub(crate) mod guard;
 pub(crate) mod keeper;
@@ -161,7 +162,7 @@ pub trait Fabric: Sync {
             Names::OnItsHost => Asked::ByAddress,
         };
         Probes {
-            network: inventory.network.name.to_string(),
+            network: inventory.network.of_containers().to_owned(),
             asked,
         }
     }

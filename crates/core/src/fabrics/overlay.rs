@@ -360,9 +360,10 @@ fn set_options(world: &World<'_>, steps: &mut Steps, notes: &mut Vec<String>) {
     let target = options::Target {
         wanted: &|host| wanted(world, host),
         runs_with: &runs_with,
-        format,
+        question: &options::of_info(format),
         shows: &shows,
         settled: Some(gossips()),
+        back: &|_| Vec::new(),
     };
     let restarted = options::steps(world, steps, notes, &target);
     // Every engine announces itself in the store; only our own store can be asked.

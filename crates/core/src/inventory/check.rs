@@ -10,8 +10,8 @@ use serde_saphyr::{Location, Spanned};
 
 use super::error::{Flaw, InventoryError, range_of};
 use super::raw::{
-    Become, FabricKind, InstallPolicy, RawBgp, RawHost, RawHostMap, RawInventory, RawNetwork,
-    RawServers, RawSource, RawSsh, RawValue, RawVxlan, StoreKind,
+    Become, BridgeKind, FabricKind, InstallPolicy, RawBgp, RawHost, RawHostMap, RawInventory,
+    RawNetwork, RawServers, RawSource, RawSsh, RawValue, RawVxlan, StoreKind,
 };
 use super::{
     BgpSpec, DEFAULT_AS, DEFAULT_HOST_PREFIX, DEFAULT_VXLAN, LanSpec, PassedOn, VxlanSpec,
@@ -524,6 +524,7 @@ impl Checker<'_> {
         let host_prefix = self.host_prefix(raw, subnet)?;
         let vxlan = self.vxlan(&raw.network.vxlan)?;
         let bgp = self.bgp(&raw.network.bgp, names)?;
+        let bridge = self.bridge(&raw.network, fabric);
         Some(NetworkSpec {
             fabric,
             name: name?,
@@ -533,6 +534,7 @@ impl Checker<'_> {
             guard,
             host_prefix,
             vxlan,
+            bridge,
             lan,
             bgp,
         })
@@ -552,6 +554,32 @@ impl Checker<'_> {
             );
         }
         Some(guard.value)
+    }
+
+    /// Which bridge has each host's part: the engine's own only where nothing else gives it addresses.
+    fn bridge(&mut self, network: &RawNetwork, fabric: FabricKind) -> BridgeKind {
+        let Some(bridge) = network
+            .bridge
+            .as_ref()
+            .filter(|bridge| bridge.value == BridgeKind::Docker0)
+        else {
+            return BridgeKind::Own;
+        };
+        if !fabric.may_use_docker0() {
+            self.wrong(
+                bridge,
+                format!("the fabric {fabric} has a bridge of its own, and leaves docker0 alone"),
+                "remove `bridge`, or say `fabric: routed` or `fabric: bgp`",
+            );
+        }
+        if let Some(name) = &network.name {
+            self.wrong(
+                name,
+                "with `bridge: docker0` containers are on the engine's own network, and no other is made",
+                "remove `name`, or `bridge`",
+            );
+        }
+        bridge.value
     }
 
     /// Hosts inside the network's subnet would become unreachable the moment it exists; those inside the pool of a LAN share an address with
@@ -1119,7 +1147,15 @@ impl Checker<'_> {
             .map(|options| options.value.clone())
             .unwrap_or_default();
         let json = options.to_json();
+        let moves_docker0 = network.is_some_and(|network| network.bridge == BridgeKind::Docker0);
         for (key, value) in &options.0 {
+            if moves_docker0 && daemon_json::DOCKER0_KEYS.contains(&key.as_str()) {
+                self.wrong(
+                    value,
+                    format!("`{key}` decides about docker0, and `network: {{bridge: docker0}}` does so too"),
+                    "keep one of the two; each host's part of the subnet is its `subnet:`, and the MTU `network.mtu`",
+                );
+            }
             self.engine_option(key, value);
             let swarm = network.is_some_and(|network| network.fabric == FabricKind::Swarm);
             if swarm

@@ -20,7 +20,7 @@ pub use check::{VXLAN_OVERHEAD, overlap};
 pub use encoding::{NotText, decode};
 pub use error::{Colour, Flaw, InventoryError};
 pub use filter::Filter;
-pub use raw::{Become, FabricKind, HostKeyPolicy, InstallPolicy, StoreKind};
+pub use raw::{Become, BridgeKind, FabricKind, HostKeyPolicy, InstallPolicy, StoreKind};
 
 /// The file a command reads when none is named.
 pub const DEFAULT_FILE: &str = "cluster.yaml";
@@ -258,13 +258,27 @@ pub struct NetworkSpec {
     pub host_prefix: u8,
     /// The VXLAN of the fabric of that name.
     pub vxlan: VxlanSpec,
+    /// Which bridge has each host's part.
+    pub bridge: BridgeKind,
     /// The LAN, for fabrics whose containers are hosts of it.
     pub lan: Option<LanSpec>,
     /// Who announces what to whom.
     pub bgp: BgpSpec,
 }
 
+/// The engine's network of containers that name none, which is on `docker0`.
+pub const DEFAULT_NETWORK: &str = "bridge";
+
 impl NetworkSpec {
+    /// The engine's network whose containers are connected.
+    #[must_use]
+    pub fn of_containers(&self) -> &str {
+        match self.bridge {
+            BridgeKind::Own => self.name.as_str(),
+            BridgeKind::Docker0 => DEFAULT_NETWORK,
+        }
+    }
+
     /// The key that says where the hosts' parts come from.
     #[must_use]
     pub fn parts_key(&self) -> &'static str {

@@ -354,6 +354,9 @@ pub struct RawNetwork {
     /// Whether a host reaches its own containers, for the fabric `macvlan`. Default: false.
     #[schemars(with = "Option<bool>")]
     pub shim: Option<Spanned<bool>>,
+    /// Which bridge has each host's part of the subnet, for the fabrics `routed` and `bgp`. Default: `own`.
+    #[schemars(with = "Option<BridgeKind>")]
+    pub bridge: Option<Spanned<BridgeKind>>,
     /// The VXLAN of the fabrics `vxlan` and `openvswitch`.
     #[serde(default)]
     pub vxlan: RawVxlan,
@@ -429,7 +432,23 @@ pub enum FabricKind {
     Openvswitch,
 }
 
+/// Which bridge has a host's part of the subnet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum BridgeKind {
+    /// That of a network with the cluster's name.
+    Own,
+    /// The engine's own, which containers are on that name no network. It moves to the part, and its engine restarts.
+    Docker0,
+}
+
 impl FabricKind {
+    /// Whether each host's part may be that of the engine's own bridge.
+    #[must_use]
+    pub fn may_use_docker0(self) -> bool {
+        matches!(self, Self::Routed | Self::Bgp)
+    }
+
     /// Whether its containers are hosts of the LAN.
     #[must_use]
     pub fn is_in_lan(self) -> bool {

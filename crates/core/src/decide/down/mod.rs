@@ -11,10 +11,11 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::checksum::sha256_hex;
 use crate::daemon_json::{self, STORE_KEYS};
 use crate::engines::options::{self, Shown, Turns};
 use crate::engines::{self, UNIT};
-use crate::fabrics::{self, Fabric, guard, keeper, links, swarm};
+use crate::fabrics::{self, Fabric, docker0, guard, keeper, links, swarm};
 use crate::facts::{Container, Endpoint, Engine, Facts, Network, Origin};
 use crate::inventory::{FabricKind, HostName};
 use crate::plan::{
@@ -99,6 +100,7 @@ pub fn plan(world: &World<'_>, packages: Packages) -> Plan {
     for host in &world.hosts {
         problems.extend(engines::unheard(host));
         problems.extend(foreign(world, host));
+        problems.extend(docker0_stays(host, packages));
         problems.extend(in_use(host, packages));
     }
     problems.extend(swarm_problems(world, &BTreeSet::new()));
@@ -187,6 +189,28 @@ fn foreign(world: &World<'_>, host: &HostWorld<'_>) -> Option<Problem> {
         format!("containers hang on {where_from}: {}", found.join(", ")),
         "remove them, or take them off with `docker network disconnect NETWORK CONTAINER`; then run this again",
     ))
+}
+
+/// Why a host's `docker0` cannot go back to where it was.
+fn docker0_stays(host: &HostWorld<'_>, packages: Packages) -> Vec<Problem> {
+    let goes_back = !engine_goes(host, packages) && docker0_back(host).is_some();
+    let problems = || [docker0::taken(host), docker0::stays(host)];
+    goes_back
+        .then(problems)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .collect()
+}
+
+/// The way back of a host's `docker0`, where it was moved.
+fn docker0_back(host: &HostWorld<'_>) -> Option<docker0::WayBack> {
+    host.facts.record(daemon_json::PATH)?;
+    let text = match unmerged(host, &mut Vec::new()) {
+        None => host.facts.daemon_json_origin.clone(),
+        Some((text, _)) => Some(text),
+    };
+    docker0::way_back(host, text.as_deref())
 }
 
 /// Whether a host's engine has a store that it did not have before.
@@ -456,22 +480,30 @@ fn restore_options(
         .as_ref()
         .is_some_and(crate::facts::Engine::is_up)
     {
-        put_options_back(host, Recorded::Dropped, Vec::new(), steps, notes);
+        put_options_back(host, None, Recorded::Dropped, Vec::new(), steps, notes);
         return;
     }
     let mut after = turns.before(world, host);
+    let back = docker0_back(host);
+    if let Some(back) = &back {
+        move_docker0_back(host, back, std::mem::take(&mut after), steps, notes);
+    }
+    let present = back.as_ref().map(|back| back.text.as_str());
+    // What stops with the first of two restarts has been told then.
+    let mut again = Vec::new();
     // Only what this run puts back has its way back: what is kept from an earlier one may be older than what somebody wrote since.
-    let put_back = put_options_back(host, Recorded::Kept, after.clone(), steps, notes);
+    let put_back = put_options_back(host, present, Recorded::Kept, after.clone(), steps, notes);
     if put_back {
         after = Vec::new();
     }
     let shown = Shown {
         what: "the engine answers",
         why: "wait until the engine answers",
-        format: "{{.ServerVersion}}",
+        question: &options::of_info("{{.ServerVersion}}"),
         expect: Vec::new(),
         put_back,
         settled: None,
+        back: Vec::new(),
     };
     let last = options::restart(
         host,
@@ -479,7 +511,7 @@ fn restore_options(
         &shown,
         after,
         steps,
-        notes,
+        if back.is_some() { &mut again } else { notes },
     );
     turns.took(host, &last);
     // Until here a failure brings back what worked.
@@ -499,20 +531,54 @@ fn restore_options(
     );
 }
 
-/// Puts `daemon.json` back. Whether there was anything to do: a run that was cut off may have done it.
+/// Starts the engine once with the old address of `docker0`, which it keeps for itself from then on.
+fn move_docker0_back(
+    host: &HostWorld<'_>,
+    back: &docker0::WayBack,
+    after: Vec<StepId>,
+    steps: &mut Steps,
+    notes: &mut Vec<String>,
+) {
+    let was = back.was;
+    let id = steps.add(
+        host.name(),
+        Stage::Options,
+        format!(
+            "set the old address of docker0 in {}, for one start",
+            daemon_json::PATH
+        ),
+        back.put.clone(),
+    );
+    steps.await_turn(id, &after);
+    let shown = Shown {
+        what: "docker0 is where it was",
+        why: "wait until docker0 is where it was",
+        question: back.question,
+        expect: vec![was.trunc().to_string()],
+        put_back: true,
+        settled: None,
+        back: Vec::new(),
+    };
+    let why = format!("restart the engine, which takes docker0 back to {was}");
+    options::restart(host, &why, &shown, Vec::new(), steps, notes);
+}
+
+/// Puts `daemon.json` back, in which is `now` by then if that is another text than the facts tell. Whether there was anything to do: a run that was cut off may have done it.
 fn put_options_back(
     host: &HostWorld<'_>,
+    now: Option<&str>,
     record: Recorded,
     after: Vec<StepId>,
     steps: &mut Steps,
     notes: &mut Vec<String>,
 ) -> bool {
     let (name, facts) = (host.name(), host.facts);
-    let Some(file) = facts
-        .files
-        .get(daemon_json::PATH)
-        .filter(|_| facts.daemon_json != facts.daemon_json_origin)
-    else {
+    let as_told = || {
+        let file = facts.files.get(daemon_json::PATH)?;
+        (facts.daemon_json != facts.daemon_json_origin).then(|| file.sha256.clone())
+    };
+    let present = now.map(|text| sha256_hex(text.as_bytes()));
+    let Some(present) = present.or_else(as_told) else {
         return false;
     };
     let (into, why) = match unmerged(host, notes) {
@@ -527,7 +593,7 @@ fn put_options_back(
                     "{name}: the daemon option `{key}` was {wanted} and is {found} since; it stays"
                 ));
             }
-            if facts.daemon_json.as_ref() == Some(&text) {
+            if now.or(facts.daemon_json.as_deref()) == Some(&text) {
                 return false;
             }
             let why = format!(
@@ -539,7 +605,7 @@ fn put_options_back(
     };
     let action = Action::Restore {
         path: daemon_json::PATH.to_owned(),
-        present: file.sha256.clone(),
+        present,
         into,
         record,
     };
