@@ -44,6 +44,7 @@ impl Machines {
             output: Output::Text,
             color: ColourChoice::Auto,
             verbose,
+            certs: Some(folder.join("machines")),
         };
         Ok(Self { folder, all })
     }
