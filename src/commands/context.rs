@@ -115,7 +115,7 @@ fn create(
             || ssh.known_hosts.is_some()
             || ssh.host_key.is_some()
     };
-    if hosts.iter().any(|host| need_settings(host)) {
+    if hosts.iter().any(need_settings) {
         ui.note(
             "Docker's client takes keys, jump hosts and known hosts from your ssh configuration: \
              `docker-cluster ssh-config` prints what belongs there.",

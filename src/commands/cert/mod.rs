@@ -88,7 +88,9 @@ pub async fn run(args: &CertArgs, global: &Global, ui: Ui) -> Result<Exit, Error
         CertCommand::Ls => list(&inventory, global, ui).await,
         CertCommand::Revoke { name, manner } => revoke(&inventory, name, manner, global, ui).await,
         CertCommand::RotateCa { manner } => {
-            rotate("cert rotate-ca", &inventory, manner, global, ui).await
+            check_consent("cert rotate-ca", manner.yes)?;
+            let exit = rotate("cert rotate-ca", &inventory, manner, global, ui).await?;
+            Ok(say_rotated(exit, ui))
         }
     }
 }
@@ -320,17 +322,27 @@ async fn revoke(
     ui.note(&format!(
         "An engine asks nobody whether a certificate was revoked. To take back that of {name} all engines get a new CA.{others}"
     ));
-    rotate("cert revoke", inventory, manner, global, ui).await
+    let exit = rotate("cert revoke", inventory, manner, global, ui).await?;
+    Ok(say_rotated(exit, ui))
 }
 
-async fn rotate(
+fn say_rotated(exit: Exit, ui: Ui) -> Exit {
+    if exit == Exit::Done {
+        ui.note(
+            "Every certificate of a person has ended: `docker-cluster cert issue` makes yours anew.",
+        );
+    }
+    exit
+}
+
+/// Gives the engines a new CA, and each a certificate of it.
+pub async fn rotate(
     command: &'static str,
     inventory: &Inventory,
     manner: &Manner,
     global: &Global,
     ui: Ui,
 ) -> Result<Exit, Error> {
-    check_consent(command, manner.yes)?;
     let progress = Progress::start(ui);
     let all: Vec<&HostSpec> = inventory.hosts.iter().collect();
     let asked = ask(&all, progress.events()).await;
@@ -344,9 +356,5 @@ async fn rotate(
         manner,
         prove: false,
     };
-    let exit = carry_out(&job, global, ui).await?;
-    if exit == Exit::Done {
-        ui.note("Every certificate of a person has ended: `docker-cluster cert issue` makes yours anew.");
-    }
-    Ok(exit)
+    carry_out(&job, global, ui).await
 }

@@ -67,6 +67,11 @@ impl Machines {
         self.folder.join("machines").join(format!("{name}.yaml"))
     }
 
+    /// The folder of a machine, which has the certificate that opens its engine.
+    pub fn folder_of(&self, name: &str) -> PathBuf {
+        self.folder.join("machines").join(name)
+    }
+
     /// All machines; none if there are none.
     pub fn inventory(&self) -> Result<Option<Inventory>, Error> {
         if !self.all.file.exists() {
@@ -139,6 +144,12 @@ impl Machines {
     pub fn remove(&self, name: &str) -> Result<(), Error> {
         let _lock = self.lock()?;
         std::fs::remove_file(self.file_of(name)).map_err(failed)?;
+        match std::fs::remove_dir_all(self.folder_of(name)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(failed(error));
+            }
+            _ => {}
+        }
         self.compose()
     }
 
