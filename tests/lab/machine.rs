@@ -106,8 +106,12 @@ fn only_its_certificate_opens_it(lab: &Lab, called: &Called<'_>) {
         refused.err
     );
     let words = |words: &[&str]| -> Vec<String> { words.iter().map(ToString::to_string).collect() };
-    // Not verified by the client, so that it is the engine that refuses.
-    let bare = ran("docker", &words(&["--tls", "-H", &url, "version"]));
+    let ca = called.folder.path().join("store/machines/dev/ca.pem");
+    let trusted = format!("--tlscacert={}", ca.display());
+    let bare = ran(
+        "docker",
+        &words(&["--tlsverify", &trusted, "-H", &url, "version"]),
+    );
     assert!(
         bare.code != 0 && bare.err.contains("certificate"),
         "{}",
