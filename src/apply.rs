@@ -11,18 +11,21 @@ use tracing::debug;
 use crate::checksum::sha256_hex;
 use crate::clients::consul;
 use crate::engine_api::{ApiError, EngineApi};
+use crate::engines::{self, api};
 use crate::event::{Event, Events};
+use crate::facts::Scope;
 use crate::host::{Command, Connection, HostError, Hosts, Output};
 use crate::inventory::HostName;
 use crate::lock::{Lock, LostLock};
-use crate::paths::SECRETS_PATH;
+use crate::paths::{ENGINES_CA, SECRETS_PATH};
 use crate::plan::{
-    Action, Content, Options, Plan, PutFile, Recorded, Restored, SecretsFrom, Slot, Step, StepId,
-    SwarmRole, Undo,
+    Action, Authority, Content, Options, Plan, PutFile, Recorded, Restored, SecretsFrom, Slot,
+    Step, StepId, SwarmRole, Undo,
 };
+use crate::probe::{self, FactsError};
 use crate::programs;
 use crate::record::{self, Record};
-use crate::secrets::{Secret, SecretsError, Slots, StoreBundle};
+use crate::secrets::{EnginesCa, Secret, SecretsError, Slots, StoreBundle};
 use crate::whoami::whoami;
 
 /// Puts a file in place; see the script.
@@ -102,12 +105,30 @@ pub enum StepError {
     /// No manager of the swarm can be reached from the host that is to join it.
     #[error("none of the swarm's managers can be reached from here: {0}")]
     NoManager(String),
+    /// The facts of the host.
+    #[error("{0}")]
+    Facts(String),
+    /// The engine's unit starts something else.
+    #[error(
+        "{} does not start the engine itself, so no flags can be added to it",
+        engines::UNIT
+    )]
+    Unit,
     /// An image.
     #[error("{0}")]
     Image(String),
     /// A program to push.
     #[error("{0}")]
     Program(String),
+}
+
+impl From<FactsError> for StepError {
+    fn from(error: FactsError) -> Self {
+        match error {
+            FactsError::Host(error) => Self::Host(error),
+            FactsError::Garbled(_) => Self::Facts(error.to_string()),
+        }
+    }
 }
 
 impl StepError {
@@ -125,6 +146,10 @@ impl StepError {
             }
             Self::Waited { .. } => {
                 "run the same command again when the cause is mended: it goes on where this run stopped".to_owned()
+            }
+            Self::Facts(_) => "look at the host by hand: `docker-cluster ssh HOST` is a shell on it".to_owned(),
+            Self::Unit => {
+                "let its `ExecStart=` be one line that begins with dockerd, or say `api: ssh` for this host".to_owned()
             }
             Self::Image(_) => "correct `smoke.image` or `smoke.tar` in the inventory".to_owned(),
             Self::Program(_) => "correct `store.source` in the inventory".to_owned(),
@@ -571,27 +596,46 @@ impl Run<'_> {
             Action::Secrets(SecretsFrom::Retire) => {
                 self.slots.fill_store(self.slots.bundle()?.retired())?
             }
+            Action::Secrets(SecretsFrom::MintEngines) => self
+                .slots
+                .fill_engines(EnginesCa::mint(&self.plan.cluster)?),
+            Action::Secrets(SecretsFrom::FetchEngines) => {
+                let text = host.check(&Command::new(["cat", ENGINES_CA])).await?;
+                self.slots.fill_engines(EnginesCa::parse(&text)?);
+            }
             Action::IssueCertificate {
+                by,
                 days,
-                common_name,
+                common_name: name,
                 dns_names,
                 addresses,
                 cert_path,
                 key_path,
                 owner,
             } => {
-                let (cert, key) =
-                    self.slots
-                        .bundle()?
-                        .issue(common_name, dns_names, addresses, *days)?;
+                // An engine reads its own when it starts; what only root is to read, only root reads.
+                let (mode, read_by) = match by {
+                    Authority::Store => ("0640", ""),
+                    Authority::Engines => ("0600", engines::UNIT),
+                };
+                let (cert, key) = match by {
+                    Authority::Store => {
+                        let bundle = self.slots.bundle()?;
+                        bundle.issue(name, dns_names, addresses, *days)?
+                    }
+                    Authority::Engines => {
+                        let ca = self.slots.engines()?;
+                        ca.issue_server(name, dns_names, addresses, *days)?
+                    }
+                };
                 // The key first: a certificate without its key would look whole to the next plan.
                 let file = NewFile {
                     path: key_path,
-                    mode: "0640",
+                    mode,
                     owner,
                     source: "key",
                     secrets: "",
-                    read_by: "",
+                    read_by,
                     ours: None,
                 };
                 self.write(host, &file, key.expose().as_bytes()).await?;
@@ -601,11 +645,12 @@ impl Run<'_> {
                     owner,
                     source: "certificate",
                     secrets: "",
-                    read_by: "",
+                    read_by,
                     ours: None,
                 };
                 self.write(host, &file, cert.as_bytes()).await?;
             }
+            Action::AddFlags { path, flags } => self.add_flags(host, path, flags).await?,
             Action::PushProgram {
                 source,
                 sha256,
@@ -720,6 +765,28 @@ impl Run<'_> {
             });
         }
         Ok(output.stderr_text())
+    }
+
+    /// Adds flags to the way in which the engine's unit starts it, as that is at this moment.
+    async fn add_flags(
+        &self,
+        host: &Connection,
+        path: &str,
+        flags: &[String],
+    ) -> Result<(), StepError> {
+        let facts = probe::gather(host, Scope::Usual).await?;
+        let text = api::drop_in(&facts, flags).ok_or(StepError::Unit)?;
+        let source = Content::text(text.as_str()).fingerprint();
+        let file = NewFile {
+            path,
+            mode: "0644",
+            owner: "root:root",
+            source: &source,
+            secrets: "",
+            read_by: engines::UNIT,
+            ours: None,
+        };
+        self.write(host, &file, text.as_bytes()).await
     }
 
     async fn put(&self, host: &Connection, file: &PutFile) -> Result<(), StepError> {

@@ -41,6 +41,8 @@ pub enum Command {
     Env(crate::commands::env::Env),
     /// Keep a context of Docker's client for each host
     Context(crate::commands::context::ContextArgs),
+    /// Make certificates for persons, list them and take them back, for engines that listen on the network
+    Cert(crate::commands::cert::CertArgs),
     /// Print the hosts for ~/.ssh/config, so that every program that uses ssh knows them
     SshConfig,
     /// Take a host out of its swarm: drain, demote, leave, remove

@@ -5,7 +5,7 @@ use clap::CommandFactory as _;
 use crate::cli::{Cli, Command};
 use crate::commands::machine::{self, Machines};
 use crate::commands::{
-    active, advise, bench, completions, config, context, docker_ssh, down, env, exec, init,
+    active, advise, bench, cert, completions, config, context, docker_ssh, down, env, exec, init,
     inspect, ip, lab, logs, ls, migrate, plan, ps, restart, rm, run_on, scp, ssh, ssh_config,
     status, store, up, url, verify,
 };
@@ -50,6 +50,7 @@ pub async fn run(cli: Cli, ui: Ui) -> Result<Exit, Error> {
         Command::Ls(args) => ls::run(&args, global, ui).await,
         Command::Ssh(args) => ssh::run(&args, global).await,
         Command::SshConfig => ssh_config::run(global, ui),
+        Command::Cert(args) => cert::run(&args, global, ui).await,
         Command::Context(args) => context::run(&args, global, ui),
         Command::Lab(args) => lab::run(&args, global, ui).await,
         Command::DockerSsh(args) => docker_ssh::run(&args, global, ui),

@@ -24,6 +24,9 @@ pub struct Global {
     /// More on standard error: -v for information, -vv for everything.
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,
+    /// Where each host has a folder with the certificate that opens its engine, if it is not where `cert issue` keeps them.
+    #[arg(skip)]
+    pub certs: Option<PathBuf>,
 }
 
 /// What results look like.

@@ -18,8 +18,8 @@ const VERSION: &str = concat!(
 
 /// docker-machine's verbs for hosts that you already have (its driver `generic`), by docker-cluster.
 ///
-/// Engines are reached over ssh: `env`, `config` and `url` say `ssh://USER@ADDRESS:PORT`, where docker-machine had `tcp://ADDRESS:2376` with
-/// TLS. Nothing listens on the network, and there are no certificates to keep.
+/// Engines are reached as docker-machine's were, at `tcp://ADDRESS:2376` with TLS on both sides; with `create --engine-api=ssh` over ssh, and
+/// nothing listens on the network.
 #[derive(Debug, Parser)]
 #[command(name = NAME, bin_name = NAME, version = VERSION, disable_version_flag = true, max_term_width = 100)]
 #[command(
@@ -42,7 +42,7 @@ pub struct Machine {
     pub verb: Verb,
 }
 
-/// What docker-machine takes and nothing here needs: certificates, its own SSH, its crash reports.
+/// What docker-machine takes and nothing here needs: certificates of one's own, its own SSH, its crash reports.
 #[derive(Debug, Args)]
 struct Idle {
     #[arg(long, hide = true, value_name = "FILE")]

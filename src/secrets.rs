@@ -1,5 +1,7 @@
 //! Secrets: born here or fetched from a host, held in memory, written only to root-only files on hosts.
 
+pub mod engines;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
@@ -14,8 +16,10 @@ use serde::{Deserialize, Serialize};
 use time::{Duration, OffsetDateTime};
 
 use crate::checksum::sha256_hex;
-use crate::plan::{Content, Piece, Slot};
+use crate::plan::{Authority, Content, Piece, Slot};
 use crate::stores::consul::certificates::CA_DAYS;
+
+pub use engines::EnginesCa;
 
 /// Length of a gossip key, in bytes: Consul takes 16, 24 or 32.
 const GOSSIP_BYTES: usize = 32;
@@ -86,7 +90,7 @@ pub enum SecretsError {
 impl StoreBundle {
     /// Makes new secrets: a CA, a gossip key of 32 bytes, three tokens.
     pub fn mint(cluster: &str) -> Result<Self, SecretsError> {
-        let (ca_cert, ca_key) = new_ca(cluster)?;
+        let (ca_cert, ca_key) = new_ca(&store_ca(cluster))?;
         Ok(Self {
             ca_cert,
             ca_key,
@@ -103,7 +107,7 @@ impl StoreBundle {
         if self.previous_ca.is_some() {
             return Ok(self);
         }
-        let (ca_cert, ca_key) = new_ca(cluster)?;
+        let (ca_cert, ca_key) = new_ca(&store_ca(cluster))?;
         Ok(Self {
             previous_ca: Some(self.ca_cert),
             ca_cert,
@@ -196,13 +200,18 @@ fn is_one_certificate(text: &str) -> bool {
     is_bare && block.parse_x509().is_ok()
 }
 
+/// What the store's CA is called.
+fn store_ca(cluster: &str) -> String {
+    format!("docker-cluster {cluster} store CA")
+}
+
 /// A CA: certificate and key, in PEM.
-fn new_ca(cluster: &str) -> Result<(String, String), SecretsError> {
+fn new_ca(called: &str) -> Result<(String, String), SecretsError> {
     let key = KeyPair::generate()?;
     let mut params = CertificateParams::default();
     // With the second of its birth: two of one name side by side would be told apart by trial only.
     let born = OffsetDateTime::now_utc().unix_timestamp();
-    params.distinguished_name = name(&format!("docker-cluster {cluster} store CA {born}"));
+    params.distinguished_name = name(&format!("{called} {born}"));
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     (params.not_before, params.not_after) = lifetime(CA_DAYS);
@@ -239,6 +248,7 @@ fn random<const N: usize>() -> Result<[u8; N], SecretsError> {
 pub struct Slots {
     filled: RwLock<BTreeMap<Slot, Secret>>,
     bundle: RwLock<Option<StoreBundle>>,
+    engines: RwLock<Option<EnginesCa>>,
 }
 
 impl fmt::Debug for StoreBundle {
@@ -277,6 +287,25 @@ impl Slots {
         Ok(())
     }
 
+    /// Fills the slots of the engines' CA.
+    pub fn fill_engines(&self, ca: EnginesCa) {
+        self.fill(Slot::EnginesBundle, ca.kept());
+        self.fill(Slot::EnginesCa, Secret::new(ca.cert().to_owned()));
+        *self
+            .engines
+            .write()
+            .unwrap_or_else(std::sync::PoisonError::into_inner) = Some(ca);
+    }
+
+    /// The engines' CA.
+    pub fn engines(&self) -> Result<EnginesCa, SecretsError> {
+        self.engines
+            .read()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .clone()
+            .ok_or(SecretsError::Empty(Slot::EnginesBundle))
+    }
+
     /// The secret in a slot.
     pub fn get(&self, slot: Slot) -> Result<Secret, SecretsError> {
         self.filled
@@ -296,7 +325,7 @@ impl Slots {
             .ok_or(SecretsError::Empty(Slot::StoreBundle))
     }
 
-    /// Content with its slots filled, and the checksum of the bundle that filled them (empty if there were no slots).
+    /// Content with its slots filled, and the checksum of the secrets that they are part of (empty if there were no slots).
     pub fn resolve(&self, content: &Content) -> Result<(Vec<u8>, String), SecretsError> {
         let mut bytes = Vec::new();
         let mut secrets = String::new();
@@ -305,8 +334,12 @@ impl Slots {
                 Piece::Text(text) => bytes.extend(text.as_bytes()),
                 Piece::Slot(slot) => {
                     bytes.extend(self.get(*slot)?.expose().as_bytes());
+                    let whole = match slot {
+                        Slot::EnginesBundle | Slot::EnginesCa => Authority::Engines.slot(),
+                        _ => Authority::Store.slot(),
+                    };
                     secrets = self
-                        .get(Slot::StoreBundle)
+                        .get(whole)
                         .map(|bundle| sha256_hex(bundle.expose().as_bytes()))
                         .unwrap_or_default();
                 }

@@ -267,7 +267,7 @@ sub ours {
     if (!@ours) {
         tree($_, \@ours) for '/etc/docker-cluster', '/var/lib/docker-cluster/secrets', '/usr/local/lib/docker-cluster';
         push @ours, grep { m{/docker-cluster-[^/]*\z} && -f } in_folder('/etc/systemd/system');
-        push @ours, grep { -f } '/etc/systemd/networkd.conf.d/docker-cluster.conf';
+        push @ours, grep { -f } '/etc/systemd/networkd.conf.d/docker-cluster.conf', '/etc/systemd/system/docker.service.d/zz-docker-cluster.conf';
         # A package's own, which may become ours.
         push @ours, grep { -f } '/etc/bird/bird.conf';
     }

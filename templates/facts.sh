@@ -251,14 +251,14 @@ files() {
     for folder in $etc $state/secrets /usr/local/lib/docker-cluster; do
         [ -d $folder ] && find $folder -type f -exec stat -c '%a %U:%G %n' {} +
     done
-    for unit in /etc/systemd/system/docker-cluster-* /etc/systemd/networkd.conf.d/docker-cluster.conf /etc/bird/bird.conf; do [ -f "$unit" ] && stat -c '%a %U:%G %n' "$unit"; done
+    for unit in /etc/systemd/system/docker-cluster-* /etc/systemd/networkd.conf.d/docker-cluster.conf /etc/systemd/system/docker.service.d/zz-docker-cluster.conf /etc/bird/bird.conf; do [ -f "$unit" ] && stat -c '%a %U:%G %n' "$unit"; done
     true
 }
 sums() {
     for folder in $etc $state/secrets /usr/local/lib/docker-cluster; do
         [ -d $folder ] && find $folder -type f -exec sha256sum {} +
     done
-    for unit in /etc/systemd/system/docker-cluster-* /etc/systemd/networkd.conf.d/docker-cluster.conf /etc/bird/bird.conf; do [ -f "$unit" ] && sha256sum "$unit"; done
+    for unit in /etc/systemd/system/docker-cluster-* /etc/systemd/networkd.conf.d/docker-cluster.conf /etc/systemd/system/docker.service.d/zz-docker-cluster.conf /etc/bird/bird.conf; do [ -f "$unit" ] && sha256sum "$unit"; done
     [ -f /etc/docker/daemon.json ] && sha256sum /etc/docker/daemon.json
     true
 }
@@ -487,6 +487,8 @@ if [ -x /usr/local/lib/docker-cluster/fabric ]; then s fabric-wrong fabric_wrong
 f agent-cert $etc/consul/agent.pem
 f engine-cert $etc/consul/engine.pem
 f ca-cert $etc/consul/ca.pem
+f api-ca $etc/engine/ca.pem
+f api-cert $etc/engine/server.pem
 n records
 # What was there before, by file: `KEY file MODE OWNER SHA256` or `KEY absent [FOLDER]`.
 n origins

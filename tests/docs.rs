@@ -34,6 +34,8 @@ const INVENTORY: &str = "docs/inventory.md";
 const OF_OTHERS: &[&str] = &[
     // Of `docker run`.
     "--ip",
+    // Of the engine.
+    "--tlsverify",
 ];
 
 /// A README is read to its end if it can be read in five minutes.

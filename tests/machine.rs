@@ -418,7 +418,7 @@ fn what_is_not_there_is_said_as_scripts_know_it() {
         (called.says(&["-v"]), called.says(&["--version"])),
         (version.clone(), version)
     );
-    assert!(called.says(&["--help"]).contains("ssh://USER@ADDRESS:PORT"));
+    assert!(called.says(&["--help"]).contains("tcp://ADDRESS:2376"));
 }
 
 #[test]

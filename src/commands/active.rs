@@ -1,7 +1,7 @@
 //! `active`: the host that Docker's client of this shell talks to.
 
 use super::context::{Store, context_name};
-use super::endpoint::Endpoint;
+use super::endpoint;
 use super::load;
 use crate::error::{Error, Exit};
 use crate::global::Global;
@@ -50,7 +50,7 @@ fn by_url<'a>(inventory: &'a Inventory, url: &str, name: Option<&str>) -> Option
     let mut same = inventory
         .hosts
         .iter()
-        .filter(|host| Endpoint::of(host).url == url);
+        .filter(|host| endpoint::url(host) == url);
     let first = same.next()?;
     let named = std::iter::once(first)
         .chain(same)

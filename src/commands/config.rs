@@ -18,7 +18,8 @@ pub struct Config {
 /// Runs it.
 pub fn run(args: &Config, global: &Global, ui: Ui) -> Result<Exit, Error> {
     let inventory = load(global)?;
-    for argument in Endpoint::of(host(&inventory, &args.host)?).arguments() {
+    let host = host(&inventory, &args.host)?;
+    for argument in Endpoint::open(&inventory, host, global)?.arguments() {
         ui.print(&argument);
     }
     Ok(Exit::Done)

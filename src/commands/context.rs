@@ -11,6 +11,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+use super::cert::kept;
 use super::endpoint::Endpoint;
 use super::{host, load, select};
 use crate::error::{Error, Exit};
@@ -52,7 +53,8 @@ pub fn run(args: &ContextArgs, global: &Global, ui: Ui) -> Result<Exit, Error> {
     let store = Store::open()?;
     match &args.command {
         ContextCommand::Create { hosts } => {
-            create(&store, &inventory, &named(&inventory, hosts, global)?, ui)
+            let hosts = named(&inventory, hosts, global)?;
+            create(&store, &inventory, &hosts, global, ui)
         }
         ContextCommand::Rm { hosts } => remove(&store, &inventory, hosts, global, ui),
         ContextCommand::Ls => {
@@ -78,6 +80,7 @@ fn create(
     store: &Store,
     inventory: &Inventory,
     hosts: &[&HostSpec],
+    global: &Global,
     ui: Ui,
 ) -> Result<Exit, Error> {
     // All or none: a name that somebody else has is found before anything is written.
@@ -95,11 +98,16 @@ fn create(
             )));
         }
     }
-    for host in hosts {
+    let endpoints = hosts
+        .iter()
+        .map(|host| Endpoint::open(inventory, host, global))
+        .collect::<Result<Vec<_>, _>>()?;
+    for (host, endpoint) in hosts.iter().zip(&endpoints) {
         let name = context_name(&inventory.cluster, &host.name);
-        store.write(&name, &inventory.cluster, &host.name, &Endpoint::of(host))?;
+        store.write(&name, &inventory.cluster, &host.name, endpoint)?;
         ui.print(&name);
     }
+    let hosts: Vec<&&HostSpec> = hosts.iter().filter(|host| host.api.is_none()).collect();
     let need_settings = |host: &&&HostSpec| {
         let ssh = &host.ssh;
         ssh.identity.is_some()
@@ -107,7 +115,7 @@ fn create(
             || ssh.known_hosts.is_some()
             || ssh.host_key.is_some()
     };
-    if hosts.iter().any(|host| need_settings(&host)) {
+    if hosts.iter().any(need_settings) {
         ui.note(
             "Docker's client takes keys, jump hosts and known hosts from your ssh configuration: \
              `docker-cluster ssh-config` prints what belongs there.",
@@ -298,16 +306,26 @@ impl Store {
             },
             "Endpoints": {"docker": {"Host": endpoint.url, "SkipTLSVerify": false}},
         });
-        std::fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&folder)
-            .map_err(failed)?;
-        // Renamed into place: a client that runs right now reads the old one or the new one.
-        let new = tempfile::NamedTempFile::new_in(&folder).map_err(failed)?;
-        std::fs::write(new.path(), meta.to_string()).map_err(failed)?;
-        new.persist(folder.join("meta.json"))
-            .map_err(|error| failed(error.error))?;
+        self.write_tls(name, endpoint).map_err(failed)?;
+        put(&folder, "meta.json", meta.to_string().as_bytes()).map_err(failed)
+    }
+
+    /// The certificate, where Docker's client looks for it; one of before goes where none is needed any more.
+    fn write_tls(&self, name: &str, endpoint: &Endpoint) -> std::io::Result<()> {
+        let folder = self.folder("tls", name);
+        let Some(certs) = &endpoint.certs else {
+            return match std::fs::remove_dir_all(folder) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+                _ => Ok(()),
+            };
+        };
+        for file in [kept::CA, kept::CERT, kept::KEY] {
+            put(
+                &folder.join("docker"),
+                file,
+                &std::fs::read(certs.join(file))?,
+            )?;
+        }
         Ok(())
     }
 
@@ -351,6 +369,19 @@ impl Store {
             .filter(|name| !name.is_empty())
             .map(ToOwned::to_owned)
     }
+}
+
+/// Writes a file for this user alone. Renamed into place: a client that runs right now reads the old one or the new one.
+fn put(folder: &Path, name: &str, bytes: &[u8]) -> std::io::Result<()> {
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)?;
+    let new = tempfile::NamedTempFile::new_in(folder)?;
+    std::fs::write(new.path(), bytes)?;
+    new.persist(folder.join(name))
+        .map(drop)
+        .map_err(|error| error.error)
 }
 
 fn read(path: &Path) -> Result<Option<Context>, Error> {

@@ -38,12 +38,18 @@ const DOCKER_HOST: &str = "DOCKER_HOST";
 /// The name of the host, which prompts show.
 const NAME: &str = "DOCKER_MACHINE_NAME";
 
+const TLS_VERIFY: &str = "DOCKER_TLS_VERIFY";
+
+const CERT_PATH: &str = "DOCKER_CERT_PATH";
+
 /// What `env` sets, and for each where it keeps what it has set it to: where the two differ, somebody else has set it since.
-const OURS: [(&str, &str); 4] = [
+const OURS: [(&str, &str); 6] = [
     (DOCKER_HOST, "DOCKER_CLUSTER_HOST"),
     (NAME, "DOCKER_CLUSTER_NAME"),
     ("NO_PROXY", "DOCKER_CLUSTER_NO_PROXY"),
     ("no_proxy", "DOCKER_CLUSTER_no_proxy"),
+    (TLS_VERIFY, "DOCKER_CLUSTER_TLS_VERIFY"),
+    (CERT_PATH, "DOCKER_CLUSTER_CERT_PATH"),
 ];
 
 /// Before the name of a variable: what it was.
@@ -113,15 +119,21 @@ pub(super) fn point_at(
     ui: Ui,
 ) -> Result<Exit, Error> {
     let lookup = |name: &str| std::env::var(name).ok();
-    let mut wanted = vec![
-        (DOCKER_HOST, Endpoint::of(host).url),
-        (NAME, host.name.to_string()),
-    ];
+    let endpoint = Endpoint::open(inventory, host, global)?;
+    let mut wanted = vec![(DOCKER_HOST, endpoint.url)];
+    if let Some(folder) = &endpoint.certs {
+        // In docker-machine's order.
+        wanted.insert(0, (TLS_VERIFY, "1".to_owned()));
+        wanted.push((CERT_PATH, folder.display().to_string()));
+    }
+    wanted.push((NAME, host.name.to_string()));
     if wish.no_proxy {
         wanted.push(without_proxy(&host.ssh.address, &lookup));
     }
     let mut changes = exported(&wanted, &lookup);
-    if wish.shell.runs_scripts() {
+    if endpoint.certs.is_some() {
+        changes.extend(path_change(None)?);
+    } else if wish.shell.runs_scripts() {
         let shim = write_shim(global, inventory)?;
         changes.extend(path_change(Some(&shim))?);
     }
@@ -226,12 +238,26 @@ fn exported(wanted: &[(&str, String)], lookup: Lookup<'_>) -> Vec<Change> {
         }
     }
     for name in OTHERS {
+        if wanted.iter().any(|(wanted, _)| *wanted == name) {
+            continue;
+        }
+        let marker = marker_of(name).filter(|marker| lookup(marker).is_some());
         if let Some(old) = lookup(name) {
-            changes.push(Change::Set(format!("{SAVED}{name}"), old));
+            // What an earlier call has set for another host is nobody's.
+            if marker.and_then(lookup).as_ref() != Some(&old) {
+                changes.push(Change::Set(format!("{SAVED}{name}"), old));
+            }
             changes.push(Change::Unset(name.to_owned()));
         }
+        changes.extend(marker.map(|marker| Change::Unset(marker.to_owned())));
     }
     changes
+}
+
+/// Where `env` keeps what it has set a variable to, if it sets it.
+fn marker_of(name: &str) -> Option<&'static str> {
+    let (_, marker) = OURS.iter().find(|(ours, _)| *ours == name)?;
+    Some(marker)
 }
 
 /// Takes back what [`exported`] has set, and nothing that somebody has set since.
@@ -240,20 +266,21 @@ fn taken_back(lookup: Lookup<'_>) -> Vec<Change> {
     for (name, marker) in OURS {
         let (now, own) = (lookup(name), lookup(marker));
         let is_ours = match (&now, &own) {
-            (None, _) => own.is_some() || name == DOCKER_HOST,
+            (None, _) => own.is_some() || name == DOCKER_HOST || OTHERS.contains(&name),
             (Some(now), Some(own)) => now == own,
             // Version 0.1 did not say what it had set; it set nothing but this.
             (Some(now), None) => name == DOCKER_HOST && now.starts_with("ssh://"),
         };
         let brought_back = bring_back(name, is_ours, lookup, &mut changes);
-        if is_ours && !brought_back {
+        let is_set = now.is_some() || own.is_some() || name == DOCKER_HOST;
+        if is_ours && !brought_back && is_set {
             changes.insert(0, Change::Unset(name.to_owned()));
         }
         if own.is_some() {
             changes.push(Change::Unset(marker.to_owned()));
         }
     }
-    for name in OTHERS {
+    for name in OTHERS.iter().filter(|name| marker_of(name).is_none()) {
         bring_back(name, lookup(name).is_none(), lookup, &mut changes);
     }
     changes

@@ -3,6 +3,7 @@
 use clap::Args;
 use serde_json::{Value, json};
 
+use super::cert::kept;
 use super::endpoint::Endpoint;
 use super::{host, load};
 use crate::error::{Error, Exit};
@@ -31,8 +32,8 @@ pub fn run(args: &Inspect, global: &Global, ui: Ui) -> Result<Exit, Error> {
         .collect::<Result<Vec<_>, _>>()?;
     let documents: Vec<Value> = hosts
         .iter()
-        .map(|host| document(&inventory, host))
-        .collect();
+        .map(|host| document(&inventory, host, global))
+        .collect::<Result<_, _>>()?;
     match &args.format {
         Some(text) => {
             let wrong = |error| Error::usage(format!("--format: {error}"));
@@ -53,18 +54,19 @@ pub fn run(args: &Inspect, global: &Global, ui: Ui) -> Result<Exit, Error> {
 /// The port that ssh takes where none is named.
 const SSH_PORT: u16 = 22;
 
-fn document(inventory: &Inventory, host: &HostSpec) -> Value {
+fn document(inventory: &Inventory, host: &HostSpec, global: &Global) -> Result<Value, Error> {
+    let endpoint = Endpoint::of(inventory, host, global)?;
     let ssh = &host.ssh;
     let labels: Vec<String> = host
         .labels
         .iter()
         .map(|(key, value)| format!("{key}={value}"))
         .collect();
-    json!({
+    Ok(json!({
         "Name": host.name,
         "Cluster": inventory.cluster,
         "DriverName": "generic",
-        "URL": Endpoint::of(host).url,
+        "URL": endpoint.url,
         "Driver": {
             "MachineName": host.name,
             "IPAddress": ssh.address,
@@ -79,9 +81,31 @@ fn document(inventory: &Inventory, host: &HostSpec) -> Value {
             "SSHJumpHost": ssh.jump.as_deref().unwrap_or_default(),
         },
         "HostOptions": {
-            "EngineOptions": {"Labels": labels, "Options": inventory.engine.options},
+            "EngineOptions": {
+                "Labels": labels,
+                "Options": inventory.engine.options,
+                "TlsVerify": host.api.is_some(),
+            },
+            "AuthOptions": auth(host, &endpoint),
         },
         "Labels": host.labels,
         "Tags": host.tags,
+    }))
+}
+
+/// The certificates, where the engine asks for them.
+fn auth(host: &HostSpec, endpoint: &Endpoint) -> Value {
+    let (Some(api), Some(folder)) = (&host.api, &endpoint.certs) else {
+        return Value::Null;
+    };
+    let addresses = api.addresses.iter().map(ToString::to_string);
+    let names: Vec<String> = api.names.iter().cloned().chain(addresses).collect();
+    json!({
+        "CertDir": folder,
+        "CaCertPath": folder.join(kept::CA),
+        "ClientCertPath": folder.join(kept::CERT),
+        "ClientKeyPath": folder.join(kept::KEY),
+        "StorePath": folder,
+        "ServerCertSANs": names,
     })
 }

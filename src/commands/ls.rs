@@ -4,7 +4,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::active::active;
-use super::endpoint::Endpoint;
+use super::endpoint;
 use super::{Asked, ask, load, select};
 use crate::engines;
 use crate::error::{Error, Exit};
@@ -210,7 +210,7 @@ fn fields(host: &HostSpec, about: &Value, is_active: bool) -> Value {
         "Active": if is_active { "*" } else { "-" },
         "DriverName": "generic",
         "State": text("state"),
-        "URL": Endpoint::of(host).url,
+        "URL": endpoint::url(host),
         "Swarm": text("store").strip_prefix("swarm ").unwrap_or_default(),
         "DockerVersion": text("engine"),
         "Error": text("error"),

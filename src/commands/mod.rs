@@ -5,6 +5,7 @@ pub mod advise;
 pub mod bench;
 pub mod beside;
 pub mod carry_out;
+pub mod cert;
 pub mod completions;
 pub mod config;
 pub mod containers;

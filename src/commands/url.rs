@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::endpoint::Endpoint;
+use super::endpoint;
 use super::{host, load};
 use crate::error::{Error, Exit};
 use crate::global::Global;
@@ -18,6 +18,6 @@ pub struct Url {
 /// Runs it.
 pub fn run(args: &Url, global: &Global, ui: Ui) -> Result<Exit, Error> {
     let inventory = load(global)?;
-    ui.print(&Endpoint::of(host(&inventory, &args.host)?).url);
+    ui.print(&endpoint::url(host(&inventory, &args.host)?));
     Ok(Exit::Done)
 }

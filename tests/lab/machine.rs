@@ -1,7 +1,10 @@
 //! Called as `docker-machine`: a bare host becomes a machine, is used, changed and forgotten.
 
 use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
 use std::process::{Command, Stdio};
+
+use docker_cluster::secrets::EnginesCa;
 
 use super::harness::{Lab, Ran};
 
@@ -31,6 +34,21 @@ impl<'a> Called<'a> {
         Self { lab, folder }
     }
 
+    /// Docker's client with what `config` says, and with another certificate in the place of that one, if there is a folder of one.
+    fn docker(&self, certs: Option<&Path>) -> Ran {
+        let config = self.run(&["config", "dev"]).expect(0).out;
+        // As a shell breaks it into words.
+        let mut words: Vec<String> = config.split_whitespace().map(str::to_owned).collect();
+        let folder = self.folder.path().join("store/machines/dev");
+        for word in &mut words {
+            if let Some(certs) = certs.filter(|_| !word.starts_with("--tlscacert")) {
+                *word = word.replace(folder.to_str().unwrap(), certs.to_str().unwrap());
+            }
+        }
+        words.extend(["info", "--format", "{{.Name}}"].map(str::to_owned));
+        ran("docker", &words)
+    }
+
     fn run(&self, arguments: &[&str]) -> Ran {
         let mut command = Command::new(self.folder.path().join("docker-machine"));
         let path = std::env::var("PATH").unwrap_or_default();
@@ -43,6 +61,83 @@ impl<'a> Called<'a> {
             .stdin(Stdio::null());
         command.args(arguments).output().unwrap().into()
     }
+}
+
+/// A program of this machine, without what a shell may have exported for Docker's client.
+fn ran(program: &str, words: &[String]) -> Ran {
+    let mut command = Command::new(program);
+    for name in [
+        "DOCKER_HOST",
+        "DOCKER_CONTEXT",
+        "DOCKER_TLS_VERIFY",
+        "DOCKER_CERT_PATH",
+    ] {
+        command.env_remove(name);
+    }
+    command
+        .args(words)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap()
+        .into()
+}
+
+/// A certificate for the machine from a CA that is not its own.
+fn of_another_ca(folder: &Path) {
+    let ca = EnginesCa::mint("other").unwrap();
+    let issued = ca.issue_client("mallory", 1).unwrap();
+    std::fs::create_dir(folder).unwrap();
+    std::fs::write(folder.join("cert.pem"), issued.cert).unwrap();
+    std::fs::write(folder.join("key.pem"), issued.key.expose()).unwrap();
+}
+
+/// The engine answers who has its certificate, and nobody else in no way.
+fn only_its_certificate_opens_it(lab: &Lab, called: &Called<'_>) {
+    let name = called.docker(None).expect(0).out;
+    assert_eq!(name.trim(), lab.host(1));
+    let url = called.run(&["url", "dev"]).expect(0).out.trim().to_owned();
+    assert!(url.starts_with("tcp://") && url.ends_with(":2376"), "{url}");
+    let other = called.folder.path().join("other");
+    of_another_ca(&other);
+    let refused = called.docker(Some(&other));
+    assert!(
+        refused.code != 0 && refused.err.contains("tls"),
+        "{}",
+        refused.err
+    );
+    let words = |words: &[&str]| -> Vec<String> { words.iter().map(ToString::to_string).collect() };
+    let ca = called.folder.path().join("store/machines/dev/ca.pem");
+    let trusted = format!("--tlscacert={}", ca.display());
+    let bare = ran(
+        "docker",
+        &words(&["--tlsverify", &trusted, "-H", &url, "version"]),
+    );
+    assert!(
+        bare.code != 0 && bare.err.contains("certificate"),
+        "{}",
+        bare.err
+    );
+    let plain = ran("docker", &words(&["-H", &url, "version"]));
+    assert!(
+        plain.code != 0 && plain.err.contains("HTTP request to an HTTPS server"),
+        "{}",
+        plain.err
+    );
+}
+
+/// New certificates: the old one opens nothing any more.
+fn certificates_are_made_anew(called: &Called<'_>) {
+    let folder = called.folder.path().join("store/machines/dev");
+    let old = called.folder.path().join("old");
+    std::fs::create_dir(&old).unwrap();
+    for file in ["cert.pem", "key.pem"] {
+        std::fs::copy(folder.join(file), old.join(file)).unwrap();
+        let mode = folder.join(file).metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{file}");
+    }
+    called.run(&["regenerate-certs", "-f", "dev"]).expect(0);
+    called.docker(None).expect(0);
+    assert_ne!(called.docker(Some(&old)).code, 0);
 }
 
 /// What the lab's inventory says first of a key.
@@ -62,20 +157,10 @@ fn value(lab: &Lab, key: &str) -> String {
 fn a_bare_host_becomes_a_machine() {
     let lab = Lab::up("machine", &["--hosts", "1", "--os", "debian-12", "--bare"]);
     let called = Called::by_link(&lab);
-    let (key, port) = (
-        format!("--generic-ssh-key={}", value(&lab, "identity")),
-        format!("--generic-ssh-port={}", value(&lab, "port")),
-    );
+    let key = format!("--generic-ssh-key={}", value(&lab, "identity"));
+    let address = format!("--generic-ip-address={}", value(&lab, "private"));
     let user = format!("--generic-ssh-user={}", value(&lab, "user"));
-    let create = [
-        "create",
-        "-d",
-        "generic",
-        "--generic-ip-address=127.0.0.1",
-        &key,
-        &port,
-        &user,
-    ];
+    let create = ["create", "-d", "generic", &address, &key, &user];
     let made = called
         .run(&[&create[..], &["--engine-label=disk=ssd", "dev"]].concat())
         .expect(0);
@@ -102,11 +187,13 @@ fn a_bare_host_becomes_a_machine() {
     let row: Vec<&str> = listed.lines().nth(1).unwrap().split_whitespace().collect();
     assert_eq!(row[..4], ["dev", "-", "generic", "Running"], "{listed}");
     assert_eq!(row[5], format!("v{}", version.trim()), "{listed}");
+    only_its_certificate_opens_it(&lab, &called);
 
     // Again: nothing to do, and nothing is restarted.
     let before = lab.sh(1, "systemctl show -p MainPID docker");
     called.run(&["provision", "dev"]).expect(0);
     assert_eq!(lab.sh(1, "systemctl show -p MainPID docker"), before);
+    certificates_are_made_anew(&called);
     let twice = called.run(&[&create[..], &["dev"]].concat()).expect(1);
     assert_eq!(twice.err, "Docker machine \"dev\" already exists\n");
 
@@ -124,6 +211,14 @@ fn a_bare_host_becomes_a_machine() {
     assert!(
         !lab.sh(1, "docker info --format '{{.Labels}}'")
             .contains("disk=ssd")
+    );
+    assert_eq!(
+        lab.sh(
+            1,
+            "ss -Hltn 'sport = :2376'; ls -d /etc/docker-cluster /etc/systemd/system/docker.service.d 2>/dev/null || true"
+        ),
+        "",
+        "nothing listens, and nothing is left"
     );
     called.run(&["rm", "-y", "dev"]).expect(0);
     assert_eq!(called.run(&["ls", "-q"]).expect(0).out, "");

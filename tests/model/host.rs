@@ -473,6 +473,8 @@ impl Cluster {
             }
             Action::Secrets(from) => done(self.secrets(at, *from, doing.slots)),
             Action::IssueCertificate { .. } => done(self.issue(at, action, doing)),
+            // No world of the model has engines that listen.
+            Action::AddFlags { .. } => failed("the engine listens on the network"),
             Action::PushProgram { sha256, path, .. } => {
                 let text = format!("the program of {sha256}");
                 let written = Written {
@@ -823,6 +825,9 @@ impl Cluster {
                 .rotated("demo")
                 .map_err(text)?,
             SecretsFrom::Retire => slots.bundle().map_err(text)?.retired(),
+            SecretsFrom::MintEngines | SecretsFrom::FetchEngines => {
+                return Err("no world of the model has engines that listen".to_owned());
+            }
         };
         slots.fill_store(made).map_err(text)
     }

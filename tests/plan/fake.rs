@@ -203,10 +203,12 @@ impl Fake {
                     .map_or_else(|| format!("KEY:{}", self.name), str::to_owned),
             );
             let active = if self.up { "active" } else { "inactive" };
+            let drop_ins: Vec<&str> = self.unit.iter().skip(1).map(|(file, _)| *file).collect();
             section(
                 "units",
                 &format!(
-                    "Id=docker.service\nLoadState=loaded\nActiveState={active}\nUnitFileState=enabled\nFragmentPath=/lib/systemd/system/docker.service\nMainPID=1"
+                    "Id=docker.service\nLoadState=loaded\nActiveState={active}\nUnitFileState=enabled\nFragmentPath=/lib/systemd/system/docker.service\nDropInPaths={}\nMainPID=1",
+                    drop_ins.join(" ")
                 ),
             );
             if self.up {

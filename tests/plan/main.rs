@@ -13,6 +13,7 @@ mod leaving;
 mod machine;
 mod packages;
 mod restart;
+mod tls;
 mod untidy;
 
 use docker_cluster::decide::rm;

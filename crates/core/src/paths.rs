@@ -9,6 +9,12 @@ pub const RECORD: &str = "/var/lib/docker-cluster/record";
 /// The secrets of the store, on its servers.
 pub const SECRETS_PATH: &str = "/var/lib/docker-cluster/secrets/store.json";
 
+/// The CA of engines that listen on the network: its certificate and its key, on a few hosts.
+pub const ENGINES_CA: &str = "/var/lib/docker-cluster/secrets/engines.pem";
+
+/// Whom that CA has given certificates, a line each, on the same hosts.
+pub const CLIENTS: &str = "/var/lib/docker-cluster/secrets/clients";
+
 /// What hung on the host's networks, while a migration is under way and afterwards.
 pub const MIGRATION: &str = "/var/lib/docker-cluster/migration.json";
 

@@ -2,18 +2,18 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use serde_json::{Map, Value, json};
 
 use super::machines::{HEAD, is_name};
-use super::{Machines, UNASKED, engine_options, refused_early};
+use super::{Machines, UNASKED, certificates, engine_options, refused_early};
 use crate::commands::carry_out::{Job, Manner, carry_out, check_consent};
 use crate::commands::{ask, load};
 use crate::decide::machine;
 use crate::error::{Error, Exit};
 use crate::facts::Engine;
 use crate::global::Global;
-use crate::inventory::{HostSpec, Inventory};
+use crate::inventory::{API_PORT, HostSpec, Inventory};
 use crate::plan::World;
 use crate::ui::{Progress, Ui};
 
@@ -47,7 +47,7 @@ pub struct Create {
         default_value_t = 22
     )]
     generic_ssh_port: u16,
-    /// Not used: the engine listens on no port
+    /// Not used: an engine with TLS listens on port 2376
     #[arg(long, value_name = "PORT", env = "GENERIC_ENGINE_PORT")]
     generic_engine_port: Option<u16>,
     /// Not used: a missing engine comes from the packages of the host's distribution
@@ -55,13 +55,26 @@ pub struct Create {
     engine_install_url: Option<String>,
     #[command(flatten)]
     pub(super) engine: engine_options::EngineOptions,
-    /// Not used: there are no certificates
+    /// One more name or address in the certificate of the engine
     #[arg(long, value_name = "NAME")]
     tls_san: Vec<String>,
+    /// How the engine is reached: on port 2376 with TLS, as by docker-machine, or over ssh alone
+    #[arg(long, value_enum, env = "MACHINE_ENGINE_API", default_value_t)]
+    engine_api: Api,
     #[command(flatten)]
     agreed: Agreed,
     #[command(flatten)]
     swarm: Swarm,
+}
+
+/// How an engine is reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+enum Api {
+    /// On port 2376, with TLS.
+    #[default]
+    Tls,
+    /// Over SSH alone.
+    Ssh,
 }
 
 /// What a person has agreed to beforehand.
@@ -141,7 +154,10 @@ pub async fn run(args: &Create, machines: &Machines, ui: Ui) -> Result<Exit, Err
         .map(|home| inventory.clone().with_home(&home))
         .unwrap_or(inventory);
     match make(&inventory, "create", &args.agreed, machines.global(), ui).await? {
-        Exit::Done => machines.add(name, &text)?,
+        Exit::Done => {
+            certificates::issue(&inventory, machines, ui).await?;
+            machines.add(name, &text)?;
+        }
         other => return Ok(other),
     }
     ui.print(&format!(
@@ -158,7 +174,7 @@ pub async fn provision(args: &Provision, machines: &Machines, ui: Ui) -> Result<
         let global = machines.global_of(&name);
         let inventory = load(&global)?;
         match make(&inventory, "provision", &args.agreed, &global, ui).await {
-            Ok(Exit::Done) => {}
+            Ok(Exit::Done) => certificates::ensure(&inventory, machines, ui).await?,
             Ok(exit) => worst = exit,
             // Said here, so that it does not stop those after it.
             Err(error) => {
@@ -254,7 +270,15 @@ impl Create {
             ssh.insert("identity".to_owned(), path.display().to_string().into());
         }
         // JSON is YAML, with quotes where they are needed.
-        let host = json!({"name": name, "address": address, "ssh": ssh});
+        let mut host = json!({"name": name, "address": address, "ssh": ssh});
+        match self.engine_api {
+            // On all addresses, as docker-machine's: behind a NAT the host has not the one that was typed.
+            Api::Tls => {
+                host["engine"] =
+                    json!({"api": "tls", "address": "0.0.0.0", "tls_san": self.tls_san});
+            }
+            Api::Ssh => {}
+        }
         let engine = json!({"options": self.engine.options()?});
         Ok(format!(
             "# Made by `docker-machine create`; `docker-machine provision {name}` makes the host as this says.\n\
@@ -265,9 +289,16 @@ impl Create {
     /// Flags that are taken and mean nothing here.
     fn unused(&self) -> Vec<&'static str> {
         let all = [
-            ("--generic-engine-port", self.generic_engine_port.is_some()),
+            (
+                "--generic-engine-port",
+                self.generic_engine_port
+                    .is_some_and(|port| port != API_PORT),
+            ),
             ("--engine-install-url", self.engine_install_url.is_some()),
-            ("--tls-san", !self.tls_san.is_empty()),
+            (
+                "--tls-san",
+                !self.tls_san.is_empty() && self.engine_api == Api::Ssh,
+            ),
         ];
         all.into_iter()
             .filter(|(_, is_given)| *is_given)
@@ -301,6 +332,7 @@ mod tests {
             "--generic-ssh-port=2222",
             "--engine-opt=log-driver=journald",
             "--engine-label=disk=ssd",
+            "--tls-san=docker.example.com",
             "dev",
         ]);
         let inventory = Inventory::parse(&text.unwrap(), "dev.yaml").unwrap();
@@ -317,10 +349,20 @@ mod tests {
             host.ssh.identity.as_deref(),
             Some(std::path::Path::new("/keys/a b"))
         );
+        let api = host.api.as_ref().unwrap();
+        assert!(api.is_everywhere() && api.names == ["docker.example.com"]);
+        assert_eq!(api.url(), "tcp://10.90.0.4:2376");
         assert_eq!(
             json!(inventory.engine.options),
             json!({"log-driver": "journald", "labels": ["disk=ssd"]})
         );
+    }
+
+    #[test]
+    fn an_engine_may_be_reached_over_ssh_alone() {
+        let text = text(&["--generic-ip-address=a", "--engine-api=ssh", "dev"]).unwrap();
+        let inventory = Inventory::parse(&text, "dev.yaml").unwrap();
+        assert_eq!(inventory.hosts[0].api, None);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::Machines;
 use super::tabs::aligned;
 use crate::commands::active::active;
-use crate::commands::endpoint::Endpoint;
+use crate::commands::endpoint;
 use crate::commands::ssh_config::SSH_PORT;
 use crate::commands::{Asked, ask, ip, load};
 use crate::error::{Error, Exit};
@@ -285,7 +285,7 @@ fn row(
         "ActiveSwarm": false,
         "DriverName": "generic",
         "State": state.as_str(),
-        "URL": if state == State::Running { Endpoint::of(&machine.spec).url } else { String::new() },
+        "URL": if state == State::Running { endpoint::url(&machine.spec) } else { String::new() },
         "Swarm": "",
         "SwarmOptions": Value::Null,
         "EngineOptions": machine.options,

@@ -44,6 +44,7 @@ impl Machines {
             output: Output::Text,
             color: ColourChoice::Auto,
             verbose,
+            certs: Some(folder.join("machines")),
         };
         Ok(Self { folder, all })
     }
@@ -64,6 +65,11 @@ impl Machines {
     /// The inventory of one machine.
     pub fn file_of(&self, name: &str) -> PathBuf {
         self.folder.join("machines").join(format!("{name}.yaml"))
+    }
+
+    /// The folder of a machine, which has the certificate that opens its engine.
+    pub fn folder_of(&self, name: &str) -> PathBuf {
+        self.folder.join("machines").join(name)
     }
 
     /// All machines; none if there are none.
@@ -138,6 +144,12 @@ impl Machines {
     pub fn remove(&self, name: &str) -> Result<(), Error> {
         let _lock = self.lock()?;
         std::fs::remove_file(self.file_of(name)).map_err(failed)?;
+        match std::fs::remove_dir_all(self.folder_of(name)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(failed(error));
+            }
+            _ => {}
+        }
         self.compose()
     }
 

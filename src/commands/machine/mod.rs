@@ -1,6 +1,7 @@
 //! The verbs of Docker Machine, for who calls the program `docker-machine`: those of docker-cluster where they are the same, on an
 //! inventory that is kept for the person.
 
+mod certificates;
 mod create;
 mod engine_options;
 mod env;
@@ -50,7 +51,7 @@ pub enum Verb {
     Mount(Anything),
     /// Make machines again what `create` has made them
     Provision(create::Provision),
-    /// There are none: engines are reached over ssh
+    /// Give machines new certificates, and restart their engines
     RegenerateCerts(Regenerate),
     /// Restart the engines of machines, one after the other; the hosts stay up
     Restart(Names),
@@ -120,10 +121,10 @@ pub struct Inspect {
 pub struct Regenerate {
     /// The machines [default: the one called default]
     pub names: Vec<String>,
-    /// Taken, and not needed
+    /// Do not ask
     #[arg(short, long)]
     pub force: bool,
-    /// Taken, and not needed
+    /// Taken, and not needed: yours is always made anew
     #[arg(long)]
     pub client_certs: bool,
 }
@@ -170,7 +171,11 @@ impl Verb {
     #[must_use]
     pub fn is_local(&self) -> bool {
         match self {
-            Self::Create(_) | Self::Provision(_) | Self::Restart(_) | Self::Ssh(_) => false,
+            Self::Create(_)
+            | Self::Provision(_)
+            | Self::RegenerateCerts(_)
+            | Self::Restart(_)
+            | Self::Ssh(_) => false,
             Self::Version(args) => args.name.is_none(),
             Self::Ls(args) => args.asks_nobody(),
             _ => true,
@@ -220,7 +225,7 @@ pub async fn run(verb: &Verb, machines: &Machines, ui: Ui) -> Result<Exit, Error
         Verb::Ls(args) => list::run(args, machines, ui).await,
         Verb::Mount(_) => refused::mount(),
         Verb::Provision(args) => create::provision(args, machines, ui).await,
-        Verb::RegenerateCerts(args) => refused::certificates(&machines.named(&args.names)?, ui),
+        Verb::RegenerateCerts(args) => certificates::regenerate(args, machines, ui).await,
         Verb::Restart(args) => {
             let hosts = machines.named(&args.names)?;
             hosts

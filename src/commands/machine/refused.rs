@@ -58,15 +58,6 @@ pub fn upgrade(names: &[String]) -> Result<Exit, Error> {
     )))
 }
 
-/// `regenerate-certs`: what it is for holds already.
-pub fn certificates(names: &[String], ui: Ui) -> Result<Exit, Error> {
-    ui.note(&format!(
-        "There are no certificates of {}: engines are reached over ssh. Nothing was done.",
-        names.join(", ")
-    ));
-    Ok(Exit::Done)
-}
-
 /// `--swarm`, in docker-machine's words for a machine that is no master: none is, here.
 pub fn no_master(name: &str) -> Error {
     Error::failed(format!(

@@ -33,7 +33,7 @@ pub fn run(args: &Rm, machines: &Machines, ui: Ui) -> Result<Exit, Error> {
         "The machines are forgotten here. Nothing is done on the hosts: what `create` has put there stays, and \
          `docker-cluster -f FILE down` with the machine's file, before it is forgotten, takes it away.",
     );
-    if !args.yes && !args.force && !is_sure()? {
+    if !args.yes && !args.force && !is_sure("Are you sure?")? {
         return Ok(Exit::Done);
     }
     let mut wrong = Vec::new();
@@ -69,10 +69,10 @@ fn words(error: &Error) -> String {
 }
 
 /// Asks as docker-machine does, which scripts answer by `echo y |`. What is no clear yes is a no.
-fn is_sure() -> Result<bool, Error> {
+pub(super) fn is_sure(question: &str) -> Result<bool, Error> {
     let failed = |error: std::io::Error| Error::failed("cannot ask").because(error);
     let mut out = std::io::stdout().lock();
-    out.write_all(b"Are you sure? (y/n): ")
+    write!(out, "{question} (y/n): ")
         .and_then(|()| out.flush())
         .map_err(failed)?;
     let mut answer = String::new();

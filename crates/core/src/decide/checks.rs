@@ -54,6 +54,7 @@ pub fn problems(world: &World<'_>, kind: FabricKind) -> Vec<Problem> {
             problems.push(network);
         }
     }
+    problems.extend(engines::api::problems(world));
     duplicates(world, &mut problems);
     problems
 }

@@ -4,6 +4,7 @@
 //! `--output json` writes, what the golden tests hold and what is executed.
 
 pub mod advise;
+pub mod authority;
 pub mod checks;
 pub mod down;
 pub mod machine;

@@ -84,7 +84,7 @@ fn restart(
         } else {
             Vec::new()
         },
-        put_back: false,
+        put_back: Vec::new(),
         settled: options::uses_store(host).then(overlay::gossips),
         back: Vec::new(),
     };

@@ -260,7 +260,7 @@ impl Rotation<'_> {
             why: "wait until the engine answers",
             question: &options::of_info("{{.ClusterStore}}"),
             expect: vec![consul::endpoint().url],
-            put_back: false,
+            put_back: Vec::new(),
             settled: Some(overlay::gossips()),
             back: Vec::new(),
         };

@@ -1,5 +1,6 @@
 //! The Docker engine of a host: what it has, what it could get, where its options come from, and how it is installed.
 
+pub mod api;
 pub mod known;
 pub mod options;
 pub mod unit;

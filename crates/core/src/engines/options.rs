@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::api::{self, Todo};
 use super::unit::{self, Flag};
 use super::{RESTART_TIMEOUT, START_DEADLINE, UNIT};
 use crate::daemon_json::{self, History, MergeError};
@@ -330,28 +331,36 @@ pub fn steps(
 ) -> Vec<HostName> {
     let mut turns = Turns::default();
     let mut restarted = Vec::new();
+    api::notes(world, notes);
+    let secrets = api::secrets(world, steps);
     for host in &world.hosts {
         let name = host.name();
         let wanted = (target.wanted)(host);
         let text = merged(host, &wanted).ok().flatten();
+        let listening = api::todo(world, host);
         let up = host.facts.engine.as_ref().is_some_and(Engine::is_up);
         // `docker info` also shows options that came by a reload, which has no effect on a store that is set already
         // (`facts.md`); what docker-cluster writes is always followed by a restart.
         let in_effect = up && (target.runs_with)(host) || wanted.is_empty();
-        if text.is_none() && in_effect && !host.facts.has_not_read(UNIT, daemon_json::PATH) {
+        let same = text.is_none() && listening.is_nothing();
+        if same && in_effect && !host.facts.has_not_read(UNIT, daemon_json::PATH) {
             continue;
+        }
+        let mut put_back = listening.paths.clone();
+        // An older state than the one that this run, or the one that was cut off, has replaced is not what worked.
+        if text.is_some() || host.facts.has_not_read(UNIT, daemon_json::PATH) {
+            put_back.push(daemon_json::PATH.to_owned());
         }
         let shown = Shown {
             what: "the engine answers with its new options",
             why: "wait until the engine answers with them",
             question: target.question,
             expect: (target.shows)(host),
-            // An older state than the one that this run, or the one that was cut off, has replaced is not what worked.
-            put_back: text.is_some() || host.facts.has_not_read(UNIT, daemon_json::PATH),
+            put_back,
             settled: target.settled.clone(),
             back: (target.back)(host),
         };
-        if text.is_none() && !super::is_running(host.facts) && !is_new(host) {
+        if same && !super::is_running(host.facts) && !is_new(host) {
             // It is stopped, and starts with these very options: in a step before this one, unless engines look for each other.
             let (after, first) = (turns.before(world, host), steps.next_id());
             if uses_store(host) {
@@ -394,6 +403,12 @@ pub fn steps(
             // Not only the restart waits: a host that reboots by itself must not meet options that nobody has tried.
             steps.await_turn(id, &std::mem::take(&mut after));
         }
+        let Todo {
+            actions,
+            afterwards,
+            ..
+        } = listening;
+        put_api(host, actions, secrets, &mut after, steps);
         let last = restart(
             host,
             "restart the engine with its new options",
@@ -402,11 +417,32 @@ pub fn steps(
             steps,
             notes,
         );
+        for (why, action) in afterwards {
+            steps.add(name, Stage::Options, why, action);
+        }
         turns.begin(steps, first);
         turns.took(host, &last);
         restarted.push(name.clone());
     }
     restarted
+}
+
+/// Puts what an engine needs to listen, or takes it away: not before its turn, and not before the CA is at hand.
+pub fn put_api(
+    host: &HostWorld<'_>,
+    actions: Vec<(String, Action)>,
+    secrets: Option<StepId>,
+    turn: &mut Vec<StepId>,
+    steps: &mut Steps,
+) {
+    for (why, action) in actions {
+        let after = match action.reads().is_empty() {
+            true => Vec::new(),
+            false => secrets.into_iter().collect(),
+        };
+        let id = steps.add_after(host.name(), Stage::Options, why, action, after);
+        steps.await_turn(id, &std::mem::take(turn));
+    }
 }
 
 /// The sentence for a change of the file.
@@ -514,8 +550,8 @@ pub struct Shown<'a> {
     pub question: &'a [&'a str],
     /// What the answer must show.
     pub expect: Vec<String>,
-    /// Whether the options were written in this run, so that they are put back if the engine does not take them.
-    pub put_back: bool,
+    /// The files that were written in this run, which are put back if the engine does not take them.
+    pub put_back: Vec<String>,
     /// What shows that the engine has found the others, where engines must not look for each other at the same time: then each
     /// restart waits for this of the one before.
     pub settled: Option<Action>,
@@ -597,21 +633,24 @@ pub fn restart(
         n => format!("{why} ({n} containers run)"),
     };
     let undo = || {
-        let mut actions = vec![Action::PutBack {
-            paths: vec![daemon_json::PATH.to_owned()],
-        }];
-        actions.extend(shown.back.iter().cloned());
-        actions.extend([
+        let back = Action::PutBack {
+            paths: shown.put_back.clone(),
+        };
+        let again = [
             Action::Service {
                 verb: Verb::Restart,
                 unit: UNIT,
                 timeout: RESTART_TIMEOUT,
             },
             super::wait_for_answer(Vec::new()),
-        ]);
+        ];
+        let actions = std::iter::once(back)
+            .chain(api::reread_after(&shown.put_back))
+            .chain(shown.back.iter().cloned())
+            .chain(again);
         Undo {
             unit: UNIT,
-            actions,
+            actions: actions.collect(),
         }
     };
     let action = Action::Service {
@@ -622,7 +661,7 @@ pub fn restart(
     let restart = steps.add(name, Stage::Options, why, action);
     steps.await_turn(restart, &after);
     let id = shown.wait(steps, name);
-    if shown.put_back {
+    if !shown.put_back.is_empty() {
         steps.undo(restart, undo());
         steps.undo(id, undo());
     }

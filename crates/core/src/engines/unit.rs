@@ -42,7 +42,35 @@ struct Service {
 /// Flags that the engine is started with, each with where it is from.
 #[must_use]
 pub fn flags(facts: &Facts) -> Vec<Flag> {
-    let service = service(&facts.unit_lines);
+    flags_of(facts, &facts.unit_lines)
+}
+
+/// The same as they would be without one drop-in.
+#[must_use]
+pub fn flags_without(facts: &Facts, drop_in: &str) -> Vec<Flag> {
+    flags_of(facts, &lines_without(facts, drop_in))
+}
+
+fn lines_without(facts: &Facts, drop_in: &str) -> Vec<FileLine> {
+    let others = facts.unit_lines.iter().filter(|line| line.file != drop_in);
+    others.cloned().collect()
+}
+
+/// The command line that the unit starts the engine with, as it is written, without one drop-in. `None` if there is not one, or it is not
+/// the engine's: a script's arguments mean what it likes.
+#[must_use]
+pub fn command_without(facts: &Facts, drop_in: &str) -> Option<String> {
+    let service = service(&lines_without(facts, drop_in));
+    let [line] = service.exec_start.as_slice() else {
+        return None;
+    };
+    let variables = variables(&service, &facts.environment_files);
+    engine_arguments(&command_line(&line.text, &line.file, &variables))?;
+    Some(line.text.clone())
+}
+
+fn flags_of(facts: &Facts, lines: &[FileLine]) -> Vec<Flag> {
+    let service = service(lines);
     let variables = variables(&service, &facts.environment_files);
     let mut found = Vec::new();
     let mut is_known = false;

@@ -417,6 +417,15 @@ pub struct StoreFacts {
     pub ca_cert: String,
 }
 
+/// What an engine that listens on the network shows to its clients.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ApiFacts {
+    /// The CA's certificate, in PEM.
+    pub ca: String,
+    /// Its own certificate, in PEM.
+    pub cert: String,
+}
+
 /// A service, secret or config of a swarm.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InSwarm {
@@ -558,6 +567,8 @@ pub struct Facts {
     pub docker_sock: bool,
     /// The store.
     pub store: StoreFacts,
+    /// The certificates for its engine on the network.
+    pub api: ApiFacts,
     /// Files of docker-cluster, and `daemon.json`.
     pub files: BTreeMap<String, FileFact>,
     /// Lists that the host did not tell to their end, by the name of their section.

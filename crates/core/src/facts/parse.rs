@@ -9,9 +9,9 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{
-    Address, Container, DataFacts, Endpoint, Engine, EngineProcess, Facts, FileFact, FileLine,
-    InSwarm, Init, Interface, LinkFacts, Module, Network, Node, Origin, PackageFacts, Route,
-    StoreFacts, Unit,
+    Address, ApiFacts, Container, DataFacts, Endpoint, Engine, EngineProcess, Facts, FileFact,
+    FileLine, InSwarm, Init, Interface, LinkFacts, Module, Network, Node, Origin, PackageFacts,
+    Route, StoreFacts, Unit,
 };
 use crate::versions::{parse_engine_version, parse_kernel_version};
 use crate::words::printable;
@@ -81,6 +81,10 @@ pub fn parse(output: &[u8], sent: i64, received: i64) -> Option<Facts> {
         units,
         docker_sock: sections.has("docker-sock"),
         store: store(&sections, &files),
+        api: ApiFacts {
+            ca: sections.text("api-ca"),
+            cert: sections.text("api-cert"),
+        },
         files,
         written_before: sections.pairs("written-before").collect(),
         records: sections.all("records", |line| serde_json::from_str(line).ok()),
@@ -576,6 +580,8 @@ const ENGINE_LISTS: [&str; 7] = [
 
 /// Sections of which a part is not enough: what is missing in them would be taken for what is not there.
 const WHOLE_OR_UNKNOWN: &[&str] = &[
+    "api-ca",
+    "api-cert",
     "containers",
     "networks",
     "images",

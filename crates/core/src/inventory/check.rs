@@ -1,5 +1,7 @@
 //! Makes a checked inventory of a raw one, and collects everything that is wrong with it.
 
+mod api;
+
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::ops::Range;
@@ -197,6 +199,7 @@ impl Checker<'_> {
             None => ClusterName::parse("cluster").ok(),
         };
         let hosts = self.hosts(&raw);
+        self.api_of_all(&raw, &hosts);
         let names: Vec<HostName> = hosts.iter().map(|host| host.name.clone()).collect();
         let network = self.network(&raw, cluster.as_ref(), &names);
         let store = self.store(&raw, &names);
@@ -263,9 +266,10 @@ impl Checker<'_> {
         let mut targets: HashMap<(String, Option<u16>, Option<String>), Location> = HashMap::new();
         let mut privates: HashMap<IpAddr, Location> = HashMap::new();
         for entry in &raw.hosts.value {
-            let Some((spec, at, private_at)) = self.host(entry, &raw.ssh) else {
+            let Some((mut spec, at, private_at)) = self.host(entry, &raw.ssh) else {
                 continue;
             };
+            spec.api = self.api(raw, entry, &spec, at);
             if let Some(first) = names.insert(spec.name.clone(), at) {
                 let message = format!("two hosts are called `{}`", spec.name);
                 self.twice(&first, &at, message, "give each host its own name");
@@ -385,6 +389,7 @@ impl Checker<'_> {
                 tags,
                 labels: map.labels.clone(),
                 subnet,
+                api: None,
             },
             name_at,
             private_at,

@@ -90,6 +90,47 @@ pub struct HostSpec {
     pub labels: BTreeMap<String, String>,
     /// Its part of the network's subnet, if the inventory names it.
     pub subnet: Option<IpNet>,
+    /// Where its engine listens on the network, if it does.
+    pub api: Option<ApiSpec>,
+}
+
+/// TCP port of an engine with TLS: Docker's own.
+pub const API_PORT: u16 = 2376;
+
+/// An engine that listens on the network, for who has a certificate of the cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApiSpec {
+    /// Where it listens; none is the host's private address.
+    pub listen: Option<IpAddr>,
+    /// Where clients reach it: an address, or a name.
+    pub host: String,
+    /// More names in its certificate.
+    pub names: Vec<String>,
+    /// More addresses in its certificate.
+    pub addresses: Vec<IpAddr>,
+}
+
+impl ApiSpec {
+    /// Whether it listens on all addresses of its host.
+    #[must_use]
+    pub fn is_everywhere(&self) -> bool {
+        self.listen.is_some_and(|ip| ip.is_unspecified())
+    }
+
+    /// Where clients reach it, as `DOCKER_HOST` takes it.
+    #[must_use]
+    pub fn url(&self) -> String {
+        tcp_url(&self.host)
+    }
+}
+
+/// An engine with TLS at an address or a name, as Docker writes it.
+#[must_use]
+pub fn tcp_url(host: &str) -> String {
+    match host.contains(':') {
+        true => format!("tcp://[{host}]:{API_PORT}"),
+        false => format!("tcp://{host}:{API_PORT}"),
+    }
 }
 
 /// How ssh reaches a host.

@@ -120,6 +120,41 @@ pub struct RawEngine {
     #[serde(default)]
     #[schemars(with = "Option<serde_json::Map<String, serde_json::Value>>")]
     pub options: Option<Spanned<RawOptions>>,
+    /// How clients reach the engine: `ssh` (default), or `tls` as well, on port 2376 with certificates of the cluster's own.
+    pub api: Option<EngineApi>,
+    /// Where it listens for `api: tls`, for all hosts: `0.0.0.0`, which is on all addresses. Default: each host's private address.
+    #[schemars(with = "Option<String>")]
+    pub address: Option<Spanned<String>>,
+    /// More names and addresses in the certificates of all engines, for `api: tls`.
+    #[serde(default)]
+    #[schemars(with = "Vec<String>")]
+    pub tls_san: Vec<Spanned<String>>,
+}
+
+/// How clients reach an engine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum EngineApi {
+    /// Over SSH alone: nothing listens on the network.
+    Ssh,
+    /// On TCP port 2376 as well, for who has a certificate of the cluster.
+    Tls,
+}
+
+/// The engine of one host.
+#[derive(Debug, Default, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RawHostEngine {
+    /// How clients reach it: `ssh`, or `tls` as well. Default: what `engine.api` says for all hosts.
+    #[schemars(with = "Option<EngineApi>")]
+    pub api: Option<Spanned<EngineApi>>,
+    /// Where it listens for `api: tls`: an address of the host, or `0.0.0.0` for all of them. Default: its private address.
+    #[schemars(with = "Option<String>")]
+    pub address: Option<Spanned<String>>,
+    /// More names and addresses in its certificate, for `api: tls`.
+    #[serde(default)]
+    #[schemars(with = "Vec<String>")]
+    pub tls_san: Vec<Spanned<String>>,
 }
 
 /// Options with the place of each, so that an error can point at one.
@@ -541,6 +576,9 @@ pub struct RawHostMap {
     /// This host's part of the network's subnet, for fabrics that give each host one. Default: chosen once, and kept.
     #[schemars(with = "Option<String>")]
     pub subnet: Option<Spanned<String>>,
+    /// What the engine of this host alone is told.
+    #[serde(default)]
+    pub engine: RawHostEngine,
     /// SSH settings of this host alone.
     #[serde(default)]
     pub ssh: RawSsh,

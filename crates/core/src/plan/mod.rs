@@ -11,9 +11,9 @@ use serde::Serialize;
 pub use crate::daemon_json::{Conflict, Options};
 pub use file::WantedFile;
 pub use step::{
-    Action, ConsulCall, Content, EngineCall, KEEP_MODE, NetworkDriver, NewNetwork, NodeUpdate,
-    Piece, PutFile, Recorded, Restored, SecretsFrom, Slot, Stage, Step, StepId, SwarmRole, Undo,
-    Verb,
+    Action, Authority, ConsulCall, Content, EngineCall, KEEP_MODE, NetworkDriver, NewNetwork,
+    NodeUpdate, Piece, PutFile, Recorded, Restored, SecretsFrom, Slot, Stage, Step, StepId,
+    SwarmRole, Undo, Verb,
 };
 pub use world::{ETHERNET_MTU, HostWorld, Unreached, World};
 

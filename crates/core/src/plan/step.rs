@@ -164,8 +164,10 @@ pub enum Action {
     },
     /// Makes secrets, or fetches them from a host that has them. Late data: the plan names the slots, this fills them.
     Secrets(SecretsFrom),
-    /// Issues a certificate of the store's CA, and puts it and its key in place.
+    /// Issues a certificate, and puts it and its key in place.
     IssueCertificate {
+        /// Whose it is.
+        by: Authority,
         /// Its life, in days.
         days: i64,
         /// Name in the subject.
@@ -180,6 +182,14 @@ pub enum Action {
         key_path: String,
         /// Owner of both, as `user:group`.
         owner: String,
+    },
+    /// Puts a drop-in in place that starts the engine as its unit does, with these flags more. How its unit starts it is read when it is
+    /// done: the engine may have come with this very run.
+    AddFlags {
+        /// The drop-in.
+        path: String,
+        /// The flags.
+        flags: Vec<String>,
     },
     /// Pushes a program from this machine.
     PushProgram {
@@ -351,13 +361,27 @@ pub enum Slot {
     AgentToken,
     /// Token that the engines use.
     EngineToken,
+    /// The CA of the engines, certificate and key, as it is kept on a few hosts.
+    EnginesBundle,
+    /// Certificate of the engines' CA. Not a secret, but born with its key.
+    EnginesCa,
     /// Token to join a swarm as a manager.
     ManagerJoinToken,
     /// Token to join a swarm as a worker.
     WorkerJoinToken,
 }
 
-/// Where the store's secrets come from.
+/// Whose certificates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Authority {
+    /// The store's CA: agents and what asks them.
+    Store,
+    /// The CA of engines that listen on the network.
+    Engines,
+}
+
+/// Where the store's secrets, or those of the engines' CA, come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum SecretsFrom {
@@ -369,6 +393,10 @@ pub enum SecretsFrom {
     Rotate,
     /// Those at hand, without the old CA.
     Retire,
+    /// A new CA of the engines.
+    MintEngines,
+    /// This host has the CA of the engines.
+    FetchEngines,
 }
 
 /// A call of the engine's API.
@@ -528,6 +556,28 @@ pub enum ConsulCall {
     },
 }
 
+impl Authority {
+    /// All of its secrets.
+    #[must_use]
+    pub fn slot(self) -> Slot {
+        match self {
+            Self::Store => Slot::StoreBundle,
+            Self::Engines => Slot::EnginesBundle,
+        }
+    }
+}
+
+impl SecretsFrom {
+    /// Whose secrets they are.
+    #[must_use]
+    pub fn of(self) -> Authority {
+        match self {
+            Self::Mint | Self::Fetch | Self::Rotate | Self::Retire => Authority::Store,
+            Self::MintEngines | Self::FetchEngines => Authority::Engines,
+        }
+    }
+}
+
 impl Action {
     /// Waits until a command succeeds and says each of these words.
     pub fn wait(
@@ -550,7 +600,9 @@ impl Action {
     pub fn only_reads(&self) -> bool {
         matches!(
             self,
-            Self::WaitFor { .. } | Self::FetchJoinTokens | Self::Secrets(SecretsFrom::Fetch)
+            Self::WaitFor { .. }
+                | Self::FetchJoinTokens
+                | Self::Secrets(SecretsFrom::Fetch | SecretsFrom::FetchEngines)
         )
     }
 
@@ -582,7 +634,8 @@ impl Action {
         };
         match self {
             Self::PutFile(file) => in_content(&file.content),
-            Self::IssueCertificate { .. } | Self::Consul(_) => vec![Slot::StoreBundle],
+            Self::IssueCertificate { by, .. } => vec![by.slot()],
+            Self::Consul(_) => vec![Slot::StoreBundle],
             Self::JoinSwarm {
                 role: SwarmRole::Manager,
                 ..
@@ -605,7 +658,12 @@ impl Action {
             | Slot::Gossip
             | Slot::ManagementToken
             | Slot::AgentToken
-            | Slot::EngineToken => matches!(self, Self::Secrets(_)),
+            | Slot::EngineToken => {
+                matches!(self, Self::Secrets(from) if from.of() == Authority::Store)
+            }
+            Slot::EnginesBundle | Slot::EnginesCa => {
+                matches!(self, Self::Secrets(from) if from.of() == Authority::Engines)
+            }
         }
     }
 }

@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use crate::checksum::sha256_hex;
 use crate::daemon_json::{self, STORE_KEYS};
+use crate::engines::api::{self, Todo};
 use crate::engines::options::{self, Shown, Turns};
 use crate::engines::{self, UNIT};
 use crate::fabrics::{self, Fabric, docker0, guard, keeper, links, swarm};
@@ -470,8 +471,10 @@ fn restore_options(
     turns: &mut Turns,
 ) {
     let name = host.name();
+    let has_options = host.facts.record(daemon_json::PATH).is_some();
+    let listens = host.facts.record(api::DROP_IN).is_some();
     // Where the engine goes, it is stopped first, and never sees them.
-    if engine_goes(host, packages) || host.facts.record(daemon_json::PATH).is_none() {
+    if engine_goes(host, packages) || !has_options && !listens {
         return;
     }
     if !host
@@ -480,7 +483,9 @@ fn restore_options(
         .as_ref()
         .is_some_and(crate::facts::Engine::is_up)
     {
-        put_options_back(host, None, Recorded::Dropped, Vec::new(), steps, notes);
+        if has_options {
+            put_options_back(host, None, Recorded::Dropped, Vec::new(), steps, notes);
+        }
         return;
     }
     let mut after = turns.before(world, host);
@@ -492,10 +497,26 @@ fn restore_options(
     // What stops with the first of two restarts has been told then.
     let mut again = Vec::new();
     // Only what this run puts back has its way back: what is kept from an earlier one may be older than what somebody wrote since.
-    let put_back = put_options_back(host, present, Recorded::Kept, after.clone(), steps, notes);
-    if put_back {
+    let mut put_back = Vec::new();
+    if has_options && put_options_back(host, present, Recorded::Kept, after.clone(), steps, notes) {
         after = Vec::new();
+        put_back.push(daemon_json::PATH.to_owned());
     }
+    let Todo {
+        actions,
+        paths,
+        afterwards,
+        ..
+    } = if listens {
+        api::to_stop(host)
+    } else {
+        Todo::default()
+    };
+    for (why, action) in actions {
+        let id = steps.add(name, Stage::Options, why, action);
+        steps.await_turn(id, &std::mem::take(&mut after));
+    }
+    put_back.extend(paths);
     let shown = Shown {
         what: "the engine answers",
         why: "wait until the engine answers",
@@ -515,6 +536,12 @@ fn restore_options(
     );
     turns.took(host, &last);
     // Until here a failure brings back what worked.
+    for (why, action) in afterwards {
+        steps.add(name, Stage::Options, why, action);
+    }
+    if !has_options {
+        return;
+    }
     let text = include_str!("../../../../../templates/settle.sh");
     let args = vec![record::key(daemon_json::PATH)];
     let action = Action::Script {
@@ -555,7 +582,7 @@ fn move_docker0_back(
         why: "wait until docker0 is where it was",
         question: back.question,
         expect: vec![was.trunc().to_string()],
-        put_back: true,
+        put_back: vec![daemon_json::PATH.to_owned()],
         settled: None,
         back: Vec::new(),
     };
@@ -680,7 +707,10 @@ fn remove_store(
     let mut reload = false;
     for record in &facts.records {
         // What is in docker-cluster's own folder goes with it.
-        if record.path == daemon_json::PATH || record.path.starts_with(paths::HOME) {
+        let is_done = steps.of(name).any(
+            |step| matches!(&step.action, Action::Restore { path, .. } if *path == record.path),
+        );
+        if is_done || record.path == daemon_json::PATH || record.path.starts_with(paths::HOME) {
             continue;
         }
         reload |= record.path.starts_with("/etc/systemd/");

@@ -2,13 +2,12 @@
 
 use std::net::IpAddr;
 
-use x509_parser::extensions::GeneralName;
-
 use super::servers::Servers;
 use super::{FOLDER, USER};
 use crate::facts::Facts;
 use crate::inventory::HostName;
-use crate::plan::{Action, HostWorld, World};
+use crate::plan::{Action, Authority, HostWorld, World};
+use crate::x509::{self, Due};
 
 /// Life of the store's CA, in days. It never leaves the servers and can be rotated; ten years outlive the hosts.
 pub const CA_DAYS: i64 = 3650;
@@ -73,54 +72,23 @@ impl Certificate {
             &store.agent_cert
         };
         let of = self.of;
-        let parse = |pem: &str| {
-            x509_parser::pem::parse_x509_pem(pem.as_bytes())
-                .ok()
-                .map(|(_, pem)| pem)
-        };
-        let (Some(cert), Some(ca)) = (parse(present), parse(&store.ca_cert)) else {
-            return Some(format!("issue a certificate for its {of}"));
-        };
-        let (Ok(cert), Ok(ca)) = (cert.parse_x509(), ca.parse_x509()) else {
-            return Some(format!("issue a readable certificate for its {of}"));
-        };
-        if cert.verify_signature(Some(ca.public_key())).is_err() {
-            return Some(format!(
-                "issue a certificate of the present CA for its {of}"
-            ));
-        }
-        let alternative = cert.subject_alternative_name().ok().flatten();
-        let names = || {
-            alternative
-                .iter()
-                .flat_map(|names| &names.value.general_names)
-        };
-        let has_name = |wanted: &String| {
-            names().any(|name| matches!(name, GeneralName::DNSName(found) if found == wanted))
-        };
-        let octets = |ip: &IpAddr| match ip {
-            IpAddr::V4(ip) => ip.octets().to_vec(),
-            IpAddr::V6(ip) => ip.octets().to_vec(),
-        };
-        let has_address = |ip: &IpAddr| {
-            names()
-                .any(|name| matches!(name, GeneralName::IPAddress(found) if *found == octets(ip)))
-        };
-        if !self.dns_names.iter().all(has_name) || !self.addresses.iter().all(has_address) {
-            return Some(format!(
-                "issue a certificate with the present names for its {of}"
-            ));
-        }
-        let validity = cert.validity();
-        let left = validity.not_after.timestamp() - host.facts.clock;
-        // Of the life that it was given: one of another length is not renewed every day.
-        let third = (validity.not_after.timestamp() - validity.not_before.timestamp()) / 3;
-        (left < third).then(|| {
-            format!(
-                "renew the certificate of its {of}, which expires in {} days",
-                left / 86_400
-            )
-        })
+        let (ca, now) = (&store.ca_cert, host.facts.clock);
+        Some(
+            match x509::due(present, ca, &self.dns_names, &self.addresses, now)? {
+                Due::Missing => format!("issue a certificate for its {of}"),
+                Due::Unreadable => format!("issue a readable certificate for its {of}"),
+                Due::OtherAuthority => {
+                    format!("issue a certificate of the present CA for its {of}")
+                }
+                Due::OtherNames => {
+                    format!("issue a certificate with the present names for its {of}")
+                }
+                Due::Ends(left) => {
+                    let days = left / 86_400;
+                    format!("renew the certificate of its {of}, which expires in {days} days")
+                }
+            },
+        )
     }
 
     pub fn paths(&self) -> [String; 2] {
@@ -141,6 +109,7 @@ impl Certificate {
             ..
         } = self;
         Action::IssueCertificate {
+            by: Authority::Store,
             days,
             common_name,
             dns_names,

@@ -1,0 +1,185 @@
+//! The CA of engines that listen: which hosts keep it, and what is wrong with it.
+
+use std::collections::BTreeMap;
+
+use super::{todo, wanted};
+use crate::inventory::{HostName, Inventory};
+use crate::paths::ENGINES_CA;
+use crate::plan::{
+    Action, Content, HostWorld, Piece, Problem, SecretsFrom, Slot, Stage, StepId, Steps,
+    WantedFile, World,
+};
+use crate::x509;
+
+/// On how many hosts the CA's key is, at most: one may be lost. Who has it can be root on all.
+const KEEPERS: usize = 3;
+
+/// The hosts that may have the CA's key: not whoever says so.
+pub fn keepers(inventory: &Inventory) -> impl Iterator<Item = &HostName> {
+    let listening = inventory.hosts.iter().filter(|host| host.api.is_some());
+    listening.map(|host| &host.name).take(KEEPERS)
+}
+
+/// The first keeper that has the CA's key.
+pub(super) fn holder<'a>(world: &'a World<'_>) -> Option<&'a HostWorld<'a>> {
+    let mut here = keepers(world.inventory).filter_map(|name| world.host(name));
+    here.find(|host| host.facts.files.contains_key(ENGINES_CA))
+}
+
+/// The hosts that answer and may have the record of whom the CA has given certificates.
+#[must_use]
+pub fn keepers_here<'a>(world: &'a World<'_>) -> Vec<&'a HostName> {
+    keepers(world.inventory)
+        .filter(|name| world.host(name).is_some())
+        .collect()
+}
+
+/// What is wrong with the CA, or not known of it.
+pub(super) fn problem(world: &World<'_>) -> Option<Problem> {
+    let keepers: Vec<&HostName> = keepers(world.inventory).collect();
+    let sum = |host: &HostWorld<'_>| {
+        host.facts
+            .files
+            .get(ENGINES_CA)
+            .map(|file| file.sha256.clone())
+    };
+    let (mut kept, mut elsewhere) = (BTreeMap::new(), None);
+    for host in &world.hosts {
+        let Some(sum) = sum(host) else { continue };
+        match keepers.contains(&host.name()) {
+            true => drop(kept.insert(sum, host.name())),
+            false => elsewhere = Some(host.name()),
+        }
+    }
+    if kept.len() > 1 {
+        let names: Vec<&str> = kept.values().map(|name| name.as_str()).collect();
+        return Some(Problem::of_all(
+            format!(
+                "{} keep different CAs of the engines in {ENGINES_CA}",
+                names.join(" and ")
+            ),
+            "`docker-cluster cert rotate-ca` was cut off: run it again",
+        ));
+    }
+    if !kept.is_empty() || keepers.is_empty() {
+        let left = ca_left(world).filter(|left| *left <= 0);
+        return left.map(|_| {
+            Problem::of_all(
+                "the CA of the engines has expired",
+                "make a new one with `docker-cluster cert rotate-ca`; certificates are issued anew after it",
+            )
+        });
+    }
+    if let Some(name) = elsewhere {
+        return Some(Problem::on(
+            name,
+            format!(
+                "it has the CA of the engines, and is none of the first {KEEPERS} hosts with `api: tls`, which are believed to have it"
+            ),
+            "name it before the others in the inventory, or make a new CA with `docker-cluster cert rotate-ca`",
+        ));
+    }
+    let mut silent = world.unreached.iter().map(|unreached| &unreached.host);
+    if let Some(name) = silent.find(|name| keepers.contains(name)) {
+        return Some(Problem::on(
+            name,
+            "it does not answer, and may have the CA of the engines: nobody else has",
+            "bring it back, or take it out of the inventory",
+        ));
+    }
+    let has_ca = |host: &&HostWorld<'_>| wanted(host).is_some() && !host.facts.api.ca.is_empty();
+    world.hosts.iter().find(has_ca).map(|host| {
+        Problem::on(
+            host.name(),
+            "its engine trusts a CA whose key no host has any more",
+            "make a new one with `docker-cluster cert rotate-ca`; certificates are issued anew after it",
+        )
+    })
+}
+
+/// How much is left of the present CA's life, in seconds by the clock of a host that keeps it.
+pub(super) fn ca_left(world: &World<'_>) -> Option<i64> {
+    let host = holder(world)?;
+    Some(x509::expiry(&host.facts.api.ca)? - host.facts.clock)
+}
+
+/// Makes the CA, or reads it, if it is needed for what is to be done. Returns the step after which it is at hand.
+pub fn secrets(world: &World<'_>, steps: &mut Steps) -> Option<StepId> {
+    let lacks = |host: &&HostWorld<'_>| {
+        keepers(world.inventory).any(|name| name == host.name())
+            && !kept().is_there(host.facts, bundle_of(world))
+    };
+    let needs = |host: &HostWorld<'_>| {
+        todo(world, host)
+            .actions
+            .iter()
+            .any(|(_, action)| !action.reads().is_empty())
+    };
+    let lacking: Vec<&HostWorld<'_>> = world.hosts.iter().filter(lacks).collect();
+    if lacking.is_empty() && !world.hosts.iter().any(needs) {
+        return None;
+    }
+    let (from, why, at) = match holder(world) {
+        Some(host) => (
+            SecretsFrom::FetchEngines,
+            "read the CA of the engines, which it keeps",
+            host.name(),
+        ),
+        None => (
+            SecretsFrom::MintEngines,
+            "make a CA for the engines that listen on the network",
+            keepers_here(world).into_iter().next()?,
+        ),
+    };
+    let born = steps.add(at, Stage::Options, why, Action::Secrets(from));
+    let first = match from {
+        SecretsFrom::MintEngines => keep(at, &[], steps),
+        _ => born,
+    };
+    for host in lacking.into_iter().filter(|host| host.name() != at) {
+        keep(host.name(), &[first], steps);
+    }
+    Some(first)
+}
+
+pub(super) fn bundle_of<'a>(world: &'a World<'_>) -> Option<&'a str> {
+    let file = holder(world)?.facts.files.get(ENGINES_CA)?;
+    Some(file.sha256.as_str())
+}
+
+fn kept() -> WantedFile {
+    WantedFile {
+        content: Content(vec![Piece::Slot(Slot::EnginesBundle)]),
+        ..WantedFile::of_root(
+            ENGINES_CA,
+            "0600",
+            "",
+            "keep the engines' CA where root alone reads it",
+        )
+    }
+}
+
+fn keep(host: &HostName, after: &[StepId], steps: &mut Steps) -> StepId {
+    let file = kept();
+    steps.add_after(
+        host,
+        Stage::Options,
+        file.why.clone(),
+        file.put(),
+        after.to_vec(),
+    )
+}
+
+/// Makes a new CA, and keeps it on the hosts that may have it. Returns the step after which it is kept.
+pub fn new_secrets(world: &World<'_>, steps: &mut Steps) -> Option<StepId> {
+    let keepers = keepers_here(world);
+    let first = *keepers.first()?;
+    let why = "make a new CA for the engines";
+    let mint = Action::Secrets(SecretsFrom::MintEngines);
+    steps.add(first, Stage::Options, why, mint);
+    let kept = keep(first, &[], steps);
+    for name in keepers.into_iter().skip(1) {
+        keep(name, &[kept], steps);
+    }
+    Some(kept)
+}
