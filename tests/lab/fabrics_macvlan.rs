@@ -102,7 +102,7 @@ pub fn restarts(lab: &Lab, file: &Path, hosts: usize) {
 #[test]
 #[ignore = "needs a Docker engine"]
 fn story() {
-    let lab = Lab::up("mv", &["--hosts", "4", "--os", "debian-13"]);
+    let lab = Lab::up("mv", &["--hosts", "3", "--os", "debian-13"]);
     let network = "fabric: macvlan, pool: SUBNET.128/25, shim: true";
     let two = inventory(&lab, 2, network);
     let before: Vec<String> = (1..=3).map(|host| wiring(&lab, host)).collect();
