@@ -195,6 +195,10 @@ fn view(world: &World<'_>, host: &HostWorld<'_>) -> HostView {
         sources: fabrics::firewall::sources(host, &peers),
         listens: facts.tcp.iter().map(|(_, port)| *port).collect(),
         neighbours_refused: 0,
+        sources_refused: 0,
+        addresses: engine
+            .map(|engine| engine.addresses_on(&fabrics::probes(inventory).network))
+            .unwrap_or_default(),
         links_wrong: facts
             .links
             .iter()

@@ -32,7 +32,7 @@ use crate::images;
 use crate::inventory::{HostName, Inventory, container_name};
 use crate::labels::PROBE_PREFIX;
 use crate::proof::causes;
-use crate::proof::{Asked, Direction, Failure, Ill, Matrix, Pair, Probes, read};
+use crate::proof::{Asked, Direction, Failure, HostView, Ill, Matrix, Pair, Probes, read};
 use crate::words::reason;
 
 const START: &str = concat!(
@@ -113,6 +113,8 @@ struct Probe {
     mac: String,
     /// How often its host had refused a neighbour when it started.
     refused: u64,
+    /// The same of packets by where they came from.
+    sources_refused: u64,
 }
 
 /// How a verification looks.
@@ -292,10 +294,12 @@ async fn explain(
         if let Some(view) = known.hosts.get_mut(name) {
             view.probe_mac.clone_from(&probe.mac);
             view.probe_address = Some(probe.address);
-            let now = view
-                .check("neighbours-refused")
-                .and_then(|count| count.parse::<u64>().ok());
-            view.neighbours_refused = now.unwrap_or(0).saturating_sub(probe.refused);
+            let since = |view: &HostView, key: &str, before: u64| {
+                let now = view.check(key).and_then(|count| count.parse::<u64>().ok());
+                now.unwrap_or(0).saturating_sub(before)
+            };
+            view.neighbours_refused = since(view, "neighbours-refused", probe.refused);
+            view.sources_refused = since(view, "sources-refused", probe.sources_refused);
         }
     }
     known.waited = below.waited;
@@ -480,6 +484,7 @@ async fn start(
                     address,
                     mac,
                     refused,
+                    sources_refused,
                     port,
                 } = found;
                 let target = match (way.asked, with.published.get(name), port) {
@@ -497,6 +502,7 @@ async fn start(
                     target,
                     mac,
                     refused,
+                    sources_refused,
                 });
             }
             NO_IMAGE => {
@@ -532,6 +538,8 @@ struct Located {
     mac: String,
     /// How many neighbours its host had refused.
     refused: u64,
+    /// How many packets by where they came from.
+    sources_refused: u64,
     /// The port that its host publishes for it, if it was asked to.
     port: Option<u16>,
 }
@@ -544,15 +552,19 @@ fn where_it_is(text: &str) -> Option<Located> {
     let is_byte =
         |byte: &str| byte.len() == 2 && byte.bytes().all(|digit| digit.is_ascii_hexdigit());
     let is_mac = mac.split(':').count() == 6 && mac.split(':').all(is_byte);
-    let refused = words
-        .next()
-        .and_then(|count| count.parse().ok())
-        .unwrap_or(0);
+    let mut count = || {
+        words
+            .next()
+            .and_then(|count| count.parse().ok())
+            .unwrap_or(0)
+    };
+    let (refused, sources_refused) = (count(), count());
     let port = words.next().and_then(|port| port.parse().ok());
     is_mac.then_some(Located {
         address,
         mac,
         refused,
+        sources_refused,
         port,
     })
 }
@@ -729,14 +741,14 @@ mod tests {
 
     #[test]
     fn a_host_says_where_its_probe_is_and_nothing_else() {
-        let found = where_it_is("10.90.0.4 02:42:0a:5a:00:04 7\n").unwrap();
+        let found = where_it_is("10.90.0.4 02:42:0a:5a:00:04 7 2\n").unwrap();
         assert_eq!(
             (found.address, &*found.mac, found.refused),
             (Ipv4Addr::new(10, 90, 0, 4), "02:42:0a:5a:00:04", 7)
         );
         assert_eq!(found.port, None);
         assert_eq!(
-            where_it_is("10.90.0.4 02:42:0a:5a:00:04 7 32768\n")
+            where_it_is("10.90.0.4 02:42:0a:5a:00:04 7 2 32768\n")
                 .unwrap()
                 .port,
             Some(32768)

@@ -342,6 +342,12 @@ guard() {
 
 # --- what every fabric needs
 
+# An engine does so when it starts, and a boot begins before that.
+forward() {
+    read -r forwarding < /proc/sys/net/ipv4/ip_forward
+    [ "$forwarding" = 1 ] || echo 1 > /proc/sys/net/ipv4/ip_forward || failed=1
+}
+
 check_forwarding() {
     read -r forwarding < /proc/sys/net/ipv4/ip_forward
     [ "$forwarding" = 1 ] || say "this host does not forward packets (net.ipv4.ip_forward is $forwarding)"

@@ -32,6 +32,7 @@ want_rules() {
 }
 
 up() {
+    forward
     want_routes
     put_routes
     want_rules

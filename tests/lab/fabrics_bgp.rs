@@ -199,9 +199,16 @@ fn a_number_is_wrong(lab: &Lab, all: &std::path::Path) {
             Err(said)
         }
     });
+    lab.sh(3, "systemctl stop bird");
+    let found = super::fabrics_faults::named(lab, all, &[]);
+    assert_eq!(
+        found.keys().collect::<Vec<_>>(),
+        ["bgp-session", "bird-down"]
+    );
+    assert_eq!(found["bird-down"], serde_json::json!([lab.host(3)]));
     lab.sh(
         3,
-        "systemctl stop bird; ip route del $(ip -o route show proto 213 | head -n 1 | cut -d' ' -f1-2) proto 213",
+        "ip route del $(ip -o route show proto 213 | head -n 1 | cut -d' ' -f1-2) proto 213",
     );
     let plan = lab.run_with(all, &["plan"]).expect(0).out;
     assert!(

@@ -9,6 +9,7 @@ mod fabrics;
 mod fabrics_bgp;
 mod fabrics_bridged;
 mod fabrics_docker0;
+mod fabrics_faults;
 mod fabrics_macvlan;
 mod fabrics_openvswitch;
 mod harness;

@@ -141,7 +141,13 @@ impl Fabric for Bgp {
     }
 
     fn causes(&self) -> &'static [&'static [Cause]] {
-        &[causes::STANDING, SESSIONS, LINKS, causes::UNDER_ALL]
+        &[
+            causes::STANDING,
+            SESSIONS,
+            LINKS,
+            causes::UNDER_ALL,
+            routed::BETWEEN,
+        ]
     }
 }
 

@@ -132,6 +132,7 @@ impl Fabric for OpenVswitch {
             causes::STANDING,
             SWITCH,
             LINKS,
+            causes::ON_ONE_WIRE,
             causes::TUNNEL,
             causes::UNDER_ALL,
         ]

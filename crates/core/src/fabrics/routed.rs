@@ -13,7 +13,7 @@ use super::{
 use crate::engines::options;
 use crate::inventory::FabricKind;
 use crate::plan::{HostWorld, NewNetwork, Problem, Steps, World};
-use crate::proof::causes;
+use crate::proof::causes::{self, Case, Finding};
 use crate::proof::{Cause, Needs};
 
 const SCRIPT: &str = concat!(
@@ -83,8 +83,22 @@ impl Fabric for Routed {
     }
 
     fn causes(&self) -> &'static [&'static [Cause]] {
-        &[causes::STANDING, LINKS, causes::UNDER_ALL]
+        &[causes::STANDING, LINKS, causes::UNDER_ALL, BETWEEN]
     }
+}
+
+/// What is left where all that is ours is right.
+pub(super) const BETWEEN: &[Cause] = &[Cause::of_now("source-check", source_check)];
+
+/// The hosts reach each other, and packets of their containers, which travel with their own addresses, do not arrive.
+fn source_check(case: &Case<'_>) -> Option<Finding> {
+    let way = causes::only_the_hosts(case)?;
+    let what = format!(
+        "{} between the two hosts, and nothing between their containers, whose packets have addresses of their own: what is between the hosts drops what comes from addresses that it does not know",
+        way.2.passing()
+    );
+    let fix = "switch the check of sources off for these hosts (AWS: source/destination check, Google: IP forwarding, OpenStack: allowed address pairs), or choose another `network.fabric`, such as `vxlan`";
+    causes::link(case, way, what, fix.to_owned(), Vec::new())
 }
 
 /// The interface over which the other hosts reach this one.

@@ -83,7 +83,13 @@ impl Fabric for Vxlan {
     }
 
     fn causes(&self) -> &'static [&'static [Cause]] {
-        &[causes::STANDING, LINKS, causes::TUNNEL, causes::UNDER_ALL]
+        &[
+            causes::STANDING,
+            LINKS,
+            causes::ON_ONE_WIRE,
+            causes::TUNNEL,
+            causes::UNDER_ALL,
+        ]
     }
 }
 

@@ -294,6 +294,24 @@ impl Engine {
         self.networks.iter().find(|network| network.name == name)
     }
 
+    /// The addresses of running containers on a network, each with whose it is.
+    #[must_use]
+    pub fn addresses_on(&self, network: &str) -> Vec<(Ipv4Addr, String)> {
+        let address = |container: &Container| {
+            let text = container
+                .networks
+                .get(network)?
+                .get("IPAddress")?
+                .as_str()?;
+            Some((text.parse().ok()?, container.name.clone()))
+        };
+        self.containers
+            .iter()
+            .filter(|container| container.is_running())
+            .filter_map(address)
+            .collect()
+    }
+
     /// Running containers that are not docker-cluster's own.
     pub fn running(&self) -> impl Iterator<Item = &Container> {
         self.containers

@@ -2,6 +2,8 @@
 //! either says one sentence or nothing; the first that speaks is the verdict. The order is from what explains everything (a host
 //! that is off) to what is left when all layers pass.
 
+mod addresses;
+
 use std::collections::BTreeMap;
 
 use super::known::{Heard, HostView, Ill, Known, SIGN_OF_LIFE, STOPPED};
@@ -11,6 +13,8 @@ use crate::engines::MAX_CLOCK_OFFSET;
 use crate::engines::known;
 use crate::facts::firewall::Traffic;
 use crate::inventory::HostName;
+
+pub use addresses::ON_ONE_WIRE;
 
 /// A pair to explain.
 #[derive(Debug, Clone, Copy)]
@@ -105,6 +109,7 @@ pub const IN_A_SWARM: &[Cause] = &[
 pub const STANDING: &[Cause] = &[
     Cause::of_now("network-missing", network_missing),
     Cause::of_now("no-probe", no_probe),
+    Cause::latent("rp-filter", addresses::of_hosts),
     Cause::latent("underlay-down", underlay_down),
 ];
 
@@ -133,6 +138,7 @@ pub const UNDER_ALL: &[Cause] = &[
     Cause::latent("tcp-port-blocked", tcp_port_blocked),
     Cause::latent("mtu", mtu),
     Cause::of_now("neighbours-full", neighbours_full),
+    Cause::of_now("rp-filter", addresses::of_containers),
 ];
 
 /// What is left when no row speaks.
@@ -449,6 +455,14 @@ fn is_alone(case: &Case<'_>, name: &HostName) -> bool {
     others.all(|(_, view)| {
         view.ill.is_none() && view.engine_up == Some(true) && view.swarm_error.is_none()
     }) && links.all(|(_, link)| link.tcp.values().all(|tcp| *tcp == Tcp::Open))
+}
+
+/// The way from the host that asked, where the hosts reach each other and their containers do not.
+#[must_use]
+pub fn only_the_hosts<'a>(case: &Case<'a>) -> Option<(&'a HostName, &'a HostName, &'a Link)> {
+    case.failure?;
+    case.directions()
+        .find(|(from, _, link)| *from == case.from && link.anything_passes())
 }
 
 /// A finding about one direction, with the layers that were seen there.

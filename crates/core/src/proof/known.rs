@@ -172,6 +172,10 @@ pub struct HostView {
     pub socket_gone: bool,
     /// How often its kernel refused a neighbour while the verification ran, its table being full.
     pub neighbours_refused: u64,
+    /// How many packets its kernel threw away meanwhile, as they did not come by the interface that leads back to their sender.
+    pub sources_refused: u64,
+    /// The addresses on the network that its engine gave to containers, each with whose it is.
+    pub addresses: Vec<(Ipv4Addr, String)>,
     /// What is not as it should be of the links that docker-cluster itself has made, a sentence each.
     pub links_wrong: Vec<String>,
     /// What `templates/verify/host.sh` says.

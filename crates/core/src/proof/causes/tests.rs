@@ -305,6 +305,20 @@ fn rows() -> Vec<Row> {
             &["attaching to network failed", "journalctl -u docker"],
         ),
         row(
+            "rp-filter",
+            |known| {
+                b(known).sources_refused = 9;
+                b(known)
+                    .checks
+                    .insert("strict-source".into(), vec!["eth1".into()]);
+                there(known).icmp = false;
+                there(known).vxlan = Way::DroppedAtTarget;
+                there(known).gossip = Way::DroppedAtTarget;
+            },
+            about("b"),
+            &["rp_filter is 1 on eth1", "rp_filter=2"],
+        ),
+        row(
             "underlay-down",
             |known| {
                 let tcp = [(22, Tcp::Silent), (7946, Tcp::Silent)].into();
