@@ -176,6 +176,7 @@ mod tests {
             address: Ipv4Addr::new(10, 90, 0, number),
             mac: String::new(),
             refused: 0,
+            sources_refused: 0,
         };
         let probes = names.iter().cloned().zip((1..).map(probe)).collect();
         let addresses = names

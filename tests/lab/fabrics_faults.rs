@@ -187,7 +187,8 @@ pub fn of_a_tunnel(lab: &Lab, file: &Path) {
 fn the_engine_came_first(lab: &Lab, file: &Path) {
     lab.sh(
         2,
-        "systemctl stop docker.service docker.socket; /usr/local/lib/docker-cluster/fabric down; \
+        "systemctl stop docker.service docker.socket; ip link del dcvx42; \
+         ip link del $(sed -n 's/^bridge //p' /etc/docker-cluster/fabric/config); \
          systemctl reset-failed docker; systemctl start docker",
     );
     assert_eq!(
