@@ -188,7 +188,7 @@ fn docker0_is_for_fabrics_that_give_each_host_a_subnet() {
         (
             "network:\n  fabric: routed\n  bridge: br0\nhosts: [a, b]\n",
             3,
-            "unknown variant `br0`, expected one of `own`, `docker0`",
+            "unknown value `br0`, expected one of own, docker0",
         ),
     ];
     for (text, line, words) in cases {
