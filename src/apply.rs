@@ -24,6 +24,7 @@ use crate::programs;
 use crate::record::{self, Record};
 use crate::secrets::{Secret, SecretsError, Slots, StoreBundle};
 use crate::whoami::whoami;
+use crate::words::is_public_key;
 
 /// Puts a file in place; see the script.
 const PUT_FILE: &str = include_str!("../templates/put-file.sh");
@@ -102,6 +103,9 @@ pub enum StepError {
     /// No manager of the swarm can be reached from the host that is to join it.
     #[error("none of the swarm's managers can be reached from here: {0}")]
     NoManager(String),
+    /// What should be a public key of WireGuard is none.
+    #[error("what the host gives for its public key is none of WireGuard")]
+    NoKey,
     /// An image.
     #[error("{0}")]
     Image(String),
@@ -122,6 +126,9 @@ impl StepError {
             // The managers answer the one who joins over a connection of their own.
             Self::Api(ApiError::Engine(words)) | Self::Waited { last_words: words, .. } if words.contains(CANNOT_CALL_BACK) => {
                 "the swarm's managers cannot reach this host: let TCP 2377 in there from the other hosts".to_owned()
+            }
+            Self::NoKey => {
+                "look at `/usr/local/lib/docker-cluster/underlay public` there".to_owned()
             }
             Self::Waited { .. } => {
                 "run the same command again when the cause is mended: it goes on where this run stopped".to_owned()
@@ -662,6 +669,17 @@ impl Run<'_> {
                 let (manager, worker) = EngineApi::open(host).await?.join_tokens().await?;
                 self.slots.fill(Slot::ManagerJoinToken, manager);
                 self.slots.fill(Slot::WorkerJoinToken, worker);
+            }
+            Action::ReadPublicKey { address, argv } => {
+                let key = host
+                    .check(&Command::new(argv.clone()).timeout(SHORT))
+                    .await?;
+                // It ends in files of other hosts: it may be nothing but a key.
+                if !is_public_key(key.trim()) {
+                    return Err(StepError::NoKey);
+                }
+                let key = Secret::new(key.trim().to_owned());
+                self.slots.fill(Slot::PublicKey(*address), key);
             }
             Action::JoinSwarm {
                 role,

@@ -18,5 +18,6 @@ pub mod proof;
 pub mod record;
 pub mod stores;
 pub mod versions;
+pub mod underlays;
 pub mod words;
 pub mod x509;

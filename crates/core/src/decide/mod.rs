@@ -15,6 +15,7 @@ use crate::engines;
 use crate::fabrics::{self, Chosen};
 use crate::inventory::{FabricKind, HostName};
 use crate::plan::{Action, Plan, Stage, Steps, World};
+use crate::underlays::{self, Carried};
 
 /// Decides everything.
 ///
@@ -41,8 +42,15 @@ pub fn up(world: &World<'_>) -> Plan {
             );
         }
         problems.extend(refused);
+        let underlay = underlays::of(world.inventory);
+        problems.extend(underlay.problems(world));
         // Steps are only planned where nothing forbids them: a plan with problems is shown, never run.
         if problems.is_empty() && !world.hosts.is_empty() {
+            let carried = Carried {
+                listens: fabric.listens(world),
+                behind: fabric.behind(world),
+            };
+            underlay.steps(world, &carried, &mut steps, &mut notes);
             engines::install_steps(world, &mut steps);
             fabric.steps(world, &mut steps, &mut notes);
             for (host, lines) in down::additions(world, fabric, &steps) {

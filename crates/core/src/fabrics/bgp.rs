@@ -11,8 +11,9 @@ use ipnet::IpNet;
 use super::links::{self, LINKS};
 use super::routed::{self, network};
 use super::shares::{self, LEARNED, OWN, Shares};
-use super::{About, Asks, Encryption, Fabric, Layer, Names, SubnetOf, keeper, packages};
-use crate::engines::options;
+use super::{About, Asks, Encryption, Fabric, Layer, Names, SubnetOf, keeper};
+use crate::engines::{options, packages};
+use crate::facts::firewall::Traffic;
 use crate::inventory::{BgpSpec, FabricKind, HostName, PassedOn};
 use crate::plan::{
     Action, Content, HostWorld, Problem, Stage, StepId, Steps, Undo, Verb, WantedFile, World,
@@ -103,6 +104,7 @@ impl Fabric for Bgp {
             if host.facts.unit(UNIT).is_none() {
                 packages::install(
                     host,
+                    Stage::Network,
                     &[BIRD_PACKAGE],
                     "BIRD, which speaks BGP,",
                     UNIT,
@@ -136,6 +138,14 @@ impl Fabric for Bgp {
 
     fn leaves(&self, _: &World<'_>, host: &HostWorld<'_>) -> Vec<String> {
         packages::enables(host, UNIT).into_iter().collect()
+    }
+
+    fn listens(&self, _: &World<'_>) -> Vec<Traffic> {
+        vec![Traffic::Tcp(BGP_PORT), Traffic::Udp(BFD_PORT)]
+    }
+
+    fn behind(&self, world: &World<'_>) -> Vec<(IpAddr, IpNet)> {
+        shares::divide(world).behind(world)
     }
 
     fn needs(&self, world: &World<'_>) -> Needs {

@@ -9,8 +9,9 @@ use serde_json::json;
 use super::{
     About, Asks, Encryption, Fabric, GOSSIP_PORT, Layer, MTU_OPTION, Names, OVERLAY_MODULES,
     SubnetOf, VXLAN_TAKES, firewall, gateway_bridge, keeper, network_problems, no_classic_overlay,
-    swarm, too_long_for, vxlan_needs,
+    overlay_listens, swarm, too_long_for, vxlan_needs,
 };
+use crate::facts::firewall::Traffic;
 use crate::engines::options;
 use crate::plan::{
     Action, EngineCall, HostWorld, NewNetwork, Options, Problem, Stage, StepId, Steps, World,
@@ -149,6 +150,12 @@ impl Fabric for Overlay {
                 notes,
             );
         }
+    }
+
+    fn listens(&self, world: &World<'_>) -> Vec<Traffic> {
+        let mut all = overlay_listens(VXLAN_PORT);
+        all.extend(stores::of(world).listens());
+        all
     }
 
     fn needs(&self, world: &World<'_>) -> Needs {

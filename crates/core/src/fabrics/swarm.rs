@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::{
     About, Asks, Encryption, Fabric, GOSSIP_PORT, Layer, MTU_OPTION, Names, OVERLAY_MODULES,
     SubnetOf, VXLAN_TAKES, firewall, gateway_bridge, keeper, network_problems, too_long_for,
-    vxlan_needs,
+    overlay_listens, vxlan_needs,
 };
 use crate::engines::known::{self, Fault};
 use crate::engines::{self, options, unit};
@@ -297,6 +297,12 @@ impl Fabric for SwarmMode {
             };
             firewall::notes(world, &self.needs(world), more, notes);
         }
+    }
+
+    fn listens(&self, world: &World<'_>) -> Vec<Traffic> {
+        let mut all = overlay_listens(world.inventory.swarm.data_path_port);
+        all.push(Traffic::Tcp(MANAGER_PORT));
+        all
     }
 
     fn needs(&self, world: &World<'_>) -> Needs {

@@ -13,7 +13,7 @@ use serde_saphyr::Spanned;
 
 use super::check::{Checker, OVERLAY_PORT, interface_name, overlap, positive_duration, subnet};
 use super::raw::{RawHost, RawInventory};
-use super::{HostSpec, NetworkSpec, SwarmSpec};
+use super::{HostSpec, NetworkSpec, PassedOn, SwarmSpec};
 
 /// Port of WireGuard by default: the one of its documentation, which firewalls know.
 const DEFAULT_PORT: u16 = 51820;
@@ -214,6 +214,13 @@ impl Checker<'_> {
             );
             let help = "choose another fabric, or `underlay: plain`";
             self.twice(&at.referenced, &fabric.referenced, message, help);
+        }
+        if network.is_some_and(|network| matches!(network.bgp.by, PassedOn::Routers(_)))
+            && let Some(router) = raw.network.bgp.routers.first()
+        {
+            let message = "the site's routers are no part of a mesh between the hosts".to_owned();
+            let help = "remove `network.bgp.routers`, or say `underlay: plain`";
+            self.twice(&at.referenced, &router.referenced, message, help);
         }
         let port = mesh.port.as_ref().map_or(DEFAULT_PORT, |port| port.value);
         if let Some(given) = &mesh.port {

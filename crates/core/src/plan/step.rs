@@ -1,7 +1,7 @@
 //! Steps: data with a sentence. The same value is printed, tested and run.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -83,6 +83,8 @@ impl Undo {
 pub enum Stage {
     /// The host remembers what is added to it.
     Record,
+    /// What carries all that follows is there.
+    Underlay,
     /// The engine is there.
     Engine,
     /// The store runs.
@@ -231,6 +233,13 @@ pub enum Action {
     },
     /// Fetches the join tokens from a manager into their slots.
     FetchJoinTokens,
+    /// Reads the public half of a key that is made on the host into the slot of its address. The other half stays where it is.
+    ReadPublicKey {
+        /// The host's address in the mesh.
+        address: Ipv4Addr,
+        /// What prints it.
+        argv: Vec<String>,
+    },
 }
 
 /// A duration as programs read it in a plan: whole seconds.
@@ -355,6 +364,8 @@ pub enum Slot {
     ManagerJoinToken,
     /// Token to join a swarm as a worker.
     WorkerJoinToken,
+    /// Public key of the host that has this address in the mesh. Not a secret, but born there.
+    PublicKey(Ipv4Addr),
 }
 
 /// Where the store's secrets come from.
@@ -550,7 +561,10 @@ impl Action {
     pub fn only_reads(&self) -> bool {
         matches!(
             self,
-            Self::WaitFor { .. } | Self::FetchJoinTokens | Self::Secrets(SecretsFrom::Fetch)
+            Self::WaitFor { .. }
+                | Self::FetchJoinTokens
+                | Self::ReadPublicKey { .. }
+                | Self::Secrets(SecretsFrom::Fetch)
         )
     }
 
@@ -600,6 +614,9 @@ impl Action {
     pub fn fills(&self, slot: Slot) -> bool {
         match slot {
             Slot::ManagerJoinToken | Slot::WorkerJoinToken => matches!(self, Self::FetchJoinTokens),
+            Slot::PublicKey(of) => {
+                matches!(self, Self::ReadPublicKey { address, .. } if *address == of)
+            }
             Slot::StoreBundle
             | Slot::StoreCa
             | Slot::Gossip
