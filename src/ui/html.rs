@@ -380,6 +380,7 @@ mod tests {
             pairs,
             verdicts: vec![verdict, clock],
             encryption: None,
+            wire: None,
             notes: Vec::new(),
             bench: vec![Measurement {
                 direction,

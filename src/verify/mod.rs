@@ -6,6 +6,7 @@
 mod autopsy;
 mod bench;
 mod links;
+mod mesh;
 mod peers;
 mod runs;
 mod wire;
@@ -175,13 +176,21 @@ pub async fn verify(
             }
             false => None,
         };
+        let all = look.depth == Depth::Everything;
+        let mesh = match all {
+            true => mesh::Watch::begin(inventory, hosts, &probes, lifetime).await,
+            false => None,
+        };
         let mut matrix =
             ask_all(inventory, &way, hosts, absent, &probes, &mut broken, events).await;
         let encryption = match watch {
             Some(watch) => Some(watch.end(&probes, &told.addresses, &mut reports).await),
             None => None,
         };
-        let all = look.depth == Depth::Everything;
+        let wire = match mesh {
+            Some(watch) => Some(watch.end(&mut reports).await),
+            None => None,
+        };
         // A host that could not take part is a reason to look, also where no pair is left that it could be part of.
         if all || !matrix.ok() || !broken.is_empty() || !absent.is_empty() {
             let mut ill = broken;
@@ -211,6 +220,10 @@ pub async fn verify(
             );
             matrix.notes = causes::flaws(&told.versions);
             matrix.encryption = Some(encryption);
+        }
+        if let Some(wire) = wire {
+            matrix.add_all("mesh-leak", wire.findings());
+            matrix.wire = Some(wire);
         }
         if !look.measure.is_empty() {
             matrix.bench =

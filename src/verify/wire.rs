@@ -61,7 +61,7 @@ pub(super) struct Watch {
     agents: Vec<(HostName, Agent)>,
 }
 
-struct Agent {
+pub(super) struct Agent {
     input: ChildStdin,
     output: BufReader<Take<StreamOutput>>,
     /// Held: the agent ends with it.
@@ -69,7 +69,7 @@ struct Agent {
 }
 
 impl Agent {
-    async fn report(mut self) -> Result<String, String> {
+    pub(super) async fn report(mut self) -> Result<String, String> {
         let mut said = String::new();
         tell(&mut self.input, "report\n").await?;
         read_until(&mut self.output, "end", &mut said).await?;
@@ -140,7 +140,7 @@ impl Watch {
     }
 }
 
-async fn start(host: &Connection, command: &Command) -> Result<Agent, String> {
+pub(super) async fn start(host: &Connection, command: &Command) -> Result<Agent, String> {
     let mut stream = host
         .stream(command)
         .await

@@ -102,10 +102,17 @@ reached() {
     IFS=" $NL"
 }
 
-# Host $1 has the next of its keys from now on: its address goes with it.
+# Host $1 has the next of its keys from now on, if it was heard with it: its address goes with it.
 adopt() {
     next=$(next_of "$1")
     [ -n "$next" ] || return 0
+    at=$NL$(wg show "$device" latest-handshakes)$NL at=${at#*"$NL$next	"} at=${at%%"$NL"*}
+    case $at in
+        '' | 0 | *[!0-9]*)
+            say "$1 was not heard with its next key"
+            return
+            ;;
+    esac
     IFS=$NL
     for line in $mates; do
         IFS=" $NL"
@@ -114,7 +121,7 @@ adopt() {
         if [ "$1" = "$2" ]; then
             # No endpoint is given: that from which it was heard is the one that is right.
             try wg set "$device" peer "$next" allowed-ips "$(reached "$4" ,)" persistent-keepalive "$6"
-            try wg set "$device" peer "$3" remove
+            [ "$3" = "$next" ] || wg set "$device" peer "$3" remove
         fi
         IFS=$NL
     done
@@ -268,7 +275,7 @@ check_all() {
 
 # What is known of the others, for the probe: who was heard when, in seconds, and where.
 tell() {
-    printf 'key %s\nnext %s\n' "$(public "$KEY")" "$(public "$NEXT")"
+    printf 'key %s\n' "$(public "$KEY")"
     now=$(date +%s)
     heard=$(wg show "$device" latest-handshakes 2>/dev/null)
     places=$(wg show "$device" endpoints 2>/dev/null)

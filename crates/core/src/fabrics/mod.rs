@@ -32,6 +32,7 @@ use crate::plan::{HostWorld, Problem, Steps, World};
 use crate::proof::causes;
 use crate::proof::{Asked, Cause, Needs, Probes, SIGN_OF_LIFE};
 use crate::stores;
+use crate::underlays;
 
 /// TCP and UDP port of the gossip between engines. It cannot be changed.
 const GOSSIP_PORT: u16 = 7946;
@@ -257,14 +258,14 @@ pub fn probes(inventory: &Inventory) -> Probes {
     fabric(kind).map_or_else(by_name, |fabric| fabric.probes(inventory))
 }
 
-/// Every row of the tables of causes of all fabrics, each once.
+/// Every row of the tables of causes of all fabrics and underlays, each once.
 #[must_use]
 pub fn all_causes() -> Vec<&'static Cause> {
     let mut all: Vec<&'static Cause> = Vec::new();
     for cause in ALL
         .iter()
         .filter_map(|kind| fabric(*kind))
-        .flat_map(|fabric| causes::table(fabric.causes()))
+        .flat_map(|fabric| causes::table(underlays::all_causes(), fabric.causes()))
     {
         if !all.iter().any(|known| known.id == cause.id) {
             all.push(cause);

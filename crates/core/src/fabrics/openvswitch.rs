@@ -12,9 +12,7 @@ use ipnet::IpNet;
 use super::links::{self, LINKS};
 use super::shares::{self, OWN, PEER, Shares};
 use super::vxlan::{mtu, network, port_taken};
-use super::{
-    About, Asks, Encryption, Fabric, Layer, Names, SubnetOf, VXLAN_TAKES, keeper,
-};
+use super::{About, Asks, Encryption, Fabric, Layer, Names, SubnetOf, VXLAN_TAKES, keeper};
 use crate::engines::{options, packages};
 use crate::facts::Module;
 use crate::facts::firewall::Traffic;

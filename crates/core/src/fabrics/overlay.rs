@@ -11,8 +11,8 @@ use super::{
     SubnetOf, VXLAN_TAKES, firewall, gateway_bridge, keeper, network_problems, no_classic_overlay,
     overlay_listens, swarm, too_long_for, vxlan_needs,
 };
-use crate::facts::firewall::Traffic;
 use crate::engines::options;
+use crate::facts::firewall::Traffic;
 use crate::plan::{
     Action, EngineCall, HostWorld, NewNetwork, Options, Problem, Stage, StepId, Steps, World,
 };

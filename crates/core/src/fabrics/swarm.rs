@@ -9,8 +9,8 @@ use serde_json::Value;
 
 use super::{
     About, Asks, Encryption, Fabric, GOSSIP_PORT, Layer, MTU_OPTION, Names, OVERLAY_MODULES,
-    SubnetOf, VXLAN_TAKES, firewall, gateway_bridge, keeper, network_problems, too_long_for,
-    overlay_listens, vxlan_needs,
+    SubnetOf, VXLAN_TAKES, firewall, gateway_bridge, keeper, network_problems, overlay_listens,
+    too_long_for, vxlan_needs,
 };
 use crate::engines::known::{self, Fault};
 use crate::engines::{self, options, unit};

@@ -433,8 +433,6 @@ pub struct MeshFacts {
     pub links: LinkFacts,
     /// The public half of the host's key; empty if it has none.
     pub key: String,
-    /// That of the key that it is about to use.
-    pub next: String,
     /// The other hosts, by name: how many seconds ago they were heard, if ever, and from where.
     pub heard: BTreeMap<String, (Option<u64>, String)>,
 }

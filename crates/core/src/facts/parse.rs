@@ -10,8 +10,8 @@ use serde_json::Value;
 
 use super::{
     Address, Container, DataFacts, Endpoint, Engine, EngineProcess, Facts, FileFact, FileLine,
-    InSwarm, Init, Interface, LinkFacts, MeshFacts, Module, Network, Node, Origin, PackageFacts, Route,
-    StoreFacts, Unit,
+    InSwarm, Init, Interface, LinkFacts, MeshFacts, Module, Network, Node, Origin, PackageFacts,
+    Route, StoreFacts, Unit,
 };
 use crate::versions::{parse_engine_version, parse_kernel_version};
 use crate::words::printable;
@@ -265,7 +265,6 @@ fn mesh_facts(sections: &Sections<'_>) -> Option<MeshFacts> {
         match word {
             "wrong" => mesh.links.wrong.push(clean(rest)),
             "key" => mesh.key = public_key(rest),
-            "next" => mesh.next = public_key(rest),
             "heard" => {
                 let (Some(name), Some(age), Some(place)) =
                     (words.next(), words.next(), words.next())

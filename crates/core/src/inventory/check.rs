@@ -154,12 +154,23 @@ impl Checker<'_> {
         range_of(self.source, location)
     }
 
-    pub(super) fn wrong<T>(&mut self, at: &Spanned<T>, message: impl Into<String>, help: impl Into<String>) {
+    pub(super) fn wrong<T>(
+        &mut self,
+        at: &Spanned<T>,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) {
         let range = self.at(&at.referenced);
         self.flaws.push(flaw(range, message, help, "here"));
     }
 
-    pub(super) fn twice(&mut self, first: &Location, second: &Location, message: String, help: &str) {
+    pub(super) fn twice(
+        &mut self,
+        first: &Location,
+        second: &Location,
+        message: String,
+        help: &str,
+    ) {
         let labels = vec![
             (self.at(second), "again here".to_owned()),
             (self.at(first), "first here".to_owned()),

@@ -323,10 +323,14 @@ impl Checker<'_> {
 
     /// `endpoint:` belongs to a mesh, and of two hosts that nobody can begin with, neither could begin.
     fn endpoints(&mut self, raw: &RawInventory, hosts: &[HostSpec], spec: &UnderlaySpec) {
-        let written = raw.hosts.value.iter().filter_map(|entry| match &entry.value {
-            RawHost::Full(map) => map.endpoint.as_ref(),
-            _ => None,
-        });
+        let written = raw
+            .hosts
+            .value
+            .iter()
+            .filter_map(|entry| match &entry.value {
+                RawHost::Full(map) => map.endpoint.as_ref(),
+                _ => None,
+            });
         let UnderlaySpec::Wireguard(mesh) = spec else {
             for endpoint in written {
                 self.wrong(
@@ -337,8 +341,9 @@ impl Checker<'_> {
             }
             return;
         };
-        let unreachable: Vec<&Spanned<String>> =
-            written.filter(|endpoint| endpoint.value == "none").collect();
+        let unreachable: Vec<&Spanned<String>> = written
+            .filter(|endpoint| endpoint.value == "none")
+            .collect();
         if let [first, second, ..] = unreachable.as_slice() {
             self.twice(
                 &first.referenced,
@@ -356,12 +361,15 @@ impl Checker<'_> {
                 hosts.len()
             );
             if let Some(at) = &raw.underlay {
-                self.wrong(at, message, "choose a larger one with `underlay: {wireguard: {subnet: ...}}`");
+                self.wrong(
+                    at,
+                    message,
+                    "choose a larger one with `underlay: {wireguard: {subnet: ...}}`",
+                );
             }
         }
     }
 }
-
 
 fn mesh_subnet(text: &str) -> Result<Ipv4Net, String> {
     match text.parse::<Ipv4Net>() {

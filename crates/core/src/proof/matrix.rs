@@ -11,6 +11,7 @@ use super::encryption::Encryption;
 use super::figures::Measurement;
 use super::known::Known;
 use super::probes::{Asked, Probes};
+use super::wire::Wire;
 use crate::inventory::{HostName, Inventory};
 
 /// At which layer a pair failed.
@@ -273,6 +274,8 @@ pub struct Matrix {
     pub verdicts: Vec<Verdict>,
     /// What was seen on the wire, where traffic is to be encrypted.
     pub encryption: Option<Encryption>,
+    /// What was seen outside of the mesh that lies under the fabric, after a deep look.
+    pub wire: Option<Wire>,
     /// What a person should know, and that makes nothing fail.
     pub notes: Vec<String>,
     /// What was measured, if anything was.
@@ -298,6 +301,7 @@ impl Matrix {
             pairs: Vec::new(),
             verdicts: Vec::new(),
             encryption: None,
+            wire: None,
             notes: Vec::new(),
             bench: Vec::new(),
             states: BTreeMap::new(),
@@ -487,6 +491,7 @@ impl Matrix {
             "states": self.states,
             "layers": self.layers,
             "encryption": self.encryption,
+            "wire": self.wire,
             "notes": self.notes,
             "bench": self.bench,
             "took_ms": self.took.as_millis() as u64,
@@ -578,6 +583,7 @@ mod tests {
             ],
             verdicts: Vec::new(),
             encryption: None,
+            wire: None,
             notes: Vec::new(),
             bench: Vec::new(),
             states: BTreeMap::new(),
@@ -611,6 +617,7 @@ mod tests {
                 pairs: pairs.collect(),
                 verdicts: Vec::new(),
                 encryption: None,
+                wire: None,
                 notes: Vec::new(),
                 bench: Vec::new(),
                 states: BTreeMap::new(),

@@ -6,7 +6,7 @@
 
 mod interface;
 mod plain;
-pub(crate) mod wireguard;
+pub mod wireguard;
 
 use std::net::IpAddr;
 

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use super::rotation::Keys;
 use super::{Carried, Driver, routes_stay};
 use crate::facts::firewall::Traffic;
 use crate::inventory::{Endpoint, WireguardSpec};
@@ -61,14 +62,13 @@ pub(super) struct Config {
 }
 
 impl Config {
-    /// As the world wants it. `next` are the hosts that are about to use another key, whose public half fills the slot of their address:
-    /// the others are to accept both.
+    /// As the world wants it. The public half of a key that is born during the run fills the slot of its host's address.
     pub(super) fn of(
         world: &World<'_>,
         spec: &WireguardSpec,
         host: &HostWorld<'_>,
         carried: &Carried,
-        next: &[IpAddr],
+        keys: &Keys,
     ) -> Self {
         let driver = Driver::of(host);
         let mut text = Text::default();
@@ -83,19 +83,19 @@ impl Config {
         text.say(&format!("mesh {}\n", spec.subnet));
         text.say(&format!("port {}\n", spec.port));
         text.say(&format!("mtu {}\n", host.mtu));
-        for (address, mate) in mates(world, spec, host) {
+        for mate in mates(world, spec, host) {
             text.say(&format!("{PEER} {} ", mate.name));
-            match (mate.key.is_empty(), address) {
-                (true, IpAddr::V4(address)) => text.key(Slot::PublicKey(address)),
-                _ => text.say(&mate.key),
+            match mate.key.is_empty() || matches!(keys, Keys::Next) {
+                true => text.key(Slot::PublicKey(mate.address)),
+                false => text.say(&mate.key),
             }
             text.say(&format!(
-                " {address} {} {}\n",
-                mate.endpoint, spec.keepalive
+                " {} {} {}\n",
+                mate.address, mate.endpoint, spec.keepalive
             ));
-            if let (true, IpAddr::V4(slot)) = (next.contains(&address), address) {
+            if matches!(keys, Keys::Both) {
                 text.say(&format!("next {} ", mate.name));
-                text.key(Slot::PublicKey(slot));
+                text.key(Slot::PublicKey(mate.address));
                 text.say("\n");
             }
         }
@@ -126,29 +126,32 @@ impl Config {
 }
 
 /// The other hosts, by their addresses in the mesh: those that answer, and those that do not as the others know them.
-fn mates(world: &World<'_>, spec: &WireguardSpec, host: &HostWorld<'_>) -> Vec<(IpAddr, Mate)> {
-    let mut all: Vec<(IpAddr, Mate)> = Vec::new();
-    for other in world.hosts.iter().filter(|other| other.name() != host.name()) {
+fn mates(world: &World<'_>, spec: &WireguardSpec, host: &HostWorld<'_>) -> Vec<Mate> {
+    let mut all: Vec<Mate> = Vec::new();
+    for other in world
+        .hosts
+        .iter()
+        .filter(|other| other.name() != host.name())
+    {
         let IpAddr::V4(address) = other.private else {
             continue;
         };
         let key = other.facts.mesh.as_ref().map(|mesh| mesh.key.clone());
-        let mate = Mate {
+        all.push(Mate {
             name: other.name().to_string(),
             key: key.unwrap_or_default(),
             address,
             endpoint: endpoint(other, spec),
-        };
-        all.push((other.private, mate));
+        });
     }
     let silent = world.mesh.iter().flat_map(|mesh| &mesh.silent);
-    all.extend(silent.map(|mate| (IpAddr::V4(mate.address), mate.clone())));
-    all.sort_by_key(|(address, _)| *address);
+    all.extend(silent.cloned());
+    all.sort_by_key(|mate| mate.address);
     all
 }
 
 /// Where the others send what is for a host.
-fn endpoint(host: &HostWorld<'_>, spec: &WireguardSpec) -> String {
+pub(super) fn endpoint(host: &HostWorld<'_>, spec: &WireguardSpec) -> String {
     match host.spec.endpoint {
         Endpoint::Own => SocketAddr::new(host.outer, spec.port).to_string(),
         Endpoint::At(ip, port) => SocketAddr::new(ip, port.unwrap_or(spec.port)).to_string(),

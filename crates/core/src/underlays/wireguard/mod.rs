@@ -18,10 +18,11 @@ use crate::engines::packages;
 use crate::facts::Module;
 use crate::facts::firewall::Traffic;
 use crate::inventory::{Inventory, UnderlaySpec, WireguardSpec};
-use crate::plan::{Action, HostWorld, Problem, Stage, StepId, Steps, Undo, Verb, World};
+use crate::plan::{Action, HostWorld, Problem, Stage, StepId, Steps, Undo, Verb, World, mesh};
 use crate::platform::{MESH_PACKAGE, MESH_PROGRAM_PACKAGE, Release, SERVICES};
-use crate::proof::Cause;
+use crate::proof::{Cause, MeshView};
 use files::Config;
+use rotation::Keys;
 
 /// How long one command about the mesh of a host may take: some dozen commands of the kernel, on a busy host.
 pub(crate) const MESH_TIMEOUT: Duration = Duration::from_secs(60);
@@ -116,7 +117,7 @@ impl Underlay for Wireguard {
         }
         let mut made: Vec<(&HostWorld<'_>, Option<StepId>)> = Vec::new();
         for host in &world.hosts {
-            let config = Config::of(world, spec, host, carried, &[]);
+            let config = Config::of(world, spec, host, carried, &Keys::Present);
             made.push((host, put(host, &config, &read, steps)));
         }
         let over: Vec<StepId> = made.iter().filter_map(|(_, id)| *id).collect();
@@ -334,7 +335,10 @@ fn bring_up(host: &HostWorld<'_>, written: &[String], steps: &mut Steps) -> Opti
         .collect();
     let changed = written.iter().any(|path| path == files::CONFIG) || script_changed;
     let (verb, why) = match (restart, changed, wrong.as_slice()) {
-        (true, ..) => (Verb::Restart, "start the mesh with the other hosts".to_owned()),
+        (true, ..) => (
+            Verb::Restart,
+            "start the mesh with the other hosts".to_owned(),
+        ),
         (false, true, _) => (
             Verb::Reload,
             "tell the mesh what has changed; what flows goes on".to_owned(),
@@ -436,6 +440,27 @@ pub(crate) fn switch_off() -> [Action; 2] {
         timeout: MESH_TIMEOUT,
     };
     [units, down]
+}
+
+/// The mesh as a host sees it, for `verify`.
+#[must_use]
+pub fn view(world: &World<'_>, host: &HostWorld<'_>) -> Option<MeshView> {
+    let spec = spec(world)?;
+    let mesh = host.facts.mesh.as_ref();
+    let mates = mesh.into_iter().flat_map(mesh::mates);
+    Some(MeshView {
+        runs: host.facts.is_active(UNIT),
+        port: spec.port,
+        key: mesh.map(|mesh| mesh.key.clone()).unwrap_or_default(),
+        endpoint: files::endpoint(host, spec),
+        wrong: mesh
+            .map(|mesh| mesh.links.wrong.clone())
+            .unwrap_or_default(),
+        mates: mates
+            .map(|mate| (mate.name, (mate.key, mate.endpoint)))
+            .collect(),
+        heard: mesh.map(|mesh| mesh.heard.clone()).unwrap_or_default(),
+    })
 }
 
 /// What a person should know of a mesh that is made or changed.
