@@ -670,7 +670,7 @@ impl Run<'_> {
                 self.slots.fill(Slot::ManagerJoinToken, manager);
                 self.slots.fill(Slot::WorkerJoinToken, worker);
             }
-            Action::ReadPublicKey { address, argv } => {
+            Action::MakeKey { address, argv } => {
                 let key = host
                     .check(&Command::new(argv.clone()).timeout(SHORT))
                     .await?;

@@ -21,7 +21,7 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    /// Starts an agent on each host that has a probe, where the underlay is a mesh.
+    /// Starts an agent on each host, where the underlay is a mesh: one whose probe did not start may be the one that leaks.
     pub async fn begin(
         inventory: &Inventory,
         hosts: &Hosts,
@@ -48,9 +48,7 @@ impl Watch {
             .collect();
         let tokens: Vec<&str> = probes.values().map(|probe| probe.nonce.as_str()).collect();
         let starts = world.hosts.iter().filter_map(|host| {
-            let connection = hosts
-                .get(host.name())
-                .filter(|_| probes.contains_key(host.name()))?;
+            let connection = hosts.get(host.name())?;
             let own = host.facts.interface_with(host.outer);
             let wires: BTreeSet<&str> = own
                 .into_iter()
@@ -83,7 +81,7 @@ impl Watch {
         });
         Some(Self {
             agents: on_each(starts).await.into_iter().flatten().collect(),
-            all: probes.keys().cloned().collect(),
+            all: hosts.iter().map(|(name, _)| name.clone()).collect(),
         })
     }
 

@@ -8,6 +8,9 @@ KEYS=/var/lib/docker-cluster/underlay
 KEY=$KEYS/private
 NEXT=$KEYS/private.next
 
+# What makes the links of the fabric, where they are docker-cluster's own.
+LINKS=/usr/local/lib/docker-cluster/fabric
+
 # How long a program that was just started may take to make its device, in tenths of a second.
 PATIENCE=100
 
@@ -317,20 +320,19 @@ drop() {
 
 umask 077
 case ${1-} in
-    keys)
+    # The public half, of a key that is made if there is none.
+    key)
         make_key "$KEY"
+        public "$KEY"
+        exit "$failed"
+        ;;
+    next-key)
+        make_key "$NEXT"
+        public "$NEXT"
         exit "$failed"
         ;;
     public)
         public "$KEY"
-        exit
-        ;;
-    next)
-        make_key "$NEXT"
-        exit "$failed"
-        ;;
-    public-next)
-        public "$NEXT"
         exit
         ;;
     # Also without a config: a run that was cut off may have left none.
@@ -345,6 +347,8 @@ case ${1-} in
     up)
         floor
         put_device
+        # What led over an interface that was gone for a moment went with it.
+        [ ! -x "$LINKS" ] || "$LINKS" up > /dev/null 2>&1 || :
         ;;
     run)
         mkdir -p /dev/net
@@ -365,7 +369,7 @@ case ${1-} in
         exit 0
         ;;
     *)
-        echo "usage: $0 floor|up|check|down|facts|heard|keys|public|next|public-next|switch|adopt NAME" >&2
+        echo "usage: $0 floor|up|check|down|facts|heard|key|next-key|public|switch|adopt NAME" >&2
         exit 2
         ;;
 esac

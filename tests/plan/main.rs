@@ -11,6 +11,7 @@ mod leaving;
 mod machine;
 mod packages;
 mod restart;
+mod underlay;
 mod untidy;
 
 use docker_cluster::decide::rm;

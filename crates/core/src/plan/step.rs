@@ -233,11 +233,11 @@ pub enum Action {
     },
     /// Fetches the join tokens from a manager into their slots.
     FetchJoinTokens,
-    /// Reads the public half of a key that is made on the host into the slot of its address. The other half stays where it is.
-    ReadPublicKey {
+    /// Makes a key on the host if it has none, and reads its public half into the slot of the host's address. The other half stays there.
+    MakeKey {
         /// The host's address in the mesh.
         address: Ipv4Addr,
-        /// What prints it.
+        /// What makes it, and prints the public half.
         argv: Vec<String>,
     },
 }
@@ -561,10 +561,7 @@ impl Action {
     pub fn only_reads(&self) -> bool {
         matches!(
             self,
-            Self::WaitFor { .. }
-                | Self::FetchJoinTokens
-                | Self::ReadPublicKey { .. }
-                | Self::Secrets(SecretsFrom::Fetch)
+            Self::WaitFor { .. } | Self::FetchJoinTokens | Self::Secrets(SecretsFrom::Fetch)
         )
     }
 
@@ -615,7 +612,7 @@ impl Action {
         match slot {
             Slot::ManagerJoinToken | Slot::WorkerJoinToken => matches!(self, Self::FetchJoinTokens),
             Slot::PublicKey(of) => {
-                matches!(self, Self::ReadPublicKey { address, .. } if *address == of)
+                matches!(self, Self::MakeKey { address, .. } if *address == of)
             }
             Slot::StoreBundle
             | Slot::StoreCa

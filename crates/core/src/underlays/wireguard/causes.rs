@@ -183,3 +183,123 @@ fn engine_first(case: &Case<'_>) -> Option<Finding> {
         view.swarm_error.iter().cloned().collect(),
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proof::causes::tests::{about, all_well, no_answer, verdict};
+    use crate::proof::{HostView, Known};
+
+    /// Two hosts that know and hear each other.
+    fn meshed() -> Known {
+        let mut known = all_well();
+        known.under = CAUSES;
+        for (own, other) in [("a", "b"), ("b", "a")] {
+            let mesh = MeshView {
+                runs: true,
+                port: 51820,
+                key: format!("key of {own}"),
+                endpoint: format!("{own}:51820"),
+                mates: [(
+                    other.to_owned(),
+                    (format!("key of {other}"), format!("{other}:51820")),
+                )]
+                .into(),
+                heard: [(other.to_owned(), (Some(20), format!("{other}:51820")))].into(),
+                ..MeshView::default()
+            };
+            view(&mut known, own).mesh = Some(mesh);
+        }
+        known
+    }
+
+    fn view<'a>(known: &'a mut Known, name: &str) -> &'a mut HostView {
+        let mut hosts = known.hosts.iter_mut();
+        let (_, view) = hosts.find(|(host, _)| host.as_str() == name).unwrap();
+        view
+    }
+
+    fn found(broken: impl Fn(&mut HostView)) -> Option<(&'static str, Finding)> {
+        let mut known = meshed();
+        broken(view(&mut known, "b"));
+        verdict(&known, Some(&no_answer()))
+    }
+
+    fn mesh(view: &mut HostView) -> &mut MeshView {
+        view.mesh.as_mut().unwrap()
+    }
+
+    #[test]
+    fn nothing_is_said_of_a_mesh_that_is_well() {
+        assert!(verdict(&meshed(), None).is_none());
+    }
+
+    #[test]
+    fn each_fault_of_a_mesh_has_its_row() {
+        let wrong = |line: &'static str| {
+            move |view: &mut HostView| mesh(view).wrong = vec![line.to_owned()]
+        };
+        let rows = [
+            ("mesh-down", found(|view| mesh(view).runs = false)),
+            ("mesh-down", found(wrong("the interface dcwg0 is missing"))),
+            (
+                "mesh-mtu",
+                found(wrong("the interface dcwg0 has another MTU than 1420")),
+            ),
+            (
+                "mesh-open",
+                found(wrong(
+                    "the route that keeps packets to 10.99.0.0/24 from leaving by the default route is missing",
+                )),
+            ),
+            (
+                "mesh-open",
+                found(wrong("the rule `iptables -t raw -A X` is missing")),
+            ),
+            (
+                "mesh-drift",
+                found(wrong(
+                    "the interface dcwg0 listens on another port than 51820",
+                )),
+            ),
+            (
+                "engine-first",
+                found(|view| {
+                    view.swarm_error = Some(
+                        "listen tcp 10.99.0.1:2377: bind: cannot assign requested address"
+                            .to_owned(),
+                    );
+                }),
+            ),
+        ];
+        for (id, verdict) in rows {
+            let (said, finding) = verdict.unwrap();
+            assert_eq!((said, finding.about), (id, about("b")), "{}", finding.what);
+        }
+    }
+
+    #[test]
+    fn what_one_side_knows_of_the_other_is_compared() {
+        let (id, finding) = found(|view| mesh(view).key = "another".to_owned()).unwrap();
+        assert_eq!((id, finding.about), ("mesh-wrong-key", about("a")));
+        let (id, finding) = found(|view| mesh(view).endpoint = "c:1".to_owned()).unwrap();
+        assert_eq!((id, finding.about), ("mesh-endpoint-moved", about("a")));
+        assert!(
+            finding.what.contains("to b:51820, and b is at c:1 now"),
+            "{}",
+            finding.what
+        );
+        let heard = |age: Option<u64>| {
+            move |view: &mut HostView| {
+                mesh(view).heard = [("a".to_owned(), (age, "a:51820".to_owned()))].into();
+            }
+        };
+        let (id, finding) = found(heard(None)).unwrap();
+        assert_eq!(id, "mesh-port-blocked");
+        assert!(finding.fix.contains("UDP 51820"), "{}", finding.fix);
+        let (id, finding) = found(heard(Some(300))).unwrap();
+        assert_eq!(id, "mesh-handshake-old");
+        assert!(finding.what.contains("300 s ago"), "{}", finding.what);
+        assert!(found(heard(Some(100))).unwrap().0 != id);
+    }
+}

@@ -244,22 +244,16 @@ fn make_key(host: &HostWorld<'_>, steps: &mut Steps) -> Option<StepId> {
     {
         return None;
     }
-    steps.add(
-        name,
-        Stage::Underlay,
-        "make its key, which never leaves it",
-        ask(&["keys"]),
-    );
     let std::net::IpAddr::V4(address) = host.private else {
         return None;
     };
     Some(steps.add(
         name,
         Stage::Underlay,
-        "read the public half of its key, for the others",
-        Action::ReadPublicKey {
+        "make its key, and read the half of it that is for the others",
+        Action::MakeKey {
             address,
-            argv: files::argv(&["public"]),
+            argv: files::argv(&["key"]),
         },
     ))
 }

@@ -61,16 +61,14 @@ pub fn steps(world: &World<'_>, carried: &Carried, steps: &mut Steps) {
     let Some(spec) = spec(world) else { return };
     let mut read = Vec::new();
     for host in &world.hosts {
-        let why = "make its next key, which never leaves it";
-        steps.add(host.name(), Stage::Underlay, why, ask(&["next"]));
         let std::net::IpAddr::V4(address) = host.private else {
             continue;
         };
-        let action = Action::ReadPublicKey {
+        let action = Action::MakeKey {
             address,
-            argv: argv(&["public-next"]),
+            argv: argv(&["next-key"]),
         };
-        let why = "read the public half of its next key, for the others";
+        let why = "make its next key, and read the half of it that is for the others";
         read.push(steps.add(host.name(), Stage::Underlay, why, action));
     }
     let write = |keys: Keys, why: &str, after: &[StepId], steps: &mut Steps| -> Vec<StepId> {
