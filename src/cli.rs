@@ -35,7 +35,7 @@ pub enum Command {
     Up(crate::commands::up::Up),
     /// Prove that every host reaches every other by name, and say why where not
     Verify(crate::commands::verify::Verify),
-    /// Measure what the network costs: latency, requests and throughput, against the bare underlay
+    /// Measure what the network costs: latency, requests, throughput and CPU, against the bare underlay
     Bench(crate::commands::bench::Bench),
     /// Print what points Docker's client at a host, for the shell that you use
     Env(crate::commands::env::Env),

@@ -275,7 +275,8 @@ pub fn bench(matrix: &Matrix, ui: Ui, width: usize) -> String {
     if matrix.interrupted {
         return "Interrupted; nothing is left on the hosts.\n".to_owned();
     }
-    let header = ["direction", "p50", "p99", "requests/s", "throughput"];
+    let mut header = vec!["direction"];
+    header.extend(FIGURES);
     let rows = matrix.bench.iter().map(|measured| {
         let mut row = vec![(
             format!("{} -> {}", measured.direction.from, measured.direction.to),
@@ -287,7 +288,7 @@ pub fn bench(matrix: &Matrix, ui: Ui, width: usize) -> String {
     let mut text = table(&header, rows.collect(), ui.out, width);
     let _ = writeln!(
         text,
-        "Over {}, and as a multiple of the bare underlay: below 1x is faster for times, slower for rates.",
+        "Over {}, and as a multiple of the bare underlay: below 1x is better for times and CPU, worse for rates.",
         matrix.network
     );
     for measured in &matrix.bench {
@@ -304,26 +305,35 @@ pub fn bench(matrix: &Matrix, ui: Ui, width: usize) -> String {
     text
 }
 
-/// The four figures of a measurement, as text.
-pub(super) fn figures(measured: &Measurement) -> [String; 4] {
+/// What the figures of a measurement are called, in the order of [`figures`].
+pub(super) const FIGURES: [&str; 6] = [
+    "p50",
+    "p99",
+    "requests/s",
+    "1 stream",
+    "8 streams",
+    "CPU s/GB",
+];
+
+/// The figures of a measurement, as text.
+pub(super) fn figures(measured: &Measurement) -> [String; 6] {
+    cells(measured.fabric.as_ref(), measured.ratio.as_ref())
+}
+
+/// Figures with their multiples of the underlay's, as text.
+pub(super) fn cells(figures: Option<&Figures>, ratio: Option<&Figures>) -> [String; 6] {
     let cell = |pick: fn(&Figures) -> f64, show: fn(f64) -> String| {
-        let value = measured
-            .fabric
-            .as_ref()
-            .map_or_else(|| "?".to_owned(), |of| show(pick(of)));
-        measured
-            .ratio
-            .as_ref()
-            .map_or(value.clone(), |of| format!("{value} ({:.2}x)", pick(of)))
+        let value = figures.map_or_else(|| "?".to_owned(), |of| show(pick(of)));
+        ratio.map_or(value.clone(), |of| format!("{value} ({:.2}x)", pick(of)))
     };
+    let gigabits = |rate: f64| format!("{:.2} Gbit/s", rate / 1e9);
     [
         cell(|of| of.p50_us, |us| format!("{us:.0} µs")),
         cell(|of| of.p99_us, |us| format!("{us:.0} µs")),
         cell(|of| of.requests_per_second, |rate| format!("{rate:.0}")),
-        cell(
-            |of| of.bits_per_second,
-            |rate| format!("{:.2} Gbit/s", rate / 1e9),
-        ),
+        cell(|of| of.bits_per_second, gigabits),
+        cell(|of| of.bits_per_second_of_eight, gigabits),
+        cell(|of| of.cpu_seconds_per_gigabyte, |s| format!("{s:.2}")),
     ]
 }
 

@@ -254,11 +254,38 @@ want_rules() {
     done
 }
 
+# The same for IPv6, over which nothing of the cluster goes: engines listen there as well. `ours6` are the rules that are there.
+want_rules6() {
+    wanted6= ours6=
+    [ -e /proc/net/if_inet6 ] && rules6=$(ip6tables-save -t raw 2>/dev/null) || return 1
+    IFS=$NL
+    for line in $rules6; do
+        case $line in "-A "*" --comment $MARK "*) ours6="$ours6${line#-A }$NL" ;; esac
+    done
+    IFS=" $NL"
+    for protocol in tcp udp; do
+        case $protocol in tcp) ports=$tcp ;; udp) ports=$udp ;; esac
+        [ -z "$ports" ] || wanted6="${wanted6}PREROUTING ! -i lo -p $protocol -m multiport --dports $ports -m addrtype --dst-type LOCAL -m comment --comment $MARK -j DROP$NL"
+    done
+}
+
+# Makes our rules for IPv6 those in `wanted6`, in one go.
+put_rules6() {
+    [ "$ours6" != "$wanted6" ] || return 0
+    change=
+    IFS=$NL
+    for line in $ours6; do change="$change-D $line$NL"; done
+    for line in $wanted6; do change="$change-A $line$NL"; done
+    IFS=" $NL"
+    printf '*raw\n%sCOMMIT\n' "$change" | ip6tables-restore -w --noflush || failed=1
+}
+
 floor() {
     want_routes
     put_routes
     want_rules
     put_rules
+    ! want_rules6 || put_rules6
 }
 
 # --- what it is asked
@@ -274,6 +301,7 @@ check_all() {
     check_routes
     want_rules
     check_rules
+    ! want_rules6 || [ "$ours6" = "$wanted6" ] || say "the rules of ip6tables are not those that keep everything inside of the mesh"
 }
 
 # What is known of the others, for the probe: who was heard when, in seconds, and where.
@@ -312,6 +340,7 @@ heard() {
 
 drop() {
     drop_rules
+    ! want_rules6 || put_rules6
     drop_routes
     wanted=$NL
     drop_devices

@@ -65,7 +65,7 @@ fn state(lab: &Lab, host: usize) -> String {
     lab.sh(
         host,
         "ip -o -4 address | sed 's/^[0-9]*: //; s/ *\\\\.*//' | sort; ip -o link | sed -n 's/^[0-9]*: \\([^:@]*\\).*/\\1/p' | grep -v '^veth' | sort; ip route | sed 's/ linkdown//' | sort; \
-         iptables-save -t raw | grep '^-A'; \
+         iptables-save -t raw | grep '^-A'; ip6tables-save -t raw | grep '^-A'; \
          find /etc/docker-cluster /usr/local/lib/docker-cluster /etc/systemd/system /var/lib/docker-cluster/underlay 2>/dev/null | sort",
     )
 }

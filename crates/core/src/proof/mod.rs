@@ -6,6 +6,7 @@ mod figures;
 mod known;
 mod link;
 mod matrix;
+mod prices;
 mod probes;
 mod wire;
 
@@ -15,5 +16,6 @@ pub use figures::{Figures, Measurement};
 pub use known::{HostView, Ill, Known, MeshView, Needs, NotFinished, SIGN_OF_LIFE, StoreView};
 pub use link::{Link, REPEATS, Tcp, Way};
 pub use matrix::{Changes, Direction, Failure, Layer, Matrix, Pair, Verdict, read};
+pub use prices::{Outcome, Price, Prices, WayToConnect};
 pub use probes::{Asked, Probes};
 pub use wire::{Leak, Wire};
