@@ -81,7 +81,7 @@ impl Watch {
         });
         Some(Self {
             agents: on_each(starts).await.into_iter().flatten().collect(),
-            all: hosts.iter().map(|(name, _)| name.clone()).collect(),
+            all: hosts.keys().cloned().collect(),
         })
     }
 
