@@ -51,6 +51,8 @@ pub enum Command {
     Down(crate::commands::down::Down),
     /// Back up, restore and tidy the store
     Store(crate::commands::store::StoreArgs),
+    /// Give the mesh under the network new keys
+    Underlay(crate::commands::underlay::UnderlayArgs),
     /// Move from an overlay over a store to swarm mode, or back
     Migrate(crate::commands::migrate::Migrate),
     /// List the hosts and their state

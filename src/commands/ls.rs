@@ -287,9 +287,15 @@ fn describe(inventory: &Inventory, host: &HostSpec, facts: &Facts) -> Value {
         left if left < 0 => format!("expired {} days ago", -left / DAY),
         left => format!("{} days left", left / DAY),
     });
+    let mesh = facts.mesh.as_ref().and_then(crate::plan::mesh::own);
+    let network = network.map(|network| match mesh {
+        Some(_) => format!("{network} over wireguard"),
+        None => network,
+    });
     json!({
         "name": host.name,
         "address": host.ssh.address,
+        "mesh": mesh,
         "certificate": certificate,
         "certificate_expires": expires.and_then(rfc3339),
         "state": state(facts),

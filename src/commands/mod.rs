@@ -34,6 +34,7 @@ pub mod ssh;
 pub mod ssh_config;
 pub mod status;
 pub mod store;
+pub mod underlay;
 pub mod up;
 pub mod url;
 pub mod verify;

@@ -408,6 +408,7 @@ pub(super) mod tests {
             verdicts: vec![verdict, clock],
             encryption: None,
             forgery: None,
+            wire: None,
             notes: Vec::new(),
             bench: vec![Measurement {
                 direction,

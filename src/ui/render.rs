@@ -11,7 +11,7 @@ use crate::fabrics;
 use crate::inventory::{FabricKind, HostName};
 use crate::plan::{Action, Plan, Step};
 use crate::proof::{
-    Changes, Direction, Encryption, Figures, Forgery, Matrix, Measurement, Pair, Verdict,
+    Changes, Direction, Encryption, Figures, Forgery, Matrix, Measurement, Pair, Verdict, Wire,
 };
 
 /// Lines of unchanged text around a change in a diff.
@@ -217,6 +217,9 @@ pub fn matrix(matrix: &Matrix, ui: Ui, width: usize) -> String {
     if let Some(forgery) = &matrix.forgery {
         text.push_str(&forged(forgery));
     }
+    if let Some(wire) = &matrix.wire {
+        text.push_str(&outside_of_the_mesh(wire));
+    }
     text.push_str(&verdicts(&matrix.verdicts, matrix, ui));
     for note in &matrix.notes {
         let _ = writeln!(text, "Note: {note}");
@@ -265,6 +268,27 @@ fn forged(forgery: &Forgery) -> String {
             count(all, "host")
         ),
     }
+}
+
+/// What was seen on the wires of hosts whose traffic is to go through a mesh.
+fn outside_of_the_mesh(wire: &Wire) -> String {
+    let names = |hosts: &[HostName]| {
+        let names: Vec<&str> = hosts.iter().map(HostName::as_str).collect();
+        names.join(", ")
+    };
+    if wire.is_clean() {
+        return format!(
+            "On the wires of {}: nothing of the probes and no port of the network outside of the mesh.\n",
+            names(&wire.watched)
+        );
+    }
+    if wire.unwatched.is_empty() {
+        return String::new();
+    }
+    format!(
+        "Nobody could look at the wires of {}: that nothing is outside of the mesh is not proved.\n",
+        names(&wire.unwatched)
+    )
 }
 
 /// What was measured: a row a direction, each figure with its multiple of the bare underlay's; then why pairs fail.

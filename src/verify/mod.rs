@@ -7,6 +7,7 @@ mod autopsy;
 mod bench;
 mod forge;
 mod links;
+mod mesh;
 mod peers;
 mod runs;
 mod wire;
@@ -178,13 +179,21 @@ pub async fn verify(
             }
             false => None,
         };
+        let all = look.depth == Depth::Everything;
+        let mesh = match all {
+            true => mesh::Watch::begin(inventory, hosts, &probes, lifetime).await,
+            false => None,
+        };
         let mut matrix =
             ask_all(inventory, &way, hosts, absent, &probes, &mut broken, events).await;
         let encryption = match watch {
             Some(watch) => Some(watch.end(&probes, &told.addresses, &mut reports).await),
             None => None,
         };
-        let all = look.depth == Depth::Everything;
+        let wire = match mesh {
+            Some(watch) => Some(watch.end(&mut reports).await),
+            None => None,
+        };
         // Where the hosts reach each other, if somebody looked.
         let mut private = BTreeMap::new();
         // A host that could not take part is a reason to look, also where no pair is left that it could be part of.
@@ -221,6 +230,10 @@ pub async fn verify(
             );
             matrix.notes = causes::flaws(&told.versions);
             matrix.encryption = Some(encryption);
+        }
+        if let Some(wire) = wire {
+            matrix.add_all("mesh-leak", wire.findings());
+            matrix.wire = Some(wire);
         }
         if !look.measure.is_empty() {
             matrix.bench =

@@ -23,6 +23,7 @@ mod roundtrips;
 mod safety;
 mod store;
 mod swarm;
+mod underlay;
 mod untidy;
 mod verify;
 mod ways;

@@ -467,6 +467,8 @@ impl Cluster {
                 into,
                 record,
             } => done(self.hosts[at].files.restore(path, present, into, *record)),
+            // No world of the model has a mesh yet.
+            Action::MakeKey { .. } => failed("there is no mesh in this model"),
             Action::Note { lines } => {
                 self.hosts[at].files.note(lines);
                 Answer::Done

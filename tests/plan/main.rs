@@ -14,6 +14,7 @@ mod machine;
 mod packages;
 mod restart;
 mod tls;
+mod underlay;
 mod untidy;
 
 use docker_cluster::decide::rm;

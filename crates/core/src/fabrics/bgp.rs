@@ -11,7 +11,9 @@ use ipnet::IpNet;
 use super::links::{self, LINKS};
 use super::routed;
 use super::shares::{self, LEARNED, OWN, Shares};
-use super::{About, Asks, Encryption, Fabric, Layer, Names, SubnetOf, docker0, keeper, packages};
+use super::{About, Asks, Encryption, Fabric, Layer, Names, SubnetOf, docker0, keeper};
+use crate::engines::packages;
+use crate::facts::firewall::Traffic;
 use crate::inventory::{BgpSpec, FabricKind, HostName, PassedOn};
 use crate::plan::{
     Action, Content, HostWorld, Problem, Stage, StepId, Steps, Undo, Verb, WantedFile, World,
@@ -99,6 +101,7 @@ impl Fabric for Bgp {
             if host.facts.unit(UNIT).is_none() {
                 packages::install(
                     host,
+                    Stage::Network,
                     &[BIRD_PACKAGE],
                     "BIRD, which speaks BGP,",
                     UNIT,
@@ -134,6 +137,14 @@ impl Fabric for Bgp {
         let mut lines = docker0::leaves(world, host);
         lines.extend(packages::enables(host, UNIT));
         lines
+    }
+
+    fn listens(&self, _: &World<'_>) -> Vec<Traffic> {
+        vec![Traffic::Tcp(BGP_PORT), Traffic::Udp(BFD_PORT)]
+    }
+
+    fn behind(&self, world: &World<'_>) -> Vec<(IpAddr, IpNet)> {
+        shares::divide(world).behind(world)
     }
 
     fn needs(&self, world: &World<'_>) -> Needs {

@@ -22,6 +22,7 @@ use crate::plan::{
 use crate::platform::SERVICES;
 use crate::proof::causes::{self, Case, Finding};
 use crate::proof::{Cause, HostView, Needs};
+use crate::underlays::{NETWORKD_PATH, routes_stay};
 
 /// What makes and checks the links.
 pub(crate) const SCRIPT: &str = "/usr/local/lib/docker-cluster/fabric";
@@ -33,11 +34,6 @@ pub(super) const CONFIG: &str = "/etc/docker-cluster/fabric/config";
 pub(crate) const UNIT: &str = "docker-cluster-fabric.service";
 
 pub(super) const UNIT_PATH: &str = "/etc/systemd/system/docker-cluster-fabric.service";
-
-/// What may manage the host's own interfaces.
-const NETWORKD: &str = "systemd-networkd.service";
-
-const NETWORKD_PATH: &str = "/etc/systemd/networkd.conf.d/docker-cluster.conf";
 
 /// How long making or taking away the links of a host may take: some dozen commands of the kernel, on a busy host.
 pub(crate) const LINKS_TIMEOUT: Duration = Duration::from_secs(60);
@@ -190,17 +186,12 @@ pub(super) fn put_with(
     steps: &mut Steps,
 ) -> Option<StepId> {
     let (name, facts) = (host.name(), host.facts);
-    // What it has not read yet it reads when it starts, before it would take any away.
-    let routes = words.routes.filter(|_| facts.is_active(NETWORKD));
-    let networkd = routes.map(|why| {
-        let text = include_str!("../../../../templates/fabrics/networkd.conf");
-        WantedFile::of_root(NETWORKD_PATH, "0644", text, why)
-    });
+    let networkd = words.routes.and_then(|_| routes_stay(host, steps));
     let files = files_of(words, kind, text, config);
     let missing: Vec<WantedFile> = files
         .into_iter()
-        .chain(networkd)
         .filter(|file| !file.is_there(facts, None))
+        .chain(networkd)
         .collect();
     let written: Vec<String> = missing.iter().map(|file| file.path.clone()).collect();
     let unit = facts.unit(UNIT);

@@ -9,7 +9,7 @@ use serde_json::json;
 use super::{
     About, Asks, Encryption, Fabric, GOSSIP_PORT, Layer, MTU_OPTION, Names, OVERLAY_MODULES,
     SubnetOf, VXLAN_TAKES, firewall, gateway_bridge, guard, keeper, network_problems,
-    no_classic_overlay, swarm, too_long_for, vxlan_needs,
+    no_classic_overlay, overlay_listens, swarm, too_long_for, vxlan_needs,
 };
 use crate::engines::options;
 use crate::facts::firewall::Traffic;
@@ -154,6 +154,12 @@ impl Fabric for Overlay {
                 notes,
             );
         }
+    }
+
+    fn listens(&self, world: &World<'_>) -> Vec<Traffic> {
+        let mut all = overlay_listens(VXLAN_PORT);
+        all.extend(stores::of(world).listens());
+        all
     }
 
     fn needs(&self, world: &World<'_>) -> Needs {

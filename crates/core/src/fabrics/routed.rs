@@ -3,6 +3,8 @@
 //! It needs hosts that reach each other without a router between them, or one that has these routes as well: a cloud's network drops what
 //! comes from addresses that it does not know, unless its check of sources is switched off.
 
+use std::net::IpAddr;
+
 use ipnet::IpNet;
 
 use super::links::{self, LINKS};
@@ -78,6 +80,10 @@ impl Fabric for Routed {
         docker0::leaves(world, host)
     }
 
+    fn behind(&self, world: &World<'_>) -> Vec<(IpAddr, IpNet)> {
+        shares::divide(world).behind(world)
+    }
+
     fn needs(&self, world: &World<'_>) -> Needs {
         links::needs(world, None, world.underlay_mtu())
     }
@@ -103,7 +109,7 @@ fn source_check(case: &Case<'_>) -> Option<Finding> {
 
 /// The interface over which the other hosts reach this one.
 pub(super) fn towards_others<'a>(host: &'a HostWorld<'_>) -> &'a str {
-    host.facts.interface_with(host.private).unwrap_or("eth0")
+    host.interface.unwrap_or("eth0")
 }
 
 /// The host's links. The order of words is that of `templates/fabrics/routed.sh`.

@@ -9,8 +9,8 @@ use serde_json::Value;
 
 use super::{
     About, Asks, Encryption, Fabric, GOSSIP_PORT, Layer, MTU_OPTION, Names, OVERLAY_MODULES,
-    SubnetOf, VXLAN_TAKES, firewall, gateway_bridge, guard, keeper, network_problems, too_long_for,
-    vxlan_needs,
+    SubnetOf, VXLAN_TAKES, firewall, gateway_bridge, guard, keeper, network_problems,
+    overlay_listens, too_long_for, vxlan_needs,
 };
 use crate::engines::known::{self, Fault};
 use crate::engines::{self, options, unit};
@@ -302,6 +302,12 @@ impl Fabric for SwarmMode {
             };
             firewall::notes(world, &self.needs(world), more, notes);
         }
+    }
+
+    fn listens(&self, world: &World<'_>) -> Vec<Traffic> {
+        let mut all = overlay_listens(world.inventory.swarm.data_path_port);
+        all.push(Traffic::Tcp(MANAGER_PORT));
+        all
     }
 
     fn needs(&self, world: &World<'_>) -> Needs {

@@ -8,6 +8,7 @@ use super::links::{self, LINKS};
 use super::shares::{self, OWN, PEER, Shares};
 use super::{About, Asks, Encryption, Fabric, Layer, Names, SubnetOf, VXLAN_TAKES, keeper};
 use crate::engines::options;
+use crate::facts::firewall::Traffic;
 use crate::inventory::FabricKind;
 use crate::plan::{HostWorld, NewNetwork, Problem, Steps, World};
 use crate::proof::causes;
@@ -72,6 +73,10 @@ impl Fabric for Vxlan {
             keeper::get_image(world, host, steps);
         }
         links::say_names(world, steps, notes);
+    }
+
+    fn listens(&self, world: &World<'_>) -> Vec<Traffic> {
+        vec![Traffic::Udp(world.inventory.network.vxlan.port)]
     }
 
     fn needs(&self, world: &World<'_>) -> Needs {

@@ -457,6 +457,17 @@ impl LinkFacts {
     }
 }
 
+/// A mesh with other hosts that docker-cluster itself has made on a host.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct MeshFacts {
+    /// Its configuration, and what is not as that says.
+    pub links: LinkFacts,
+    /// The public half of the host's key; empty if it has none.
+    pub key: String,
+    /// The other hosts, by name: how many seconds ago they were heard, if ever, and from where.
+    pub heard: BTreeMap<String, (Option<u64>, String)>,
+}
+
 /// What the engine of a host has written beside its options.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DataFacts {
@@ -541,6 +552,10 @@ pub struct Facts {
     pub packages: PackageFacts,
     /// The links to other hosts that are docker-cluster's own, if there are any.
     pub links: Option<LinkFacts>,
+    /// The mesh that carries them, if it is docker-cluster's own.
+    pub mesh: Option<MeshFacts>,
+    /// What of the programs of WireGuard is there: `wg`, `wireguard-go`.
+    pub mesh_programs: BTreeSet<String>,
     /// What an installation was about that was cut off.
     pub installing: Vec<String>,
     /// Who else uses containerd, in words: `kubelet (active)`, `12 in containerd's namespace k8s.io`.

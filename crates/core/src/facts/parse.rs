@@ -10,8 +10,8 @@ use serde_json::Value;
 
 use super::{
     Address, ApiFacts, Container, DataFacts, Endpoint, Engine, EngineProcess, Facts, FileFact,
-    FileLine, InSwarm, Init, Interface, LinkFacts, Module, Network, Node, Origin, PackageFacts,
-    Route, StoreFacts, Unit,
+    FileLine, InSwarm, Init, Interface, LinkFacts, MeshFacts, Module, Network, Node, Origin,
+    PackageFacts, Route, StoreFacts, Unit,
 };
 use crate::versions::{parse_engine_version, parse_kernel_version};
 use crate::words::printable;
@@ -69,6 +69,8 @@ pub fn parse(output: &[u8], sent: i64, received: i64) -> Option<Facts> {
         client_versions: versions(&sections, "docker-cli"),
         packages: packages(&sections),
         links: link_facts(&sections),
+        mesh: mesh_facts(&sections),
+        mesh_programs: sections.words("mesh-programs").collect(),
         installing: sections.words("installing").collect(),
         on_containerd: sections.words("on-containerd").collect(),
         data: data(&sections),
@@ -242,14 +244,54 @@ fn key_values(text: &str) -> BTreeMap<String, String> {
         .collect()
 }
 
-fn link_facts(sections: &Sections<'_>) -> Option<LinkFacts> {
+/// The configuration of links, each line in words.
+fn words_of(sections: &Sections<'_>, name: &str) -> Option<Vec<Vec<String>>> {
     let words = |line: &str| line.split_whitespace().map(clean).collect::<Vec<_>>();
-    let config = sections
-        .optional("fabric-config")?
-        .lines()
-        .map(words)
-        .filter(|line| !line.is_empty())
-        .collect();
+    let all = sections.optional(name)?;
+    Some(
+        all.lines()
+            .map(words)
+            .filter(|line| !line.is_empty())
+            .collect(),
+    )
+}
+
+/// What `templates/underlays/wireguard.sh` says when it is asked for facts.
+fn mesh_facts(sections: &Sections<'_>) -> Option<MeshFacts> {
+    let config = words_of(sections, "underlay-config")?;
+    let mut mesh = MeshFacts::default();
+    for line in sections.lines("underlay") {
+        let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
+        let mut words = rest.split_whitespace();
+        match word {
+            "wrong" => mesh.links.wrong.push(clean(rest)),
+            "key" => mesh.key = public_key(rest),
+            "heard" => {
+                let (Some(name), Some(age), Some(place)) =
+                    (words.next(), words.next(), words.next())
+                else {
+                    continue;
+                };
+                mesh.heard
+                    .insert(clean(name), (age.parse().ok(), clean(place)));
+            }
+            _ => {}
+        }
+    }
+    mesh.links.config = config;
+    Some(mesh)
+}
+
+/// A public key of WireGuard, or nothing: it ends in files of other hosts.
+fn public_key(text: &str) -> String {
+    match crate::words::is_public_key(text.trim()) {
+        true => text.trim().to_owned(),
+        false => String::new(),
+    }
+}
+
+fn link_facts(sections: &Sections<'_>) -> Option<LinkFacts> {
+    let config = words_of(sections, "fabric-config")?;
     let wrong = sections
         .lines("fabric-wrong")
         .map(clean)
@@ -592,6 +634,8 @@ const WHOLE_OR_UNKNOWN: &[&str] = &[
     "installing",
     "fabric-config",
     "fabric-wrong",
+    "underlay",
+    "underlay-config",
     "on-containerd",
     "packages",
     "simulation",

@@ -15,6 +15,7 @@ use super::raw::{
     Become, BridgeKind, FabricKind, InstallPolicy, RawBgp, RawHost, RawHostMap, RawInventory,
     RawNetwork, RawServers, RawSource, RawSsh, RawValue, RawVxlan, StoreKind,
 };
+use super::underlay::{Endpoint, endpoint};
 use super::{
     BgpSpec, DEFAULT_AS, DEFAULT_HOST_PREFIX, DEFAULT_VXLAN, LanSpec, PassedOn, VxlanSpec,
 };
@@ -40,7 +41,7 @@ const MAX_HOST_PREFIX: u8 = 28;
 const POOL_BITS: u8 = 3;
 
 /// UDP port of the VXLAN of engines (RFC 7348).
-const OVERLAY_PORT: u16 = DEFAULT_DATA_PATH_PORT;
+pub(super) const OVERLAY_PORT: u16 = DEFAULT_DATA_PATH_PORT;
 
 /// Smallest MTU that IPv4 containers can live with over VXLAN: 576 bytes, which every IPv4 host must accept (RFC 791),
 /// and the overhead.
@@ -144,7 +145,7 @@ fn in_plain_words(message: &str) -> String {
     }
 }
 
-struct Checker<'a> {
+pub(super) struct Checker<'a> {
     source: &'a str,
     file: &'a str,
     flaws: Vec<Flaw>,
@@ -155,12 +156,23 @@ impl Checker<'_> {
         range_of(self.source, location)
     }
 
-    fn wrong<T>(&mut self, at: &Spanned<T>, message: impl Into<String>, help: impl Into<String>) {
+    pub(super) fn wrong<T>(
+        &mut self,
+        at: &Spanned<T>,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) {
         let range = self.at(&at.referenced);
         self.flaws.push(flaw(range, message, help, "here"));
     }
 
-    fn twice(&mut self, first: &Location, second: &Location, message: String, help: &str) {
+    pub(super) fn twice(
+        &mut self,
+        first: &Location,
+        second: &Location,
+        message: String,
+        help: &str,
+    ) {
         let labels = vec![
             (self.at(second), "again here".to_owned()),
             (self.at(first), "first here".to_owned()),
@@ -174,7 +186,7 @@ impl Checker<'_> {
     }
 
     /// Parses a value; a refusal is noted with its line.
-    fn parse<T, E: ToString>(
+    pub(super) fn parse<T, E: ToString>(
         &mut self,
         value: &Spanned<String>,
         help: &str,
@@ -213,6 +225,7 @@ impl Checker<'_> {
             None => Some(DEFAULT_KERNEL_MINIMUM),
         };
         let swarm = self.swarm(&raw, &hosts, network.as_ref());
+        let underlay = self.underlay(&raw, &hosts, network.as_ref(), swarm.as_ref());
         let restart_parallel = match raw.restart.parallel {
             Some(value) if value.value == 0 => {
                 self.wrong(&value, "no engine could ever restart", "write 1 or more");
@@ -247,6 +260,7 @@ impl Checker<'_> {
             kernel_minimum: kernel_minimum?,
             store: store?,
             network: network?,
+            underlay: underlay?,
             swarm: swarm?,
             smoke,
             restart_parallel,
@@ -360,6 +374,14 @@ impl Checker<'_> {
                 )?),
             },
         };
+        let endpoint = match &map.endpoint {
+            Some(text) => self.parse(
+                text,
+                "write an address, `ADDRESS:PORT`, or `none` for a host that nobody can send to first",
+                endpoint,
+            )?,
+            None => Endpoint::Own,
+        };
         let ssh = self.ssh(address, &settings, defaults)?;
         let tags = map
             .tags
@@ -386,6 +408,7 @@ impl Checker<'_> {
                 name,
                 ssh,
                 private,
+                endpoint,
                 tags,
                 labels: map.labels.clone(),
                 subnet,
@@ -1422,7 +1445,7 @@ fn word(what: &str, text: &str) -> Result<String, String> {
 }
 
 /// Linux interface names: at most 15 bytes (IFNAMSIZ), no slash, no space.
-fn interface_name(text: &str) -> Result<String, String> {
+pub(super) fn interface_name(text: &str) -> Result<String, String> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || "-_.@".contains(c);
     match (1..=15).contains(&text.len())
         && text.chars().all(allowed)
@@ -1435,7 +1458,7 @@ fn interface_name(text: &str) -> Result<String, String> {
     }
 }
 
-fn subnet(text: &str) -> Result<IpNet, String> {
+pub(super) fn subnet(text: &str) -> Result<IpNet, String> {
     let net: IpNet = text
         .parse()
         .map_err(|_| format!("{text:?} is not a subnet"))?;
@@ -1459,7 +1482,7 @@ fn subnet(text: &str) -> Result<IpNet, String> {
     Ok(net)
 }
 
-fn positive_duration(text: &str) -> Result<Duration, String> {
+pub(super) fn positive_duration(text: &str) -> Result<Duration, String> {
     match humantime::parse_duration(text) {
         Ok(duration) if duration.as_secs() > 0 => Ok(duration),
         Ok(_) => Err("at least one second".to_owned()),

@@ -7,6 +7,7 @@ mod encoding;
 mod error;
 mod filter;
 pub mod raw;
+mod underlay;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -21,6 +22,7 @@ pub use encoding::{NotText, decode};
 pub use error::{Colour, Flaw, InventoryError};
 pub use filter::Filter;
 pub use raw::{Become, BridgeKind, FabricKind, HostKeyPolicy, InstallPolicy, StoreKind};
+pub use underlay::{Endpoint, UnderlaySpec, WireguardSpec};
 
 /// The file a command reads when none is named.
 pub const DEFAULT_FILE: &str = "cluster.yaml";
@@ -67,6 +69,8 @@ pub struct Inventory {
     pub store: StoreSpec,
     /// The network.
     pub network: NetworkSpec,
+    /// What lies under it.
+    pub underlay: UnderlaySpec,
     /// Swarm mode.
     pub swarm: SwarmSpec,
     /// The smoke test.
@@ -84,6 +88,8 @@ pub struct HostSpec {
     pub ssh: SshSpec,
     /// Where the other hosts reach it.
     pub private: PrivateAddress,
+    /// Where the mesh of an underlay reaches it.
+    pub endpoint: Endpoint,
     /// Its tags.
     pub tags: Vec<Tag>,
     /// Its labels.

@@ -13,6 +13,8 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::Spanned;
 
+use super::underlay::RawUnderlay;
+
 /// An inventory of docker-cluster: the hosts and what connects them.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -36,6 +38,10 @@ pub struct RawInventory {
     /// The network that connects the containers.
     #[serde(default)]
     pub network: RawNetwork,
+    /// What lies under the network: `plain` (the hosts' own network), `wireguard` (a mesh of it, which encrypts everything), or a map with
+    /// `wireguard` or `interface`. Default: `plain`.
+    #[schemars(with = "Option<RawUnderlay>")]
+    pub underlay: Option<Spanned<RawUnderlay>>,
     /// Swarm mode settings, for the `swarm` fabric.
     #[serde(default)]
     pub swarm: RawSwarm,
@@ -566,6 +572,10 @@ pub struct RawHostMap {
     /// The address or the interface over which the hosts reach each other. Default: found from the host's own routes.
     #[schemars(with = "Option<String>")]
     pub private: Option<Spanned<String>>,
+    /// Where the mesh of `underlay: wireguard` reaches this host: `ADDRESS`, `ADDRESS:PORT`, or `none` for one behind a NAT that nobody
+    /// can send to first. Default: its private address.
+    #[schemars(with = "Option<String>")]
+    pub endpoint: Option<Spanned<String>>,
     /// Tags, to select hosts with `--on @tag`.
     #[serde(default)]
     #[schemars(with = "Vec<String>")]

@@ -144,10 +144,14 @@ pub const UNDER_ALL: &[Cause] = &[
 /// What is left when no row speaks.
 const LAST: &[Cause] = &[Cause::of_now("unexplained", unexplained)];
 
-/// The table of a fabric whose own rows these are. Its order matters: the first that speaks is the verdict.
-pub fn table(own: &'static [&'static [Cause]]) -> impl Iterator<Item = &'static Cause> {
+/// The table of a fabric whose own rows these are, over an underlay with those. Its order matters: the first that speaks is the verdict.
+pub fn table(
+    under: &'static [Cause],
+    own: &'static [&'static [Cause]],
+) -> impl Iterator<Item = &'static Cause> {
     FIRST
         .iter()
+        .chain(under)
         .chain(own.iter().copied().flatten())
         .chain(LAST)
 }
@@ -155,7 +159,7 @@ pub fn table(own: &'static [&'static [Cause]]) -> impl Iterator<Item = &'static 
 /// The verdict on a pair. One that fails always has one; one that works may have one about a layer that its next change will need.
 #[must_use]
 pub fn explain(case: &Case<'_>) -> Option<(&'static Cause, Finding)> {
-    table(case.known.rows)
+    table(case.known.under, case.known.rows)
         .filter(|cause| cause.latent || case.failure.is_some())
         .find_map(|cause| (cause.look)(case).map(|finding| (cause, finding)))
 }

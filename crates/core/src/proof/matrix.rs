@@ -12,6 +12,7 @@ use super::figures::Measurement;
 use super::forgery::Forgery;
 use super::known::Known;
 use super::probes::{Asked, Probes};
+use super::wire::Wire;
 use crate::inventory::{HostName, Inventory};
 
 /// At which layer a pair failed.
@@ -276,6 +277,8 @@ pub struct Matrix {
     pub encryption: Option<Encryption>,
     /// What became of forged packets, after a deep look at a network whose ports are guarded.
     pub forgery: Option<Forgery>,
+    /// What was seen outside of the mesh that lies under the fabric, after a deep look.
+    pub wire: Option<Wire>,
     /// What a person should know, and that makes nothing fail.
     pub notes: Vec<String>,
     /// What was measured, if anything was.
@@ -302,6 +305,7 @@ impl Matrix {
             verdicts: Vec::new(),
             encryption: None,
             forgery: None,
+            wire: None,
             notes: Vec::new(),
             bench: Vec::new(),
             states: BTreeMap::new(),
@@ -492,6 +496,7 @@ impl Matrix {
             "layers": self.layers,
             "encryption": self.encryption,
             "forgery": self.forgery,
+            "wire": self.wire,
             "notes": self.notes,
             "bench": self.bench,
             "took_ms": self.took.as_millis() as u64,
@@ -584,6 +589,7 @@ mod tests {
             verdicts: Vec::new(),
             encryption: None,
             forgery: None,
+            wire: None,
             notes: Vec::new(),
             bench: Vec::new(),
             states: BTreeMap::new(),
@@ -618,6 +624,7 @@ mod tests {
                 verdicts: Vec::new(),
                 encryption: None,
                 forgery: None,
+                wire: None,
                 notes: Vec::new(),
                 bench: Vec::new(),
                 states: BTreeMap::new(),

@@ -25,6 +25,7 @@ use crate::plan::{
 };
 use crate::platform::SERVICES;
 use crate::stores::consul;
+use crate::underlays::wireguard;
 use crate::{paths, record};
 
 pub use purge::{Packages, loses_data};
@@ -333,10 +334,15 @@ fn take_down(world: &World<'_>, packages: Packages, steps: &mut Steps, notes: &m
         leftovers(host, steps, notes, &left);
         restore_options(world, host, packages, steps, notes, &mut turns);
     }
-    // The store goes last: engines that still use it would hang on it.
+    // The store goes last: engines that still use it would hang on it. What carries it goes when nobody uses it any more.
     let off = steps.last_of_each();
     for host in &world.hosts {
-        remove_store(host, steps, notes, &off);
+        stop_store(host, steps, &off);
+    }
+    let silent = steps.last_of_each();
+    for host in &world.hosts {
+        remove_mesh(host, steps, &silent);
+        remove_files(host, steps, notes);
         remove_packages(host, packages, steps, notes);
         forget(host, packages, steps);
     }
@@ -685,18 +691,10 @@ fn unmerged(host: &HostWorld<'_>, notes: &mut Vec<String>) -> Option<(String, Ve
     (file.sha256 != record.sha256 || !all_ours).then_some((text, kept))
 }
 
-/// Stops the store, and takes away or puts back the files of its record.
-fn remove_store(
-    host: &HostWorld<'_>,
-    steps: &mut Steps,
-    notes: &mut Vec<String>,
-    before: &[StepId],
-) {
-    let name = host.name();
-    let facts = host.facts;
-    if facts.unit(consul::UNIT).is_some() {
+fn stop_store(host: &HostWorld<'_>, steps: &mut Steps, before: &[StepId]) {
+    if host.facts.unit(consul::UNIT).is_some() {
         let id = steps.add(
-            name,
+            host.name(),
             Stage::Store,
             "stop the store",
             consul::switch_off(ENGINE_TIMEOUT),
@@ -704,6 +702,30 @@ fn remove_store(
         // An engine that was brought back to what worked still works with it.
         steps.require(id, before);
     }
+}
+
+/// Takes away the mesh that carried all of it, with its key.
+fn remove_mesh(host: &HostWorld<'_>, steps: &mut Steps, before: &[StepId]) {
+    let facts = host.facts;
+    if facts.mesh.is_none()
+        && facts.unit(wireguard::UNIT).is_none()
+        && !facts.files.contains_key(wireguard::SCRIPT)
+    {
+        return;
+    }
+    let [units, down] = wireguard::switch_off();
+    let why = "stop the mesh with the other hosts, now and at every boot";
+    let id = steps.add(host.name(), Stage::Underlay, why, units);
+    // An engine that was brought back to what worked still works with it.
+    steps.require(id, before);
+    let why = "take its interface, its route, its rules and its key away";
+    steps.add(host.name(), Stage::Underlay, why, down);
+}
+
+/// Takes away or puts back the files of a host's record.
+fn remove_files(host: &HostWorld<'_>, steps: &mut Steps, notes: &mut Vec<String>) {
+    let name = host.name();
+    let facts = host.facts;
     let mut reload = false;
     for record in &facts.records {
         // What is in docker-cluster's own folder goes with it.

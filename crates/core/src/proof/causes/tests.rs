@@ -495,7 +495,7 @@ fn every_row_of_the_table_has_its_signature() {
     let mut tested: Vec<&str> = rows.iter().map(|row| row.id).collect();
     tested.dedup();
     let mut table: Vec<&str> = Vec::new();
-    for cause in super::table(all_well().rows) {
+    for cause in super::table(all_well().under, all_well().rows) {
         if !table.contains(&cause.id) {
             table.push(cause.id);
         }
@@ -524,7 +524,8 @@ fn every_row_of_the_table_has_its_signature() {
         }
         assert!(!finding.fix.is_empty(), "{} says what to do", row.id);
         // A pair that works is judged by what may break it next, and by nothing else.
-        let latent = super::table(known.rows).any(|cause| cause.id == row.id && cause.latent);
+        let latent =
+            super::table(known.under, known.rows).any(|cause| cause.id == row.id && cause.latent);
         assert_eq!(
             verdict(&known, None).map(|(id, _)| id),
             latent.then_some(row.id)

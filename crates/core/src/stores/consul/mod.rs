@@ -59,6 +59,11 @@ impl Store for Consul {
         traffic(world, host)
     }
 
+    fn listens(&self) -> Vec<Traffic> {
+        let tcp = [SERVER_PORT, SERF_PORT, HTTPS_PORT].map(Traffic::Tcp);
+        tcp.into_iter().chain([Traffic::Udp(SERF_PORT)]).collect()
+    }
+
     fn leaves(&self, host: &HostWorld<'_>) -> Option<String> {
         (!host.facts.store_user).then(|| format!("user {USER}"))
     }
