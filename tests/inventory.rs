@@ -409,3 +409,65 @@ fn options_that_no_engine_takes_are_pointed_at() {
         (2, "`live-restore` excludes swarm mode")
     );
 }
+
+#[test]
+fn engines_that_listen_are_where_clients_can_find_them() {
+    let hosts = "hosts:\n  - {name: a, address: 10.0.0.1}\n";
+    for (source, line, words) in [
+        ("engine: {api: tcp}\nhosts: [a]\n", 1, "unknown value `tcp`"),
+        (
+            "engine: {api: tls}\nhosts:\n  - 10.0.0.1\n  - web.example\n",
+            4,
+            "at which address the engine of `web.example` is to listen",
+        ),
+        (
+            "engine: {api: tls}\nhosts:\n  - {address: 10.0.0.1, private: eth1}\n",
+            3,
+            "without asking it",
+        ),
+        (
+            &format!("engine:\n  api: tls\n  address: 10.0.0.1\n{hosts}"),
+            3,
+            "cannot be an address of all hosts",
+        ),
+        (
+            &format!("engine:\n  tls_san: [a.example]\n{hosts}"),
+            2,
+            "`tls_san` is for engines that listen on the network",
+        ),
+        (
+            "hosts:\n  - address: 10.0.0.1\n    engine: {address: 10.0.0.1}\n",
+            3,
+            "`address` is for engines that listen",
+        ),
+        (
+            "hosts:\n  - address: 10.0.0.1\n    engine: {api: tls, address: 127.0.0.1}\n",
+            3,
+            "127.0.0.1 cannot be reached from other hosts",
+        ),
+        (
+            &format!("engine:\n  api: tls\n  tls_san: [ok.example, 'not ok']\n{hosts}"),
+            3,
+            "\"not ok\" is no name that a certificate can have",
+        ),
+        (
+            &format!("engine:\n  api: tls\n  options: {{tlsverify: true}}\n{hosts}"),
+            3,
+            "`tlsverify` is decided by `api: tls`",
+        ),
+    ] {
+        let (found, message) = only_flaw(source);
+        assert_eq!(found, line, "{source}: {message}");
+        assert!(message.contains(words), "{source}: {message}");
+    }
+    // One host may go its own way, whatever is said for all.
+    let source = "engine: {api: tls, address: 0.0.0.0, tls_san: ['*.example', 192.0.2.7]}\nhosts:\n  - {name: a, address: a.example}\n  - {name: b, address: 10.0.0.2, engine: {api: ssh}}\n";
+    let inventory = Inventory::parse(source, "cluster.yaml").unwrap();
+    let api = inventory.hosts[0].api.as_ref().unwrap();
+    assert_eq!(api.names, ["*.example"]);
+    assert_eq!(
+        api.addresses,
+        ["192.0.2.7".parse::<std::net::IpAddr>().unwrap()]
+    );
+    assert_eq!(inventory.hosts[1].api, None);
+}

@@ -506,6 +506,18 @@ mod tests {
             self.apply(changes)
         }
 
+        /// The same for an engine with TLS.
+        fn env_tls(self, address: &str) -> Self {
+            let wanted = [
+                (TLS_VERIFY, "1".to_owned()),
+                (DOCKER_HOST, format!("tcp://{address}:2376")),
+                (CERT_PATH, format!("/certs/{address}")),
+                (NAME, address.to_owned()),
+            ];
+            let changes = exported(&wanted, &self.lookup());
+            self.apply(changes)
+        }
+
         fn unset(self) -> Self {
             let changes = taken_back(&self.lookup());
             self.apply(changes)
@@ -564,6 +576,42 @@ mod tests {
                     "twice"
                 );
             }
+        }
+    }
+
+    #[test]
+    fn from_tls_to_ssh_and_back_nothing_is_left() {
+        let worlds: [&[(&str, &str)]; 3] = [
+            &[],
+            &[
+                ("DOCKER_HOST", "tcp://192.168.99.100:2376"),
+                ("DOCKER_TLS_VERIFY", "1"),
+                ("DOCKER_CERT_PATH", "/theirs"),
+            ],
+            &[("DOCKER_CERT_PATH", "/theirs"), ("DOCKER_CONTEXT", "other")],
+        ];
+        for world in worlds {
+            let before = Shell::with(world);
+            let tls = before.clone().env_tls("a");
+            assert_eq!(tls.0["DOCKER_CERT_PATH"], "/certs/a");
+            assert_eq!(tls.0["DOCKER_TLS_VERIFY"], "1");
+            assert_eq!(tls.clone().unset(), before);
+            assert_eq!(tls.clone().env_tls("b").env_tls("b").unset(), before);
+            let ssh = tls.env("a");
+            assert!(
+                !ssh.0.contains_key("DOCKER_TLS_VERIFY") && !ssh.0.contains_key("DOCKER_CERT_PATH"),
+                "over ssh they would be in the way: {ssh:?}"
+            );
+            let host = |shell: Shell| {
+                let mut shell = shell;
+                // `NO_PROXY` of the one over ssh is not what this is about.
+                shell
+                    .0
+                    .retain(|name, _| !name.to_lowercase().ends_with("no_proxy"));
+                shell
+            };
+            assert_eq!(host(ssh.clone().unset()), before, "{ssh:?}");
+            assert_eq!(host(ssh.env_tls("b").unset()), before);
         }
     }
 

@@ -62,7 +62,8 @@ impl EnginesCa {
         };
         let (cert, key) = text.split_at(at);
         KeyPair::from_pem(key)?;
-        match is_one_certificate(cert) {
+        let is_one_key = key.matches("-----BEGIN").count() == 1;
+        match is_one_key && is_one_certificate(cert) {
             true => Ok(Self {
                 cert: cert.to_owned(),
                 key: key.to_owned(),
