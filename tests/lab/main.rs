@@ -4,6 +4,7 @@
 //! because what a host has become is what the next command meets.
 
 mod access;
+mod compose;
 mod everyday;
 mod fabrics;
 mod fabrics_bgp;
