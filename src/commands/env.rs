@@ -15,7 +15,7 @@ use serde_json::{Map, json};
 
 use super::endpoint::Endpoint;
 use super::shells::{Change, Shell};
-use super::{answer, host, load, select};
+use super::{answer, host, load, select, standalone};
 use crate::error::{Error, Exit};
 use crate::facts::{Engine, Swarm};
 use crate::global::{Global, Output};
@@ -88,14 +88,19 @@ pub async fn run(args: &Env, global: &Global, ui: Ui) -> Result<Exit, Error> {
         return take_back(shell, global, ui);
     }
     let inventory = load(global)?;
-    let host = match &args.host {
-        Some(name) => host(&inventory, name)?,
-        None => a_manager(&inventory, global).await?,
-    };
     let wish = Wish {
         shell,
         no_proxy: args.no_proxy,
         command: again(args, global),
+    };
+    let host = match &args.host {
+        Some(name) => host(&inventory, name)?,
+        None if inventory.swarm.standalone.is_some() => {
+            let host = standalone::a_manager(&inventory, global).await?;
+            let endpoint = standalone::endpoint(&inventory, host, global)?;
+            return point_to(endpoint, &inventory, host, &wish, global, ui);
+        }
+        None => a_manager(&inventory, global).await?,
     };
     point_at(&inventory, host, &wish, global, ui)
 }
@@ -118,8 +123,20 @@ pub(super) fn point_at(
     global: &Global,
     ui: Ui,
 ) -> Result<Exit, Error> {
-    let lookup = |name: &str| std::env::var(name).ok();
     let endpoint = Endpoint::open(inventory, host, global)?;
+    point_to(endpoint, inventory, host, wish, global, ui)
+}
+
+/// Prints what points Docker's client at something on a host.
+pub(super) fn point_to(
+    endpoint: Endpoint,
+    inventory: &Inventory,
+    host: &HostSpec,
+    wish: &Wish,
+    global: &Global,
+    ui: Ui,
+) -> Result<Exit, Error> {
+    let lookup = |name: &str| std::env::var(name).ok();
     let mut wanted = vec![(DOCKER_HOST, endpoint.url)];
     if let Some(folder) = &endpoint.certs {
         // In docker-machine's order.

@@ -20,6 +20,7 @@ mod overlay;
 mod resume;
 mod roundtrips;
 mod safety;
+mod standalone;
 mod store;
 mod swarm;
 mod untidy;

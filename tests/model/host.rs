@@ -877,6 +877,9 @@ impl Cluster {
                 let start = self.hosts[at].invocation(ENGINE_UNIT);
                 (server_certificate_of(&ca, action), "0600", start)
             }
+            Authority::Managers => {
+                return Err("no world of the model has standalone Swarm".to_owned());
+            }
         };
         let files = &mut self.hosts[at].files;
         let written = |path, mode, source| Written {
@@ -974,6 +977,10 @@ impl Cluster {
                     Ok(())
                 })
             }
+            EngineCall::RunContainer(new) => Err(format!(
+                "no world of the model has standalone Swarm: {}",
+                new.name
+            )),
             EngineCall::InitSwarm {
                 force_new_cluster,
                 address_pool,

@@ -11,6 +11,7 @@ mod leaving;
 mod machine;
 mod packages;
 mod restart;
+mod standalone;
 mod tls;
 mod untidy;
 

@@ -14,6 +14,7 @@ pub(crate) mod overlay;
 mod packages;
 mod routed;
 mod shares;
+pub mod standalone;
 pub(crate) mod swarm;
 mod vxlan;
 

@@ -130,6 +130,7 @@ pub fn parse(output: &[u8], sent: i64, received: i64) -> Option<Facts> {
         api: ApiFacts {
             ca: sections.text("api-ca"),
             cert: sections.text("api-cert"),
+            manager: sections.text("swarm-cert"),
         },
         files,
         written_before: sections
@@ -568,6 +569,7 @@ const ENGINE_LISTS: [&str; 7] = [
 const WHOLE_OR_UNKNOWN: &[&str] = &[
     "api-ca",
     "api-cert",
+    "swarm-cert",
     "containers",
     "networks",
     "images",
