@@ -525,10 +525,6 @@ fn what_cannot_be_created_is_refused_and_not_kept() {
             &["new", address, "--engine-opt=max-concurrent-downloads=many"],
             "the engine wants a whole number",
         ),
-        (
-            &["new", address, "--engine-opt=cluster-store=consul://x:8500"],
-            "written by docker-cluster itself",
-        ),
         (&["new", address, "--engine-env=A=B"], "drop-in"),
         (
             &[

@@ -25,6 +25,7 @@ mod store;
 mod swarm;
 mod untidy;
 mod verify;
+mod walkthrough;
 mod ways;
 
 /// The longest story, under a name by which it begins early: tests run in the order of their names, and at the end it would run alone.
