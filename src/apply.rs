@@ -15,6 +15,7 @@ use crate::engines::{self, api};
 use crate::event::{Event, Events};
 use crate::facts::Scope;
 use crate::host::{Command, Connection, HostError, Hosts, Output};
+use crate::images::Tar;
 use crate::inventory::HostName;
 use crate::lock::{Lock, LostLock};
 use crate::paths::{ENGINES_CA, SECRETS_PATH};
@@ -624,6 +625,7 @@ impl Run<'_> {
                 let (mode, read_by) = match by {
                     Authority::Store => ("0640", ""),
                     Authority::Engines => ("0600", engines::UNIT),
+                    Authority::Managers => ("0600", ""),
                 };
                 let (cert, key) = match by {
                     Authority::Store => {
@@ -633,6 +635,10 @@ impl Run<'_> {
                     Authority::Engines => {
                         let ca = self.slots.engines()?;
                         ca.issue_server(name, dns_names, addresses, *days)?
+                    }
+                    Authority::Managers => {
+                        let ca = self.slots.engines()?;
+                        ca.issue_manager(name, dns_names, addresses, *days)?
                     }
                 };
                 // The key first: a certificate without its key would look whole to the next plan.
@@ -686,9 +692,14 @@ impl Run<'_> {
             Action::EnsureImage {
                 image,
                 tar,
+                sha256,
                 address,
             } => {
-                crate::images::ensure(host, image, tar.as_deref(), *address)
+                let tar = tar.as_deref().map(|path| Tar {
+                    path,
+                    sha256: sha256.as_deref(),
+                });
+                crate::images::ensure(host, image, tar, *address)
                     .await
                     .map_err(StepError::Image)?;
             }

@@ -25,7 +25,7 @@ use tracing::debug;
 
 use crate::host::{Command, Connection, MAX_OUTPUT};
 use crate::labels::KEEPER_LABEL;
-use crate::plan::{EngineCall, NodeUpdate, SwarmRole};
+use crate::plan::{EngineCall, NewContainer, NodeUpdate, SwarmRole};
 use crate::secrets::Secret;
 
 /// How long a call may take, with all that it asks the engine. A first attachment is tried again for [`FIRST_ATTACH_DEADLINE`], and an
@@ -205,6 +205,7 @@ impl EngineApi {
             } => {
                 self.run_keeper(name, image, network, cluster).await?;
             }
+            EngineCall::RunContainer(new) => self.run_container(new).await?,
             EngineCall::InitSwarm {
                 force_new_cluster,
                 address,
@@ -321,14 +322,7 @@ impl EngineApi {
         if self.is_kept(name, network).await {
             return Ok(());
         }
-        let force = RemoveContainerOptionsBuilder::default().force(true).build();
-        match self.docker.remove_container(name, Some(force)).await {
-            Ok(())
-            | Err(bollard::errors::Error::DockerResponseServerError {
-                status_code: 404, ..
-            }) => {}
-            Err(error) => return Err(error.into()),
-        }
+        self.remove(name).await?;
         let body = ContainerCreateBody {
             image: Some(image.to_owned()),
             entrypoint: Some(vec!["sleep".to_owned()]),
@@ -340,22 +334,46 @@ impl EngineApi {
                 KEEPER_LABEL.to_owned(),
                 cluster.to_owned(),
             )])),
+            host_config: Some(confined(network)),
+            ..Default::default()
+        };
+        self.start(name, body).await
+    }
+
+    /// Runs a container of docker-cluster's own in place of one of its name.
+    async fn run_container(&self, new: &NewContainer) -> Result<(), ApiError> {
+        self.remove(&new.name).await?;
+        let binds = new.files.iter().map(|path| format!("{path}:{path}:ro"));
+        let body = ContainerCreateBody {
+            image: Some(new.image.clone()),
+            cmd: Some(new.arguments.clone()),
+            labels: Some(to_hash(&new.labels)),
             host_config: Some(HostConfig {
-                network_mode: Some(network.to_owned()),
-                restart_policy: Some(RestartPolicy {
-                    name: Some(RestartPolicyNameEnum::ALWAYS),
-                    maximum_retry_count: None,
-                }),
-                cap_drop: Some(vec!["ALL".to_owned()]),
-                readonly_rootfs: Some(true),
-                ..Default::default()
+                binds: Some(binds.collect()),
+                ..confined("host")
             }),
             ..Default::default()
         };
+        self.start(&new.name, body).await
+    }
+
+    async fn start(&self, name: &str, body: ContainerCreateBody) -> Result<(), ApiError> {
         let options = CreateContainerOptionsBuilder::default().name(name).build();
         self.docker.create_container(Some(options), body).await?;
         self.docker.start_container(name, None).await?;
         Ok(())
+    }
+
+    /// Removes a container; one that is not there is removed.
+    async fn remove(&self, name: &str) -> Result<(), ApiError> {
+        let force = RemoveContainerOptionsBuilder::default().force(true).build();
+        match self.docker.remove_container(name, Some(force)).await {
+            Ok(())
+            | Err(bollard::errors::Error::DockerResponseServerError {
+                status_code: 404, ..
+            }) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// The two join tokens of the swarm: manager's and worker's.
@@ -457,6 +475,20 @@ async fn in_time<T>(limit: Duration, work: impl Future<Output = T>) -> Result<T,
     timeout(limit, work)
         .await
         .map_err(|_| ApiError::Silent(limit))
+}
+
+/// How docker-cluster's own containers run: started again by the engine, and without rights that they do not need.
+fn confined(network: &str) -> HostConfig {
+    HostConfig {
+        network_mode: Some(network.to_owned()),
+        restart_policy: Some(RestartPolicy {
+            name: Some(RestartPolicyNameEnum::ALWAYS),
+            maximum_retry_count: None,
+        }),
+        cap_drop: Some(vec!["ALL".to_owned()]),
+        readonly_rootfs: Some(true),
+        ..Default::default()
+    }
 }
 
 fn to_hash(map: &BTreeMap<String, String>) -> HashMap<String, String> {

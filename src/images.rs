@@ -9,16 +9,42 @@ use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
+use crate::checksum::sha256_hex;
 use crate::host::{Command, Connection};
 use crate::words::reason;
 
 /// How long an image may take to be pulled or loaded: 50 MB over a slow line.
 const IMAGE_TIMEOUT: Duration = Duration::from_secs(600);
 
+/// A tar of an image on this machine.
+#[derive(Clone, Copy)]
+pub struct Tar<'a> {
+    /// Where it is.
+    pub path: &'a Path,
+    /// Its SHA-256 in lower-case hexadecimal, if it is to be checked.
+    pub sha256: Option<&'a str>,
+}
+
+impl<'a> Tar<'a> {
+    /// One that is taken as it is.
+    #[must_use]
+    pub fn unchecked(path: &'a Path) -> Self {
+        Self { path, sha256: None }
+    }
+}
+
 /// A tar as it is sent: packed once for all hosts, a third of its size on the wire. The engine unpacks what it loads. One that is packed
 /// already stays as it is.
-async fn packed(path: &Path) -> std::io::Result<Bytes> {
+async fn packed(tar: Tar<'_>) -> std::io::Result<Bytes> {
+    let Tar { path, sha256 } = tar;
     let tar = tokio::fs::read(path).await?;
+    if let Some(wanted) = sha256 {
+        let found = sha256_hex(&tar);
+        if found != wanted {
+            let words = format!("its SHA-256 is {found}, and the inventory says {wanted}");
+            return Err(std::io::Error::other(words));
+        }
+    }
     Ok(tokio::task::spawn_blocking(move || pack(tar))
         .await
         .map_err(std::io::Error::other)??
@@ -44,7 +70,7 @@ fn pack(tar: Vec<u8>) -> std::io::Result<Vec<u8>> {
 pub async fn ensure(
     host: &Connection,
     image: &str,
-    tar: Option<&Path>,
+    tar: Option<Tar<'_>>,
     address: Option<IpAddr>,
 ) -> Result<(), String> {
     let here = Command::new(["docker", "image", "inspect", "--format", "{{.Id}}", image]);
@@ -58,9 +84,9 @@ pub async fn ensure(
         return Ok(());
     }
     let (command, output) = match tar {
-        Some(path) => {
-            let name = path.display().to_string();
-            let parcel = host.parcels.get(&name, packed(path)).await;
+        Some(tar) => {
+            let name = tar.path.display().to_string();
+            let parcel = host.parcels.get(&name, packed(tar)).await;
             let parcel = parcel.map_err(|error| {
                 format!("the image {image} cannot be read from {name}: {error}")
             })?;
@@ -78,7 +104,7 @@ pub async fn ensure(
     if output.status != 0 {
         let error = host.failure(&command, output.status, &output).to_string();
         let hint = if tar.is_none() {
-            "; a host without a registry takes it from a tar (`smoke.tar`)"
+            "; a host without a registry takes it from a tar (`tar:` beside `image:`)"
         } else {
             ""
         };

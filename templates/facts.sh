@@ -497,6 +497,7 @@ f engine-cert $etc/consul/engine.pem
 f ca-cert $etc/consul/ca.pem
 f api-ca $etc/engine/ca.pem
 f api-cert $etc/engine/server.pem
+f swarm-cert $etc/swarm/manager.pem
 n records
 # What was there before, by file: `KEY file MODE OWNER SHA256` or `KEY absent [FOLDER]`.
 n origins

@@ -540,3 +540,50 @@ fn an_underlay_that_cannot_be() {
         []
     );
 }
+
+#[test]
+fn standalone_swarm_says_what_it_lacks() {
+    let tls = "engine: {api: tls}\n";
+    for (text, line, words) in [
+        (
+            "swarm: {mode: standalone}\nhosts: [10.0.0.1]\n".to_owned(),
+            1,
+            "that of `10.0.0.1` does not listen",
+        ),
+        (
+            format!(
+                "{tls}network: {{fabric: swarm}}\nswarm: {{mode: standalone}}\nhosts: [10.0.0.1]\n"
+            ),
+            3,
+            "the store of a classic overlay",
+        ),
+        (
+            format!("{tls}swarm: {{mode: standalone, tar: x.tar}}\nhosts: [10.0.0.1]\n"),
+            2,
+            "needs the checksum of the tar",
+        ),
+        (
+            format!(
+                "{tls}swarm: {{mode: standalone, tar: x.tar, sha256: abc}}\nhosts: [10.0.0.1]\n"
+            ),
+            2,
+            "not a SHA-256",
+        ),
+        (
+            format!("{tls}swarm: {{mode: standalone, data_path_port: 4799}}\nhosts: [10.0.0.1]\n"),
+            2,
+            "`data_path_port` is of swarm mode",
+        ),
+        (
+            "swarm: {strategy: random}\nhosts: [10.0.0.1]\n".to_owned(),
+            1,
+            "`strategy` is for standalone Swarm",
+        ),
+    ] {
+        let (at, message) = only_flaw(&text);
+        assert!(
+            at == line && message.contains(words),
+            "{text}: {at}: {message}"
+        );
+    }
+}

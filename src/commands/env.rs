@@ -15,7 +15,7 @@ use serde_json::{Map, json};
 
 use super::endpoint::Endpoint;
 use super::shells::{Change, Shell};
-use super::{answer, host, load, select};
+use super::{answer, host, load, select, standalone};
 use crate::error::{Error, Exit};
 use crate::facts::{Engine, Swarm};
 use crate::global::{Global, Output};
@@ -88,14 +88,19 @@ pub async fn run(args: &Env, global: &Global, ui: Ui) -> Result<Exit, Error> {
         return take_back(shell, global, ui);
     }
     let inventory = load(global)?;
-    let host = match &args.host {
-        Some(name) => host(&inventory, name)?,
-        None => a_manager(&inventory, global).await?,
-    };
     let wish = Wish {
         shell,
         no_proxy: args.no_proxy,
         command: again(args, global),
+    };
+    let host = match &args.host {
+        Some(name) => host(&inventory, name)?,
+        None if inventory.swarm.standalone.is_some() => {
+            let host = standalone::a_manager(&inventory, global).await?;
+            let endpoint = standalone::endpoint(&inventory, host, global)?;
+            return point_to(endpoint, &inventory, host, &wish, global, ui);
+        }
+        None => a_manager(&inventory, global).await?,
     };
     point_at(&inventory, host, &wish, global, ui)
 }
@@ -118,8 +123,20 @@ pub(super) fn point_at(
     global: &Global,
     ui: Ui,
 ) -> Result<Exit, Error> {
-    let lookup = |name: &str| std::env::var(name).ok();
     let endpoint = Endpoint::open(inventory, host, global)?;
+    point_to(endpoint, inventory, host, wish, global, ui)
+}
+
+/// Prints what points Docker's client at something on a host.
+pub(super) fn point_to(
+    endpoint: Endpoint,
+    inventory: &Inventory,
+    host: &HostSpec,
+    wish: &Wish,
+    global: &Global,
+    ui: Ui,
+) -> Result<Exit, Error> {
+    let lookup = |name: &str| std::env::var(name).ok();
     let mut wanted = vec![(DOCKER_HOST, endpoint.url)];
     if let Some(folder) = &endpoint.certs {
         // In docker-machine's order.
@@ -506,6 +523,18 @@ mod tests {
             self.apply(changes)
         }
 
+        /// The same for an engine with TLS.
+        fn env_tls(self, address: &str) -> Self {
+            let wanted = [
+                (TLS_VERIFY, "1".to_owned()),
+                (DOCKER_HOST, format!("tcp://{address}:2376")),
+                (CERT_PATH, format!("/certs/{address}")),
+                (NAME, address.to_owned()),
+            ];
+            let changes = exported(&wanted, &self.lookup());
+            self.apply(changes)
+        }
+
         fn unset(self) -> Self {
             let changes = taken_back(&self.lookup());
             self.apply(changes)
@@ -564,6 +593,42 @@ mod tests {
                     "twice"
                 );
             }
+        }
+    }
+
+    #[test]
+    fn from_tls_to_ssh_and_back_nothing_is_left() {
+        let worlds: [&[(&str, &str)]; 3] = [
+            &[],
+            &[
+                ("DOCKER_HOST", "tcp://192.168.99.100:2376"),
+                ("DOCKER_TLS_VERIFY", "1"),
+                ("DOCKER_CERT_PATH", "/theirs"),
+            ],
+            &[("DOCKER_CERT_PATH", "/theirs"), ("DOCKER_CONTEXT", "other")],
+        ];
+        for world in worlds {
+            let before = Shell::with(world);
+            let tls = before.clone().env_tls("a");
+            assert_eq!(tls.0["DOCKER_CERT_PATH"], "/certs/a");
+            assert_eq!(tls.0["DOCKER_TLS_VERIFY"], "1");
+            assert_eq!(tls.clone().unset(), before);
+            assert_eq!(tls.clone().env_tls("b").env_tls("b").unset(), before);
+            let ssh = tls.env("a");
+            assert!(
+                !ssh.0.contains_key("DOCKER_TLS_VERIFY") && !ssh.0.contains_key("DOCKER_CERT_PATH"),
+                "over ssh they would be in the way: {ssh:?}"
+            );
+            let host = |shell: Shell| {
+                let mut shell = shell;
+                // `NO_PROXY` of the one over ssh is not what this is about.
+                shell
+                    .0
+                    .retain(|name, _| !name.to_lowercase().ends_with("no_proxy"));
+                shell
+            };
+            assert_eq!(host(ssh.clone().unset()), before, "{ssh:?}");
+            assert_eq!(host(ssh.env_tls("b").unset()), before);
         }
     }
 

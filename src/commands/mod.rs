@@ -32,6 +32,7 @@ pub mod scp;
 pub mod shells;
 pub mod ssh;
 pub mod ssh_config;
+mod standalone;
 pub mod status;
 pub mod store;
 pub mod underlay;

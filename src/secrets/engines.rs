@@ -62,7 +62,8 @@ impl EnginesCa {
         };
         let (cert, key) = text.split_at(at);
         KeyPair::from_pem(key)?;
-        match is_one_certificate(cert) {
+        let is_one_key = key.matches("-----BEGIN").count() == 1;
+        match is_one_key && is_one_certificate(cert) {
             true => Ok(Self {
                 cert: cert.to_owned(),
                 key: key.to_owned(),
@@ -97,12 +98,25 @@ impl EnginesCa {
         addresses: &[IpAddr],
         days: i64,
     ) -> Result<(String, Secret), SecretsError> {
-        let mut params = CertificateParams::new(dns_names.to_vec())?;
-        params.distinguished_name = name(common_name);
-        params
-            .subject_alt_names
-            .extend(addresses.iter().map(|ip| SanType::IpAddress(*ip)));
-        let (cert, key, _) = self.sign(params, ExtendedKeyUsagePurpose::ServerAuth, days)?;
+        let params = server(common_name, dns_names, addresses)?;
+        let (cert, key, _) = self.sign(params, &[ExtendedKeyUsagePurpose::ServerAuth], days)?;
+        Ok((cert, key))
+    }
+
+    /// Issues a certificate for a manager of standalone Swarm, which serves as an engine does and asks engines as a person does.
+    pub fn issue_manager(
+        &self,
+        common_name: &str,
+        dns_names: &[String],
+        addresses: &[IpAddr],
+        days: i64,
+    ) -> Result<(String, Secret), SecretsError> {
+        let params = server(common_name, dns_names, addresses)?;
+        let both = [
+            ExtendedKeyUsagePurpose::ServerAuth,
+            ExtendedKeyUsagePurpose::ClientAuth,
+        ];
+        let (cert, key, _) = self.sign(params, &both, days)?;
         Ok((cert, key))
     }
 
@@ -114,7 +128,7 @@ impl EnginesCa {
         // The first bit would make it a negative number, and as many zeros as there are a shorter one.
         let serial: Vec<u8> = [vec![serial[0] & 0x3f | 0x40], serial[1..].to_vec()].concat();
         params.serial_number = Some(SerialNumber::from(serial.clone()));
-        let (cert, key, ends) = self.sign(params, ExtendedKeyUsagePurpose::ClientAuth, days)?;
+        let (cert, key, ends) = self.sign(params, &[ExtendedKeyUsagePurpose::ClientAuth], days)?;
         let serial = serial.iter().map(|byte| format!("{byte:02x}")).collect();
         Ok(Issued {
             cert,
@@ -127,12 +141,12 @@ impl EnginesCa {
     fn sign(
         &self,
         mut params: CertificateParams,
-        usage: ExtendedKeyUsagePurpose,
+        usages: &[ExtendedKeyUsagePurpose],
         days: i64,
     ) -> Result<(String, Secret, i64), SecretsError> {
         let issuer = Issuer::from_ca_cert_pem(&self.cert, KeyPair::from_pem(&self.key)?)?;
         let key = KeyPair::generate()?;
-        params.extended_key_usages = vec![usage];
+        params.extended_key_usages = usages.to_vec();
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         (params.not_before, params.not_after) = lifetime(days);
         // What outlives its CA is not believed.
@@ -143,6 +157,20 @@ impl EnginesCa {
         let cert = params.signed_by(&key, &issuer)?;
         Ok((cert.pem(), Secret::new(key.serialize_pem()), ends))
     }
+}
+
+/// What is in the certificate of one who serves.
+fn server(
+    common_name: &str,
+    dns_names: &[String],
+    addresses: &[IpAddr],
+) -> Result<CertificateParams, SecretsError> {
+    let mut params = CertificateParams::new(dns_names.to_vec())?;
+    params.distinguished_name = name(common_name);
+    params
+        .subject_alt_names
+        .extend(addresses.iter().map(|ip| SanType::IpAddress(*ip)));
+    Ok(params)
 }
 
 /// What names a CA whose certificate this is.
@@ -172,6 +200,8 @@ mod tests {
         let client = ca.issue_client("ada", 10).unwrap();
         assert_eq!(usages(&server), (true, false));
         assert_eq!(usages(&client.cert), (false, true));
+        let (manager, _) = ca.issue_manager("manager on a", &[], &[], 10).unwrap();
+        assert_eq!(usages(&manager), (true, true));
         assert_eq!(
             x509::due(&server, ca.cert(), &["a.example".to_owned()], &[], 0),
             None

@@ -30,7 +30,7 @@ use crate::engine_api;
 use crate::event::{Event, Events};
 use crate::fabrics;
 use crate::host::{Command, Connection, HostError, Hosts};
-use crate::images;
+use crate::images::{self, Tar};
 use crate::inventory::{HostName, Inventory, container_name};
 use crate::labels::PROBE_PREFIX;
 use crate::proof::causes;
@@ -534,7 +534,8 @@ async fn start(
                     host: name.clone(),
                     what,
                 });
-                images::ensure(host, image, inventory.smoke.tar.as_deref(), None)
+                let tar = inventory.smoke.tar.as_deref().map(Tar::unchecked);
+                images::ensure(host, image, tar, None)
                     .await
                     .map_err(broken)?;
             }

@@ -5,25 +5,10 @@ use std::process::{Command, Stdio};
 
 use super::harness::{Lab, Ran, docker};
 
-/// What a line of the inventory says.
-fn value(lab: &Lab, key: &str) -> String {
-    let text = std::fs::read_to_string(lab.file()).unwrap();
-    let line = text
-        .lines()
-        .find_map(|line| line.trim().strip_prefix(key).map(str::to_owned))
-        .unwrap();
-    line.trim().trim_matches('"').to_owned()
-}
-
 /// The image of the smoke test on both hosts, and a container `web` and `one` or `two` on each.
 fn with_containers(lab: &Lab) {
-    let tar = value(lab, "tar:");
     for (host, own) in [(1, "one"), (2, "two")] {
-        docker(&["cp", &tar, &format!("{}:/root/smoke.tar", lab.host(host))]);
-        lab.sh(
-            host,
-            "docker load -q -i /root/smoke.tar && rm /root/smoke.tar",
-        );
+        lab.load_smoke_image(host);
         let image = lab.smoke_image();
         for name in [own, "web"] {
             let run = "echo started; echo to-err >&2; exec sleep 100000";

@@ -71,6 +71,24 @@ impl From<Output> for Ran {
     }
 }
 
+/// Names a tar of standalone Swarm's image, for those who have it: it is in no registry that tests reach.
+const SWARM_TAR: &str = "SWARM_TAR";
+
+/// The tar of standalone Swarm's image (`swarm:1.2.9`) with its checksum, if somebody named it; else it is said what is skipped.
+pub fn swarm_image(part: &str) -> Option<String> {
+    let Some(tar) = std::env::var_os(SWARM_TAR).map(PathBuf::from) else {
+        skipped(&format!(
+            "{part} needs the image swarm:1.2.9; name a tar of it (`docker save`) in {SWARM_TAR}"
+        ));
+        return None;
+    };
+    let sum = docker_cluster::checksum::sha256_hex(&std::fs::read(&tar).unwrap());
+    Some(format!(
+        "tar: {}, sha256: {sum}",
+        serde_json::json!(tar.display().to_string())
+    ))
+}
+
 /// Says past the capture of a test's output that a part of it did not run.
 pub fn skipped(why: &str) {
     let _ = writeln!(std::io::stderr(), "skipped: {why}");
@@ -156,6 +174,31 @@ impl Lab {
             .find_map(|line| line.trim().strip_prefix("image: "))
             .unwrap()
             .to_owned()
+    }
+
+    /// The address of a host on the network of the lab, which this machine reaches as well.
+    pub fn private(&self, number: usize) -> String {
+        let text = std::fs::read_to_string(self.file()).unwrap();
+        let address = text
+            .lines()
+            .filter_map(|line| line.trim().strip_prefix("private: "))
+            .nth(number - 1);
+        address.unwrap().to_owned()
+    }
+
+    /// Loads the image of the smoke test on a host.
+    pub fn load_smoke_image(&self, host: usize) {
+        let text = std::fs::read_to_string(self.file()).unwrap();
+        let tar = text
+            .lines()
+            .find_map(|line| line.trim().strip_prefix("tar: "))
+            .unwrap();
+        let to = format!("{}:/root/smoke.tar", self.host(host));
+        docker(&["cp", tar.trim_matches('"'), &to]);
+        self.sh(
+            host,
+            "docker load -q -i /root/smoke.tar && rm /root/smoke.tar",
+        );
     }
 
     /// Name of a host, from 1.

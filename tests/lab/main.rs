@@ -4,6 +4,7 @@
 //! because what a host has become is what the next command meets.
 
 mod access;
+mod compose;
 mod everyday;
 mod fabrics;
 mod fabrics_bgp;
@@ -21,11 +22,13 @@ mod overlay;
 mod resume;
 mod roundtrips;
 mod safety;
+mod standalone;
 mod store;
 mod swarm;
 mod underlay;
 mod untidy;
 mod verify;
+mod walkthrough;
 mod ways;
 
 /// The longest story, under a name by which it begins early: tests run in the order of their names, and at the end it would run alone.

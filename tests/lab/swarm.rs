@@ -2,6 +2,7 @@
 
 use std::io::Write as _;
 
+use super::compose;
 use super::harness::{Lab, docker};
 
 #[test]
@@ -37,6 +38,8 @@ fn new_engines_become_a_swarm() {
     labels_arrive_intact(&lab, &three);
     a_host_joins(&lab, &all);
     a_service_reaches_a_plain_container(&lab);
+    // The fourth is a worker whose login needs sudo.
+    compose::projects_meet(&lab, 4, 1);
     a_manager_stops_and_starts(&lab, &all);
 
     a_host_is_removed_and_comes_back(&lab, &all);

@@ -108,6 +108,8 @@ pub struct Engine {
     pub starts: usize,
     /// The options that it runs with.
     pub effective: Options,
+    /// Whether it listens on the network, since its last start.
+    pub listens: bool,
     pub networks: Vec<Network>,
     pub containers: Vec<Container>,
     pub images: BTreeSet<String>,
@@ -124,6 +126,7 @@ impl Engine {
             settling: false,
             starts: 0,
             effective: Options::new(),
+            listens: false,
             networks: vec![Network::bridge("bridge", "172.17.0.0/16")],
             containers: Vec::new(),
             images: BTreeSet::new(),

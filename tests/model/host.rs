@@ -6,17 +6,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use docker_cluster::daemon_json::Options;
+use docker_cluster::engines::api;
 use docker_cluster::labels::KEEPER_LABEL;
+use docker_cluster::paths::ENGINES_CA;
 use docker_cluster::plan::{
-    Action, ConsulCall, Content, EngineCall, NetworkDriver, NodeUpdate, SecretsFrom, Slot,
-    SwarmRole,
+    Action, Authority, ConsulCall, Content, EngineCall, NetworkDriver, NodeUpdate, SecretsFrom,
+    Slot, SwarmRole,
 };
-use docker_cluster::secrets::{Secret, Slots, StoreBundle};
+use docker_cluster::secrets::{EnginesCa, Secret, Slots, StoreBundle};
 use serde_json::Value;
 
 use super::engine::{Container, Engine, Network};
 use super::files::{DAEMON_JSON, Files, Reach, Written};
-use super::probe::{bundle, certificate_of};
+use super::probe::{bundle, certificate_of, engines_ca, server_certificate_of};
 use super::store::Store;
 use super::swarm::{Node, Swarm};
 use super::world::{backends, packaged};
@@ -31,6 +33,9 @@ pub const AGENT: &str = "/etc/docker-cluster/consul";
 pub const PUSHED: &str = "/usr/local/lib/docker-cluster/consul";
 pub const SECRETS: &str = "/var/lib/docker-cluster/secrets/store.json";
 pub const OWN_STORE: &str = "consul://127.0.0.1:8501";
+
+/// The engine's unit without a drop-in.
+pub const PACKAGED: &str = "the package's";
 
 /// A unit of systemd.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -99,7 +104,10 @@ impl Host {
 
     pub fn unit_file(&self, name: &str) -> Option<&str> {
         match name {
-            ENGINE_UNIT => self.engine.as_ref().map(|_| "the package's"),
+            ENGINE_UNIT => {
+                let drop_in = self.files.text(api::DROP_IN);
+                self.engine.as_ref().map(|_| drop_in.unwrap_or(PACKAGED))
+            }
             name => self.files.text(&format!("/etc/systemd/system/{name}")),
         }
     }
@@ -119,6 +127,15 @@ impl Host {
         }
     }
 
+    /// Whether systemd has read the drop-in that makes the engine listen.
+    pub fn reads_drop_in(&self) -> bool {
+        let seen = self
+            .units
+            .get(ENGINE_UNIT)
+            .and_then(|unit| unit.seen.as_ref());
+        seen.is_some_and(|seen| seen != PACKAGED)
+    }
+
     pub fn stop_engine(&mut self) {
         self.unit(ENGINE_UNIT).active = false;
         self.unit(HELPER_UNIT).active = false;
@@ -134,6 +151,10 @@ impl Host {
     /// Starts the engine, or starts it again.
     pub fn start_engine(&mut self) -> Result<(), String> {
         let options = self.options();
+        let listens = self.reads_drop_in();
+        let lacks = [api::CA, api::CERT, api::KEY]
+            .into_iter()
+            .find(|path| listens && self.files.get(path).is_none());
         let Some(engine) = &mut self.engine else {
             return Err("there is no engine".to_owned());
         };
@@ -147,13 +168,14 @@ impl Host {
                 "--cluster-store and --cluster-advertise daemon configurations are incompatible with swarm mode"
                     .to_owned(),
             ),
-            Ok(_) => None,
+            Ok(_) => lacks.map(|path| format!("could not load {path}")),
         };
         if let Some(refused) = refused {
             self.stop_engine();
             return Err(refused);
         }
         engine.effective = options.unwrap_or_default();
+        engine.listens = listens;
         engine.up = true;
         engine.settling = true;
         engine.starts += 1;
@@ -475,8 +497,24 @@ impl Cluster {
             }
             Action::Secrets(from) => done(self.secrets(at, *from, doing.slots)),
             Action::IssueCertificate { .. } => done(self.issue(at, action, doing)),
-            // No world of the model has engines that listen.
-            Action::AddFlags { .. } => failed("the engine listens on the network"),
+            Action::AddFlags { path, flags } => {
+                let (_, facts) = &self.facts(&[at])[0];
+                let Some(text) = api::drop_in(facts, flags) else {
+                    return failed("the unit does not start the engine itself");
+                };
+                let host = &mut self.hosts[at];
+                let written = Written {
+                    path,
+                    mode: "0644",
+                    owner: "root:root",
+                    source: "flags",
+                    secrets: "",
+                    ours: None,
+                    start: host.invocation(ENGINE_UNIT),
+                };
+                host.files.put(&written, &text, doing.reach);
+                Answer::Done
+            }
             Action::PushProgram { sha256, path, .. } => {
                 let text = format!("the program of {sha256}");
                 let written = Written {
@@ -567,6 +605,10 @@ impl Cluster {
                     if seen.is_some() || host.units.contains_key(name) {
                         host.unit(name).seen = seen;
                     }
+                }
+                if host.engine.is_some() {
+                    let seen = host.files.text(api::DROP_IN).map(str::to_owned);
+                    host.unit(ENGINE_UNIT).seen = seen;
                 }
                 Ok(())
             }
@@ -827,8 +869,16 @@ impl Cluster {
                 .rotated("demo")
                 .map_err(text)?,
             SecretsFrom::Retire => slots.bundle().map_err(text)?.retired(),
-            SecretsFrom::MintEngines | SecretsFrom::FetchEngines => {
-                return Err("no world of the model has engines that listen".to_owned());
+            SecretsFrom::MintEngines => {
+                self.minted += 1;
+                slots.fill_engines(engines_ca(self.minted));
+                return Ok(());
+            }
+            SecretsFrom::FetchEngines => {
+                let kept = self.hosts[at].files.text(ENGINES_CA);
+                let ca = EnginesCa::parse(kept.ok_or("cat: no such file")?).map_err(text)?;
+                slots.fill_engines(ca);
+                return Ok(());
             }
         };
         slots.fill_store(made).map_err(text)
@@ -836,6 +886,7 @@ impl Cluster {
 
     fn issue(&mut self, at: usize, action: &Action, doing: &Doing<'_>) -> Result<(), String> {
         let Action::IssueCertificate {
+            by,
             cert_path,
             key_path,
             owner,
@@ -844,10 +895,21 @@ impl Cluster {
         else {
             return Ok(());
         };
-        let bundle = doing
-            .slots
-            .bundle()
-            .map_err(|error| format!("a slot is read before it is filled: {error}"))?;
+        let empty = |error| format!("a slot is read before it is filled: {error}");
+        let (cert, mode, start) = match by {
+            Authority::Store => {
+                let bundle = doing.slots.bundle().map_err(empty)?;
+                (certificate_of(&bundle, action), "0640", String::new())
+            }
+            Authority::Engines => {
+                let ca = doing.slots.engines().map_err(empty)?;
+                let start = self.hosts[at].invocation(ENGINE_UNIT);
+                (server_certificate_of(&ca, action), "0600", start)
+            }
+            Authority::Managers => {
+                return Err("no world of the model has standalone Swarm".to_owned());
+            }
+        };
         let files = &mut self.hosts[at].files;
         let written = |path, mode, source| Written {
             path,
@@ -856,13 +918,13 @@ impl Cluster {
             source,
             secrets: "",
             ours: None,
-            start: String::new(),
+            start: start.clone(),
         };
-        files.put(&written(key_path, "0640", "key"), "a key", doing.reach);
+        files.put(&written(key_path, mode, "key"), "a key", doing.reach);
         if doing.reach == Reach::Whole {
             files.put(
                 &written(cert_path, "0644", "certificate"),
-                &certificate_of(&bundle, action),
+                &cert,
                 Reach::Whole,
             );
         }
@@ -944,6 +1006,10 @@ impl Cluster {
                     Ok(())
                 })
             }
+            EngineCall::RunContainer(new) => Err(format!(
+                "no world of the model has standalone Swarm: {}",
+                new.name
+            )),
             EngineCall::InitSwarm {
                 force_new_cluster,
                 address_pool,

@@ -8,12 +8,13 @@ use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use docker_cluster::checksum::sha256_hex;
+use docker_cluster::engines::api;
 use docker_cluster::facts::{self, Facts};
 use docker_cluster::inventory::{HostName, Inventory};
 use docker_cluster::paths;
 use docker_cluster::plan::{Action, Plan, Unreached, World};
 use docker_cluster::record;
-use docker_cluster::secrets::StoreBundle;
+use docker_cluster::secrets::{EnginesCa, StoreBundle};
 use serde_json::{Value, json};
 
 use super::files::DAEMON_JSON;
@@ -36,6 +37,16 @@ pub fn bundle(number: usize) -> StoreBundle {
     static ALL: LazyLock<Vec<StoreBundle>> = LazyLock::new(|| {
         (0..BUNDLES)
             .map(|_| StoreBundle::mint("demo").expect("secrets can be made"))
+            .collect()
+    });
+    ALL[number % BUNDLES].clone()
+}
+
+/// The engines' CA that is made as the so-manieth of a world.
+pub fn engines_ca(number: usize) -> EnginesCa {
+    static ALL: LazyLock<Vec<EnginesCa>> = LazyLock::new(|| {
+        (0..BUNDLES)
+            .map(|_| EnginesCa::mint("demo").expect("secrets can be made"))
             .collect()
     });
     ALL[number % BUNDLES].clone()
@@ -68,6 +79,27 @@ pub fn certificate_of(bundle: &StoreBundle, action: &Action) -> String {
     once(&ALL, key, || {
         bundle
             .issue(common_name, dns_names, addresses, *days)
+            .expect("a certificate")
+            .0
+    })
+}
+
+/// The certificate that an action issues to an engine.
+pub fn server_certificate_of(ca: &EnginesCa, action: &Action) -> String {
+    static ALL: LazyLock<Mutex<HashMap<String, String>>> = LazyLock::new(Mutex::default);
+    let Action::IssueCertificate {
+        days,
+        common_name,
+        dns_names,
+        addresses,
+        ..
+    } = action
+    else {
+        panic!("{action:?} issues no certificate")
+    };
+    let key = sha256_hex(format!("{} {action:?}", ca.fingerprint()).as_bytes());
+    once(&ALL, key, || {
+        ca.issue_server(common_name, dns_names, addresses, *days)
             .expect("a certificate")
             .0
     })
@@ -256,6 +288,7 @@ impl Cluster {
             tcp.push(7946);
             tcp.extend(engine.swarm.is_some().then_some(2377));
         }
+        tcp.extend(engine.filter(|engine| engine.listens).map(|_| 2376));
         let line = |port: &u16| format!("0: 00000000:{port:04X} 00000000:0000 0A\n");
         text.section("tcp", &tcp.iter().map(line).collect::<String>());
     }
@@ -263,7 +296,14 @@ impl Cluster {
     fn engine(&self, at: usize, text: &mut Text) {
         let host = &self.hosts[at];
         let Some(engine) = &host.engine else { return };
-        text.section("unit-lines", DEBIAN_UNIT);
+        let drop_in = host.files.text(api::DROP_IN);
+        let read = drop_in.filter(|_| host.reads_drop_in()).unwrap_or_default();
+        let lines = read
+            .lines()
+            .filter(|line| !line.starts_with('#'))
+            .map(|line| format!("\n{}\t{line}", api::DROP_IN));
+        let lines: String = lines.collect();
+        text.section("unit-lines", &format!("{DEBIAN_UNIT}{lines}"));
         text.section("dockerd-path", "/usr/sbin/dockerd");
         text.section("docker-client", "/usr/bin/docker");
         text.section(
@@ -464,9 +504,13 @@ fn units(host: &Host) -> String {
         } else {
             "no"
         };
+        let drop_in = match name == ENGINE_UNIT && host.reads_drop_in() {
+            true => api::DROP_IN,
+            false => "",
+        };
         let _ = write!(
             text,
-            "Id={name}\nLoadState=loaded\nActiveState={active}\nUnitFileState={state}\nMainPID=1\nInvocationID={}\nNeedDaemonReload={reload}\n\n",
+            "Id={name}\nDropInPaths={drop_in}\nLoadState=loaded\nActiveState={active}\nUnitFileState={state}\nMainPID=1\nInvocationID={}\nNeedDaemonReload={reload}\n\n",
             host.invocation(name)
         );
     }
@@ -501,6 +545,7 @@ fn files(host: &Host, text: &mut Text) {
             "/var/lib/docker-cluster/secrets/",
             "/usr/local/lib/docker-cluster/",
             "/etc/systemd/system/docker-cluster-",
+            api::DROP_IN,
         ];
         folders.iter().any(|folder| path.starts_with(folder))
     };
@@ -526,6 +571,8 @@ fn files(host: &Host, text: &mut Text) {
     text.file("agent-cert", host, &format!("{AGENT}/agent.pem"));
     text.file("engine-cert", host, &format!("{AGENT}/engine.pem"));
     text.file("ca-cert", host, &format!("{AGENT}/ca.pem"));
+    text.file("api-ca", host, api::CA);
+    text.file("api-cert", host, api::CERT);
     let record = |ending: &'static str| {
         host.files.0.iter().filter_map(move |(path, file)| {
             let key = path

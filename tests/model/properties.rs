@@ -62,7 +62,7 @@ type Broken = Result<(), TestCaseError>;
 // ---- plans as data ----
 
 /// All of them.
-const SLOTS: [Slot; 8] = [
+const SLOTS: [Slot; 10] = [
     Slot::StoreBundle,
     Slot::StoreCa,
     Slot::Gossip,
@@ -71,6 +71,8 @@ const SLOTS: [Slot; 8] = [
     Slot::EngineToken,
     Slot::ManagerJoinToken,
     Slot::WorkerJoinToken,
+    Slot::EnginesBundle,
+    Slot::EnginesCa,
 ];
 
 /// No steps wait for each other, and whatever the order of the hosts, slots are filled before they are read.

@@ -110,7 +110,7 @@ pub fn run(
         if fault == Fault::Cut(done) {
             if matches!(
                 step.action,
-                Action::PutFile(_) | Action::IssueCertificate { .. }
+                Action::PutFile(_) | Action::AddFlags { .. } | Action::IssueCertificate { .. }
             ) {
                 run.obey(cluster, step, Reach::RecordOnly);
             }

@@ -75,6 +75,8 @@ pub struct Settings {
     pub pushed: bool,
     /// Whether somebody has a swarm already.
     pub foreign_swarm: bool,
+    /// Whether engines listen on the network.
+    pub tls: bool,
 }
 
 /// A world in few words.
@@ -155,10 +157,19 @@ fn settings(palette: Palette) -> impl Strategy<Value = Settings> {
         rarely(),
         1usize..3,
         rarely(),
-        rarely(),
+        (rarely(), prop::bool::weighted(0.3)),
     )
         .prop_map(
-            |(fabric, external, members, options, encrypted, parallel, pushed, foreign_swarm)| {
+            |(
+                fabric,
+                external,
+                members,
+                options,
+                encrypted,
+                parallel,
+                pushed,
+                (foreign_swarm, tls),
+            )| {
                 Settings {
                     fabric,
                     external,
@@ -168,6 +179,7 @@ fn settings(palette: Palette) -> impl Strategy<Value = Settings> {
                     parallel,
                     pushed,
                     foreign_swarm,
+                    tls,
                 }
             },
         )
@@ -244,9 +256,10 @@ impl Recipe {
             ""
         };
         let _ = writeln!(text, "swarm: {{{managers}spread: [{spread}]}}");
-        if s.options {
-            text += "engine: {options: {max-concurrent-downloads: 4, log-opts: {max-size: 10m}}}\n";
-        }
+        let options = "options: {max-concurrent-downloads: 4, log-opts: {max-size: 10m}}";
+        let options = if s.options { options } else { "install: auto" };
+        let api = if s.tls { "api: tls, " } else { "" };
+        let _ = writeln!(text, "engine: {{{api}{options}}}");
         text += "hosts:\n";
         for at in hosts {
             let tags = if self.hosts[*at].tagged {

@@ -13,6 +13,7 @@ mod leaving;
 mod machine;
 mod packages;
 mod restart;
+mod standalone;
 mod tls;
 mod underlay;
 mod untidy;

@@ -17,13 +17,13 @@ const TLS: &str = "network: {fabric: nat, subnet: 192.0.2.0/24}\nengine: {api: t
 const DOCKER_CE: &str = "[Service]\nExecStart=/usr/bin/dockerd -H fd:// --containerd=/run/c.sock";
 
 /// What a host has whose engine listens: made by the real parts, so that the plan finds nothing to do.
-struct Listening {
-    ca: EnginesCa,
+pub struct Listening {
+    pub ca: EnginesCa,
     days: i64,
 }
 
 impl Listening {
-    fn new() -> Self {
+    pub fn new() -> Self {
         Self {
             ca: EnginesCa::mint("cluster").unwrap(),
             days: 3650,
@@ -31,7 +31,7 @@ impl Listening {
     }
 
     /// What the sections of the probe say on a keeper of the CA.
-    fn on(&self, host: Fake) -> Fake {
+    pub fn on(&self, host: Fake) -> Fake {
         let address = host.address.clone();
         let (cert, _) = self
             .ca

@@ -441,6 +441,8 @@ const KINDS: &[(OptionKind, &[&str])] = &[
     (
         OptionKind::Text,
         &[
+            "cluster-advertise",
+            "cluster-store",
             "bridge-accept-fwmark",
             "bip",
             "bip6",
@@ -496,7 +498,7 @@ const KINDS: &[(OptionKind, &[&str])] = &[
             "storage-opts",
         ],
     ),
-    (OptionKind::Texts, &["log-opts"]),
+    (OptionKind::Texts, &["cluster-store-opts", "log-opts"]),
 ];
 
 /// The kind of an option, if it is known.

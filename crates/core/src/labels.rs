@@ -6,5 +6,11 @@ pub const PROBE_LABEL: &str = "docker-cluster.probe";
 /// Label of the container that keeps a network open; its value is the cluster.
 pub const KEEPER_LABEL: &str = "docker-cluster.keeper";
 
+/// Label of the containers of standalone Swarm; its value is the cluster.
+pub const SWARM_LABEL: &str = "docker-cluster.swarm";
+
+/// Label of what a container was made of, as a checksum: one that is made otherwise is replaced.
+pub const MADE_OF_LABEL: &str = "docker-cluster.made-of";
+
 /// How the names of probe containers begin.
 pub const PROBE_PREFIX: &str = "dc-probe-";

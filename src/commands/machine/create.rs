@@ -244,8 +244,12 @@ impl Create {
         }
         if self.swarm.is_wanted() {
             return Err(Error::failed(
-                "docker-machine's own Swarm (`--swarm`, `--swarm-master`) is not built here: make machines without it, and \
-                 `docker-cluster up` joins them to an overlay network or to swarm mode",
+                "docker-machine's own Swarm (`--swarm`, `--swarm-master`) is not made by `create`: its manager asks engines over TLS with \
+                 certificates of one CA, and each machine has a CA of its own",
+            )
+            .hint(
+                "make machines without it; an inventory of them with `swarm: {mode: standalone}` gets it by `docker-cluster up`, or \
+                 leave that out for swarm mode",
             ));
         }
         Ok(name)

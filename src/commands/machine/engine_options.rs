@@ -64,15 +64,8 @@ impl EngineOptions {
     }
 }
 
-/// Flags of an overlay over a store: an inventory of a cluster decides them.
-const STORE_FLAGS: [&str; 3] = ["cluster-store", "cluster-advertise", "cluster-store-opt"];
-
 /// Adds what a flag says. A value that is not of the option's kind stays text: reading the inventory says what is wrong with it.
 fn add(options: &mut Map<String, Value>, flag: &str, value: &str) -> Result<(), Error> {
-    if STORE_FLAGS.contains(&flag) {
-        return Err(Error::failed(format!("`--engine-opt {flag}` is written by docker-cluster itself"))
-            .hint("make the machine without it; `docker-cluster up` makes the store, with TLS, and the overlay network over it"));
-    }
     let key = daemon_json::key_of_flag(flag).unwrap_or(flag);
     let text = || Value::from(value);
     let value = match daemon_json::kind(key) {
@@ -126,6 +119,9 @@ mod tests {
             ("mtu", "1400"),
             ("label", "a=b"),
             ("debug", "maybe"),
+            ("cluster-store", "consul://10.0.0.5:8500"),
+            ("cluster-advertise", "eth0:2376"),
+            ("cluster-store-opt", "kv.path=x"),
         ] {
             add(&mut options, flag, value).unwrap();
         }
@@ -137,6 +133,9 @@ mod tests {
             "mtu": 1400,
             "labels": ["a=b"],
             "debug": "maybe",
+            "cluster-store": "consul://10.0.0.5:8500",
+            "cluster-advertise": "eth0:2376",
+            "cluster-store-opts": {"kv.path": "x"},
         });
         assert_eq!(Value::Object(options), expected);
         assert!(add(&mut Map::new(), "default-ulimit", "nofile=1:2").is_err());

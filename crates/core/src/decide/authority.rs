@@ -6,7 +6,7 @@
 
 use crate::engines::api::{self, Have};
 use crate::engines::options::{self, Shown, Turns};
-use crate::fabrics::overlay;
+use crate::fabrics::{overlay, standalone};
 use crate::inventory::FabricKind;
 use crate::plan::{HostWorld, Plan, Problem, Steps, World};
 
@@ -95,4 +95,5 @@ fn renew(
         turns.begin(steps, first);
         turns.took(host, &restarted);
     }
+    standalone::renew(world, steps);
 }

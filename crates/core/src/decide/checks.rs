@@ -6,7 +6,7 @@ use crate::daemon_json;
 use crate::engines::unit::{self, Flag};
 use crate::engines::{self, MAX_CLOCK_OFFSET, unheard};
 use crate::fabrics::overlay::Overlay;
-use crate::fabrics::{self, Asks, SubnetOf, links};
+use crate::fabrics::{self, Asks, SubnetOf, links, standalone};
 use crate::facts::{Init, Module};
 use crate::inventory::{FabricKind, HostName, InstallPolicy};
 use crate::plan::{HostWorld, Problem, World};
@@ -55,6 +55,7 @@ pub fn problems(world: &World<'_>, kind: FabricKind) -> Vec<Problem> {
         }
     }
     problems.extend(engines::api::problems(world));
+    problems.extend(standalone::problems(world, kind));
     duplicates(world, &mut problems);
     problems
 }

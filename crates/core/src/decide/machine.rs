@@ -14,6 +14,15 @@ pub fn plan(world: &World<'_>) -> Plan {
     let mut problems = world.problems.clone();
     problems.extend(checks::problems(world, FabricKind::Nat));
     problems.extend(world.hosts.iter().filter_map(of_a_cluster));
+    if let Some(store) = store(world) {
+        problems.extend(
+            world
+                .hosts
+                .iter()
+                .filter_map(|host| no_overlay(host, store)),
+        );
+        notes.extend(plainly(world, store));
+    }
     if let Some(fabric) = fabrics::fabric(FabricKind::Nat).filter(|_| problems.is_empty()) {
         engines::install_steps(world, &mut steps);
         options::of_inventory(world, &mut steps, &mut notes);
@@ -62,4 +71,49 @@ fn of_a_cluster(host: &HostWorld<'_>) -> Option<Problem> {
         what,
         "use it by that inventory: `docker-cluster env`, `ssh` and the others need no machine",
     ))
+}
+
+/// The store of an overlay network, if the engine is told of one.
+fn store<'a>(world: &'a World<'_>) -> Option<&'a str> {
+    world
+        .inventory
+        .engine
+        .options
+        .get("cluster-store")?
+        .as_str()
+}
+
+/// An engine that would not start with a store.
+fn no_overlay(host: &HostWorld<'_>, store: &str) -> Option<Problem> {
+    let backend = match store.split_once("://")?.0 {
+        "zk" => "zookeeper",
+        other => other,
+    };
+    let why = fabrics::no_classic_overlay(host, backend)?;
+    Some(Problem::on(
+        host.name(),
+        format!("{why}: it would not start with `cluster-store`"),
+        "make the machine without it; `docker-cluster up` connects hosts with newer engines by swarm mode",
+    ))
+}
+
+/// What a store without TLS means. It is told while the engine does not have it yet, so once.
+fn plainly(world: &World<'_>, store: &str) -> Option<String> {
+    let options = &world.inventory.engine.options;
+    let is_secret = options
+        .get("cluster-store-opts")
+        .is_some_and(|options| options.get("kv.cacertfile").is_some());
+    let has_it = |host: &HostWorld<'_>| {
+        options::present(host)
+            .get("cluster-store")
+            .and_then(|value| value.as_str())
+            == Some(store)
+    };
+    let is_new = !world.hosts.iter().all(has_it);
+    (is_new && !is_secret).then(|| {
+        format!(
+            "the engine asks {store} without TLS: whoever reaches that port can read and change the networks of all engines that use it, and \
+             hear what goes to it. `docker-cluster up` makes a store with TLS"
+        )
+    })
 }

@@ -14,7 +14,7 @@ pub mod rotation;
 pub mod underlay;
 
 use crate::engines;
-use crate::fabrics::{self, Chosen};
+use crate::fabrics::{self, Chosen, standalone};
 use crate::inventory::{FabricKind, HostName};
 use crate::plan::{Action, Plan, Stage, Steps, World};
 use crate::underlays;
@@ -52,6 +52,10 @@ pub fn up(world: &World<'_>) -> Plan {
             lower.steps(world, &carried, &mut steps, &mut notes);
             engines::install_steps(world, &mut steps);
             fabric.steps(world, &mut steps, &mut notes);
+            // Over the classic overlay it is a part of that.
+            if kind != FabricKind::Overlay {
+                standalone::steps(world, &mut steps, &mut notes);
+            }
             for (host, lines) in down::additions(world, fabric, &steps) {
                 let why = "write down what is added here, so that `down` can take it away";
                 steps.prepend(&host, Stage::Record, why, Action::Note { lines });

@@ -65,7 +65,7 @@ pub(super) fn get_image(world: &World<'_>, host: &HostWorld<'_>, steps: &mut Ste
     if has_image(host)
         || steps
             .of(host.name())
-            .any(|step| matches!(step.action, Action::EnsureImage { .. }))
+            .any(|step| matches!(&step.action, Action::EnsureImage { image, .. } if *image == smoke.image))
     {
         return;
     }
@@ -75,6 +75,7 @@ pub(super) fn get_image(world: &World<'_>, host: &HostWorld<'_>, steps: &mut Ste
     let action = Action::EnsureImage {
         image: smoke.image.clone(),
         tar: smoke.tar.clone(),
+        sha256: None,
         address,
     };
     steps.add(

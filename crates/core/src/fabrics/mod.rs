@@ -15,6 +15,7 @@ mod openvswitch;
 pub(crate) mod overlay;
 mod routed;
 mod shares;
+pub mod standalone;
 pub(crate) mod swarm;
 mod vxlan;
 

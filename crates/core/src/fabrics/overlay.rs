@@ -9,7 +9,7 @@ use serde_json::json;
 use super::{
     About, Asks, Encryption, Fabric, GOSSIP_PORT, Layer, MTU_OPTION, Names, OVERLAY_MODULES,
     SubnetOf, VXLAN_TAKES, firewall, gateway_bridge, guard, keeper, network_problems,
-    no_classic_overlay, overlay_listens, swarm, too_long_for, vxlan_needs,
+    no_classic_overlay, overlay_listens, standalone, swarm, too_long_for, vxlan_needs,
 };
 use crate::engines::options;
 use crate::facts::firewall::Traffic;
@@ -145,12 +145,17 @@ impl Fabric for Overlay {
         set_options(world, steps, notes);
         network(world, steps);
         keeper::keep(world, steps, &[], |_| true);
+        standalone::steps(world, steps, notes);
         // Where nothing is to be done the packets find their way already.
         if steps.next_id() > 0 {
             firewall::notes(
                 world,
                 &self.needs(world),
-                |host| stores::of(world).traffic(world, host),
+                |host| {
+                    let mut all = stores::of(world).traffic(world, host);
+                    all.extend(standalone::traffic(world, host));
+                    all
+                },
                 notes,
             );
         }
@@ -163,7 +168,11 @@ impl Fabric for Overlay {
     }
 
     fn needs(&self, world: &World<'_>) -> Needs {
-        vxlan_needs(world, VXLAN_PORT, |host| stores::of(world).ports(host))
+        vxlan_needs(world, VXLAN_PORT, |host| {
+            let mut all = stores::of(world).ports(host);
+            all.extend(standalone::ports(world, host));
+            all
+        })
     }
 }
 

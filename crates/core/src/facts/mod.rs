@@ -11,6 +11,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use ipnet::IpNet;
 use serde_json::Value;
 
+use crate::labels::{KEEPER_LABEL, PROBE_LABEL, SWARM_LABEL};
 use crate::record::Record;
 
 pub use migration::{Attachment, ContainerRecord, MigrationRecord, NetworkRecord};
@@ -143,10 +144,10 @@ impl Container {
         self.status == "running"
     }
 
-    /// Whether it is docker-cluster's own: a probe, or what keeps a network open.
+    /// Whether it is docker-cluster's own: a probe, what keeps a network open, or a part of standalone Swarm.
     #[must_use]
     pub fn is_own(&self) -> bool {
-        [crate::labels::PROBE_LABEL, crate::labels::KEEPER_LABEL]
+        [PROBE_LABEL, KEEPER_LABEL, SWARM_LABEL]
             .iter()
             .any(|label| self.labels.contains_key(*label))
     }
@@ -424,6 +425,8 @@ pub struct ApiFacts {
     pub ca: String,
     /// Its own certificate, in PEM.
     pub cert: String,
+    /// That of a manager of standalone Swarm, in PEM.
+    pub manager: String,
 }
 
 /// A service, secret or config of a swarm.

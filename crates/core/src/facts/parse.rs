@@ -86,6 +86,7 @@ pub fn parse(output: &[u8], sent: i64, received: i64) -> Option<Facts> {
         api: ApiFacts {
             ca: sections.text("api-ca"),
             cert: sections.text("api-cert"),
+            manager: sections.text("swarm-cert"),
         },
         files,
         written_before: sections.pairs("written-before").collect(),
@@ -624,6 +625,7 @@ const ENGINE_LISTS: [&str; 7] = [
 const WHOLE_OR_UNKNOWN: &[&str] = &[
     "api-ca",
     "api-cert",
+    "swarm-cert",
     "containers",
     "networks",
     "images",

@@ -1,6 +1,7 @@
 //! Makes a checked inventory of a raw one, and collects everything that is wrong with it.
 
 mod api;
+mod standalone;
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -235,22 +236,7 @@ impl Checker<'_> {
             None => 1,
         };
         let smoke = SmokeSpec {
-            image: raw.smoke.image.map_or_else(
-                || DEFAULT_SMOKE_IMAGE.to_owned(),
-                |image| {
-                    if image.value.is_empty()
-                        || image.value.starts_with('-')
-                        || image.value.contains(char::is_whitespace)
-                    {
-                        self.wrong(
-                            &image,
-                            format!("{:?} is not the name of an image", image.value),
-                            "write it like `nginx:alpine`",
-                        );
-                    }
-                    image.value
-                },
-            ),
+            image: self.image(raw.smoke.image.as_ref(), DEFAULT_SMOKE_IMAGE),
             tar: raw.smoke.tar.map(|tar| resolve_path(&tar.value, self.file)),
         };
         Some(Inventory {
@@ -1082,6 +1068,29 @@ impl Checker<'_> {
         })
     }
 
+    fn image(&mut self, image: Option<&Spanned<String>>, default: &str) -> String {
+        let Some(image) = image else {
+            return default.to_owned();
+        };
+        let text = &image.value;
+        if text.is_empty() || text.starts_with('-') || text.contains(char::is_whitespace) {
+            let message = format!("{text:?} is not the name of an image");
+            self.wrong(image, message, format!("write it like `{default}`"));
+        }
+        text.clone()
+    }
+
+    fn sha256(&mut self, text: &Spanned<String>) -> Option<String> {
+        let help = "write the 64 hexadecimal digits that sha256sum prints";
+        self.parse(text, help, |text| {
+            let text = text.to_ascii_lowercase();
+            match text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit()) {
+                true => Ok(text),
+                false => Err("this is not a SHA-256"),
+            }
+        })
+    }
+
     fn source(&mut self, source: &RawSource) -> Option<ProgramSource> {
         let (at, is_path) = match (&source.path, &source.url) {
             (Some(path), None) => (path, true),
@@ -1114,17 +1123,7 @@ impl Checker<'_> {
             );
             return None;
         };
-        let sha256 = self.parse(
-            sha256,
-            "write the 64 hexadecimal digits that sha256sum prints",
-            |text| {
-                let text = text.to_ascii_lowercase();
-                match text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit()) {
-                    true => Ok(text),
-                    false => Err("this is not a SHA-256"),
-                }
-            },
-        )?;
+        let sha256 = self.sha256(sha256)?;
         let Some(version) = &source.version else {
             self.wrong(
                 at,
@@ -1184,6 +1183,14 @@ impl Checker<'_> {
                     "keep one of the two; each host's part of the subnet is its `subnet:`, and the MTU `network.mtu`",
                 );
             }
+            // Without a network of docker-cluster's own, the store of one is the person's own affair.
+            let by_hand = network.is_some_and(|network| network.fabric == FabricKind::Nat);
+            if OWNED_OPTIONS.contains(&key.as_str()) && !by_hand {
+                let message = format!("`{key}` is written by docker-cluster itself");
+                let help = "remove it; `store:` and `private:` decide its value";
+                self.wrong(value, message, help);
+                continue;
+            }
             self.engine_option(key, value);
             let swarm = network.is_some_and(|network| network.fabric == FabricKind::Swarm);
             if swarm
@@ -1222,15 +1229,6 @@ impl Checker<'_> {
 
     /// An option that the engine would refuse, which is found here and not when an engine has been stopped for it.
     fn engine_option(&mut self, key: &str, value: &Spanned<RawValue>) {
-        if OWNED_OPTIONS.contains(&key) {
-            let message = format!("`{key}` is written by docker-cluster itself");
-            self.wrong(
-                value,
-                message,
-                "remove it; `store:` and `private:` decide its value",
-            );
-            return;
-        }
         if let Some(right) = daemon_json::key_of_flag(key) {
             self.wrong(
                 value,
@@ -1336,11 +1334,13 @@ impl Checker<'_> {
             .iter()
             .filter_map(|tag| self.parse(tag, "write a tag of your hosts", Tag::parse))
             .collect();
+        let standalone = self.standalone(raw, hosts, network);
         Some(SwarmSpec {
             managers,
             spread,
             address_pool,
             data_path_port,
+            standalone,
         })
     }
 }

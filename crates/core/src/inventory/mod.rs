@@ -7,6 +7,7 @@ mod encoding;
 mod error;
 mod filter;
 pub mod raw;
+mod standalone;
 mod underlay;
 
 use std::collections::BTreeMap;
@@ -22,6 +23,9 @@ pub use encoding::{NotText, decode};
 pub use error::{Colour, Flaw, InventoryError};
 pub use filter::Filter;
 pub use raw::{Become, BridgeKind, FabricKind, HostKeyPolicy, InstallPolicy, StoreKind};
+pub use standalone::{
+    DEFAULT_SWARM_IMAGE, SWARM_PORT, StandaloneSpec, Strategy, SwarmFilter, SwarmKind, SwarmTar,
+};
 pub use underlay::{Endpoint, UnderlaySpec, WireguardSpec};
 
 /// The file a command reads when none is named.
@@ -128,14 +132,24 @@ impl ApiSpec {
     pub fn url(&self) -> String {
         tcp_url(&self.host)
     }
+
+    /// Where clients reach a manager of standalone Swarm on the same host, as `DOCKER_HOST` takes it.
+    #[must_use]
+    pub fn manager_url(&self) -> String {
+        tcp_url_at(&self.host, SWARM_PORT)
+    }
 }
 
 /// An engine with TLS at an address or a name, as Docker writes it.
 #[must_use]
 pub fn tcp_url(host: &str) -> String {
+    tcp_url_at(host, API_PORT)
+}
+
+fn tcp_url_at(host: &str, port: u16) -> String {
     match host.contains(':') {
-        true => format!("tcp://[{host}]:{API_PORT}"),
-        false => format!("tcp://{host}:{API_PORT}"),
+        true => format!("tcp://[{host}]:{port}"),
+        false => format!("tcp://{host}:{port}"),
     }
 }
 
@@ -390,6 +404,8 @@ pub struct SwarmSpec {
     pub address_pool: Option<IpNet>,
     /// UDP port of the VXLAN data path.
     pub data_path_port: u16,
+    /// Standalone Swarm instead, if that is wanted.
+    pub standalone: Option<StandaloneSpec>,
 }
 
 /// The smoke test.
@@ -415,6 +431,8 @@ impl Inventory {
             .iter_mut()
             .flat_map(|host| [&mut host.ssh.identity, &mut host.ssh.known_hosts]);
         let optional = of_hosts.chain([&mut self.smoke.tar]).flatten();
+        let swarm = self.swarm.standalone.as_mut();
+        let optional = optional.chain(swarm.and_then(|swarm| Some(&mut swarm.tar.as_mut()?.path)));
         let program = match &mut self.store.source {
             ProgramSource::Path { path, .. } => Some(path),
             ProgramSource::Package | ProgramSource::Url { .. } => None,

@@ -13,6 +13,7 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::Spanned;
 
+use super::standalone::{Strategy, SwarmFilter, SwarmKind};
 use super::underlay::RawUnderlay;
 
 /// An inventory of docker-cluster: the hosts and what connects them.
@@ -42,7 +43,7 @@ pub struct RawInventory {
     /// `wireguard` or `interface`. Default: `plain`.
     #[schemars(with = "Option<RawUnderlay>")]
     pub underlay: Option<Spanned<RawUnderlay>>,
-    /// Swarm mode settings, for the `swarm` fabric.
+    /// Swarm mode settings, for the `swarm` fabric; or standalone Swarm, over the `overlay` fabric.
     #[serde(default)]
     pub swarm: RawSwarm,
     /// The reachability smoke test.
@@ -508,7 +509,33 @@ impl std::fmt::Display for FabricKind {
 #[derive(Debug, Default, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RawSwarm {
-    /// The managers: a number (odd), or names of hosts. Default: 1 for one or two hosts, 3 up to ten, 5 from there.
+    /// `engine` (default): the swarm mode of the engines themselves. `standalone`: Docker Swarm in containers, as Docker Machine made it,
+    /// over a classic overlay; for engines up to 20.10 with `engine.api: tls`.
+    #[schemars(with = "Option<SwarmKind>")]
+    pub mode: Option<Spanned<SwarmKind>>,
+    /// The image of standalone Swarm. Default: `swarm:1.2.9`.
+    #[schemars(with = "Option<String>")]
+    pub image: Option<Spanned<String>>,
+    /// A tar of that image (`docker save`), pushed over SSH to hosts that lack it; a relative path is relative to the inventory. Default:
+    /// the hosts pull the image.
+    #[schemars(with = "Option<String>")]
+    pub tar: Option<Spanned<String>>,
+    /// SHA-256 of the tar, in hexadecimal. Required with `tar`.
+    #[schemars(with = "Option<String>")]
+    pub sha256: Option<Spanned<String>>,
+    /// How standalone Swarm chooses among the hosts that a container may run on. Default: `spread`.
+    #[schemars(with = "Option<Strategy>")]
+    pub strategy: Option<Spanned<Strategy>>,
+    /// Where managers and agents of standalone Swarm find each other, such as `consul://10.0.0.5:8500`. Default: the cluster's store, with
+    /// its certificates.
+    #[schemars(with = "Option<String>")]
+    pub discovery: Option<Spanned<String>>,
+    /// By what standalone Swarm rules hosts out. Default: all of them.
+    #[serde(default)]
+    #[schemars(with = "Vec<SwarmFilter>")]
+    pub filters: Vec<Spanned<SwarmFilter>>,
+    /// The managers, of either kind of swarm: a number (odd), or names of hosts. Default: 1 for one or two hosts, 3 up to ten, 5 from
+    /// there.
     #[schemars(with = "Option<RawServers>")]
     pub managers: Option<Spanned<RawServers>>,
     /// Tags to spread managers over: one manager per tag first, such as one per rack.

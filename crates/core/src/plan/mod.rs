@@ -13,9 +13,9 @@ pub use crate::daemon_json::{Conflict, Options};
 pub use file::WantedFile;
 pub use mesh::Mesh;
 pub use step::{
-    Action, Authority, ConsulCall, Content, EngineCall, KEEP_MODE, NetworkDriver, NewNetwork,
-    NodeUpdate, Piece, PutFile, Recorded, Restored, SecretsFrom, Slot, Stage, Step, StepId,
-    SwarmRole, Undo, Verb,
+    Action, Authority, ConsulCall, Content, EngineCall, KEEP_MODE, NetworkDriver, NewContainer,
+    NewNetwork, NodeUpdate, Piece, PutFile, Recorded, Restored, SecretsFrom, Slot, Stage, Step,
+    StepId, SwarmRole, Undo, Verb,
 };
 pub use world::{ETHERNET_MTU, HostWorld, Unreached, World};
 
@@ -287,6 +287,13 @@ impl Steps {
     #[must_use]
     pub fn next_id(&self) -> StepId {
         self.steps.len()
+    }
+
+    /// The step that fills a slot, if there is one yet.
+    #[must_use]
+    pub fn filling(&self, slot: Slot) -> Option<StepId> {
+        let filling = self.steps.iter().find(|step| step.action.fills(slot))?;
+        Some(filling.id)
     }
 
     /// Adds a step before all others of its host.

@@ -210,6 +210,9 @@ pub enum Action {
         image: String,
         /// A tar of it on this machine; without one the host pulls it.
         tar: Option<PathBuf>,
+        /// SHA-256 of the tar, if it is to be checked.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        sha256: Option<String>,
         /// Where other hosts that lack it reach this one, if there are any.
         address: Option<IpAddr>,
     },
@@ -390,6 +393,8 @@ pub enum Authority {
     Store,
     /// The CA of engines that listen on the network.
     Engines,
+    /// The same, for managers of standalone Swarm: they serve as engines do, and ask engines.
+    Managers,
 }
 
 /// Where the store's secrets, or those of the engines' CA, come from.
@@ -410,6 +415,22 @@ pub enum SecretsFrom {
     FetchEngines,
 }
 
+/// A container of docker-cluster's own, on the network of its host, which the engine starts again. It has no capabilities, and writes
+/// nowhere.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct NewContainer {
+    /// Its name.
+    pub name: String,
+    /// Its image, whose entrypoint is the program.
+    pub image: String,
+    /// The program's arguments.
+    pub arguments: Vec<String>,
+    /// Files of the host that it reads, under the paths that they have there.
+    pub files: Vec<String>,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+}
+
 /// A call of the engine's API.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "kebab-case", tag = "call")]
@@ -427,6 +448,8 @@ pub enum EngineCall {
         /// The cluster, for its label.
         cluster: String,
     },
+    /// Runs a container of docker-cluster's own; one of its name is replaced.
+    RunContainer(Box<NewContainer>),
     /// Makes this engine the first manager of a new swarm, or of the old one without the managers that it has lost.
     InitSwarm {
         /// Whether the swarm is there and has lost its quorum.
@@ -573,7 +596,7 @@ impl Authority {
     pub fn slot(self) -> Slot {
         match self {
             Self::Store => Slot::StoreBundle,
-            Self::Engines => Slot::EnginesBundle,
+            Self::Engines | Self::Managers => Slot::EnginesBundle,
         }
     }
 }

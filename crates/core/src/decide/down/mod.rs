@@ -16,7 +16,7 @@ use crate::daemon_json::{self, STORE_KEYS};
 use crate::engines::api::{self, Todo};
 use crate::engines::options::{self, Shown, Turns};
 use crate::engines::{self, UNIT};
-use crate::fabrics::{self, Fabric, docker0, guard, keeper, links, swarm};
+use crate::fabrics::{self, Fabric, docker0, guard, keeper, links, standalone, swarm};
 use crate::facts::{Container, Endpoint, Engine, Facts, Network, Origin};
 use crate::inventory::{FabricKind, HostName};
 use crate::plan::{
@@ -71,6 +71,7 @@ pub fn additions(
             lines.push(format!("{IMAGE}{image}"));
         }
         lines.extend(fabric.leaves(world, host));
+        lines.extend(standalone::leaves(world, host));
         if engine.is_some()
             && host
                 .facts

@@ -142,6 +142,17 @@ pub fn secrets(world: &World<'_>, steps: &mut Steps) -> Option<StepId> {
     Some(first)
 }
 
+/// The step after which the CA is at hand for one more certificate: one that is there, or one that reads it.
+pub fn at_hand(world: &World<'_>, steps: &mut Steps) -> Option<StepId> {
+    if let Some(id) = steps.filling(Slot::EnginesBundle) {
+        return Some(id);
+    }
+    let host = holder(world)?;
+    let why = "read the CA of the engines, which it keeps";
+    let action = Action::Secrets(SecretsFrom::FetchEngines);
+    Some(steps.add(host.name(), Stage::Options, why, action))
+}
+
 pub(super) fn bundle_of<'a>(world: &'a World<'_>) -> Option<&'a str> {
     let file = holder(world)?.facts.files.get(ENGINES_CA)?;
     Some(file.sha256.as_str())

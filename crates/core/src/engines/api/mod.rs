@@ -21,7 +21,7 @@ use crate::platform::SERVICES;
 use crate::record;
 use crate::x509::{self, Due};
 
-pub use authority::{keepers, new_secrets, secrets};
+pub use authority::{at_hand, keepers, new_secrets, secrets};
 pub use problems::problems;
 
 use authority::{bundle_of, ca_left};
@@ -89,7 +89,8 @@ pub fn drop_in(facts: &Facts, flags: &[String]) -> Option<String> {
 }
 
 /// Names and addresses in the certificate of a host's engine: wherever somebody may look for it.
-fn subject(host: &HostWorld<'_>, api: &ApiSpec) -> (Vec<String>, Vec<IpAddr>) {
+#[must_use]
+pub fn subject(host: &HostWorld<'_>, api: &ApiSpec) -> (Vec<String>, Vec<IpAddr>) {
     let (mut names, mut addresses) = (api.names.clone(), vec![host.private]);
     addresses.extend(api.listen.filter(|ip| !ip.is_unspecified()));
     addresses.extend(&api.addresses);
