@@ -31,13 +31,15 @@ DELAY_MS = 100
 SCALES = (10, 25, 50, 100)
 # How often each measurement is made: an odd number, so that the median is one of them. Those that take a minute are made less often.
 OFTEN, SELDOM = 7, 3
+# How often ten hosts are made into a cluster for the first time.
+FIRST = 10
 # What two measurements of the same thing differ by on a shared machine, where a goal is compared to a difference or a growth.
 NOISE = 0.1
 
 # inotify instances that systemd and its services take on a host of a lab; beyond the machine's limit a host's sshd does not come up.
 INOTIFY = 8
 
-rows, notes = [], []
+rows, notes, pages = [], [], []
 began = time.monotonic()
 
 
@@ -80,6 +82,12 @@ def row(what, against, goal, ours, theirs, ratio, met, why=""):
     written, said = {True: ("yes", "met"), False: ("**no**", "MISSED"), None: ("", "")}[met]
     rows.append((what, against, goal, ours, theirs, ratio, written, why))
     say(f"{what} | {against} | {ours} | {theirs} | {ratio} | {said}")
+
+
+def compared(what, against, goal, ours, theirs, why=""):
+    """A row of seconds that are to be at most `goal` times theirs."""
+    ratio = ours / theirs
+    row(what, against, f"≤ {goal}", seconds(ours), seconds(theirs), f"{ratio:.2f}", ratio <= goal, "" if ratio <= goal else why)
 
 
 class Lab:
@@ -241,7 +249,11 @@ def alone():
     try:
         for kind, measured in zip(("cold", "warm"), against_ssh(lab)):
             ours, theirs = measured["ours"], measured["ssh"]
-            row(f"`plan` with nothing to do, one host alone, {kind}", "`ssh HOST true`" + (" over a warm master" if kind == "warm" else ""), "", seconds(ours), seconds(theirs), f"{ours / theirs:.2f}", None)
+            what, against = f"`plan` with nothing to do, one host alone, {kind}", "`ssh HOST true`" + (" over a warm master" if kind == "warm" else "")
+            if kind == "cold":
+                compared(what, against, 1.3, ours, theirs)
+            else:
+                row(what, against, "", seconds(ours), seconds(theirs), f"{ours / theirs:.2f}", None)
     finally:
         lab.remove()
 
@@ -254,9 +266,9 @@ def nothing_to_do(lab):
     number = len(lab.hosts)
     what = f"`plan` with nothing to do, {number} hosts"
     probe = f"the facts cost {cpu * 1000:.0f} ms of CPU a host, and all {number} hosts share the {os.cpu_count()} cores of this machine: {cpu * number / os.cpu_count():.2f} s of wall time that hosts of their own would spend side by side"
-    for kind, measured, goal in (("cold", near, 1.3), ("warm", near_warm, 1.5)):
-        ratio = measured["ours"] / measured["ssh"]
-        row(f"{what}, {kind}", "`ssh HOST true` to all at once" + (" over warm masters" if kind == "warm" else ""), f"≤ {goal}", seconds(measured["ours"]), seconds(measured["ssh"]), f"{ratio:.2f}", ratio <= goal, "" if ratio <= goal else probe)
+    for kind, measured, goal in (("cold", near, 1.5), ("warm", near_warm, 1.5)):
+        against = "`ssh HOST true` to all at once" + (" over warm masters" if kind == "warm" else "")
+        compared(f"{what}, {kind}", against, goal, measured["ours"], measured["ssh"], probe)
     say("Python for Ansible")
     lab.everywhere("DEBIAN_FRONTEND=noninteractive; export DEBIAN_FRONTEND; (apt-get -q update && apt-get -q install -y --no-install-recommends python3 python3-apt) >/dev/null 2>&1")
     others = Others(lab, "near", [host["port"] for host in lab.hosts])
@@ -363,52 +375,141 @@ def verify(lab):
     number = len(lab.hosts)
     say("verify")
     took = in_turns({"loop": loop, "ours": (disconnect, lambda: lab.cluster("verify"))}, SELDOM)
-    ratio = took["ours"] / took["loop"]
-    row(f"`verify`, {number} hosts ({number * (number - 1)} pairs), cold", "containers and the same wgets by one shell loop a host, all at once", "≤ 1.3", seconds(took["ours"]), seconds(took["loop"]), f"{ratio:.2f}", ratio <= 1.3)
+    what = f"`verify`, {number} hosts ({number * (number - 1)} pairs), cold"
+    compared(what, "containers and the same wgets by one shell loop a host, all at once", 1.0, took["ours"], took["loop"])
 
 
-def first_up(parser_times=SELDOM):
-    """A first `up` where engines are present, against the same by hand. A run needs hosts that have never seen one."""
-    took = {"ours": [], "by hand": []}
-    script = HERE / "sh/first-up.sh"
-    for _ in range(parser_times):
-        for way in took:
-            lab = Lab("bench-first", 3, "--os", "debian-13")
+def ps(lab):
+    """The containers of all hosts, over connections that are there, against Docker's own client over its own."""
+    folder = lab.folder / "docker"
+    folder.mkdir()
+    # Docker's client runs `ssh`, which reads the configuration of the user and no other: so this one comes first in PATH.
+    config = folder / "config"
+    config.write_text(lab.cluster("ssh-config"))
+    shim = folder / "ssh"
+    shim.write_text(f'#!/bin/sh\nexec {shutil.which("ssh")} -F {config} "$@"\n')
+    shim.chmod(0o755)
+    names = [host["name"] for host in lab.hosts]
+    environment = {**os.environ, "PATH": f"{folder}:{os.environ['PATH']}"}
+
+    def theirs():
+        started = [subprocess.Popen(["docker", "-H", f"ssh://{name}", "ps"], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) for name in names]
+        said = [process.communicate()[0] for process in started]
+        if any(process.returncode for process in started):
+            raise RuntimeError("".join(said))
+
+    say("ps")
+    theirs(), lab.cluster("ps")
+    took = in_turns({"docker": theirs, "ours": lambda: lab.cluster("ps")}, OFTEN)
+    factor = took["docker"] / took["ours"]
+    row(f"`ps`, {len(names)} hosts, warm", "`docker -H ssh://HOST ps` to each, in parallel, over the connections that `ssh-config` shares", "2 times faster", seconds(took["ours"]), seconds(took["docker"]), f"{factor:.1f} times faster", factor >= 2)
+
+
+def first_up():
+    """A first `up` of ten hosts where engines are present: how long it takes against the same by hand, and whether it is green. Engines that
+    come at the same time have to learn of each other before anything can be proved. A run needs hosts that have never seen one."""
+    took, green = {"ours": [], "by hand": []}, 0
+    for number in range(1, FIRST + 1):
+        for way in took if number <= SELDOM else ["ours"]:
+            lab = Lab("bench-first", 10, "--os", "debian-13")
             try:
                 # As for a person: the engines have been up for a while, and the connections are cold.
                 lab.everywhere("until docker info >/dev/null 2>&1; do sleep 0.2; done")
                 disconnect()
+                start = time.monotonic()
                 if way == "ours":
-                    took[way].append(timed(lambda: lab.cluster("up", "--yes")))
+                    result = run([PROGRAM, "-f", lab.file, "up", "--yes"], check=False)
+                    green += result.returncode == 0
+                    if result.returncode != 0:
+                        say(result.stdout[-3000:])
                 else:
-                    for number, host in enumerate(lab.hosts, 1):
-                        wrapper = lab.folder / f"ssh-{number}"
-                        line = "sudo -n sh -c '$(printf %s \"$1\" | sed \"s/'/'\\\\\\\\''/g\")'"
-                        wrapper.write_text(f'#!/bin/sh\nexec {" ".join(lab.ssh(host))} "{line}"\n')
-                        wrapper.chmod(0o755)
-                    words = [lab.folder, lab.tar, lab.image, *(host["private"] for host in lab.hosts), HERE / "sh/verify-loop.sh"]
-                    took[way].append(timed(lambda: run(["sh", script, *words])))
+                    first_up_by_hand(lab)
+                took[way].append(time.monotonic() - start)
+                say(f"first `up` of ten hosts, {way}, {number} of {FIRST}: {took[way][-1]:.1f} s")
             finally:
                 lab.remove()
-    ours, theirs = statistics.median(took["ours"]), statistics.median(took["by hand"])
-    row("first `up`, 3 hosts with engines (swarm mode)", "the same steps by a shell script, in parallel", "≤ 1.15", seconds(ours), seconds(theirs), f"{ours / theirs:.2f}", ours <= 1.15 * theirs)
+    # The runs that took turns.
+    ours, theirs = (statistics.median(took[way][:SELDOM]) for way in ("ours", "by hand"))
+    compared("first `up`, 10 hosts with engines (swarm mode)", "the same steps by a shell script, in parallel", 1.1, ours, theirs)
+    row("the same: green", "", "every time", f"{green} of {FIRST}", "", "", green == FIRST)
 
 
-def first_up_of_ten():
-    """A first `up` of ten hosts, several times: whether it is green, not how long it takes. Engines that come at the same time have to learn
-    of each other before anything can be proved."""
-    green = 0
-    for number in range(1, OFTEN + 1):
-        lab = Lab("bench-ten", 10, "--os", "debian-13")
-        try:
-            result = run([PROGRAM, "-f", lab.file, "up", "--yes"], check=False)
-            green += result.returncode == 0
-            say(f"first `up` of ten hosts, {number} of {OFTEN}: exit code {result.returncode}")
-            if result.returncode != 0:
-                say(result.stdout[-3000:])
-        finally:
-            lab.remove()
-    row("first `up`, 10 hosts with engines (swarm mode): green", "", "every time", f"{green} of {OFTEN}", "", "", green == OFTEN)
+def first_up_by_hand(lab):
+    for number, host in enumerate(lab.hosts, 1):
+        wrapper = lab.folder / f"ssh-{number}"
+        line = "sudo -n sh -c '$(printf %s \"$1\" | sed \"s/'/'\\\\\\\\''/g\")'"
+        wrapper.write_text(f'#!/bin/sh\nexec {" ".join(lab.ssh(host))} "{line}"\n')
+        wrapper.chmod(0o755)
+    addresses = [host["private"] for host in lab.hosts]
+    run(["sh", HERE / "sh/first-up.sh", lab.folder, lab.tar, lab.image, HERE / "sh/verify-loop.sh", *addresses])
+
+
+def wireguard():
+    """Throughput of `routed` over WireGuard, against the same by hand: two labs, measured in turns by the program that `bench` uses."""
+    ours, hand = Lab("bench-wg-ours", 2, "--os", "debian-13"), Lab("bench-wg-hand", 2, "--os", "debian-13")
+    try:
+        text = ours.file.read_text()
+        ours.file.write_text("network: {fabric: routed}\nunderlay: wireguard\n" + text)
+        ours.cluster("up", "--yes")
+        script = (HERE / "sh/wireguard.sh").read_text()
+        do = lambda host, *words: run(["docker", "exec", host["name"], "sh", "-c", script, "wireguard", *words], stderr=None).stdout.strip()
+        one, two = hand.hosts
+        hand.everywhere(f"docker load -q -i {load(hand)}")
+        keys = [do(host, "key") for host in hand.hosts]
+        do(one, "up", "1", "2", two["private"], keys[1], hand.image)
+        ends = [do(two, "up", "2", "1", one["private"], keys[0], hand.image).split()]
+        source = do_pid(hand, one)
+        program = (ROOT / "templates/verify/bench.pl").read_text()
+        address, pid = ends[0]
+
+        def by_hand():
+            server = subprocess.Popen(["docker", "exec", "-i", two["name"], "nsenter", "-t", pid, "-n", "perl", "-e", program, "serve", "fabric", address], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            try:
+                port = server.stdout.readline().split()[2]
+                said = run(["docker", "exec", one["name"], "nsenter", "-t", source, "-n", "perl", "-e", program, "ask", "fabric", address, port]).stdout
+                return float(said.split()[4])
+            finally:
+                server.stdin.close()
+                server.wait()
+
+        def measured():
+            pair = f"{ours.hosts[0]['name']}:{ours.hosts[1]['name']}"
+            document = json.loads(run([PROGRAM, "-f", ours.file, "bench", pair, "--output", "json"], stderr=subprocess.DEVNULL).stdout)
+            return document["bench"][0]["fabric"]["bits_per_second"]
+
+        rates = {"ours": [], "hand": []}
+        for _ in range(OFTEN):
+            rates["hand"].append(by_hand())
+            rates["ours"].append(measured())
+        mine, theirs = statistics.median(rates["ours"]), statistics.median(rates["hand"])
+        row("`routed` over WireGuard (in a process), one stream", "the same by hand with `wg-quick` and routes", "≥ 0.95", f"{mine / 1e9:.2f} Gbit/s", f"{theirs / 1e9:.2f} Gbit/s", f"{mine / theirs:.2f}", mine >= 0.95 * theirs)
+    finally:
+        ours.remove()
+        hand.remove()
+
+
+def load(lab):
+    """Puts the image of the probes onto each host of a lab, and returns where it is there."""
+    for host in lab.hosts:
+        run(["docker", "cp", lab.tar, f"{host['name']}:/root/probe.tar"])
+    return "/root/probe.tar"
+
+
+def do_pid(lab, host):
+    return lab.on(host, "docker inspect --format '{{.State.Pid}}' hand").strip()
+
+
+def prices():
+    """What every fabric costs: a page of its own, and the same table here."""
+    say("every fabric")
+    page = ROOT / "docs/prices.md"
+    with tempfile.TemporaryDirectory() as folder:
+        result = run([PROGRAM, "bench", "--fabrics", "--markdown", page, "--html", Path(folder) / "prices.html"], check=False)
+    say(result.stdout[-4000:])
+    if result.returncode != 0:
+        raise RuntimeError(result.stdout)
+    lines = page.read_text().splitlines()
+    pages.append("\n".join(["## What every fabric costs", *[line.replace("## ", "### ") for line in lines[1:]]]))
 
 
 def bare():
@@ -520,6 +621,8 @@ def write(path):
         lines += ["", "Missed, and why:", ""] + [f"- {what}: {why}." for what, why in sorted(missed)]
     if notes:
         lines += ["", "Not measured in this run:", ""] + [f"- {note}" for note in notes]
+    for page in pages:
+        lines += ["", page]
     lines += ["", (HERE / "notes.md").read_text().rstrip(), ""]
     Path(path).write_text("\n".join(lines))
     say(f"wrote {path}")
@@ -527,7 +630,7 @@ def write(path):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", nargs="*", help="parts: plan verify alone first ten bare many startup")
+    parser.add_argument("--only", nargs="*", help="parts: startup plan verify ps alone first wireguard prices bare many")
     parser.add_argument("--output", default=str(ROOT / "BENCHMARKS.md"))
     arguments = parser.parse_args()
     wanted = lambda part: not arguments.only or part in arguments.only
@@ -550,17 +653,19 @@ def main():
     if (running + 10) * INOTIFY > limit:
         sys.exit(f"{running} hosts of other labs run here; ten more do not boot with fs.inotify.max_user_instances={limit}. Remove them first.")
     tools()
-    if any(map(wanted, ("plan", "verify", "startup"))):
+    if any(map(wanted, ("plan", "verify", "startup", "ps"))):
         lab = Lab("bench", 10, "--os", "debian-11")
         try:
             part("startup", lambda: startup(lab))
             part("plan", lambda: nothing_to_do(lab))
             part("verify", lambda: verify(lab))
+            part("ps", lambda: ps(lab))
         finally:
             lab.remove()
     part("alone", alone)
     part("first", first_up)
-    part("ten", first_up_of_ten)
+    part("wireguard", wireguard)
+    part("prices", prices)
     part("bare", bare)
     part("many", scales)
     write(arguments.output)

@@ -28,6 +28,7 @@ use crate::programs;
 use crate::record::{self, Record};
 use crate::secrets::{EnginesCa, Secret, SecretsError, Slots, StoreBundle};
 use crate::whoami::whoami;
+use crate::words::is_public_key;
 
 /// Puts a file in place; see the script.
 const PUT_FILE: &str = include_str!("../templates/put-file.sh");
@@ -115,6 +116,9 @@ pub enum StepError {
         engines::UNIT
     )]
     Unit,
+    /// What should be a public key of WireGuard is none.
+    #[error("what the host gives for its public key is none of WireGuard")]
+    NoKey,
     /// An image.
     #[error("{0}")]
     Image(String),
@@ -144,6 +148,9 @@ impl StepError {
             // The managers answer the one who joins over a connection of their own.
             Self::Api(ApiError::Engine(words)) | Self::Waited { last_words: words, .. } if words.contains(CANNOT_CALL_BACK) => {
                 "the swarm's managers cannot reach this host: let TCP 2377 in there from the other hosts".to_owned()
+            }
+            Self::NoKey => {
+                "look at `/usr/local/lib/docker-cluster/underlay public` there".to_owned()
             }
             Self::Waited { .. } => {
                 "run the same command again when the cause is mended: it goes on where this run stopped".to_owned()
@@ -718,6 +725,17 @@ impl Run<'_> {
                 let (manager, worker) = EngineApi::open(host).await?.join_tokens().await?;
                 self.slots.fill(Slot::ManagerJoinToken, manager);
                 self.slots.fill(Slot::WorkerJoinToken, worker);
+            }
+            Action::MakeKey { address, argv } => {
+                let key = host
+                    .check(&Command::new(argv.clone()).timeout(SHORT))
+                    .await?;
+                // It ends in files of other hosts: it may be nothing but a key.
+                if !is_public_key(key.trim()) {
+                    return Err(StepError::NoKey);
+                }
+                let key = Secret::new(key.trim().to_owned());
+                self.slots.fill(Slot::PublicKey(*address), key);
             }
             Action::JoinSwarm {
                 role,

@@ -35,7 +35,7 @@ pub enum Command {
     Up(crate::commands::up::Up),
     /// Prove that every host reaches every other by name, and say why where not
     Verify(crate::commands::verify::Verify),
-    /// Measure what the network costs: latency, requests and throughput, against the bare underlay
+    /// Measure what the network costs: latency, requests, throughput and CPU, against the bare underlay
     Bench(crate::commands::bench::Bench),
     /// Print what points Docker's client at a host, for the shell that you use
     Env(crate::commands::env::Env),
@@ -51,6 +51,8 @@ pub enum Command {
     Down(crate::commands::down::Down),
     /// Back up, restore and tidy the store
     Store(crate::commands::store::StoreArgs),
+    /// Give the mesh under the network new keys
+    Underlay(crate::commands::underlay::UnderlayArgs),
     /// Move from an overlay over a store to swarm mode, or back
     Migrate(crate::commands::migrate::Migrate),
     /// List the hosts and their state

@@ -7,7 +7,7 @@ use crate::commands::machine::{self, Machines};
 use crate::commands::{
     active, advise, bench, cert, completions, config, context, docker_ssh, down, env, exec, init,
     inspect, ip, lab, logs, ls, migrate, plan, ps, restart, rm, run_on, scp, ssh, ssh_config,
-    status, store, up, url, verify,
+    status, store, underlay, up, url, verify,
 };
 use crate::error::{Error, Exit};
 use crate::global::SchemaOf;
@@ -56,6 +56,7 @@ pub async fn run(cli: Cli, ui: Ui) -> Result<Exit, Error> {
         Command::DockerSsh(args) => docker_ssh::run(&args, global, ui),
         Command::Down(args) => down::run(&args, global, ui).await,
         Command::Store(args) => store::run(&args, global, ui).await,
+        Command::Underlay(args) => underlay::run(&args, global, ui).await,
         Command::Rm(args) => rm::run(&args, global, ui).await,
         Command::Migrate(args) => migrate::run(&args, global, ui).await,
         Command::Disconnect => {

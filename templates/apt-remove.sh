@@ -42,7 +42,7 @@ there=$(for package in "$@"; do
         continue
     fi
     # What came along for others, and was asked for by name since, is somebody's own by now.
-    case $package in docker.io|docker-cli|docker-ce-cli|consul|bird2|openvswitch-switch|ethtool) ;; *)
+    case $package in docker.io|docker-cli|docker-ce-cli|consul|bird2|openvswitch-switch|ethtool|wireguard-tools|wireguard-go) ;; *)
         if [ "$way" = purge ] && [ -n "$(apt-mark showmanual "$package" 2>/dev/null)" ]; then
             echo "$package stays: somebody has asked for it since" >&2
             continue

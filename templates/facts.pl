@@ -317,7 +317,7 @@ sub modules {
     chomp $release;
     my $folder = "/lib/modules/$release";
     my ($config, $builtin, $dep, @all);
-    for (['vxlan', 'VXLAN'], ['bridge', 'BRIDGE'], ['veth', 'VETH'], ['br_netfilter', 'BRIDGE_NETFILTER'], ['nf_nat', 'NF_NAT'], ['ip_vs', 'IP_VS'], ['macvlan', 'MACVLAN'], ['esp4', 'INET_ESP'], ['openvswitch', 'OPENVSWITCH']) {
+    for (['vxlan', 'VXLAN'], ['bridge', 'BRIDGE'], ['veth', 'VETH'], ['br_netfilter', 'BRIDGE_NETFILTER'], ['nf_nat', 'NF_NAT'], ['ip_vs', 'IP_VS'], ['macvlan', 'MACVLAN'], ['esp4', 'INET_ESP'], ['openvswitch', 'OPENVSWITCH'], ['wireguard', 'WIREGUARD']) {
         my ($module, $option) = @$_;
         if (-d "/sys/module/$module") { push @all, "$module loaded"; next }
         $config //= (-r '/proc/config.gz' ? run('gzip', '-cd', '/proc/config.gz') : slurp("/boot/config-$release")) // '';

@@ -65,7 +65,7 @@ kernel_config() {
 configured() {
     # Read when the first module is not loaded, and once.
     if [ -z "$config" ]; then
-        config=$newline$(kernel_config 2>/dev/null | grep -E '^(# )?CONFIG_(VXLAN|BRIDGE|VETH|BRIDGE_NETFILTER|NF_NAT|IP_VS|MACVLAN|INET_ESP|XFRM_USER|OPENVSWITCH)[ =]')$newline
+        config=$newline$(kernel_config 2>/dev/null | grep -E '^(# )?CONFIG_(VXLAN|BRIDGE|VETH|BRIDGE_NETFILTER|NF_NAT|IP_VS|MACVLAN|INET_ESP|XFRM_USER|OPENVSWITCH|WIREGUARD)[ =]')$newline
     fi
     case $config in *"$newline$1$newline"*) return 0 ;; *) return 1 ;; esac
 }
@@ -93,6 +93,7 @@ ip_vs IP_VS
 macvlan MACVLAN
 esp4 INET_ESP
 openvswitch OPENVSWITCH
+wireguard WIREGUARD
 END
 }
 managers() { for m in apt-get dnf yum zypper apk pacman; do have $m && echo $m; done; true; }
@@ -208,6 +209,9 @@ node_certificate() {
     done
 }
 swarm_cert() { path=$(node_certificate); [ -z "$path" ] || cat "$path"; }
+underlay() { t /usr/local/lib/docker-cluster/underlay facts || echo 'wrong the mesh of this host could not be looked at'; }
+# What a mesh of WireGuard is made with, as far as it is there.
+mesh_programs() { for name in wg wireguard-go; do ! have $name || echo $name; done; }
 fabric_wrong() { t /usr/local/lib/docker-cluster/fabric check; [ $? -le 1 ] || echo 'the links of this host could not be looked at'; }
 engine_key() { sed -n 's/.*"kid" *: *"\([A-Z0-9:]*\)".*/\1/p' /etc/docker/key.json; }
 # A list of the engine's. One that did not come in time, or that the engine refused, is not a list without members. An engine that
@@ -409,6 +413,7 @@ if [ -f /etc/nftables.conf ]; then
     firewalls="$firewalls nftables.service"
     f nftables-conf /etc/nftables.conf
 fi
+if have iptables-save && have iptables-restore; then s iptables echo there; fi
 if have iptables && { [ -d /sys/class/net/docker0 ] || [ -f /etc/iptables/rules.v4 ]; }; then s input-chain iptables -w 2 -S INPUT; fi
 
 # What may carry the links of this host.
@@ -422,7 +427,7 @@ f daemon-json /etc/docker/daemon.json
 n daemon-json-mode
 if [ -d /run/systemd/system ]; then
     s units systemctl show -p Id -p LoadState -p ActiveState -p SubState -p UnitFileState -p FragmentPath -p DropInPaths -p NeedDaemonReload -p MainPID -p InvocationID \
-        docker.service docker.socket docker-cluster-consul.service docker-cluster-reconcile.service docker-cluster-fabric.service systemd-networkd.service containerd.service $firewalls $daemons
+        docker.service docker.socket docker-cluster-consul.service docker-cluster-reconcile.service docker-cluster-fabric.service docker-cluster-underlay.service docker-cluster-underlay-floor.service systemd-networkd.service containerd.service $firewalls $daemons
     n unit-lines
     n environment-files
 fi
@@ -483,6 +488,10 @@ f store-config $etc/consul/agent.json
 # What connects this host's containers with others', where that is docker-cluster's own: what was chosen, and what is not as it should be.
 f fabric-config $etc/fabric/config
 if [ -x /usr/local/lib/docker-cluster/fabric ]; then s fabric-wrong fabric_wrong; fi
+# The mesh that carries it, in the same way.
+s mesh-programs mesh_programs
+f underlay-config $etc/underlay/config
+if [ -x /usr/local/lib/docker-cluster/underlay ] && [ -f $etc/underlay/config ]; then s underlay underlay; fi
 f agent-cert $etc/consul/agent.pem
 f engine-cert $etc/consul/engine.pem
 f ca-cert $etc/consul/ca.pem

@@ -17,7 +17,7 @@ if [ "$2" = keep ]; then
     rm -rf old
     mv record old
     mv kept record
-    rm -rf old secrets migration.json
+    rm -rf old secrets underlay migration.json
 else
     cd /
     rm -rf -- "$1"

@@ -6,23 +6,32 @@ path=/run/docker-cluster.lock own=/run/docker-cluster-$1.lock info=$2 seconds=$3
 umask 077
 command -v flock >/dev/null 2>&1 || { echo "cannot: there is no flock (util-linux) on it"; exit 0; }
 true >>"$path" || { echo "cannot: $path cannot be written"; exit 0; }
-# Who has just got it writes its name in the next moment: an empty file is looked at again, for two seconds.
-held() {
-    for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do [ ! -s "$1" ] || break; sleep 0.1; done
-    echo held; cat "$1"; exit 0
+# Who has just got it writes its name in the next moment, and who lets go takes its name away a moment before: while the file is empty it
+# is tried again, for two seconds. Arguments: DESCRIPTOR FILE
+lock() {
+    for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+        ! flock -n "$1" || return 0
+        [ ! -s "$2" ] || return 1
+        sleep 0.1
+    done
+    return 1
 }
+held() { echo held; cat "$1"; exit 0; }
 exec 9>>"$path"
 chmod 600 "$path"
-flock -n 9 || held "$path"
+lock 9 "$path" || held "$path"
 # At once: who is refused is to read a name.
 printf '%s\n' "$info" > "$path"
 # Until 0.1 each cluster's name had a lock of its own: somebody with such a version may be at work under any of them, and must see ours.
 for other in /run/docker-cluster-*.lock; do
-    [ ! -e "$other" ] || flock -n "$other" true || { : > "$path"; held "$other"; }
+    [ -e "$other" ] || continue
+    exec 7>>"$other"
+    lock 7 "$other" || { : > "$path"; held "$other"; }
+    exec 7>&-
 done
 exec 8>>"$own"
 chmod 600 "$own"
-flock -n 8 || { : > "$path"; held "$own"; }
+lock 8 "$own" || { : > "$path"; held "$own"; }
 printf '%s\n' "$info" > "$own"
 echo locked
 # What waits for a heartbeat must not keep the lock when this shell is killed.

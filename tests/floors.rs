@@ -24,7 +24,7 @@ const DECIDING: &[&[&str]] = &[
     &["plan"],
     &["engines"],
     &["proof"],
-    &["stores"],
+    &["stores", "underlays"],
     &["fabrics"],
     &["decide"],
 ];

@@ -165,6 +165,42 @@ fn containers_in_the_lan_have_a_part_of_it_for_themselves() {
 }
 
 #[test]
+fn docker0_is_for_fabrics_that_give_each_host_a_subnet() {
+    let routed = "network: {fabric: routed, bridge: docker0}\nhosts: [a, b]\n";
+    let inventory = Inventory::parse(routed, "cluster.yaml").unwrap();
+    assert_eq!(inventory.network.of_containers(), "bridge");
+    let cases = [
+        (
+            "network:\n  fabric: vxlan\n  bridge: docker0\nhosts: [a, b]\n",
+            3,
+            "the fabric vxlan has a bridge of its own",
+        ),
+        (
+            "network:\n  fabric: bgp\n  name: shop\n  bridge: docker0\nhosts: [a, b]\n",
+            3,
+            "containers are on the engine's own network",
+        ),
+        (
+            "network:\n  fabric: routed\n  bridge: docker0\nengine:\n  options: {ip-masq: true}\nhosts: [a, b]\n",
+            5,
+            "`ip-masq` decides about docker0",
+        ),
+        (
+            "network:\n  fabric: routed\n  bridge: br0\nhosts: [a, b]\n",
+            3,
+            "unknown value `br0`, expected one of own, docker0",
+        ),
+    ];
+    for (text, line, words) in cases {
+        let (at, message) = only_flaw(text);
+        assert!(
+            at == line && message.contains(words),
+            "{text}: {at}: {message}"
+        );
+    }
+}
+
+#[test]
 fn the_default_subnet_counts_as_well() {
     let error =
         Inventory::parse("hosts:\n  - 10.0.0.1\n  - 10.90.0.5\n", "cluster.yaml").unwrap_err();
@@ -517,4 +553,99 @@ fn standalone_swarm_says_what_it_lacks() {
             "{text}: {at}: {message}"
         );
     }
+}
+
+#[test]
+fn an_underlay_that_cannot_be() {
+    let hosts = "hosts: [10.0.0.1, 10.0.0.2]\n";
+    for (underlay, words) in [
+        ("underlay: wiregard\n", "is no underlay"),
+        (
+            "underlay: {wireguard: {port: 4789}}\n",
+            "port 4789 is that of overlays",
+        ),
+        (
+            "underlay: {wireguard: {port: 4790}}\n",
+            "that of `network.vxlan`",
+        ),
+        (
+            "underlay: {wireguard: {port: 7946}}\n",
+            "the engines' gossip",
+        ),
+        (
+            "underlay: {wireguard: {subnet: 10.90.0.0/24}}\n",
+            "overlaps with the network's subnet 10.90.0.0/16",
+        ),
+        (
+            "underlay: {wireguard: {subnet: 10.0.0.0/24}}\n",
+            "overlaps with the address 10.0.0.1 of a host",
+        ),
+        (
+            "underlay: {wireguard: {subnet: 10.99.0.0/31}}\n",
+            "too small for two hosts",
+        ),
+        (
+            "underlay: {wireguard: {subnet: 10.99.0.1/24}}\n",
+            "the subnet is 10.99.0.0/24",
+        ),
+        (
+            "underlay: {wireguard: {keepalive: 1h}}\n",
+            "at most two minutes",
+        ),
+        (
+            "underlay: {wireguard: {interface: 'a b'}}\n",
+            "is not the name of an interface",
+        ),
+        (
+            "underlay: {wireguard: {}, interface: eth1}\n",
+            "either `wireguard` or an `interface`",
+        ),
+    ] {
+        let (line, message) = only_flaw(&format!("{underlay}{hosts}"));
+        assert_eq!(line, 1, "{underlay}: {message}");
+        assert!(message.contains(words), "{underlay}: {message}");
+    }
+    let mesh = "underlay: wireguard\n";
+    let lan = format!("{mesh}network: {{fabric: macvlan, pool: 10.0.0.128/25}}\n{hosts}");
+    assert!(
+        only_flaw(&lan)
+            .1
+            .contains("makes containers hosts of the LAN")
+    );
+    let many =
+        "underlay: {wireguard: {subnet: 10.99.0.0/30}}\nhosts: [10.0.0.1, 10.0.0.2, 10.0.0.3]\n";
+    assert!(
+        only_flaw(many)
+            .1
+            .contains("has 2 addresses, and there are 3 hosts")
+    );
+    let endpoint = |first: &str, second: &str| {
+        format!(
+            "hosts:\n  - {{address: 10.0.0.1, endpoint: '{first}'}}\n  - {{address: 10.0.0.2, endpoint: '{second}'}}\n"
+        )
+    };
+    let both = format!("{mesh}{}", endpoint("none", "none"));
+    assert!(only_flaw(&both).1.contains("two hosts have no endpoint"));
+    let name = format!("{mesh}{}", endpoint("none", "example.org"));
+    assert_eq!(only_flaw(&name).0, 4);
+    assert_eq!(
+        flaws(&endpoint("none", "10.0.0.2")).len(),
+        2,
+        "an endpoint of nothing"
+    );
+    for good in [
+        "plain",
+        "wireguard",
+        "{interface: tailscale0}",
+        "{wireguard: {}}",
+    ] {
+        assert_eq!(flaws(&format!("underlay: {good}\n{hosts}")), []);
+    }
+    assert_eq!(
+        flaws(&format!(
+            "{mesh}{}",
+            endpoint("none", "[2001:db8::7]:51821")
+        )),
+        []
+    );
 }

@@ -165,7 +165,7 @@ async fn a_login_that_waits_is_told_in_its_own_words() {
     };
     let host = sshd.connected().await;
     let error = host
-        .run(&login(&["true"]).timeout(Duration::from_secs(1)))
+        .run(&login(&["true"]).timeout(Duration::from_secs(5)))
         .await
         .unwrap_err();
     assert!(

@@ -8,6 +8,7 @@ use crate::error::{Error, Exit};
 use crate::global::{Global, Output};
 use crate::plan::World;
 use crate::ui::{Progress, Tone, Ui, list_width, table};
+use crate::underlays;
 
 /// How many reasons are told of a fabric that does not fit: the first says most.
 const REASONS: usize = 2;
@@ -24,12 +25,13 @@ pub async fn run(global: &Global, ui: Ui) -> Result<Exit, Error> {
     let silent = !unreached.is_empty();
     let world = World::new(&inventory, &asked.facts, unreached);
     let all = advise(&world);
+    let underlay = underlays::of(&inventory).about(&inventory);
     match global.output {
         Output::Json => ui.json(
-            &json!({ "cluster": inventory.cluster, "advice": all, "unreached": world.unreached }),
+            &json!({ "cluster": inventory.cluster, "underlay": underlay, "advice": all, "unreached": world.unreached }),
         ),
         Output::Text => {
-            ui.print(&shown(&all, ui));
+            ui.print(&shown(&all, underlay.as_deref(), ui));
             for unreached in &world.unreached {
                 ui.note(&format!(
                     "{} cannot be asked: {}",
@@ -41,7 +43,7 @@ pub async fn run(global: &Global, ui: Ui) -> Result<Exit, Error> {
     Ok(if silent { Exit::Failed } else { Exit::Done })
 }
 
-fn shown(all: &[Advice], ui: Ui) -> String {
+fn shown(all: &[Advice], underlay: Option<&str>, ui: Ui) -> String {
     let plain = |text: &str| (text.to_owned(), Tone::Plain);
     let rows = all.iter().map(|advice| {
         let fits = if advice.fits() {
@@ -87,6 +89,11 @@ fn shown(all: &[Advice], ui: Ui) -> String {
         {
             text.push_str(&format!("  and {more} more\n"));
         }
+    }
+    if let Some(about) = underlay {
+        text.push_str(&format!(
+            "\nAll of them go {about}: MTU is what that leaves.\n"
+        ));
     }
     match all.iter().find(|advice| advice.fits()) {
         Some(first) => text.push_str(&format!("\nWrite into the inventory: {}\n", first.line)),

@@ -272,7 +272,7 @@ fn describe(inventory: &Inventory, host: &HostSpec, facts: &Facts) -> Value {
         (false, true) => Some("swarm worker"),
         (false, false) => None,
     });
-    let name = inventory.network.name.as_str();
+    let name = inventory.network.of_containers();
     let network = match engine.and_then(|engine| engine.network(name)) {
         Some(network) => Some(format!("{name} ({})", network.driver)),
         // A worker knows the network only while a container of its own is on it.
@@ -287,9 +287,15 @@ fn describe(inventory: &Inventory, host: &HostSpec, facts: &Facts) -> Value {
         left if left < 0 => format!("expired {} days ago", -left / DAY),
         left => format!("{} days left", left / DAY),
     });
+    let mesh = facts.mesh.as_ref().and_then(crate::plan::mesh::own);
+    let network = network.map(|network| match mesh {
+        Some(_) => format!("{network} over wireguard"),
+        None => network,
+    });
     json!({
         "name": host.name,
         "address": host.ssh.address,
+        "mesh": mesh,
         "certificate": certificate,
         "certificate_expires": expires.and_then(rfc3339),
         "state": state(facts),

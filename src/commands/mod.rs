@@ -35,6 +35,7 @@ pub mod ssh_config;
 mod standalone;
 pub mod status;
 pub mod store;
+pub mod underlay;
 pub mod up;
 pub mod url;
 pub mod verify;

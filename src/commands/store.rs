@@ -142,7 +142,7 @@ pub async fn run(args: &StoreArgs, global: &Global, ui: Ui) -> Result<Exit, Erro
     }
 }
 
-async fn job(
+pub(super) async fn job(
     command: &'static str,
     inventory: &Inventory,
     asked: &Asked,
@@ -166,7 +166,7 @@ async fn job(
     .await
 }
 
-async fn ask_all(inventory: &Inventory, scope: Scope, ui: Ui) -> Result<Asked, Error> {
+pub(super) async fn ask_all(inventory: &Inventory, scope: Scope, ui: Ui) -> Result<Asked, Error> {
     let progress = Progress::start(ui);
     let all: Vec<&HostSpec> = inventory.hosts.iter().collect();
     let asked = ask_for(&all, scope, progress.events()).await;

@@ -2,11 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use minijinja::{AutoEscape, Environment, UndefinedBehavior, context};
-use serde_json::Value;
+use minijinja::{AutoEscape, Environment, UndefinedBehavior, Value, context};
 
 use crate::inventory::HostName;
-use crate::proof::{Matrix, Pair};
+use crate::proof::{Matrix, Measurement, Pair, Verdict};
 
 const PAGE: &str = include_str!("../../templates/verify/report.html");
 
@@ -42,11 +41,13 @@ struct Node<'a> {
 /// The page.
 #[must_use]
 pub fn html(matrix: &Matrix) -> String {
-    let pairs: BTreeMap<(&HostName, &HostName), &Pair> = matrix
-        .pairs
-        .iter()
-        .map(|pair| ((&pair.from, &pair.to), pair))
-        .collect();
+    let pairs = Pairs(
+        matrix
+            .pairs
+            .iter()
+            .map(|pair| ((&pair.from, &pair.to), pair))
+            .collect(),
+    );
     let many = matrix.hosts.len() > MANY;
     let median = median(
         matrix
@@ -55,80 +56,18 @@ pub fn html(matrix: &Matrix) -> String {
             .filter_map(|pair| pair.latency_ms)
             .collect(),
     );
-    let rows: Vec<_> = matrix
-        .hosts
-        .iter()
-        .map(|from| {
-            let cells = matrix.hosts.iter().map(|to| {
-                let Cell { class, text, title } =
-                    cell(from, to, pairs.get(&(from, to)).copied(), median, many);
-                context! { class, text, title }
-            });
-            context! { host => from.to_string(), cells => cells.collect::<Vec<_>>() }
-        })
-        .collect();
     let nodes = nodes(matrix);
-    let broken = |a: &HostName, b: &HostName| {
-        [(a, b), (b, a)]
-            .iter()
-            .any(|key| pairs.get(key).is_some_and(|pair| !pair.ok))
-    };
-    let mut edges = Vec::new();
-    for (index, a) in nodes.iter().enumerate() {
-        for b in &nodes[index + 1..] {
-            let class = if broken(a.host, b.host) {
-                "broken"
-            } else {
-                "ok"
-            };
-            edges.push(context! { class, x1 => a.x, y1 => a.y, x2 => b.x, y2 => b.y });
-        }
-    }
-    let verdicts: Vec<_> = matrix
-        .verdicts
-        .iter()
-        .map(|verdict| {
-            let failing = |pair: &crate::proof::Direction| {
-                pairs.get(&(&pair.from, &pair.to)).is_some_and(|p| !p.ok)
-            };
-            context! {
-                sentence => verdict.sentence(),
-                fix => verdict.fix.clone(),
-                observed => verdict.observed.clone(),
-                latent => !verdict.pairs.iter().any(failing),
-            }
-        })
-        .collect();
-    let bench: Vec<_> = matrix
-        .bench
-        .iter()
-        .map(|measured| {
-            let direction = format!("{} -> {}", measured.direction.from, measured.direction.to);
-            context! { direction, figures => super::render::figures(measured).to_vec(), errors => measured.errors.clone() }
-        })
-        .collect();
-    let mut legend: Vec<_> = STEPS
-        .iter()
-        .map(|(factor, class)| context! { class => *class, text => format!("up to {:.1} ms", factor * median) })
-        .collect();
-    legend.push(context! { class => "h4", text => "more" });
-    // In the inventory's order, as everywhere.
-    let states = matrix
-        .hosts
-        .iter()
-        .filter_map(|host| Some((host, matrix.states.get(host)?)));
-    let seen: Vec<_> = states
-        .map(|(host, state)| context! { host => host.to_string(), values => seen(state).to_vec() })
-        .collect();
-    let longest = matrix
-        .hosts
-        .iter()
-        .map(|host| host.as_str().len())
-        .max()
-        .unwrap_or(0);
+    let longest = matrix.hosts.iter().map(|host| host.as_str().len()).max();
     let values = context! {
-        reach => NAMES.0 + LETTER * longest as f64,
-        seen, seen_columns => SEEN.to_vec(),
+        many,
+        reach => NAMES.0 + LETTER * longest.unwrap_or(0) as f64,
+        rows => rows(matrix, &pairs, median, many),
+        edges => edges(&nodes, &pairs),
+        nodes => nodes.iter().map(node_values).collect::<Vec<_>>(),
+        verdicts => verdicts(matrix, &pairs),
+        bench => bench(matrix), figures => super::render::FIGURES.to_vec(),
+        legend => legend(median),
+        seen => states(matrix), seen_columns => SEEN.to_vec(),
         cluster => matrix.cluster.clone(),
         network => matrix.network.clone(),
         ok => matrix.ok(),
@@ -138,15 +77,99 @@ pub fn html(matrix: &Matrix) -> String {
         when => super::now(),
         version => env!("CARGO_PKG_VERSION"),
         hosts => matrix.hosts.iter().map(HostName::to_string).collect::<Vec<_>>(),
-        nodes => nodes.iter().map(node_values).collect::<Vec<_>>(),
-        many, rows, edges, verdicts, legend, bench,
     };
+    page(PAGE, values)
+}
+
+/// A page of ours with these values, each escaped.
+pub(super) fn page(template: &str, values: Value) -> String {
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     environment.set_auto_escape_callback(|_| AutoEscape::Html);
     environment
-        .render_str(PAGE, values)
+        .render_str(template, values)
         .unwrap_or_else(|error| unreachable!("the page is embedded and tested: {error}"))
+}
+
+/// The pairs by their hosts.
+struct Pairs<'a>(BTreeMap<(&'a HostName, &'a HostName), &'a Pair>);
+
+impl<'a> Pairs<'a> {
+    fn get(&self, from: &HostName, to: &HostName) -> Option<&'a Pair> {
+        self.0.get(&(from, to)).copied()
+    }
+
+    fn fails(&self, from: &HostName, to: &HostName) -> bool {
+        self.get(from, to).is_some_and(|pair| !pair.ok)
+    }
+}
+
+fn rows(matrix: &Matrix, pairs: &Pairs<'_>, median: f64, many: bool) -> Vec<Value> {
+    let row = |from: &HostName| {
+        let cells = matrix.hosts.iter().map(|to| {
+            let Cell { class, text, title } = cell(from, to, pairs.get(from, to), median, many);
+            context! { class, text, title }
+        });
+        context! { host => from.to_string(), cells => cells.collect::<Vec<_>>() }
+    };
+    matrix.hosts.iter().map(row).collect()
+}
+
+fn edges(nodes: &[Node<'_>], pairs: &Pairs<'_>) -> Vec<Value> {
+    let mut edges = Vec::new();
+    for (index, a) in nodes.iter().enumerate() {
+        for b in &nodes[index + 1..] {
+            let broken = pairs.fails(a.host, b.host) || pairs.fails(b.host, a.host);
+            let class = if broken { "broken" } else { "ok" };
+            edges.push(context! { class, x1 => a.x, y1 => a.y, x2 => b.x, y2 => b.y });
+        }
+    }
+    edges
+}
+
+fn verdicts(matrix: &Matrix, pairs: &Pairs<'_>) -> Vec<Value> {
+    let verdict = |verdict: &Verdict| {
+        let fails = verdict
+            .pairs
+            .iter()
+            .any(|pair| pairs.fails(&pair.from, &pair.to));
+        context! {
+            sentence => verdict.sentence(),
+            fix => verdict.fix.clone(),
+            observed => verdict.observed.clone(),
+            latent => !fails,
+        }
+    };
+    matrix.verdicts.iter().map(verdict).collect()
+}
+
+fn bench(matrix: &Matrix) -> Vec<Value> {
+    let row = |measured: &Measurement| {
+        let direction = format!("{} -> {}", measured.direction.from, measured.direction.to);
+        let figures = super::render::figures(measured).to_vec();
+        context! { direction, figures, errors => measured.errors.clone() }
+    };
+    matrix.bench.iter().map(row).collect()
+}
+
+fn legend(median: f64) -> Vec<Value> {
+    let mut legend: Vec<_> = STEPS
+        .iter()
+        .map(|(factor, class)| context! { class => *class, text => format!("up to {:.1} ms", factor * median) })
+        .collect();
+    legend.push(context! { class => "h4", text => "more" });
+    legend
+}
+
+fn states(matrix: &Matrix) -> Vec<Value> {
+    // In the inventory's order, as everywhere.
+    let states = matrix
+        .hosts
+        .iter()
+        .filter_map(|host| Some((host, matrix.states.get(host)?)));
+    states
+        .map(|(host, state)| context! { host => host.to_string(), values => seen(state).to_vec() })
+        .collect()
 }
 
 /// What is told of each host, where the layers below were looked at.
@@ -162,7 +185,7 @@ const SEEN: [&str; 9] = [
     "tunnel offload",
 ];
 
-fn seen(state: &Value) -> [String; 9] {
+fn seen(state: &serde_json::Value) -> [String; 9] {
     let text = |key: &str| state[key].as_str().unwrap_or("?").to_owned();
     let yes = |key: &str, good: &str, bad: &str| {
         state[key]
@@ -298,8 +321,10 @@ fn nodes(matrix: &Matrix) -> Vec<Node<'_>> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::time::Duration;
+
+    use serde_json::Value;
 
     use super::*;
     use crate::proof::{Direction, Figures, Measurement, Verdict};
@@ -311,11 +336,13 @@ mod tests {
             p99_us,
             requests_per_second: 23_000.0 / factor,
             bits_per_second: 9e9 / factor,
+            bits_per_second_of_eight: 12e9 / factor,
+            cpu_seconds_per_gigabyte: 0.8 * factor,
         }
     }
 
     /// A cluster of so many hosts, of which the second is behind a firewall and the last is slow.
-    fn sample(count: usize) -> Matrix {
+    pub fn sample(count: usize) -> Matrix {
         let hosts: Vec<HostName> = (1..=count)
             .map(|n| HostName::parse(&format!("frankfurt-web-{n}")).unwrap())
             .collect();
@@ -380,17 +407,14 @@ mod tests {
             pairs,
             verdicts: vec![verdict, clock],
             encryption: None,
+            forgery: None,
+            wire: None,
             notes: Vec::new(),
             bench: vec![Measurement {
                 direction,
                 fabric: Some(figures(1.3)),
                 underlay: Some(figures(1.0)),
-                ratio: Some(Figures {
-                    p50_us: 1.3,
-                    p99_us: 1.3,
-                    requests_per_second: 0.77,
-                    bits_per_second: 0.77,
-                }),
+                ratio: Some(figures(1.3).over(&figures(1.0))),
                 errors: vec![],
             }],
             states: hosts

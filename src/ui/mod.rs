@@ -2,6 +2,7 @@
 
 mod html;
 mod junit;
+mod prices;
 mod progress;
 mod render;
 mod table;
@@ -17,6 +18,7 @@ use crate::inventory::Colour;
 
 pub use html::html;
 pub use junit::junit;
+pub use prices::{prices, prices_html, prices_markdown};
 pub use progress::Progress;
 pub use render::{bench, changes, matrix, plan};
 pub use table::{Tone, table};

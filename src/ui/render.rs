@@ -10,7 +10,9 @@ use super::{Ui, indent};
 use crate::fabrics;
 use crate::inventory::{FabricKind, HostName};
 use crate::plan::{Action, Plan, Step};
-use crate::proof::{Changes, Direction, Encryption, Figures, Matrix, Measurement, Pair, Verdict};
+use crate::proof::{
+    Changes, Direction, Encryption, Figures, Forgery, Matrix, Measurement, Pair, Verdict, Wire,
+};
 
 /// Lines of unchanged text around a change in a diff.
 const DIFF_CONTEXT: usize = 2;
@@ -212,6 +214,12 @@ pub fn matrix(matrix: &Matrix, ui: Ui, width: usize) -> String {
     if let Some(encryption) = &matrix.encryption {
         text.push_str(&on_the_wire(encryption));
     }
+    if let Some(forgery) = &matrix.forgery {
+        text.push_str(&forged(forgery));
+    }
+    if let Some(wire) = &matrix.wire {
+        text.push_str(&outside_of_the_mesh(wire));
+    }
     text.push_str(&verdicts(&matrix.verdicts, matrix, ui));
     for note in &matrix.notes {
         let _ = writeln!(text, "Note: {note}");
@@ -243,13 +251,54 @@ fn on_the_wire(encryption: &Encryption) -> String {
     String::new()
 }
 
+/// What became of forged packets. Those that got in are told with why.
+fn forged(forgery: &Forgery) -> String {
+    let Forgery {
+        kept_out,
+        got_in,
+        unseen,
+    } = forgery;
+    let all = kept_out.len() + got_in.len() + unseen.len();
+    match (got_in.is_empty(), unseen.is_empty()) {
+        (false, _) => String::new(),
+        (true, true) => format!("Forged packets: kept out, on {}.\n", count(all, "host")),
+        (true, false) => format!(
+            "Forged packets: kept out on {} of {}; none could be brought to the others, so nothing is proved there.\n",
+            kept_out.len(),
+            count(all, "host")
+        ),
+    }
+}
+
+/// What was seen on the wires of hosts whose traffic is to go through a mesh.
+fn outside_of_the_mesh(wire: &Wire) -> String {
+    let names = |hosts: &[HostName]| {
+        let names: Vec<&str> = hosts.iter().map(HostName::as_str).collect();
+        names.join(", ")
+    };
+    if wire.is_clean() {
+        return format!(
+            "On the wires of {}: nothing of the probes and no port of the network outside of the mesh.\n",
+            names(&wire.watched)
+        );
+    }
+    if wire.unwatched.is_empty() {
+        return String::new();
+    }
+    format!(
+        "Nobody could look at the wires of {}: that nothing is outside of the mesh is not proved.\n",
+        names(&wire.unwatched)
+    )
+}
+
 /// What was measured: a row a direction, each figure with its multiple of the bare underlay's; then why pairs fail.
 #[must_use]
 pub fn bench(matrix: &Matrix, ui: Ui, width: usize) -> String {
     if matrix.interrupted {
         return "Interrupted; nothing is left on the hosts.\n".to_owned();
     }
-    let header = ["direction", "p50", "p99", "requests/s", "throughput"];
+    let mut header = vec!["direction"];
+    header.extend(FIGURES);
     let rows = matrix.bench.iter().map(|measured| {
         let mut row = vec![(
             format!("{} -> {}", measured.direction.from, measured.direction.to),
@@ -261,7 +310,7 @@ pub fn bench(matrix: &Matrix, ui: Ui, width: usize) -> String {
     let mut text = table(&header, rows.collect(), ui.out, width);
     let _ = writeln!(
         text,
-        "Over {}, and as a multiple of the bare underlay: below 1x is faster for times, slower for rates.",
+        "Over {}, and as a multiple of the bare underlay: below 1x is better for times and CPU, worse for rates.",
         matrix.network
     );
     for measured in &matrix.bench {
@@ -278,26 +327,35 @@ pub fn bench(matrix: &Matrix, ui: Ui, width: usize) -> String {
     text
 }
 
-/// The four figures of a measurement, as text.
-pub(super) fn figures(measured: &Measurement) -> [String; 4] {
+/// What the figures of a measurement are called, in the order of [`figures`].
+pub(super) const FIGURES: [&str; 6] = [
+    "p50",
+    "p99",
+    "requests/s",
+    "1 stream",
+    "8 streams",
+    "CPU s/GB",
+];
+
+/// The figures of a measurement, as text.
+pub(super) fn figures(measured: &Measurement) -> [String; 6] {
+    cells(measured.fabric.as_ref(), measured.ratio.as_ref())
+}
+
+/// Figures with their multiples of the underlay's, as text.
+pub(super) fn cells(figures: Option<&Figures>, ratio: Option<&Figures>) -> [String; 6] {
     let cell = |pick: fn(&Figures) -> f64, show: fn(f64) -> String| {
-        let value = measured
-            .fabric
-            .as_ref()
-            .map_or_else(|| "?".to_owned(), |of| show(pick(of)));
-        measured
-            .ratio
-            .as_ref()
-            .map_or(value.clone(), |of| format!("{value} ({:.2}x)", pick(of)))
+        let value = figures.map_or_else(|| "?".to_owned(), |of| show(pick(of)));
+        ratio.map_or(value.clone(), |of| format!("{value} ({:.2}x)", pick(of)))
     };
+    let gigabits = |rate: f64| format!("{:.2} Gbit/s", rate / 1e9);
     [
         cell(|of| of.p50_us, |us| format!("{us:.0} µs")),
         cell(|of| of.p99_us, |us| format!("{us:.0} µs")),
         cell(|of| of.requests_per_second, |rate| format!("{rate:.0}")),
-        cell(
-            |of| of.bits_per_second,
-            |rate| format!("{:.2} Gbit/s", rate / 1e9),
-        ),
+        cell(|of| of.bits_per_second, gigabits),
+        cell(|of| of.bits_per_second_of_eight, gigabits),
+        cell(|of| of.cpu_seconds_per_gigabyte, |s| format!("{s:.2}")),
     ]
 }
 

@@ -14,6 +14,7 @@ use crate::probe;
 use crate::proof::causes::{IN_A_SWARM, OVER_A_STORE, OVERLAYS, STANDING};
 use crate::proof::{Cause, HostView, Ill, Known, StoreView};
 use crate::stores::consul;
+use crate::underlays;
 
 const HOST_CHECKS: &str = concat!(
     include_str!("../../templates/verify/engine.sh"),
@@ -24,16 +25,20 @@ const HOST_CHECKS: &str = concat!(
 /// What a host said, by the name of the file that `--evidence` keeps it in.
 pub type Reports = BTreeMap<(HostName, &'static str), String>;
 
-/// Where the hosts reach each other, by their own word; those that cannot tell are missing.
-pub async fn private_addresses(inventory: &Inventory, hosts: &Hosts) -> BTreeMap<HostName, IpAddr> {
+/// The facts of these hosts; those that cannot tell are missing.
+pub async fn facts(hosts: &Hosts) -> Vec<(HostName, Facts)> {
     let asked = hosts.iter().map(|(name, host)| async move {
         (name.clone(), probe::gather(host, facts::Scope::Usual).await)
     });
     let told = futures_util::future::join_all(asked).await;
-    let facts: Vec<(HostName, Facts)> = told
-        .into_iter()
+    told.into_iter()
         .filter_map(|(name, facts)| Some((name, facts.ok()?)))
-        .collect();
+        .collect()
+}
+
+/// Where the hosts reach each other, by their own word; those that cannot tell are missing.
+pub async fn private_addresses(inventory: &Inventory, hosts: &Hosts) -> BTreeMap<HostName, IpAddr> {
+    let facts = facts(hosts).await;
     let world = World::new(inventory, &facts, Vec::new());
     world
         .hosts
@@ -125,6 +130,7 @@ pub async fn examine(
         links: links.links,
         needs,
         rows,
+        under: underlays::of(inventory).causes(),
         ..Known::default()
     }
 }
@@ -191,15 +197,20 @@ fn view(world: &World<'_>, host: &HostWorld<'_>) -> HostView {
             .map(|unit| unit.active.clone())
             .unwrap_or_default(),
         firewall: facts.firewall.clone(),
-        interface: facts.interface_with(host.private).map(str::to_owned),
+        interface: host.interface.map(str::to_owned),
         sources: fabrics::firewall::sources(host, &peers),
         listens: facts.tcp.iter().map(|(_, port)| *port).collect(),
         neighbours_refused: 0,
+        sources_refused: 0,
+        addresses: engine
+            .map(|engine| engine.addresses_on(&fabrics::probes(inventory).network))
+            .unwrap_or_default(),
         links_wrong: facts
             .links
             .iter()
             .flat_map(|links| links.wrong.iter().cloned())
             .collect(),
+        mesh: underlays::wireguard::view(world, host),
         checks: BTreeMap::new(),
         agent_failed: None,
     }

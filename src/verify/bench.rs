@@ -45,11 +45,11 @@ const START_DEADLINE: Duration = Duration::from_secs(20);
 /// How long they live at most (`SERVER_LIFETIME` in `bench.pl`).
 const SERVER_TIMEOUT: Duration = Duration::from_secs(3600);
 
-/// How long a pair may take: three rounds of two measurements of about a second, or five seconds where a firewall is silent.
+/// How long a pair may take: three rounds of two measurements of about two seconds, or five seconds where a firewall is silent.
 const PAIR_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How long one pair usually takes, for the one who waits.
-pub const PAIR_TIME: Duration = Duration::from_secs(8);
+pub const PAIR_TIME: Duration = Duration::from_secs(12);
 
 /// Most bytes that a server says.
 const MAX_WORDS: u64 = 4096;
@@ -206,15 +206,9 @@ async fn ask(
 
 fn read(direction: &Direction, text: &str) -> Measurement {
     let (fabric, underlay) = (figures(text, "fabric"), figures(text, "underlay"));
-    let ratio = fabric.zip(underlay).map(|(fabric, underlay)| {
-        let of = |pick: fn(&Figures) -> f64| pick(&fabric) / pick(&underlay).max(f64::MIN_POSITIVE);
-        Figures {
-            p50_us: of(|figures| figures.p50_us),
-            p99_us: of(|figures| figures.p99_us),
-            requests_per_second: of(|figures| figures.requests_per_second),
-            bits_per_second: of(|figures| figures.bits_per_second),
-        }
-    });
+    let ratio = fabric
+        .zip(underlay)
+        .map(|(fabric, underlay)| fabric.over(&underlay));
     let mut errors: Vec<String> = text
         .lines()
         .filter_map(|line| line.split_once(" failed "))
@@ -232,7 +226,7 @@ fn read(direction: &Direction, text: &str) -> Measurement {
 
 /// The medians of the rounds over one network.
 fn figures(text: &str, name: &str) -> Option<Figures> {
-    let mut columns: [Vec<f64>; 4] = Default::default();
+    let mut columns: [Vec<f64>; 6] = Default::default();
     for line in text
         .lines()
         .filter_map(|line| line.strip_prefix(name)?.strip_prefix(' '))
@@ -241,22 +235,24 @@ fn figures(text: &str, name: &str) -> Option<Figures> {
             .split(' ')
             .filter_map(|word| word.parse().ok())
             .collect();
-        let Ok(numbers) = <[f64; 4]>::try_from(numbers) else {
+        let Ok(numbers) = <[f64; 6]>::try_from(numbers) else {
             continue;
         };
         for (column, number) in columns.iter_mut().zip(numbers) {
             column.push(number);
         }
     }
-    let [p50_us, p99_us, requests_per_second, bits_per_second] = columns.map(|mut column| {
+    let [p50, p99, requests, one, eight, cpu] = columns.map(|mut column| {
         column.sort_by(f64::total_cmp);
         column.get(column.len() / 2).copied()
     });
     Some(Figures {
-        p50_us: p50_us?,
-        p99_us: p99_us?,
-        requests_per_second: requests_per_second?,
-        bits_per_second: bits_per_second?,
+        p50_us: p50?,
+        p99_us: p99?,
+        requests_per_second: requests?,
+        bits_per_second: one?,
+        bits_per_second_of_eight: eight?,
+        cpu_seconds_per_gigabyte: cpu?,
     })
 }
 
@@ -271,12 +267,13 @@ mod tests {
             from: name("a"),
             to: name("b"),
         };
-        let text = "fabric 60 90 1000 8e9\nunderlay 50 90 2000 16e9\nfabric 600 900 10 8e6\nunderlay 40 80 2000 16e9\n\
-                    fabric 55 91 1000 7e9\nunderlay failed no route\nnoise\nfabric x\n";
+        let text = "fabric 60 90 1000 8e9 9e9 2\nunderlay 50 90 2000 16e9 18e9 1\nfabric 600 900 10 8e6 9e6 9\n\
+                    underlay 40 80 2000 16e9 18e9 1\nfabric 55 91 1000 7e9 8e9 1.5\nunderlay failed no route\nnoise\nfabric x\n";
         let measured = read(&direction, text);
         assert_eq!(measured.fabric.unwrap().p50_us, 60.0);
         assert_eq!(measured.underlay.unwrap().p50_us, 50.0);
         assert_eq!(measured.ratio.unwrap().requests_per_second, 0.5);
+        assert_eq!(measured.ratio.unwrap().cpu_seconds_per_gigabyte, 2.0);
         assert_eq!(measured.errors, ["over the underlay: no route"]);
         let blind = read(&direction, "");
         assert!(blind.fabric.is_none() && blind.ratio.is_none());

@@ -5,7 +5,9 @@
 
 mod autopsy;
 mod bench;
+mod forge;
 mod links;
+mod mesh;
 mod peers;
 mod runs;
 mod wire;
@@ -32,7 +34,7 @@ use crate::images::{self, Tar};
 use crate::inventory::{HostName, Inventory, container_name};
 use crate::labels::PROBE_PREFIX;
 use crate::proof::causes;
-use crate::proof::{Asked, Direction, Failure, Ill, Matrix, Pair, Probes, read};
+use crate::proof::{Asked, Direction, Failure, HostView, Ill, Matrix, Pair, Probes, read};
 use crate::words::reason;
 
 const START: &str = concat!(
@@ -113,6 +115,8 @@ struct Probe {
     mac: String,
     /// How often its host had refused a neighbour when it started.
     refused: u64,
+    /// The same of packets by where they came from.
+    sources_refused: u64,
 }
 
 /// How a verification looks.
@@ -175,13 +179,23 @@ pub async fn verify(
             }
             false => None,
         };
+        let all = look.depth == Depth::Everything;
+        let mesh = match all {
+            true => mesh::Watch::begin(inventory, hosts, &probes, lifetime).await,
+            false => None,
+        };
         let mut matrix =
             ask_all(inventory, &way, hosts, absent, &probes, &mut broken, events).await;
         let encryption = match watch {
             Some(watch) => Some(watch.end(&probes, &told.addresses, &mut reports).await),
             None => None,
         };
-        let all = look.depth == Depth::Everything;
+        let wire = match mesh {
+            Some(watch) => Some(watch.end(&mut reports).await),
+            None => None,
+        };
+        // Where the hosts reach each other, if somebody looked.
+        let mut private = BTreeMap::new();
         // A host that could not take part is a reason to look, also where no pair is left that it could be part of.
         if all || !matrix.ok() || !broken.is_empty() || !absent.is_empty() {
             let mut ill = broken;
@@ -194,7 +208,7 @@ pub async fn verify(
                 unlisted: &told.missing,
                 waited: Duration::ZERO,
             };
-            explain(&below, all, &mut matrix, &mut reports, events).await;
+            private = explain(&below, all, &mut matrix, &mut reports, events).await;
             let learning = matrix.may_heal();
             if !learning.is_empty() {
                 wait_for_news(&mut below, &learning, &mut matrix, events).await;
@@ -204,6 +218,11 @@ pub async fn verify(
                 }
             }
         }
+        if all && inventory.is_guarded() {
+            let forgery = forge::look(&way.network, hosts, &probes, &private, &mut reports).await;
+            matrix.add_all("forged-packet", forgery.findings());
+            matrix.forgery = Some(forgery);
+        }
         if let Some(encryption) = encryption {
             matrix.add_all(
                 "not-encrypted",
@@ -211,6 +230,10 @@ pub async fn verify(
             );
             matrix.notes = causes::flaws(&told.versions);
             matrix.encryption = Some(encryption);
+        }
+        if let Some(wire) = wire {
+            matrix.add_all("mesh-leak", wire.findings());
+            matrix.wire = Some(wire);
         }
         if !look.measure.is_empty() {
             matrix.bench =
@@ -265,14 +288,14 @@ struct Below<'a> {
     waited: Duration,
 }
 
-/// Says why pairs fail.
+/// Says why pairs fail. Returns where the hosts reach each other.
 async fn explain(
     below: &Below<'_>,
     all: bool,
     matrix: &mut Matrix,
     reports: &mut Reports,
     events: &Events,
-) {
+) -> BTreeMap<HostName, IpAddr> {
     let Below {
         inventory,
         hosts,
@@ -292,10 +315,12 @@ async fn explain(
         if let Some(view) = known.hosts.get_mut(name) {
             view.probe_mac.clone_from(&probe.mac);
             view.probe_address = Some(probe.address);
-            let now = view
-                .check("neighbours-refused")
-                .and_then(|count| count.parse::<u64>().ok());
-            view.neighbours_refused = now.unwrap_or(0).saturating_sub(probe.refused);
+            let since = |view: &HostView, key: &str, before: u64| {
+                let now = view.check(key).and_then(|count| count.parse::<u64>().ok());
+                now.unwrap_or(0).saturating_sub(before)
+            };
+            view.neighbours_refused = since(view, "neighbours-refused", probe.refused);
+            view.sources_refused = since(view, "sources-refused", probe.sources_refused);
         }
     }
     known.waited = below.waited;
@@ -322,6 +347,8 @@ async fn explain(
             matrix.add_all("stale-endpoint", vec![finding]);
         }
     }
+    let private = |(name, view): (HostName, HostView)| Some((name, view.private?));
+    known.hosts.into_iter().filter_map(private).collect()
 }
 
 /// The name of a run's probe on a host: the host name of the container, and what the others ask for.
@@ -480,6 +507,7 @@ async fn start(
                     address,
                     mac,
                     refused,
+                    sources_refused,
                     port,
                 } = found;
                 let target = match (way.asked, with.published.get(name), port) {
@@ -497,6 +525,7 @@ async fn start(
                     target,
                     mac,
                     refused,
+                    sources_refused,
                 });
             }
             NO_IMAGE => {
@@ -533,6 +562,8 @@ struct Located {
     mac: String,
     /// How many neighbours its host had refused.
     refused: u64,
+    /// How many packets by where they came from.
+    sources_refused: u64,
     /// The port that its host publishes for it, if it was asked to.
     port: Option<u16>,
 }
@@ -545,15 +576,19 @@ fn where_it_is(text: &str) -> Option<Located> {
     let is_byte =
         |byte: &str| byte.len() == 2 && byte.bytes().all(|digit| digit.is_ascii_hexdigit());
     let is_mac = mac.split(':').count() == 6 && mac.split(':').all(is_byte);
-    let refused = words
-        .next()
-        .and_then(|count| count.parse().ok())
-        .unwrap_or(0);
+    let mut count = || {
+        words
+            .next()
+            .and_then(|count| count.parse().ok())
+            .unwrap_or(0)
+    };
+    let (refused, sources_refused) = (count(), count());
     let port = words.next().and_then(|port| port.parse().ok());
     is_mac.then_some(Located {
         address,
         mac,
         refused,
+        sources_refused,
         port,
     })
 }
@@ -730,14 +765,14 @@ mod tests {
 
     #[test]
     fn a_host_says_where_its_probe_is_and_nothing_else() {
-        let found = where_it_is("10.90.0.4 02:42:0a:5a:00:04 7\n").unwrap();
+        let found = where_it_is("10.90.0.4 02:42:0a:5a:00:04 7 2\n").unwrap();
         assert_eq!(
             (found.address, &*found.mac, found.refused),
             (Ipv4Addr::new(10, 90, 0, 4), "02:42:0a:5a:00:04", 7)
         );
         assert_eq!(found.port, None);
         assert_eq!(
-            where_it_is("10.90.0.4 02:42:0a:5a:00:04 7 32768\n")
+            where_it_is("10.90.0.4 02:42:0a:5a:00:04 7 2 32768\n")
                 .unwrap()
                 .port,
             Some(32768)

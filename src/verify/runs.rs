@@ -2,7 +2,7 @@
 //! the hosts is removed by the next, and what belongs to one that still runs is left alone.
 
 use std::fs::{File, OpenOptions};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use etcetera::BaseStrategy;
 
@@ -44,12 +44,7 @@ impl Running {
                 }
             }
             let path = folder.join(&name);
-            let file = OpenOptions::new()
-                .create_new(true)
-                .write(true)
-                .open(&path)
-                .ok();
-            lock = file.filter(|file| file.try_lock().is_ok());
+            lock = locked(&path);
             files.push(path);
         }
         Self {
@@ -67,6 +62,20 @@ impl Running {
             let _ = std::fs::remove_file(file);
         }
     }
+}
+
+/// Makes the file of a run that is alive. Another run that begins at this moment tries the locks of
+/// all files: it must not find one that is not locked yet, and take this run for dead, nor have the
+/// lock itself in the moment in which this one wants it. So the file gets its name when it is locked.
+fn locked(path: &Path) -> Option<File> {
+    let unnamed = path.with_extension("new");
+    let file = OpenOptions::new()
+        .create_new(true)
+        .write(true)
+        .open(&unnamed)
+        .ok()?;
+    let held = file.try_lock().is_ok() && std::fs::rename(&unnamed, path).is_ok();
+    held.then_some(file)
 }
 
 fn folder() -> Option<PathBuf> {

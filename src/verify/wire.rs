@@ -61,15 +61,17 @@ pub(super) struct Watch {
     agents: Vec<(HostName, Agent)>,
 }
 
-struct Agent {
-    input: ChildStdin,
-    output: BufReader<Take<StreamOutput>>,
+/// An agent that was started, and waits for what it is told.
+pub(super) struct Agent {
+    pub input: ChildStdin,
+    pub output: BufReader<Take<StreamOutput>>,
     /// Held: the agent ends with it.
     _stream: Stream,
 }
 
 impl Agent {
-    async fn report(mut self) -> Result<String, String> {
+    /// What it saw.
+    pub async fn report(mut self) -> Result<String, String> {
         let mut said = String::new();
         tell(&mut self.input, "report\n").await?;
         read_until(&mut self.output, "end", &mut said).await?;
@@ -101,7 +103,7 @@ impl Watch {
             ]);
             argv.extend(others);
             match start(host, &Command::new(argv).timeout(lifetime)).await {
-                Ok(agent) => Some((name.clone(), agent)),
+                Ok((agent, _)) => Some((name.clone(), agent)),
                 Err(error) => {
                     tracing::debug!(%name, error, "what leaves the host cannot be looked at");
                     None
@@ -140,7 +142,8 @@ impl Watch {
     }
 }
 
-async fn start(host: &Connection, command: &Command) -> Result<Agent, String> {
+/// Starts an agent, and waits until it is ready. Returns what it said until then, too.
+pub(super) async fn start(host: &Connection, command: &Command) -> Result<(Agent, String), String> {
     let mut stream = host
         .stream(command)
         .await
@@ -149,12 +152,14 @@ async fn start(host: &Connection, command: &Command) -> Result<Agent, String> {
         return Err("the agent could not be started".to_owned());
     };
     let mut output = BufReader::new(output.take(MAX_REPORT));
-    read_until(&mut output, "ready", &mut String::new()).await?;
-    Ok(Agent {
+    let mut said = String::new();
+    read_until(&mut output, "ready", &mut said).await?;
+    let agent = Agent {
         input,
         output,
         _stream: stream,
-    })
+    };
+    Ok((agent, said))
 }
 
 #[cfg(test)]
@@ -176,6 +181,7 @@ mod tests {
             address: Ipv4Addr::new(10, 90, 0, number),
             mac: String::new(),
             refused: 0,
+            sources_refused: 0,
         };
         let probes = names.iter().cloned().zip((1..).map(probe)).collect();
         let addresses = names

@@ -56,7 +56,13 @@ each_not_in() {
     IFS=" $NL"
 }
 
-# --- rules of iptables: lines such as `nat -A POSTROUTING ...`, exactly as iptables-save prints them
+# --- rules of iptables: lines such as `nat -A POSTROUTING ...`, exactly as iptables-save prints them; of ip6tables where `v` is 6
+
+v=
+
+# Chains of user rules that may have to be made: the engine's own, and the guard's. Rules of no other chain jump out of INPUT.
+FOR_USER=DOCKER-USER
+GUARD=DOCKER-CLUSTER
 
 # iptables-save prints tables and chains in an order of its own. Sets `ordered` to list $1, chain by chain.
 order() {
@@ -78,7 +84,7 @@ order() {
 read_rules() {
     ours=$NL others=$NL chains=$NL table=""
     IFS=$NL
-    for line in $(iptables-save 2>/dev/null); do
+    for line in $("ip${v}tables-save" 2>/dev/null); do
         case $line in
             '*'*) table=${line#?} ;;
             :*) chain=${line#:} chains="$chains$table ${chain%% *}$NL" ;;
@@ -100,10 +106,16 @@ rule() { wanted="$wanted$1 -A $2 -m comment --comment $MARK -j $3$NL"; }
 put_rules() {
     read_rules
     [ "$ours" != "$wanted" ] || return 0
-    case $wanted in
-        *"filter -A DOCKER-USER "*) holds "$chains" "filter DOCKER-USER" || try iptables -w -N DOCKER-USER ;;
-    esac
+    make_chain "$FOR_USER"
+    make_chain "$GUARD"
     for table in filter nat raw mangle; do put_table "$table"; done
+}
+
+# Makes chain $1 where a rule of ours is in it.
+make_chain() {
+    case $wanted in
+        *"filter -A $1 "*) holds "$chains" "filter $1" || try "ip${v}tables" -w -N "$1" ;;
+    esac
 }
 
 put_table() {
@@ -118,17 +130,23 @@ put_table() {
     done
     IFS=" $NL"
     [ -n "$old$new" ] || return 0
-    printf '*%s\n%s%sCOMMIT\n' "$1" "$old" "$new" | iptables-restore -w --noflush || failed=1
+    printf '*%s\n%s%sCOMMIT\n' "$1" "$old" "$new" | "ip${v}tables-restore" -w --noflush || failed=1
 }
 
-# Takes our rules away, and the engine's chain if it was made here and no engine came to use it.
+# Takes our rules away, and the chains: the engine's if it was made here and no engine came to use it.
 drop_rules() {
     wanted=$NL
     put_rules
     read_rules
+    drop_chain "$FOR_USER"
+    drop_chain "$GUARD"
+}
+
+# Takes chain $1 away, unless somebody uses it.
+drop_chain() {
     case $others in
-        *"-A DOCKER-USER "* | *" -j DOCKER-USER$NL"*) ;;
-        *) ! holds "$chains" "filter DOCKER-USER" || try iptables -w -X DOCKER-USER ;;
+        *"-A $1 "* | *" -j $1$NL"*) ;;
+        *) ! holds "$chains" "filter $1" || try "ip${v}tables" -w -X "$1" ;;
     esac
 }
 
@@ -143,8 +161,8 @@ check_rules() {
     failed=$((failed | found))
 }
 
-rule_missing() { say "the rule \`iptables -t ${1%% *} ${1#* }\` is missing"; }
-rule_left() { say "the rule \`iptables -t ${1%% *} ${1#* }\` is no longer wanted"; }
+rule_missing() { say "the rule \`ip${v}tables -t ${1%% *} ${1#* }\` is missing"; }
+rule_left() { say "the rule \`ip${v}tables -t ${1%% *} ${1#* }\` is no longer wanted"; }
 
 # --- routes: lines such as `10.91.2.0/24 via 10.213.0.12`, `10.91.1.128/27 dev dc-shim` and `unreachable 10.91.0.0/16`
 
@@ -341,6 +359,12 @@ guard() {
 }
 
 # --- what every fabric needs
+
+# An engine does so when it starts, and a boot begins before that.
+forward() {
+    read -r forwarding < /proc/sys/net/ipv4/ip_forward
+    [ "$forwarding" = 1 ] || echo 1 > /proc/sys/net/ipv4/ip_forward || failed=1
+}
 
 check_forwarding() {
     read -r forwarding < /proc/sys/net/ipv4/ip_forward

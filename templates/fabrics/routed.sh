@@ -32,6 +32,7 @@ want_rules() {
 }
 
 up() {
+    forward
     want_routes
     put_routes
     want_rules
@@ -45,7 +46,7 @@ down() {
 
 check() {
     check_forwarding
-    [ -e "/sys/class/net/$bridge" ] || say "the bridge $bridge is missing"
+    check_own
     want_routes
     check_routes
     check_daemon
@@ -53,6 +54,18 @@ check() {
     want_rules
     check_rules
     check_engine
+}
+
+# The engine's bridge has this host's part: what comes for it would leave again by the default route otherwise.
+check_own() {
+    if [ ! -e "/sys/class/net/$bridge" ]; then
+        say "the bridge $bridge is missing"
+        return
+    fi
+    case $(ip -o -4 route show exact "$own") in
+        *" dev $bridge "* | *" dev $bridge") ;;
+        *) say "the bridge $bridge does not have the addresses $own" ;;
+    esac
 }
 
 # The number that BIRD gives to the routes it puts into the kernel.

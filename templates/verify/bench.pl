@@ -1,6 +1,7 @@
 # Measures TCP between two hosts, over the fabric and over the bare underlay by the same program. Needs only perl-base.
 #   serve NAME ADDRESS             prints `port NAME NUMBER`, serves until standard input ends
-#   ask NAME ADDRESS PORT          prints `NAME p50_us p99_us requests_per_second bits_per_second`, or `NAME failed WORDS`
+#   ask NAME ADDRESS PORT          prints `NAME p50_us p99_us requests_per_second bits_per_second bits_per_second_of_eight
+#                                 cpu_seconds_per_gigabyte`, or `NAME failed WORDS`
 # Protocol: a connection begins with E (every message of $MESSAGE bytes is sent back) or S (bytes are counted until the end, then the
 # count is sent).
 use strict;
@@ -12,8 +13,8 @@ use IO::Handle;
 my $MESSAGE = 128;
 # Seconds of one after the other, of many at once, and of bulk: short, because other traffic shares the wire.
 my ($ONE, $MANY, $BULK) = (0.3, 0.3, 0.5);
-# Connections at once, for requests a second: enough to keep two cores busy.
-my $CONNECTIONS = 16;
+# Connections at once, for requests a second: enough to keep two cores busy. And for bulk, as iperf3 -P 8.
+my ($CONNECTIONS, $STREAMS) = (16, 8);
 # Seconds until a connection counts as blocked.
 my $PATIENCE = 5;
 # Seconds that a server and a question live at most, whatever becomes of the one who started them.
@@ -113,10 +114,48 @@ while (now() - $begin < $MANY) {
 my $rate = $answers / (now() - $begin);
 close $_ for @many;
 
-my $bulk = dial('S');
+# Seconds that the processors of this machine have worked since its boot, without waiting for disks. The kernel counts ticks of 10 ms
+# (USER_HZ, proc_stat(5)).
+sub busy {
+    open my $stat, '<', '/proc/stat' or fail("/proc/stat: $!");
+    my ($user, $nice, $system, $idle, $iowait, $irq, $softirq) = (split ' ', <$stat>)[1 .. 7];
+    return ($user + $nice + $system + $irq + $softirq) / 100;
+}
+
 my $block = 'x' x (1 << 17);
-$begin = now();
-while (now() - $begin < $BULK) { syswrite($bulk, $block) // fail("write: $!") }
-shutdown $bulk, SHUT_WR;
-my $count = unpack 'Q>', whole($bulk, 8) // fail('the connection broke');
-printf "%s %.1f %.1f %.1f %.0f\n", $name, $p50, $p99, $rate, 8 * $count / (now() - $begin);
+# Sends all it can, and returns how many bytes arrived in how many seconds.
+sub bulk {
+    my $socket = dial('S');
+    my $begin = now();
+    while (now() - $begin < $BULK) { syswrite($socket, $block) // fail("write: $!") }
+    shutdown $socket, SHUT_WR;
+    my $count = unpack 'Q>', whole($socket, 8) // fail('the connection broke');
+    return ($count, now() - $begin);
+}
+
+my $before = busy();
+my ($count, $seconds) = bulk();
+my $cost = (busy() - $before) / ($count / 1e9);
+my $single = 8 * $count / $seconds;
+
+my @streams = map {
+    pipe(my $reader, my $writer) or fail("pipe: $!");
+    my $child = fork // fail("fork: $!");
+    if (!$child) {
+        close $reader;
+        # Its words are the parent's to say.
+        open STDOUT, '>', '/dev/null';
+        alarm $CLIENT_LIFETIME;
+        my ($bytes, $time) = bulk();
+        syswrite $writer, 8 * $bytes / $time;
+        exit;
+    }
+    close $writer;
+    $reader;
+} 1 .. $STREAMS;
+my $together = 0;
+for my $stream (@streams) {
+    my $rate = readline $stream;
+    $together += $rate // fail("one of $STREAMS connections at once broke");
+}
+printf "%s %.1f %.1f %.1f %.0f %.0f %.3f\n", $name, $p50, $p99, $rate, $single, $together, $cost;

@@ -5,6 +5,16 @@ PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 say() { [ -n "$2" ] && printf '%s %s\n' "$1" "$2"; }
 first() { head -c 400 "$1" 2>/dev/null | head -n 1; }
 say neighbours-refused "$(neighbours_refused)"
+say sources-refused "$(sources_refused)"
+read -r of_all 2>/dev/null < /proc/sys/net/ipv4/conf/all/rp_filter
+for path in /proc/sys/net/ipv4/conf/*/rp_filter; do
+    # The kernel gives these a byte at a time, and no end of the line: `read` says that it failed.
+    read -r its 2>/dev/null < "$path"
+    name=${path%/rp_filter} name=${name##*/}
+    # The kernel takes the greater of the two; 2 is content with any way back.
+    [ "${its:-0}" -gt "${of_all:-0}" ] || its=$of_all
+    case $name in all | default | lo) ;; *) [ "$its" != 1 ] || say strict-source "$name" ;; esac
+done
 say forwarding "$(first /proc/sys/net/ipv4/ip_forward)"
 say bridge-netfilter "$(first /proc/sys/net/bridge/bridge-nf-call-iptables)"
 say forward-policy "$(iptables -w 2 -S FORWARD 2>/dev/null | sed -n 's/^-P FORWARD //p')"
@@ -41,6 +51,10 @@ if [ -z "$hangs" ] && containers=$(timeout -k 1 10 docker ps -aq --no-trunc 2>/d
     say containers-known yes
     printf '%s\n' "$containers" | grep . | while read -r line; do say container "$line"; done
 fi
+# Whom the probe of this host was told of, when it asked for those of the others.
+[ -n "$hangs" ] || for probe in $(timeout -k 1 10 docker ps -q --filter label=docker-cluster.probe 2>/dev/null | head -n 4); do
+    timeout -k 1 10 docker exec "$probe" cat /proc/net/arp 2>/dev/null | awk '$3 == "0x2" { print $1, $4 }' | head -n 200 | while read -r line; do say heard "$line"; done
+done
 # The network as the kernel has it here, in a namespace that the engine names after it: its own FORWARD policy, which br_netfilter
 # applies to what the network's bridge forwards, and behind which host the network believes each MAC address to be.
 id=$(printf '%s\n' "$known" | sed -n 's/^\([0-9a-z]\{10\}\)[0-9a-z]*$/\1/p;q')

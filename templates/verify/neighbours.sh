@@ -10,3 +10,8 @@ neighbours_refused() {
     fi
     echo $total
 }
+# The same of packets that did not come by the interface which leads back to their sender.
+sources_refused() {
+    awk '/^TcpExt:/ { if (!count) { count = split($0, names); next }
+        split($0, values); for (i = 2; i <= count; i++) if (names[i] == "IPReversePathFilter") found = values[i] } END { print found + 0 }' /proc/net/netstat
+}

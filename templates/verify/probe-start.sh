@@ -45,5 +45,5 @@ words=$(docker run -d --rm --name "$name" --hostname "$name" --network "$network
 }
 # Its address, for the probes that go without a name, its MAC address, by which the other hosts look for it, what is counted until the end,
 # and the port that is published.
-docker inspect --format "{{with index .NetworkSettings.Networks \"$network\"}}{{.IPAddress}} {{.MacAddress}}{{end}} $(neighbours_refused)\
+docker inspect --format "{{with index .NetworkSettings.Networks \"$network\"}}{{.IPAddress}} {{.MacAddress}}{{end}} $(neighbours_refused) $(sources_refused)\
 {{range index .NetworkSettings.Ports \"80/tcp\"}} {{.HostPort}}{{end}}" "$name"

@@ -8,7 +8,7 @@ use super::harness::{Lab, docker};
 #[test]
 #[ignore = "needs a Docker engine"]
 fn ways_in_and_ways_not_to_get_in() {
-    let lab = Lab::up("ways", &["--hosts", "2", "--os", "debian-11", "--bare"]);
+    let lab = Lab::up("ways-in", &["--hosts", "2", "--os", "debian-11", "--bare"]);
     let told = |file: &std::path::Path| lab.run_with(file, &["plan"]).expect(1).err;
 
     // A key that is not known there.

@@ -17,16 +17,12 @@ fn state(lab: &Lab, host: usize) -> String {
     )
 }
 
-/// A fabric with links, and how one of them breaks.
+/// A fabric with links.
 struct Story {
     fabric: &'static str,
     os: &'static str,
-    /// Takes a link away, on the second host.
-    damage: &'static str,
-    /// The cause that `verify` names then.
-    cause: &'static str,
-    /// What `plan` says that it mends.
-    mends: &'static str,
+    /// What can be wrong with it, made and named.
+    faults: fn(&Lab, &Path),
 }
 
 /// The inventory of the lab's first hosts with this fabric.
@@ -38,7 +34,7 @@ fn inventory(lab: &Lab, fabric: &str, hosts: usize) -> PathBuf {
     file
 }
 
-fn tell(story: &Story) {
+fn tell(story: &Story) -> Lab {
     let lab = Lab::up(story.fabric, &["--hosts", "3", "--os", story.os]);
     let (two, all) = (
         inventory(&lab, story.fabric, 2),
@@ -67,7 +63,7 @@ fn tell(story: &Story) {
 
     engines_restart(&lab, &all);
     every_host_reboots(&lab, &all);
-    a_link_is_missing(&lab, &all, story);
+    (story.faults)(&lab, &all);
     a_host_does_not_answer(&lab, &all);
 
     another_fabric_is_refused(&lab, story);
@@ -81,6 +77,7 @@ fn tell(story: &Story) {
         assert_eq!(*before, state(&lab, host), "host {host} is what it was");
     }
     lab.run_with(&all, &["verify"]).expect(4);
+    lab
 }
 
 fn engines_restart(lab: &Lab, file: &Path) {
@@ -100,36 +97,8 @@ fn every_host_reboots(lab: &Lab, file: &Path) {
     arguments.extend(names.iter().map(String::as_str));
     docker(&arguments);
     for host in 1..=3 {
-        lab.eventually("the host is back", || {
-            lab.ask(host, "docker info").map(|_| ())
-        });
+        lab.booted(host);
     }
-    lab.assert_green(file, 3);
-    lab.assert_nothing_to_do(file);
-}
-
-fn a_link_is_missing(lab: &Lab, file: &Path, story: &Story) {
-    lab.sh(2, story.damage);
-    let ran = lab
-        .run_with(file, &["verify", "--output", "json"])
-        .expect(4);
-    let document = ran.json();
-    let verdicts = document["verdicts"].as_array().unwrap();
-    assert_eq!(verdicts.len(), 1, "{document:#}");
-    assert_eq!(verdicts[0]["cause"], story.cause, "{document:#}");
-    assert_eq!(
-        verdicts[0]["hosts"],
-        serde_json::json!([lab.host(2)]),
-        "{document:#}"
-    );
-    let ran = lab.run_with(file, &["plan"]).expect(0);
-    assert!(
-        ran.out
-            .contains(&format!("mend its links: {}", story.mends)),
-        "{}",
-        ran.out
-    );
-    lab.run_with(file, &["up", "--yes"]).expect(0);
     lab.assert_green(file, 3);
     lab.assert_nothing_to_do(file);
 }
@@ -150,7 +119,7 @@ fn a_host_does_not_answer(lab: &Lab, file: &Path) {
         ran.out
     );
     docker(&["start", &lab.host(3)]);
-    lab.eventually("the host is back", || lab.ask(3, "docker info").map(|_| ()));
+    lab.booted(3);
     assert_eq!(config, lab.sh(1, "cat /etc/docker-cluster/fabric/config"));
     lab.assert_green(file, 3);
 }
@@ -176,13 +145,12 @@ fn another_fabric_is_refused(lab: &Lab, story: &Story) {
 #[test]
 #[ignore = "needs a Docker engine"]
 fn routed() {
-    tell(&Story {
+    let lab = tell(&Story {
         fabric: "routed",
         os: "debian-14",
-        damage: "ip route del $(ip route show proto 213 | head -n 1 | cut -d' ' -f1) proto 213",
-        cause: "route-missing",
-        mends: "the route to ",
+        faults: super::fabrics_faults::of_routes,
     });
+    super::fabrics_docker0::tell(&lab);
 }
 
 #[test]
@@ -191,9 +159,7 @@ fn vxlan() {
     tell(&Story {
         fabric: "vxlan",
         os: "debian-11",
-        damage: "ip link del dcvx42",
-        cause: "link-down",
-        mends: "the VXLAN device dcvx42 is missing",
+        faults: super::fabrics_faults::of_a_tunnel,
     });
 }
 
@@ -238,4 +204,5 @@ fn nat() {
     for (host, before) in (1..=2).zip(&before) {
         assert_eq!(*before, state(&lab, host), "host {host} is what it was");
     }
+    super::fabrics_docker0::tell(&lab);
 }

@@ -63,6 +63,7 @@ fn engines_and_hosts_start_again(lab: &Lab, all: &std::path::Path) {
     lab.assert_reachable(all, 3);
     let hosts = [1, 2, 3].map(|number| lab.host(number));
     docker(&["restart", "-t", "10", &hosts[0], &hosts[1], &hosts[2]]);
+    (1..=3).for_each(|host| lab.booted(host));
     lab.eventually("all hosts reach each other after a reboot", || {
         let ran = lab.run_with(all, &["verify"]);
         if ran.code == 0 {
@@ -105,6 +106,7 @@ fn a_host_dies(lab: &Lab, all: &std::path::Path) {
         "{plan}"
     );
     docker(&["start", &lab.host(3)]);
+    lab.booted(3);
     lab.eventually("the host that came back is reached", || {
         lab.ask(1, &question).map(drop)
     });
@@ -199,9 +201,16 @@ fn a_number_is_wrong(lab: &Lab, all: &std::path::Path) {
             Err(said)
         }
     });
+    lab.sh(3, "systemctl stop bird");
+    let found = super::fabrics_faults::named(lab, all, &[]);
+    assert_eq!(
+        found.keys().collect::<Vec<_>>(),
+        ["bgp-session", "bird-down"]
+    );
+    assert_eq!(found["bird-down"], serde_json::json!([lab.host(3)]));
     lab.sh(
         3,
-        "systemctl stop bird; ip route del $(ip -o route show proto 213 | head -n 1 | cut -d' ' -f1-2) proto 213",
+        "ip route del $(ip -o route show proto 213 | head -n 1 | cut -d' ' -f1-2) proto 213",
     );
     let plan = lab.run_with(all, &["plan"]).expect(0).out;
     assert!(

@@ -6,7 +6,7 @@ use super::harness::Lab;
 #[test]
 #[ignore = "needs a Docker engine"]
 fn story() {
-    let lab = Lab::up("br", &["--hosts", "4", "--os", "debian-13"]);
+    let lab = Lab::up("br", &["--hosts", "3", "--os", "debian-13"]);
     let network = "name: lan, fabric: bridged, pool: SUBNET.128/25";
     let (two, three) = (inventory(&lab, 2, network), inventory(&lab, 3, network));
     let before: Vec<String> = (1..=3).map(|host| wiring(&lab, host)).collect();

@@ -62,6 +62,7 @@ fn engines_and_hosts_start_again(lab: &Lab, all: &Path) {
     lab.assert_nothing_to_do(all);
     let hosts = [1, 2, 3].map(|number| lab.host(number));
     docker(&["restart", "-t", "10", &hosts[0], &hosts[1], &hosts[2]]);
+    (1..=3).for_each(|host| lab.booted(host));
     reaches(lab, all, "all hosts reach each other after a reboot");
     lab.assert_nothing_to_do(all);
 }

@@ -278,6 +278,15 @@ impl Lab {
         });
     }
 
+    /// Waits until a host that was started again has booted, all of it: what a boot has yet to start
+    /// is missing for a `plan` that is to have nothing to do, and that the engine answers does not
+    /// say that ssh does.
+    pub fn booted(&self, host: usize) {
+        let booted =
+            "case $(systemctl is-system-running) in running | degraded) ;; *) exit 1 ;; esac";
+        self.eventually("the host is back", || self.ask(host, booted).map(drop));
+    }
+
     /// Everything of a host that `plan` must not touch: configuration with checksums, the engine's files, and processes with their
     /// start times. Left out: the processes of the look itself and of its SSH session, and the store's helper, which sleeps anew
     /// every few seconds.

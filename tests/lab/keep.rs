@@ -257,10 +257,10 @@ fn a_swarm_that_others_use_does_not_end() {
 
     let image = lab.smoke_image();
     let stack = format!(
-        "version: '3.8'\nservices: {{web: {{image: '{image}', command: sleep 100000, secrets: [pw], configs: [conf]}}}}\nsecrets: {{pw: {{file: /etc/hostname}}}}\nconfigs: {{conf: {{file: /etc/hostname}}}}\n"
+        "version: '3.8'\nservices: {{web: {{image: '{image}', command: sleep 100000, stop_grace_period: 1s, secrets: [pw], configs: [conf]}}}}\nsecrets: {{pw: {{file: /etc/hostname}}}}\nconfigs: {{conf: {{file: /etc/hostname}}}}\n"
     );
     lab.sh(1, &format!("cat > /tmp/stack.yaml <<'END'\n{stack}END\ndocker stack deploy --resolve-image never -c /tmp/stack.yaml shop"));
-    lab.sh(1, &format!("docker service create -q --detach --no-resolve-image --name lone {image} sleep 100000; echo x | docker secret create topsecret -; echo y | docker config create nginxconf -; docker network create -d overlay --attachable mine"));
+    lab.sh(1, &format!("docker service create -q --detach --no-resolve-image --stop-grace-period 1s --name lone {image} sleep 100000; echo x | docker secret create topsecret -; echo y | docker config create nginxconf -; docker network create -d overlay --attachable mine"));
     let holds = |host: usize| {
         lab.sh(
             host,

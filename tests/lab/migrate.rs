@@ -20,7 +20,9 @@ fn start_containers(lab: &Lab) {
     lab.sh(1, &format!("docker run -d --restart always --name web --network {network} --network-alias www --ip 10.90.7.7 {image} sh -c '{nginx}'"));
     lab.sh(
         2,
-        &format!("docker run -d --name client --network {network} {image} sleep 100000"),
+        &format!(
+            "docker run -d --stop-timeout 1 --name client --network {network} {image} sleep 100000"
+        ),
     );
 }
 
@@ -185,7 +187,7 @@ fn an_engine_that_was_upgraded_by_hand_is_mended() {
                 .success()
         );
         // What an upgrade leaves: the options of the store, and a container whose network went with it.
-        lab.sh(host, &format!("docker network create {network} && docker run -d --restart always --name app-{host} --network {network} {image} sleep 100000 && docker stop -t 0 app-{host} && docker network rm {network}"));
+        lab.sh(host, &format!("docker network create {network} && docker run -d --restart always --stop-timeout 1 --name app-{host} --network {network} {image} sleep 100000 && docker stop -t 0 app-{host} && docker network rm {network}"));
         lab.sh(host, r#"echo '{"cluster-store": "consul://127.0.0.1:8501", "cluster-advertise": "eth0:2376", "max-concurrent-downloads": 2}' > /etc/docker/daemon.json"#);
         assert!(
             lab.sh(
@@ -210,10 +212,10 @@ fn an_engine_that_was_upgraded_by_hand_is_mended() {
             lab.sh(host, "tr -d ' \n' < /etc/docker/daemon.json"),
             r#"{"max-concurrent-downloads":2}"#
         );
-        lab.sh(
-            host,
-            &format!("docker exec app-{host} getent hosts app-{}", 3 - host),
-        );
+        lab.eventually("they know each other's names", || {
+            let ask = format!("docker exec app-{host} getent hosts app-{}", 3 - host);
+            lab.ask(host, &ask).map(drop)
+        });
     }
     lab.assert_clean(2);
     lab.assert_nothing_to_do(&lab.file());

@@ -38,6 +38,7 @@ fn bare_hosts_become_a_cluster() {
         );
     }
     lab.assert_green(&three, 3);
+    forged_packets_stay_out(&lab, &three);
 
     // Again: nothing to do, and it says so.
     lab.assert_nothing_to_do(&three);
@@ -71,6 +72,43 @@ fn hosts_that_stop_and_start() {
     one_host_is_down(&lab, &all);
 }
 
+/// What somebody sends who takes no part does not get in; where a rule is gone it does, which is found, and mended.
+fn forged_packets_stay_out(lab: &Lab, file: &std::path::Path) {
+    let deep = |code| {
+        let ran = lab.run_with(file, &["verify", "--deep", "--output", "json"]);
+        ran.expect(code).json()
+    };
+    let all: Vec<String> = (1..=3).map(|host| lab.host(host)).collect();
+    assert_eq!(deep(0)["forgery"]["kept_out"], serde_json::json!(all));
+
+    let rule =
+        "INPUT -p udp -m udp --dport 4789 -m comment --comment docker-cluster -j DOCKER-CLUSTER";
+    lab.sh(2, &format!("iptables -D {rule}"));
+    let found = deep(4);
+    assert_eq!(found["forgery"]["got_in"], serde_json::json!([lab.host(2)]));
+    let causes: Vec<&str> = found["verdicts"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|verdict| verdict["cause"].as_str().unwrap())
+        .collect();
+    assert_eq!(causes, ["rule-missing", "forged-packet"]);
+    let engine = lab.sh(2, "systemctl show -p MainPID docker");
+    let ran = lab.run_with(file, &["up", "--yes"]).expect(0);
+    assert!(
+        ran.out.contains(&format!("mend the guard of the overlay's ports: the rule `iptables -t filter -A {rule}` is missing")),
+        "{}",
+        ran.out
+    );
+    assert_eq!(engine, lab.sh(2, "systemctl show -p MainPID docker"));
+    is_guarded(lab, 2);
+}
+
+/// The rules of a host's guard are there, and only those.
+fn is_guarded(lab: &Lab, host: usize) {
+    lab.sh(host, "/usr/local/lib/docker-cluster/fabric check");
+}
+
 /// A plan for bare hosts: a lot to do, and not a byte changed by planning it.
 fn plan_touches_nothing(lab: &Lab, file: &std::path::Path) {
     // The first connection starts a session manager on the host; what is compared begins after it.
@@ -98,7 +136,7 @@ fn hold_the_lock_of_apt(lab: &Lab, host: usize) {
     lab.sh(
         host,
         &format!(
-            "cat > /tmp/hold.pl <<'END'\n{lines}\nEND\nperl /tmp/hold.pl 2>/dev/null & sleep 1"
+            "cat > /tmp/hold.pl <<'END'\n{lines}\nEND\nperl /tmp/hold.pl > /tmp/held 2>&1 & for i in $(seq 100); do grep -q '^held$' /tmp/held && exit; sleep 0.1; done; cat /tmp/held; exit 1"
         ),
     );
 }
@@ -340,7 +378,7 @@ fn a_second_run_is_refused(lab: &Lab, all: &std::path::Path) {
     let path = path.trim();
     lab.sh(
         1,
-        &format!("echo '{holder}' > {path}; (flock -n 9 && exec sleep 600) 9>>{path} >/dev/null 2>&1 & sleep 0.5"),
+        &format!("echo '{holder}' > {path}; (flock 9 && exec sleep 600) 9>>{path} >/dev/null 2>&1 & while flock -n {path} true; do sleep 0.1; done"),
     );
     let ran = lab.run_with(all, &["up", "--yes"]).expect(5);
     assert!(
@@ -382,7 +420,7 @@ fn every_host_reboots(lab: &Lab, all: &std::path::Path) {
         lab.sh(
             host,
             &format!(
-                "docker run -d --restart always --name {name} --network {} {} sleep 100000",
+                "docker run -d --restart always --stop-timeout 1 --name {name} --network {} {} sleep 100000",
                 network.trim(),
                 image.trim()
             ),
@@ -390,6 +428,7 @@ fn every_host_reboots(lab: &Lab, all: &std::path::Path) {
     }
     for host in 1..=4 {
         docker(&["restart", &lab.host(host)]);
+        lab.booted(host);
         lab.eventually("the host, its engine and its container are back", || {
             let state = Command::new("docker")
                 .args([
@@ -410,15 +449,19 @@ fn every_host_reboots(lab: &Lab, all: &std::path::Path) {
                 Err(state)
             }
         });
+        is_guarded(lab, host);
         lab.eventually("every pair reaches", || {
             let ran = lab.run_with(all, &["verify"]);
             if ran.code == 0 { Ok(()) } else { Err(ran.out) }
         });
         let other = host % 4 + 1;
-        lab.sh(
-            host,
-            &format!("docker exec app-{host} getent hosts app-{other}"),
-        );
+        lab.eventually("its container knows the others' names", || {
+            lab.ask(
+                host,
+                &format!("docker exec app-{host} getent hosts app-{other}"),
+            )
+            .map(drop)
+        });
     }
     lab.assert_nothing_to_do(all);
     for host in 1..=4 {

@@ -1,7 +1,6 @@
 //! What a host can expect: it is restored, it is rolled back, it is locked, and nobody learns its secrets.
 
-use std::io::Read;
-
+use std::io::{BufRead, BufReader, Read};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -275,7 +274,7 @@ fn a_port_that_is_taken_and_many_laptops() {
     let lab = Lab::up("taken", &["--hosts", "2", "--os", "debian-11"]);
     lab.run(&["up", "--yes"]).expect(0);
     // A port of the store that somebody took while it was down.
-    lab.sh(2, "systemctl stop docker-cluster-consul; address=$(hostname -I | tr ' ' '\\n' | grep ^10.213); systemd-run -q --unit taker perl -MIO::Socket::INET -e 'my $s = IO::Socket::INET->new(Listen => 1, LocalAddr => $ARGV[0], LocalPort => 8301) or die $!; sleep 600' $address; for i in 1 2 3 4 5 6 7 8 9 10; do grep -q ':206D ' /proc/net/tcp && break; sleep 0.2; done");
+    lab.sh(2, "systemctl stop docker-cluster-consul; address=$(hostname -I | tr ' ' '\\n' | grep ^10.213); systemd-run -q --unit taker perl -MIO::Socket::INET -e 'my $s = IO::Socket::INET->new(Listen => 1, LocalAddr => $ARGV[0], LocalPort => 8301) or die $!; sleep 600' $address; for i in $(seq 100); do grep -q ':206D ' /proc/net/tcp && exit; sleep 0.2; done; exit 1");
     let ran = lab.run(&["up", "--yes"]).expect(1);
     assert!(ran.err.contains("address already in use"), "{}", ran.err);
     assert!(
@@ -363,7 +362,7 @@ fn one_of_many_gets_the_lock(lab: &Lab) {
         );
     }
     // One that waits gets it as soon as the holder is dead.
-    let waiting = Command::new(env!("CARGO_BIN_EXE_docker-cluster"))
+    let mut waiting = Command::new(env!("CARGO_BIN_EXE_docker-cluster"))
         .args([
             "-f",
             lab.file().to_str().unwrap(),
@@ -377,17 +376,17 @@ fn one_of_many_gets_the_lock(lab: &Lab) {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    lab.eventually("the holder is known on the host", || {
-        lab.ask(1, "grep -q pid /run/docker-cluster-*.lock")
-            .map(|_| ())
+    // Killed when the other is known to wait: how long a run takes to get there is the machine's.
+    let mut lines = BufReader::new(waiting.stderr.take().unwrap()).lines();
+    let mut said = String::new();
+    let waits = lines.by_ref().map_while(Result::ok).any(|line| {
+        said += &line;
+        line.contains("waiting for it")
     });
-    let killer = holder.unwrap();
-    std::thread::sleep(Duration::from_secs(2));
-    killer.kill();
-    let output = waiting.wait_with_output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(0), "{said}");
-    assert!(said.contains("waiting for it"), "{said}");
+    assert!(waits, "{said}");
+    holder.unwrap().kill();
+    said.extend(lines.map_while(Result::ok));
+    assert_eq!(waiting.wait().unwrap().code(), Some(0), "{said}");
     assert!(
         lab.sh(2, "systemctl is-active docker")
             .starts_with("active")
@@ -401,8 +400,9 @@ fn one_of_many_gets_the_lock(lab: &Lab) {
 fn secrets_stay_secret() {
     let lab = Lab::up("secret", &["--hosts", "2", "--os", "debian-11"]);
     let home = tempfile::tempdir().unwrap();
+    // Put in place when it is whole: it is stopped at any moment.
     for host in 1..=2 {
-        lab.sh(host, "systemd-run -q --unit sampler sh -c 'while :; do cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ 2>/dev/null | tr \"\\000\" \"\\n\" | sort -u > /run/s.new; sort -u -o /run/sampled /run/s.new /run/sampled 2>/dev/null || cp /run/s.new /run/sampled; sleep 0.1; done'");
+        lab.sh(host, "systemd-run -q --unit sampler sh -c ': > /run/sampled; while :; do cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ 2>/dev/null | tr \"\\000\" \"\\n\" | sort -u > /run/s.new; sort -u -o /run/s.all /run/s.new /run/sampled && mv /run/s.all /run/sampled; sleep 0.1; done'");
     }
     let done = AtomicBool::new(false);
     let (output, sampled) = std::thread::scope(|scope| {

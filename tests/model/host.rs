@@ -26,6 +26,9 @@ use super::world::{backends, packaged};
 pub const ENGINE_UNIT: &str = "docker.service";
 pub const STORE_UNIT: &str = "docker-cluster-consul.service";
 pub const HELPER_UNIT: &str = "docker-cluster-reconcile.service";
+pub const GUARD_UNIT: &str = "docker-cluster-fabric.service";
+pub const GUARD_CONFIG: &str = "/etc/docker-cluster/fabric/config";
+pub const GUARD_SCRIPT: &str = "/usr/local/lib/docker-cluster/fabric";
 pub const AGENT: &str = "/etc/docker-cluster/consul";
 pub const PUSHED: &str = "/usr/local/lib/docker-cluster/consul";
 pub const SECRETS: &str = "/var/lib/docker-cluster/secrets/store.json";
@@ -61,6 +64,8 @@ pub struct Host {
     pub has_data: bool,
     /// What its agent runs as, which is what its files said when it started.
     pub agent: Option<Agent>,
+    /// The configuration that its guard's rules were made from.
+    pub rules: Option<String>,
 }
 
 /// An agent of the store that runs.
@@ -85,6 +90,7 @@ impl Host {
             units: BTreeMap::new(),
             has_data: false,
             agent: None,
+            rules: None,
         }
     }
 
@@ -483,6 +489,8 @@ impl Cluster {
                 into,
                 record,
             } => done(self.hosts[at].files.restore(path, present, into, *record)),
+            // No world of the model has a mesh yet.
+            Action::MakeKey { .. } => failed("there is no mesh in this model"),
             Action::Note { lines } => {
                 self.hosts[at].files.note(lines);
                 Answer::Done
@@ -591,9 +599,12 @@ impl Cluster {
         let host = &mut self.hosts[at];
         match argv {
             ["systemctl", "daemon-reload"] => {
-                for name in [STORE_UNIT, HELPER_UNIT] {
+                for name in [STORE_UNIT, HELPER_UNIT, GUARD_UNIT] {
                     let seen = host.unit_file(name).map(str::to_owned);
-                    host.unit(name).seen = seen;
+                    // One that there never was is nothing yet.
+                    if seen.is_some() || host.units.contains_key(name) {
+                        host.unit(name).seen = seen;
+                    }
                 }
                 if host.engine.is_some() {
                     let seen = host.files.text(api::DROP_IN).map(str::to_owned);
@@ -603,6 +614,14 @@ impl Cluster {
             }
             ["systemctl", "stop", "docker.socket", ENGINE_UNIT] => {
                 host.stop_engine();
+                Ok(())
+            }
+            ["systemctl", "disable", "--now", GUARD_UNIT] => {
+                host.units.remove(GUARD_UNIT);
+                Ok(())
+            }
+            ["sh", "-c", _, "sh", GUARD_SCRIPT] => {
+                host.rules = None;
                 Ok(())
             }
             ["systemctl", verb @ ("enable" | "disable"), units @ ..] => {
@@ -759,6 +778,16 @@ impl Cluster {
             (ENGINE_UNIT, _) => done(self.hosts[at].start_engine()),
             (HELPER_UNIT, _) => {
                 let unit = self.hosts[at].unit(unit);
+                (unit.active, unit.starts) = (true, unit.starts + 1);
+                Answer::Done
+            }
+            (GUARD_UNIT, _) => {
+                let host = &mut self.hosts[at];
+                if host.files.get(GUARD_SCRIPT).is_none() || host.unit_file(unit).is_none() {
+                    return failed("there is nothing that could start");
+                }
+                host.rules = host.files.text(GUARD_CONFIG).map(str::to_owned);
+                let unit = host.unit(unit);
                 (unit.active, unit.starts) = (true, unit.starts + 1);
                 Answer::Done
             }

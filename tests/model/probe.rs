@@ -18,7 +18,9 @@ use docker_cluster::secrets::{EnginesCa, StoreBundle};
 use serde_json::{Value, json};
 
 use super::files::DAEMON_JSON;
-use super::host::{AGENT, Cluster, ENGINE_UNIT, HELPER_UNIT, Host, PUSHED, STORE_UNIT};
+use super::host::{
+    AGENT, Cluster, ENGINE_UNIT, GUARD_CONFIG, GUARD_UNIT, HELPER_UNIT, Host, PUSHED, STORE_UNIT,
+};
 
 /// The clock of all hosts: certificates are made by this machine's.
 static NOW: LazyLock<i64> = LazyLock::new(|| {
@@ -245,15 +247,27 @@ impl Cluster {
         );
         self.sockets(at, &mut text);
         text.section("init", "systemd");
+        if host.packages.contains("iptables") || host.engine.is_some() {
+            text.section("iptables", "there");
+        }
         text.section("package-managers", "apt-get");
         text.file("daemon-json", host, DAEMON_JSON);
         text.section("units", &units(host));
         self.engine(at, &mut text);
+        self.guard(at, &mut text);
         self.store(at, &mut text);
         packages(host, &mut text);
         files(host, &mut text);
         text.section("end", "1");
         text.0
+    }
+
+    fn guard(&self, at: usize, text: &mut Text) {
+        let host = &self.hosts[at];
+        text.file("fabric-config", host, GUARD_CONFIG);
+        if host.rules.as_deref() != host.files.text(GUARD_CONFIG) {
+            text.section("fabric-wrong", "the rules are not those of the config");
+        }
     }
 
     fn sockets(&self, at: usize, text: &mut Text) {
@@ -375,13 +389,23 @@ impl Cluster {
                 "Role": if node.is_manager { "manager" } else { "worker" }, "Labels": node.labels,
                 "Availability": if node.is_drained { "drain" } else { "active" },
             },
-            "Status": {"State": if is_ready { "ready" } else { "down" }},
+            "Status": {"State": if is_ready { "ready" } else { "down" }, "Addr": self.node_address(swarm, node)},
         });
         if node.is_manager {
             line["ManagerStatus"] =
                 json!({"Reachability": if is_ready { "reachable" } else { "unreachable" }});
         }
         line.to_string()
+    }
+
+    /// Where the managers have seen a node: at its host's address, if it is one of these.
+    fn node_address(&self, swarm: usize, node: &super::swarm::Node) -> String {
+        let is_its = |host: &&Host| {
+            let engine = host.engine.as_ref();
+            engine.is_some_and(|engine| engine.swarm == Some((swarm, node.id.clone())))
+        };
+        let host = self.hosts.iter().find(is_its);
+        host.map_or_else(|| "10.1.255.1".to_owned(), |host| host.address.clone())
     }
 
     fn store(&self, at: usize, text: &mut Text) {
@@ -468,7 +492,7 @@ impl Cluster {
 
 fn units(host: &Host) -> String {
     let mut text = String::new();
-    for name in [ENGINE_UNIT, STORE_UNIT, HELPER_UNIT] {
+    for name in [ENGINE_UNIT, STORE_UNIT, HELPER_UNIT, GUARD_UNIT] {
         let unit = host.units.get(name).cloned().unwrap_or_default();
         let Some(file) = host.unit_file(name) else {
             continue;

@@ -6,6 +6,9 @@ use serde_json::json;
 use super::fake::{Fake, debian, ours, plan_for, problems, shown};
 use super::{only_problem, three};
 
+/// The unit of engines.
+const ENGINE: &str = "docker.service";
+
 /// The unit of Docker's own package.
 const DOCKER_CE: (&str, &str) = (
     "/lib/systemd/system/docker.service",
@@ -230,7 +233,7 @@ fn the_engine_that_has_the_socket_counts() {
     assert!(
         plan.steps
             .iter()
-            .all(|step| !matches!(step.action, Action::Service { .. })),
+            .all(|step| !matches!(step.action, Action::Service { unit, .. } if unit == ENGINE)),
         "{}",
         shown(&plan)
     );
@@ -353,6 +356,7 @@ fn options_that_are_written_and_not_read_yet_restart_the_engine() {
                 step.action,
                 Action::Service {
                     verb: docker_cluster::plan::Verb::Restart,
+                    unit: ENGINE,
                     ..
                 }
             )

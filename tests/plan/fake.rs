@@ -44,6 +44,8 @@ pub struct Fake {
     pub missing_modules: Vec<&'static str>,
     pub clock: i64,
     pub init: &'static str,
+    /// Something where there are the programs of iptables.
+    pub iptables: &'static str,
     pub sections: String,
 }
 
@@ -77,6 +79,7 @@ pub fn debian(release: &'static str, name: &'static str, n: u8) -> Fake {
         missing_modules: Vec::new(),
         clock: NOW,
         init: "systemd",
+        iptables: "there",
         sections: String::new(),
     }
 }
@@ -183,6 +186,7 @@ impl Fake {
             .collect();
         section("tcp", &tcp.join("\n"));
         section("init", self.init);
+        section("iptables", self.iptables);
         section("package-managers", "apt-get");
         if let Some((version, backends)) = self.engine {
             section("dockerd-path", "/usr/sbin/dockerd");

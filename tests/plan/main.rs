@@ -1,11 +1,13 @@
 //! Golden plans: what is decided for hosts that do not exist, from what the probe would print on them.
 
 mod between;
+mod docker0;
 mod engines;
 mod fabrics;
 mod fabrics_bgp;
 mod fabrics_openvswitch;
 mod fake;
+mod guard;
 mod lan;
 mod leaving;
 mod machine;
@@ -13,6 +15,7 @@ mod packages;
 mod restart;
 mod standalone;
 mod tls;
+mod underlay;
 mod untidy;
 
 use docker_cluster::decide::rm;

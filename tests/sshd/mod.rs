@@ -4,7 +4,7 @@
 
 use std::io::Write;
 use std::net::TcpListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command as Local, Stdio};
 use std::time::{Duration, Instant};
 
@@ -35,6 +35,38 @@ pub fn program(name: &str) -> Option<PathBuf> {
         .find(|program| program.is_file())
 }
 
+/// Starts sshd on a port that was free a moment ago. That it listens is known by its process id,
+/// which it writes down then: somebody else may have taken the port since, and would answer as well.
+/// Then it ends, and there is none.
+fn listens(sshd: &Path, folder: &Path, port: u16, lines: &str, end: Instant) -> Option<Child> {
+    let text = format!(
+        "ListenAddress 127.0.0.1\nPort {port}\nHostKey {0}/host\nAuthorizedKeysFile {0}/keys\nPidFile {0}/pid\nStrictModes no\n\
+         UsePAM no\nPasswordAuthentication no\nPermitRootLogin yes\nLogLevel ERROR\n{lines}\n",
+        folder.display()
+    );
+    std::fs::write(folder.join("config"), text).unwrap();
+    let log = folder.join("log");
+    let mut child = Local::new(sshd)
+        .args(["-D", "-e", "-f"])
+        .arg(folder.join("config"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(std::fs::File::create(&log).unwrap())
+        .spawn()
+        .unwrap();
+    while !folder.join("pid").exists() {
+        let ended = child.try_wait().unwrap().is_some();
+        let said = std::fs::read_to_string(&log).unwrap();
+        assert!(Instant::now() < end, "sshd does not listen: {said}");
+        if ended {
+            assert!(said.contains("Address already in use"), "{said}");
+            return None;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Some(child)
+}
+
 impl Sshd {
     /// With these lines in its configuration. `None`, and *skipped* is said, where there is no sshd.
     pub fn start(lines: &str) -> Option<Self> {
@@ -57,36 +89,21 @@ impl Sshd {
         if is_root() {
             std::fs::create_dir_all("/run/sshd").unwrap();
         }
-        let port = TcpListener::bind(("127.0.0.1", 0))
-            .unwrap()
-            .local_addr()
-            .unwrap()
-            .port();
-        let text = format!(
-            "ListenAddress 127.0.0.1\nPort {port}\nHostKey {0}/host\nAuthorizedKeysFile {0}/keys\nPidFile none\nStrictModes no\n\
-             UsePAM no\nPasswordAuthentication no\nPermitRootLogin yes\nLogLevel ERROR\n{lines}\n",
-            folder.path().display()
-        );
-        std::fs::write(folder.path().join("config"), text).unwrap();
-        let child = Local::new(sshd)
-            .args(["-D", "-e", "-f"])
-            .arg(folder.path().join("config"))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(std::fs::File::create(folder.path().join("log")).unwrap())
-            .spawn()
-            .unwrap();
-        let sshd = Self {
-            child,
-            folder,
-            port,
-        };
         let end = Instant::now() + PATIENCE;
-        while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
-            assert!(Instant::now() < end, "sshd does not listen");
-            std::thread::sleep(Duration::from_millis(50));
+        loop {
+            let port = TcpListener::bind(("127.0.0.1", 0))
+                .unwrap()
+                .local_addr()
+                .unwrap()
+                .port();
+            if let Some(child) = listens(&sshd, folder.path(), port, lines, end) {
+                return Some(Self {
+                    child,
+                    folder,
+                    port,
+                });
+            }
         }
-        Some(sshd)
     }
 
     pub fn path(&self, name: &str) -> PathBuf {

@@ -11,6 +11,17 @@ pub const PATH: &str = "/etc/docker/daemon.json";
 /// The options of an overlay over a store; fatal for engines from 23 on.
 pub const STORE_KEYS: &[&str] = &["cluster-store", "cluster-advertise", "cluster-store-opts"];
 
+/// The options that decide about `docker0`, its addresses, and who may send to it.
+pub const DOCKER0_KEYS: &[&str] = &[
+    "allow-direct-routing",
+    "bip",
+    "bridge",
+    "default-gateway",
+    "fixed-cidr",
+    "ip-masq",
+    "mtu",
+];
+
 /// A key that is set to something else.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Conflict {

@@ -17,6 +17,7 @@ pub mod platform;
 pub mod proof;
 pub mod record;
 pub mod stores;
+pub mod underlays;
 pub mod versions;
 pub mod words;
 pub mod x509;

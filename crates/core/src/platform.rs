@@ -93,6 +93,8 @@ pub struct Release {
     pub kv_backends: &'static [&'static str],
     /// Whether there is a package of Consul.
     pub consul: bool,
+    /// Whether there is one of WireGuard in user space.
+    pub wireguard_go: bool,
 }
 
 /// The releases, from their package indexes; the backends from the binaries (`facts.md`: a Debian patch removes Consul's
@@ -105,6 +107,7 @@ const RELEASES: &[Release] = &[
         engine: (20, 10, 5),
         kv_backends: &["consul", "etcd", "zookeeper"],
         consul: true,
+        wireguard_go: false,
     },
     Release {
         id: ("debian", "12"),
@@ -113,6 +116,7 @@ const RELEASES: &[Release] = &[
         engine: (20, 10, 24),
         kv_backends: &["etcd", "zookeeper"],
         consul: false,
+        wireguard_go: true,
     },
     // From Debian 13 on the client is a package of its own, and only recommended.
     Release {
@@ -122,6 +126,7 @@ const RELEASES: &[Release] = &[
         engine: (26, 1, 5),
         kv_backends: &[],
         consul: false,
+        wireguard_go: true,
     },
     Release {
         id: ("debian", "14"),
@@ -130,6 +135,7 @@ const RELEASES: &[Release] = &[
         engine: (28, 5, 2),
         kv_backends: &[],
         consul: false,
+        wireguard_go: true,
     },
 ];
 
@@ -321,6 +327,12 @@ pub const SWITCH_PACKAGE: &str = "openvswitch-switch";
 /// The package of the program that tells the kernel who computes checksums.
 pub const ETHTOOL_PACKAGE: &str = "ethtool";
 
+/// The package of WireGuard's tools.
+pub const MESH_PACKAGE: &str = "wireguard-tools";
+
+/// The package of WireGuard in user space.
+pub const MESH_PROGRAM_PACKAGE: &str = "wireguard-go";
+
 /// The packages that docker-cluster may have installed on a host. `templates/apt-remove.sh` knows them as well.
 pub const INSTALLED_HERE: &[&str] = &[
     ENGINE_PACKAGE,
@@ -330,6 +342,8 @@ pub const INSTALLED_HERE: &[&str] = &[
     BIRD_PACKAGE,
     SWITCH_PACKAGE,
     ETHTOOL_PACKAGE,
+    MESH_PACKAGE,
+    MESH_PROGRAM_PACKAGE,
 ];
 
 /// An engine that a host has, or will get from its packages.

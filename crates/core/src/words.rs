@@ -80,6 +80,16 @@ pub fn printable(bytes: &[u8]) -> String {
         .collect()
 }
 
+/// Whether a text is a public key of WireGuard: 32 bytes in base64.
+#[must_use]
+pub fn is_public_key(text: &str) -> bool {
+    text.len() == 44
+        && text.strip_suffix('=').is_some_and(|rest| {
+            rest.chars()
+                .all(|c| c.is_ascii_alphanumeric() || c == '+' || c == '/')
+        })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

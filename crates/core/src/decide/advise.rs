@@ -7,6 +7,7 @@ use super::checks;
 use crate::fabrics::{self, About};
 use crate::inventory::FabricKind;
 use crate::plan::{Problem, World};
+use crate::underlays;
 
 /// What is to be said of one fabric on these hosts.
 #[derive(Debug, Clone, Serialize)]
@@ -61,6 +62,14 @@ fn of(world: &World<'_>, kind: FabricKind) -> Option<Advice> {
         let mut problems = world.problems.clone();
         problems.extend(checks::problems(world, kind));
         problems.extend(fabric.problems(world));
+        problems.extend(underlays::of(world.inventory).problems(world));
+        let in_lan = kind.is_in_lan() && world.mesh.is_some();
+        problems.extend(in_lan.then(|| {
+            Problem::of_all(
+                "its containers are hosts of the LAN: nothing of them can go through a mesh",
+                "choose another fabric, or `underlay: plain`",
+            )
+        }));
         problems
     });
     problems.dedup();

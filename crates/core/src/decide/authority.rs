@@ -80,11 +80,12 @@ fn renew(
         let shown = Shown {
             what: "the engine answers",
             why: "wait until the engine answers",
-            format: "{{.ServerVersion}}",
+            question: &options::of_info("{{.ServerVersion}}"),
             expect: Vec::new(),
             // With the old CA it would be open to whom it is to be closed to.
             put_back: Vec::new(),
             settled: uses_store.then(overlay::gossips),
+            back: Vec::new(),
         };
         let mut turn = turns.before(world, host);
         let first = steps.next_id();

@@ -11,11 +11,13 @@ pub mod machine;
 pub mod migrate;
 pub mod restart;
 pub mod rotation;
+pub mod underlay;
 
 use crate::engines;
 use crate::fabrics::{self, Chosen, standalone};
 use crate::inventory::{FabricKind, HostName};
 use crate::plan::{Action, Plan, Stage, Steps, World};
+use crate::underlays;
 
 /// Decides everything.
 ///
@@ -42,8 +44,12 @@ pub fn up(world: &World<'_>) -> Plan {
             );
         }
         problems.extend(refused);
+        let lower = underlays::of(world.inventory);
+        problems.extend(lower.problems(world));
         // Steps are only planned where nothing forbids them: a plan with problems is shown, never run.
         if problems.is_empty() && !world.hosts.is_empty() {
+            let carried = underlay::carried(world, fabric);
+            lower.steps(world, &carried, &mut steps, &mut notes);
             engines::install_steps(world, &mut steps);
             fabric.steps(world, &mut steps, &mut notes);
             // Over the classic overlay it is a part of that.
@@ -60,7 +66,10 @@ pub fn up(world: &World<'_>) -> Plan {
     Plan {
         cluster: world.inventory.cluster.to_string(),
         fabric: kind,
-        reason,
+        reason: match underlays::of(world.inventory).about(world.inventory) {
+            Some(about) => format!("{reason}; it goes {about}"),
+            None => reason,
+        },
         hosts: world.hosts.iter().map(|host| host.name().clone()).collect(),
         steps: steps.into_vec(),
         problems,

@@ -74,11 +74,11 @@ fn restart(
         } else {
             "wait until the engine answers"
         },
-        format: if is_member {
+        question: &options::of_info(if is_member {
             "{{.Swarm.LocalNodeState}}"
         } else {
             "{{.ServerVersion}}"
-        },
+        }),
         expect: if is_member {
             vec!["active".to_owned()]
         } else {
@@ -86,6 +86,7 @@ fn restart(
         },
         put_back: Vec::new(),
         settled: options::uses_store(host).then(overlay::gossips),
+        back: Vec::new(),
     };
     options::restart(
         host,

@@ -258,10 +258,11 @@ impl Rotation<'_> {
         let shown = options::Shown {
             what: "the engine answers",
             why: "wait until the engine answers",
-            format: "{{.ClusterStore}}",
+            question: &options::of_info("{{.ClusterStore}}"),
             expect: vec![consul::endpoint().url],
             put_back: Vec::new(),
             settled: Some(overlay::gossips()),
+            back: Vec::new(),
         };
         let why = "restart the engine, which reads certificates only then";
         let restarted = options::restart(host, why, &shown, after, steps, notes);

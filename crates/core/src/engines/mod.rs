@@ -3,6 +3,7 @@
 pub mod api;
 pub mod known;
 pub mod options;
+pub(crate) mod packages;
 pub mod unit;
 
 use std::time::Duration;
@@ -44,7 +45,7 @@ pub const SYSTEMD_TIMEOUT: Duration = Duration::from_secs(60);
 pub const RESTART_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// The packages of an engine that is to be installed: itself, and its client where that is a package of its own.
-fn packages(facts: &Facts, offer: &Offer) -> Vec<String> {
+fn of_engine(facts: &Facts, offer: &Offer) -> Vec<String> {
     // The version that the host's lists name is the one that was checked against the inventory.
     let pinned = |name: &str, version: &str| format!("{name}={version}");
     let Some(version) = &offer.package_version else {
@@ -167,7 +168,7 @@ pub fn install_steps(world: &World<'_>, steps: &mut Steps) {
             let why = format!(
                 "install the Docker engine {version} from the packages of {from}{upgraded}"
             );
-            install(steps, host, manager, why, packages(host.facts, offer));
+            install(steps, host, manager, why, of_engine(host.facts, offer));
             steps.add(
                 name,
                 Stage::Engine,

@@ -21,12 +21,20 @@ pub struct Target<'a> {
     pub wanted: &'a dyn Fn(&HostWorld<'_>) -> Options,
     /// Whether a running engine has them in effect, as far as it tells.
     pub runs_with: &'a dyn Fn(&HostWorld<'_>) -> bool,
-    /// The format of `docker info` that shows it.
-    pub format: &'static str,
+    /// What shows it, such as a [`of_info`] question.
+    pub question: &'a [&'a str],
     /// What that must show.
     pub shows: &'a dyn Fn(&HostWorld<'_>) -> Vec<String>,
     /// See [`Shown::settled`].
     pub settled: Option<Action>,
+    /// See [`Shown::back`].
+    pub back: &'a dyn Fn(&HostWorld<'_>) -> Vec<Action>,
+}
+
+/// The question for something of `docker info`.
+#[must_use]
+pub const fn of_info(format: &str) -> [&str; 4] {
+    ["docker", "info", "--format", format]
 }
 
 /// The options in a host's `daemon.json`.
@@ -346,10 +354,11 @@ pub fn steps(
         let shown = Shown {
             what: "the engine answers with its new options",
             why: "wait until the engine answers with them",
-            format: target.format,
+            question: target.question,
             expect: (target.shows)(host),
             put_back,
             settled: target.settled.clone(),
+            back: (target.back)(host),
         };
         if same && !super::is_running(host.facts) && !is_new(host) {
             // It is stopped, and starts with these very options: in a step before this one, unless engines look for each other.
@@ -537,15 +546,17 @@ pub struct Shown<'a> {
     pub what: &'a str,
     /// The step's sentence.
     pub why: &'a str,
-    /// The format of `docker info`.
-    pub format: &'a str,
-    /// What that must show.
+    /// The question that tells.
+    pub question: &'a [&'a str],
+    /// What the answer must show.
     pub expect: Vec<String>,
     /// The files that were written in this run, which are put back if the engine does not take them.
     pub put_back: Vec<String>,
     /// What shows that the engine has found the others, where engines must not look for each other at the same time: then each
     /// restart waits for this of the one before.
     pub settled: Option<Action>,
+    /// What it takes beside the old options to bring back what was: done with them in place, before the engine starts with them.
+    pub back: Vec<Action>,
 }
 
 /// The steps after which a restarted engine is as it should be.
@@ -570,7 +581,7 @@ impl Shown<'_> {
     fn wait(&self, steps: &mut Steps, host: &HostName) -> StepId {
         let action = Action::wait(
             self.what,
-            &["docker", "info", "--format", self.format],
+            self.question,
             self.expect.clone(),
             START_DEADLINE,
         );
@@ -635,6 +646,7 @@ pub fn restart(
         ];
         let actions = std::iter::once(back)
             .chain(api::reread_after(&shown.put_back))
+            .chain(shown.back.iter().cloned())
             .chain(again);
         Undo {
             unit: UNIT,
@@ -696,9 +708,10 @@ pub fn of_inventory(world: &World<'_>, steps: &mut Steps, notes: &mut Vec<String
     let target = Target {
         wanted: &wanted,
         runs_with: &|_| true,
-        format: "{{.ServerVersion}}",
+        question: &of_info("{{.ServerVersion}}"),
         shows: &|_| Vec::new(),
         settled: None,
+        back: &|_| Vec::new(),
     };
     self::steps(world, steps, notes, &target);
 }

@@ -9,10 +9,11 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::links::{self, LINKS};
-use super::routed::{self, network};
+use super::routed;
 use super::shares::{self, LEARNED, OWN, Shares};
-use super::{About, Asks, Encryption, Fabric, Layer, Names, SubnetOf, keeper, packages};
-use crate::engines::options;
+use super::{About, Asks, Encryption, Fabric, Layer, Names, SubnetOf, docker0, keeper};
+use crate::engines::packages;
+use crate::facts::firewall::Traffic;
 use crate::inventory::{BgpSpec, FabricKind, HostName, PassedOn};
 use crate::plan::{
     Action, Content, HostWorld, Problem, Stage, StepId, Steps, Undo, Verb, WantedFile, World,
@@ -81,10 +82,7 @@ impl Fabric for Bgp {
         let shares = shares::divide(world);
         let mut problems = Vec::new();
         for host in &world.hosts {
-            problems.extend(links::part_problems(world, host, &shares, |part| {
-                network(world, host, part)
-            }));
-            problems.extend(routed::in_the_way(world, host));
+            problems.extend(routed::of_part(world, host, &shares));
             problems.extend(of_bird(host));
         }
         problems.extend(shares.problems);
@@ -92,8 +90,8 @@ impl Fabric for Bgp {
     }
 
     fn steps(&self, world: &World<'_>, steps: &mut Steps, notes: &mut Vec<String>) {
-        options::of_inventory(world, steps, notes);
         let shares = shares::divide(world);
+        routed::give_options(world, &shares, steps, notes);
         let mut changed = Vec::new();
         for host in &world.hosts {
             let Some(part) = shares.of.get(host.name()) else {
@@ -103,6 +101,7 @@ impl Fabric for Bgp {
             if host.facts.unit(UNIT).is_none() {
                 packages::install(
                     host,
+                    Stage::Network,
                     &[BIRD_PACKAGE],
                     "BIRD, which speaks BGP,",
                     UNIT,
@@ -121,7 +120,7 @@ impl Fabric for Bgp {
                 steps,
             );
             announce(world, host, &shares, steps);
-            links::create(host, network(world, host, *part), steps);
+            routed::make_network(world, host, *part, steps);
             if steps.last_of(host.name()) != before {
                 changed.push(host);
             }
@@ -134,8 +133,18 @@ impl Fabric for Bgp {
         links::say_names(world, steps, notes);
     }
 
-    fn leaves(&self, _: &World<'_>, host: &HostWorld<'_>) -> Vec<String> {
-        packages::enables(host, UNIT).into_iter().collect()
+    fn leaves(&self, world: &World<'_>, host: &HostWorld<'_>) -> Vec<String> {
+        let mut lines = docker0::leaves(world, host);
+        lines.extend(packages::enables(host, UNIT));
+        lines
+    }
+
+    fn listens(&self, _: &World<'_>) -> Vec<Traffic> {
+        vec![Traffic::Tcp(BGP_PORT), Traffic::Udp(BFD_PORT)]
+    }
+
+    fn behind(&self, world: &World<'_>) -> Vec<(IpAddr, IpNet)> {
+        shares::divide(world).behind(world)
     }
 
     fn needs(&self, world: &World<'_>) -> Needs {
@@ -143,7 +152,13 @@ impl Fabric for Bgp {
     }
 
     fn causes(&self) -> &'static [&'static [Cause]] {
-        &[causes::STANDING, SESSIONS, LINKS, causes::UNDER_ALL]
+        &[
+            causes::STANDING,
+            SESSIONS,
+            LINKS,
+            causes::UNDER_ALL,
+            routed::BETWEEN,
+        ]
     }
 }
 

@@ -113,7 +113,13 @@ impl Fabric for Bridged {
     }
 
     fn causes(&self) -> &'static [&'static [Cause]] {
-        &[causes::STANDING, LINKS, causes::UNDER_ALL, lan::LAN]
+        &[
+            causes::STANDING,
+            LINKS,
+            causes::ON_ONE_WIRE,
+            causes::UNDER_ALL,
+            lan::LAN,
+        ]
     }
 }
 

@@ -32,7 +32,7 @@ pub(super) fn notes(
         let Some(firewall) = &host.facts.firewall else {
             continue;
         };
-        let interface = host.facts.interface_with(host.private);
+        let interface = host.interface;
         let peers: Vec<IpAddr> = world
             .hosts
             .iter()

@@ -282,16 +282,13 @@ pub(super) const LAN: &[Cause] = &[Cause::of_now("unknown-macs", unknown_macs)];
 
 /// The hosts reach each other over the very wire on which their containers do not, and all that is ours is right.
 fn unknown_macs(case: &Case<'_>) -> Option<Finding> {
-    case.failure?;
-    let (from, to, found) = case
-        .directions()
-        .find(|(from, _, link)| *from == case.from && link.anything_passes())?;
+    let way = causes::only_the_hosts(case)?;
     let what = format!(
         "{} between the two hosts, and nothing between their containers, which have MAC addresses of their own: what carries the LAN lets only the hosts' own pass",
-        found.passing()
+        way.2.passing()
     );
     let fix = "let several MAC addresses through at both hosts' ports (virtual switches: promiscuous mode and forged transmits; others: port security); a cloud or Wi-Fi does not: choose another `network.fabric` there";
-    causes::link(case, (from, to, found), what, fix.to_owned(), Vec::new())
+    causes::link(case, way, what, fix.to_owned(), Vec::new())
 }
 
 #[cfg(test)]

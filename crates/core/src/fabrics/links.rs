@@ -4,13 +4,15 @@
 //! should be; that is a fact of the host (`templates/fabrics/`).
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::net::IpAddr;
 use std::time::Duration;
 
 use ipnet::IpNet;
 
+use super::guard;
 use super::shares::Shares;
-use super::{MTU_OPTION, SIGN_OF_LIFE, SSH_PORT};
+use super::{MTU_OPTION, SIGN_OF_LIFE, SSH_PORT, docker0};
 use crate::facts::Network;
 use crate::inventory::FabricKind;
 use crate::plan::{
@@ -20,22 +22,18 @@ use crate::plan::{
 use crate::platform::SERVICES;
 use crate::proof::causes::{self, Case, Finding};
 use crate::proof::{Cause, HostView, Needs};
+use crate::underlays::{NETWORKD_PATH, routes_stay};
 
 /// What makes and checks the links.
 pub(crate) const SCRIPT: &str = "/usr/local/lib/docker-cluster/fabric";
 
 /// What they are to be.
-const CONFIG: &str = "/etc/docker-cluster/fabric/config";
+pub(super) const CONFIG: &str = "/etc/docker-cluster/fabric/config";
 
 /// What makes them before the engine starts.
 pub(crate) const UNIT: &str = "docker-cluster-fabric.service";
 
-const UNIT_PATH: &str = "/etc/systemd/system/docker-cluster-fabric.service";
-
-/// What may manage the host's own interfaces.
-const NETWORKD: &str = "systemd-networkd.service";
-
-const NETWORKD_PATH: &str = "/etc/systemd/networkd.conf.d/docker-cluster.conf";
+pub(super) const UNIT_PATH: &str = "/etc/systemd/system/docker-cluster-fabric.service";
 
 /// How long making or taking away the links of a host may take: some dozen commands of the kernel, on a busy host.
 pub(crate) const LINKS_TIMEOUT: Duration = Duration::from_secs(60);
@@ -43,18 +41,55 @@ pub(crate) const LINKS_TIMEOUT: Duration = Duration::from_secs(60);
 /// How the line of the configuration begins that says which fabric the links are of: the script passes over it.
 const OF: &str = "# fabric";
 
-/// Links that are there for another fabric: two at the same time would be in each other's way.
-pub(crate) fn of_another(host: &HostWorld<'_>, wanted: FabricKind) -> Option<Problem> {
+/// Which fabric a host's links are of, or what else its configuration is of.
+pub(super) fn of<'a>(host: &'a HostWorld<'_>) -> Option<&'a str> {
     let links = host.facts.links.as_ref()?;
-    let of = links.lines("#").find_map(|words| match words {
+    links.lines("#").find_map(|words| match words {
         [fabric, kind] if fabric == "fabric" => Some(kind.as_str()),
         _ => None,
-    })?;
-    (of != wanted.to_string()).then(|| {
+    })
+}
+
+/// Links that are there for another fabric: two at the same time would be in each other's way.
+pub(crate) fn of_another(host: &HostWorld<'_>, wanted: FabricKind) -> Option<Problem> {
+    let of = of(host)?;
+    let is_guarded = of == guard::GUARD;
+    let fits = match wanted {
+        // One guard for all of them.
+        FabricKind::Overlay | FabricKind::Swarm | FabricKind::Auto if is_guarded => true,
+        _ => of == wanted.to_string(),
+    };
+    let what = match is_guarded {
+        true => format!(
+            "the ports of its overlay are guarded, which is another fabric than the inventory wants: {wanted}"
+        ),
+        false => format!(
+            "its links to the other hosts are those of the fabric {of}, and the inventory wants {wanted}"
+        ),
+    };
+    (!fits).then(|| {
         Problem::on(
             host.name(),
-            format!("its links to the other hosts are those of the fabric {of}, and the inventory wants {wanted}"),
+            what,
             "take the cluster down first (`docker-cluster down`), then bring it up with the other fabric; containers are named before anything goes",
+        )
+    })
+}
+
+/// Links that are there for another bridge.
+pub(super) fn other_bridge(world: &World<'_>, host: &HostWorld<'_>) -> Option<Problem> {
+    let has = host
+        .facts
+        .links
+        .as_ref()?
+        .lines("bridge")
+        .find_map(|words| words.first())?;
+    let wanted = bridge(world);
+    (*has != wanted).then(|| {
+        Problem::on(
+            host.name(),
+            format!("its part of the subnet is on the bridge {has}, and the inventory wants it on {wanted}"),
+            "take the cluster down first (`docker-cluster down`), then bring it up with the other bridge",
         )
     })
 }
@@ -64,6 +99,9 @@ const MAX_INTERFACE: usize = 15;
 
 /// The name of the cluster's bridge on each host: one that rules can name, whatever the network's own name is.
 pub(super) fn bridge(world: &World<'_>) -> String {
+    if docker0::is_wanted(world) {
+        return docker0::DEVICE.to_owned();
+    }
     let name = format!("br-{}", world.inventory.network.name.as_str());
     if name.len() <= MAX_INTERFACE {
         return name;
@@ -72,24 +110,45 @@ pub(super) fn bridge(world: &World<'_>) -> String {
     format!("br-dc{}", &sum[..MAX_INTERFACE - "br-dc".len()])
 }
 
+/// What the steps of a plan say of what a script makes.
+pub(super) struct Words {
+    pub(super) script: &'static str,
+    pub(super) config: &'static str,
+    /// The mode of the configuration.
+    pub(super) mode: &'static str,
+    pub(super) unit: &'static str,
+    pub(super) boot: &'static str,
+    pub(super) make: &'static str,
+    /// What comes before the first sentence of what is wrong.
+    pub(super) mend: &'static str,
+    /// What is said of systemd-networkd, which takes away every route that it did not set itself; none where there are no routes.
+    pub(super) routes: Option<&'static str>,
+}
+
+/// Of links.
+const LINK_WORDS: Words = Words {
+    script: "put the script in place that makes its links to the other hosts",
+    config: "write down which links it has",
+    mode: "0644",
+    unit: "put the unit in place that makes them before the engine starts",
+    boot: "make the links at every boot",
+    make: "make its links to the other hosts",
+    mend: "mend its links",
+    routes: Some("let systemd-networkd keep routes that are not its own"),
+};
+
 /// What links are made of: the script of the fabric, the configuration, a line each, and the unit.
 pub(super) fn files(kind: FabricKind, text: String, config: &[String]) -> [WantedFile; 3] {
+    files_of(&LINK_WORDS, kind, text, config)
+}
+
+fn files_of(words: &Words, kind: impl Display, text: String, config: &[String]) -> [WantedFile; 3] {
     let unit_text = include_str!("../../../../templates/fabrics/docker-cluster-fabric.service");
     let config = format!("{OF} {kind}\n{}\n", config.join("\n"));
     [
-        WantedFile::of_root(
-            SCRIPT,
-            "0755",
-            text,
-            "put the script in place that makes its links to the other hosts",
-        ),
-        WantedFile::of_root(CONFIG, "0644", config, "write down which links it has"),
-        WantedFile::of_root(
-            UNIT_PATH,
-            "0644",
-            unit_text,
-            "put the unit in place that makes them before the engine starts",
-        ),
+        WantedFile::of_root(SCRIPT, "0755", text, words.script),
+        WantedFile::of_root(CONFIG, words.mode, config, words.config),
+        WantedFile::of_root(UNIT_PATH, "0644", unit_text, words.unit),
     ]
 }
 
@@ -113,22 +172,26 @@ pub(super) fn put_where(
     ours: impl Fn(&str) -> bool,
     steps: &mut Steps,
 ) -> Option<StepId> {
+    put_with(&LINK_WORDS, kind, host, text, config, ours, steps)
+}
+
+/// The same in other words.
+pub(super) fn put_with(
+    words: &Words,
+    kind: impl Display,
+    host: &HostWorld<'_>,
+    text: String,
+    config: &[String],
+    ours: impl Fn(&str) -> bool,
+    steps: &mut Steps,
+) -> Option<StepId> {
     let (name, facts) = (host.name(), host.facts);
-    // It takes away every route that it did not set itself. What it has not read yet it reads when it starts, before it would.
-    let networkd = facts.is_active(NETWORKD).then(|| {
-        let text = include_str!("../../../../templates/fabrics/networkd.conf");
-        WantedFile::of_root(
-            NETWORKD_PATH,
-            "0644",
-            text,
-            "let systemd-networkd keep routes that are not its own",
-        )
-    });
-    let files = files(kind, text, config);
+    let networkd = words.routes.and_then(|_| routes_stay(host, steps));
+    let files = files_of(words, kind, text, config);
     let missing: Vec<WantedFile> = files
         .into_iter()
-        .chain(networkd)
         .filter(|file| !file.is_there(facts, None))
+        .chain(networkd)
         .collect();
     let written: Vec<String> = missing.iter().map(|file| file.path.clone()).collect();
     let unit = facts.unit(UNIT);
@@ -155,11 +218,7 @@ pub(super) fn put_where(
         );
     }
     if unit.is_none_or(|unit| unit.file_state != "enabled") {
-        run(
-            steps,
-            "make the links at every boot",
-            SERVICES.argv(SERVICES.enable, &[UNIT]),
-        );
+        run(steps, words.boot, SERVICES.argv(SERVICES.enable, &[UNIT]));
     }
     let wrong: Vec<&String> = facts
         .links
@@ -171,9 +230,9 @@ pub(super) fn put_where(
     let same = written.iter().all(|path| path == NETWORKD_PATH);
     let why = match (wrong.as_slice(), same && works) {
         ([], true) => return None,
-        ([one], true) => format!("mend its links: {one}"),
-        ([one, rest @ ..], true) => format!("mend its links: {one}, and {} more", rest.len()),
-        _ => "make its links to the other hosts".to_owned(),
+        ([one], true) => format!("{}: {one}", words.mend),
+        ([one, rest @ ..], true) => format!("{}: {one}, and {} more", words.mend, rest.len()),
+        _ => words.make.to_owned(),
     };
     let restart = Action::Service {
         verb: Verb::Restart,
@@ -377,7 +436,7 @@ pub(super) fn needs(world: &World<'_>, tunnel: Option<u16>, mtu: u32) -> Needs {
         .hosts
         .iter()
         .map(|host| (host.name().clone(), vec![(SSH_PORT, SIGN_OF_LIFE)]));
-    let network = world.inventory.network.name.to_string();
+    let network = world.inventory.network.of_containers().to_owned();
     Needs {
         network,
         tunnel,
@@ -390,12 +449,16 @@ pub(super) fn needs(world: &World<'_>, tunnel: Option<u16>, mtu: u32) -> Needs {
 
 /// That names are known on their own host only, for a plan that does something.
 pub(super) fn say_names(world: &World<'_>, steps: &Steps, notes: &mut Vec<String>) {
-    if steps.next_id() > 0 {
-        let name = world.inventory.network.name.as_str();
-        notes.push(format!(
-            "containers on {name} reach those of other hosts by address; names are known on their own host only"
-        ));
+    if steps.next_id() == 0 {
+        return;
     }
+    notes.push(match docker0::is_wanted(world) {
+        true => "containers that name no network reach those of other hosts by address; there are no names on docker0".to_owned(),
+        false => format!(
+            "containers on {} reach those of other hosts by address; names are known on their own host only",
+            world.inventory.network.name
+        ),
+    });
 }
 
 /// Rows about links, by what the script on the host says of them.

@@ -99,7 +99,13 @@ impl Fabric for Macvlan {
     }
 
     fn causes(&self) -> &'static [&'static [Cause]] {
-        &[causes::STANDING, LINKS, causes::UNDER_ALL, lan::LAN]
+        &[
+            causes::STANDING,
+            LINKS,
+            causes::ON_ONE_WIRE,
+            causes::UNDER_ALL,
+            lan::LAN,
+        ]
     }
 }
 

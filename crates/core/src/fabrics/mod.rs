@@ -3,7 +3,9 @@
 
 mod bgp;
 mod bridged;
+pub(crate) mod docker0;
 pub mod firewall;
+pub(crate) mod guard;
 pub(crate) mod keeper;
 mod lan;
 pub(crate) mod links;
@@ -11,7 +13,6 @@ mod macvlan;
 mod nat;
 mod openvswitch;
 pub(crate) mod overlay;
-mod packages;
 mod routed;
 mod shares;
 pub mod standalone;
@@ -20,9 +21,13 @@ mod vxlan;
 
 pub use swarm::removal;
 
+use std::net::IpAddr;
+
+use ipnet::IpNet;
 use serde::Serialize;
 
 use crate::engines::options;
+use crate::facts::firewall::Traffic;
 use crate::facts::{Engine, Network};
 use crate::inventory::{FabricKind, Inventory, VXLAN_OVERHEAD};
 use crate::plan::ETHERNET_MTU;
@@ -30,6 +35,7 @@ use crate::plan::{HostWorld, Problem, Steps, World};
 use crate::proof::causes;
 use crate::proof::{Asked, Cause, Needs, Probes, SIGN_OF_LIFE};
 use crate::stores;
+use crate::underlays;
 
 /// TCP and UDP port of the gossip between engines. It cannot be changed.
 const GOSSIP_PORT: u16 = 7946;
@@ -151,6 +157,15 @@ pub trait Fabric: Sync {
     fn leaves(&self, _: &World<'_>, _: &HostWorld<'_>) -> Vec<String> {
         Vec::new()
     }
+    /// What it listens on at every address of a host, or on the one that others use, and that only hosts of the cluster are to reach:
+    /// an underlay lets nobody else in there. The same for every host, whatever its role.
+    fn listens(&self, _: &World<'_>) -> Vec<Traffic> {
+        Vec::new()
+    }
+    /// The addresses of containers that are reached through a host, by its address for the others: what a mesh is to carry beside that.
+    fn behind(&self, _: &World<'_>) -> Vec<(IpAddr, IpNet)> {
+        Vec::new()
+    }
     /// What it needs of the way between hosts, for `verify` to look at when a pair fails.
     fn needs(&self, world: &World<'_>) -> Needs;
     /// Who asks whom in a verification, and how: containers on the cluster's network, by address where names are known on their own host
@@ -161,7 +176,7 @@ pub trait Fabric: Sync {
             Names::OnItsHost => Asked::ByAddress,
         };
         Probes {
-            network: inventory.network.name.to_string(),
+            network: inventory.network.of_containers().to_owned(),
             asked,
         }
     }
@@ -171,6 +186,15 @@ pub trait Fabric: Sync {
 
 /// Port of SSH on the underlay, asked only for a sign of life: a refusal is one as well.
 const SSH_PORT: u16 = 22;
+
+/// What overlays listen on.
+fn overlay_listens(vxlan_port: u16) -> Vec<Traffic> {
+    vec![
+        Traffic::Udp(vxlan_port),
+        Traffic::Udp(GOSSIP_PORT),
+        Traffic::Tcp(GOSSIP_PORT),
+    ]
+}
 
 /// What every fabric over VXLAN needs. `ports` gives the TCP ports of a host beside the gossip's.
 fn vxlan_needs(
@@ -237,14 +261,14 @@ pub fn probes(inventory: &Inventory) -> Probes {
     fabric(kind).map_or_else(by_name, |fabric| fabric.probes(inventory))
 }
 
-/// Every row of the tables of causes of all fabrics, each once.
+/// Every row of the tables of causes of all fabrics and underlays, each once.
 #[must_use]
 pub fn all_causes() -> Vec<&'static Cause> {
     let mut all: Vec<&'static Cause> = Vec::new();
     for cause in ALL
         .iter()
         .filter_map(|kind| fabric(*kind))
-        .flat_map(|fabric| causes::table(fabric.causes()))
+        .flat_map(|fabric| causes::table(underlays::all_causes(), fabric.causes()))
     {
         if !all.iter().any(|known| known.id == cause.id) {
             all.push(cause);

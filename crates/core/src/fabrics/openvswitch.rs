@@ -12,11 +12,10 @@ use ipnet::IpNet;
 use super::links::{self, LINKS};
 use super::shares::{self, OWN, PEER, Shares};
 use super::vxlan::{mtu, network, port_taken};
-use super::{
-    About, Asks, Encryption, Fabric, Layer, Names, SubnetOf, VXLAN_TAKES, keeper, packages,
-};
-use crate::engines::options;
+use super::{About, Asks, Encryption, Fabric, Layer, Names, SubnetOf, VXLAN_TAKES, keeper};
+use crate::engines::{options, packages};
 use crate::facts::Module;
+use crate::facts::firewall::Traffic;
 use crate::inventory::FabricKind;
 use crate::plan::{Action, HostWorld, Problem, Stage, Steps, Verb, World};
 use crate::platform::{ETHTOOL_PACKAGE, SERVICES, SWITCH_PACKAGE};
@@ -119,6 +118,10 @@ impl Fabric for OpenVswitch {
         packages::enables(host, UNIT).into_iter().collect()
     }
 
+    fn listens(&self, world: &World<'_>) -> Vec<Traffic> {
+        vec![Traffic::Udp(world.inventory.network.vxlan.port)]
+    }
+
     fn needs(&self, world: &World<'_>) -> Needs {
         links::needs(
             world,
@@ -132,6 +135,7 @@ impl Fabric for OpenVswitch {
             causes::STANDING,
             SWITCH,
             LINKS,
+            causes::ON_ONE_WIRE,
             causes::TUNNEL,
             causes::UNDER_ALL,
         ]
@@ -202,6 +206,7 @@ fn run_switch(host: &HostWorld<'_>, steps: &mut Steps) {
     if unit.is_none() || is_first || says(NO_ETHTOOL) {
         packages::install(
             host,
+            Stage::Network,
             &[SWITCH_PACKAGE, ETHTOOL_PACKAGE],
             "Open vSwitch",
             UNIT,

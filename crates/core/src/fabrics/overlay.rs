@@ -8,10 +8,12 @@ use serde_json::json;
 
 use super::{
     About, Asks, Encryption, Fabric, GOSSIP_PORT, Layer, MTU_OPTION, Names, OVERLAY_MODULES,
-    SubnetOf, VXLAN_TAKES, firewall, gateway_bridge, keeper, network_problems, no_classic_overlay,
-    standalone, swarm, too_long_for, vxlan_needs,
+    SubnetOf, VXLAN_TAKES, firewall, gateway_bridge, guard, keeper, network_problems,
+    no_classic_overlay, overlay_listens, standalone, swarm, too_long_for, vxlan_needs,
 };
 use crate::engines::options;
+use crate::facts::firewall::Traffic;
+use crate::inventory::HostName;
 use crate::plan::{
     Action, EngineCall, HostWorld, NewNetwork, Options, Problem, Stage, StepId, Steps, World,
 };
@@ -106,6 +108,7 @@ impl Fabric for Overlay {
             consul::CAUSES,
             causes::STANDING,
             causes::OVERLAYS,
+            guard::ROWS,
         ]
     }
 
@@ -137,6 +140,8 @@ impl Fabric for Overlay {
         too_long_for(world, notes);
         stores::of(world).steps(world, steps, notes);
         images(world, steps);
+        // Before the engines open the ports.
+        guard::put(world, GUARDED, &others(world), steps, notes);
         set_options(world, steps, notes);
         network(world, steps);
         keeper::keep(world, steps, &[], |_| true);
@@ -156,6 +161,12 @@ impl Fabric for Overlay {
         }
     }
 
+    fn listens(&self, world: &World<'_>) -> Vec<Traffic> {
+        let mut all = overlay_listens(VXLAN_PORT);
+        all.extend(stores::of(world).listens());
+        all
+    }
+
     fn needs(&self, world: &World<'_>) -> Needs {
         vxlan_needs(world, VXLAN_PORT, |host| {
             let mut all = stores::of(world).ports(host);
@@ -163,6 +174,70 @@ impl Fabric for Overlay {
             all
         })
     }
+}
+
+/// The ports that every engine opens on all addresses.
+const GUARDED: &[Traffic] = &[
+    Traffic::Udp(VXLAN_PORT),
+    Traffic::Tcp(GOSSIP_PORT),
+    Traffic::Udp(GOSSIP_PORT),
+];
+
+/// Engines that may be in the network beside those of the hosts that answer: only the store knows them, and only docker-cluster's own tells.
+fn others(world: &World<'_>) -> guard::Others {
+    guard::Others {
+        known: Vec::new(),
+        unknown: strangers(world),
+    }
+}
+
+fn strangers(world: &World<'_>) -> Option<guard::Unknown> {
+    let said = world.inventory.network.guard;
+    if world.inventory.store.external.is_some() {
+        let why = "the store is not docker-cluster's own, and engines outside the inventory may be in it; `network: {guard: true}` in the inventory says that there are none";
+        return said.is_none().then(|| guard::Unknown::Ever(why.to_owned()));
+    }
+    let yet = |why| Some(guard::Unknown::Yet(why));
+    let members = || {
+        world
+            .hosts
+            .iter()
+            .flat_map(|host| &host.facts.store.members)
+    };
+    if members().next().is_none() && world.hosts.iter().any(options::uses_store) {
+        return yet("the store does not tell who uses it; run `up` again when it does".to_owned());
+    }
+    let is_foreign = |name: &str| {
+        world
+            .inventory
+            .hosts
+            .iter()
+            .all(|host| host.name.as_str() != name)
+    };
+    let mut strangers: Vec<&str> = members()
+        .filter(|(name, status)| status == "alive" && is_foreign(name))
+        .map(|(name, _)| name.as_str())
+        .collect();
+    strangers.sort_unstable();
+    strangers.dedup();
+    if !strangers.is_empty() && said != Some(true) {
+        return yet(format!(
+            "the store is used from {} as well, not in the inventory; put them into it, or say `network: {{guard: true}}` to keep them out",
+            strangers.join(", ")
+        ));
+    }
+    let silent = world.unreached.iter().map(|one| &one.host);
+    let lost: Vec<&str> = silent
+        .filter(|name| members().any(|(member, _)| member == name.as_str()))
+        .filter(|name| !guard::names(world, name))
+        .map(HostName::as_str)
+        .collect();
+    (!lost.is_empty()).then(|| {
+        guard::Unknown::Yet(format!(
+            "it is not known where {} sends from, which does not answer; run `up` again when it does",
+            lost.join(", ")
+        ))
+    })
 }
 
 fn engine_problems(world: &World<'_>, host: &HostWorld<'_>, problems: &mut Vec<Problem>) {
@@ -300,9 +375,10 @@ fn set_options(world: &World<'_>, steps: &mut Steps, notes: &mut Vec<String>) {
     let target = options::Target {
         wanted: &|host| wanted(world, host),
         runs_with: &runs_with,
-        format,
+        question: &options::of_info(format),
         shows: &shows,
         settled: Some(gossips()),
+        back: &|_| Vec::new(),
     };
     let restarted = options::steps(world, steps, notes, &target);
     // Every engine announces itself in the store; only our own store can be asked.
@@ -355,6 +431,7 @@ pub fn gossips() -> Action {
 
 /// Gives engines their store back, whose networks are still in it.
 pub(crate) fn return_to_store(world: &World<'_>, steps: &mut Steps, notes: &mut Vec<String>) {
+    guard::put(world, GUARDED, &others(world), steps, notes);
     set_options(world, steps, notes);
     for host in &world.hosts {
         wait_for_network(world, host, steps, Vec::new());

@@ -36,6 +36,18 @@ pub(super) struct Shares {
     pub(super) problems: Vec<Problem>,
 }
 
+impl Shares {
+    /// Every host's address for the others, with its part.
+    pub(super) fn behind(&self, world: &World<'_>) -> Vec<(IpAddr, IpNet)> {
+        let answering = world
+            .hosts
+            .iter()
+            .filter_map(|host| Some((host.private, *self.of.get(host.name())?)));
+        let silent = self.silent.iter().map(|peer| (peer.address, peer.part));
+        answering.chain(silent).collect()
+    }
+}
+
 /// The part that a host has by its own configuration.
 fn present(host: &HostWorld<'_>) -> Option<IpNet> {
     host.facts

@@ -9,8 +9,8 @@ use serde_json::Value;
 
 use super::{
     About, Asks, Encryption, Fabric, GOSSIP_PORT, Layer, MTU_OPTION, Names, OVERLAY_MODULES,
-    SubnetOf, VXLAN_TAKES, firewall, gateway_bridge, keeper, network_problems, too_long_for,
-    vxlan_needs,
+    SubnetOf, VXLAN_TAKES, firewall, gateway_bridge, guard, keeper, network_problems,
+    overlay_listens, too_long_for, vxlan_needs,
 };
 use crate::engines::known::{self, Fault};
 use crate::engines::{self, options, unit};
@@ -197,7 +197,12 @@ impl Fabric for SwarmMode {
     }
 
     fn causes(&self) -> &'static [&'static [Cause]] {
-        &[causes::IN_A_SWARM, causes::STANDING, causes::OVERLAYS]
+        &[
+            causes::IN_A_SWARM,
+            causes::STANDING,
+            causes::OVERLAYS,
+            guard::ROWS,
+        ]
     }
 
     fn problems(&self, world: &World<'_>) -> Vec<Problem> {
@@ -299,6 +304,12 @@ impl Fabric for SwarmMode {
         }
     }
 
+    fn listens(&self, world: &World<'_>) -> Vec<Traffic> {
+        let mut all = overlay_listens(world.inventory.swarm.data_path_port);
+        all.push(Traffic::Tcp(MANAGER_PORT));
+        all
+    }
+
     fn needs(&self, world: &World<'_>) -> Needs {
         let port = world.inventory.swarm.data_path_port;
         vxlan_needs(world, port, |host| match swarm(host).is_manager {
@@ -311,6 +322,8 @@ impl Fabric for SwarmMode {
 /// Gives engines the inventory's options, and makes them a swarm that has the network. Returns what shows that, if it is still to come.
 pub(crate) fn form(world: &World<'_>, steps: &mut Steps, notes: &mut Vec<String>) -> Vec<StepId> {
     options::of_inventory(world, steps, notes);
+    // Before the engines open the ports.
+    guard::put(world, &guarded(world), &others(world), steps, notes);
     let managers = wanted_managers(world);
     let Some(lead) = join(world, steps, notes, &managers) else {
         return Vec::new();
@@ -320,6 +333,34 @@ pub(crate) fn form(world: &World<'_>, steps: &mut Steps, notes: &mut Vec<String>
     let known = network(world, steps, &lead);
     roles_and_labels(world, steps, &managers, &lead);
     known.into_iter().collect()
+}
+
+/// The ports that every engine opens on all addresses. The managers' own is not among them: it answers nobody without a certificate or a join
+/// token, and who joins a node by hand does it from an address that nobody knows before.
+fn guarded(world: &World<'_>) -> [Traffic; 3] {
+    [
+        Traffic::Udp(world.inventory.swarm.data_path_port),
+        Traffic::Tcp(GOSSIP_PORT),
+        Traffic::Udp(GOSSIP_PORT),
+    ]
+}
+
+/// The nodes of the swarm, whose ever they are, by the word of its managers.
+fn others(world: &World<'_>) -> guard::Others {
+    let gone = gone(world);
+    let mut others = guard::Others::default();
+    let nodes = world.hosts.iter().flat_map(|host| &host.facts.nodes);
+    for node in nodes.filter(|node| !gone.iter().any(|one| one.id == node.id)) {
+        let name = node.hostname.clone();
+        if node.addresses.is_empty() && !is_host(world, node) {
+            others.unknown = Some(guard::Unknown::Yet(format!(
+                "the swarm does not tell where its node {name} sends from, which is not among the hosts that answer"
+            )));
+        }
+        let from = node.addresses.iter().map(|from| (*from, name.clone()));
+        others.known.extend(from);
+    }
+    others
 }
 
 /// Faults of the hosts' engines that matter to what is wanted of them, each once.
@@ -1114,6 +1155,9 @@ pub fn removal(
     }
     let Some(host) = host.filter(|host| swarm(host).is_member()) else {
         forget_node(steps, lead.name(), node);
+        if let Some(removed) = steps.last_of(lead.name()) {
+            let_out(world, target, node, removed, steps);
+        }
         return;
     };
     let update = NodeUpdate {
@@ -1155,13 +1199,24 @@ pub fn removal(
     let call = EngineCall::RemoveNode {
         id: node.id.clone(),
     };
-    steps.add_after(
+    let removed = steps.add_after(
         lead.name(),
         Stage::Swarm,
         format!("remove {target} from the swarm"),
         Action::Engine(call),
         vec![left],
     );
+    let_out(world, target, node, removed, steps);
+}
+
+/// Who has left is not let in any more.
+fn let_out(world: &World<'_>, target: &HostName, node: &Node, removed: StepId, steps: &mut Steps) {
+    let mut others = others(world);
+    others
+        .known
+        .retain(|(from, _)| !node.addresses.contains(from));
+    let ports = guarded(world);
+    guard::let_out(world, &ports, &others, target, &[removed], steps);
 }
 
 /// Leaves a swarm; see the script.

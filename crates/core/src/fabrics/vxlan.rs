@@ -8,6 +8,7 @@ use super::links::{self, LINKS};
 use super::shares::{self, OWN, PEER, Shares};
 use super::{About, Asks, Encryption, Fabric, Layer, Names, SubnetOf, VXLAN_TAKES, keeper};
 use crate::engines::options;
+use crate::facts::firewall::Traffic;
 use crate::inventory::FabricKind;
 use crate::plan::{HostWorld, NewNetwork, Problem, Steps, World};
 use crate::proof::causes;
@@ -74,6 +75,10 @@ impl Fabric for Vxlan {
         links::say_names(world, steps, notes);
     }
 
+    fn listens(&self, world: &World<'_>) -> Vec<Traffic> {
+        vec![Traffic::Udp(world.inventory.network.vxlan.port)]
+    }
+
     fn needs(&self, world: &World<'_>) -> Needs {
         links::needs(
             world,
@@ -83,7 +88,13 @@ impl Fabric for Vxlan {
     }
 
     fn causes(&self) -> &'static [&'static [Cause]] {
-        &[causes::STANDING, LINKS, causes::TUNNEL, causes::UNDER_ALL]
+        &[
+            causes::STANDING,
+            LINKS,
+            causes::ON_ONE_WIRE,
+            causes::TUNNEL,
+            causes::UNDER_ALL,
+        ]
     }
 }
 

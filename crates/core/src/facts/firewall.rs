@@ -7,6 +7,9 @@ use ipnet::IpNet;
 
 use super::parse::Sections;
 
+/// The chain of the guard (`templates/fabrics/guard.sh`).
+pub const GUARD_CHAIN: &str = "DOCKER-CLUSTER";
+
 /// What keeps the firewall.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tool {
@@ -367,7 +370,8 @@ fn iptables_rule(text: &str) -> Read {
             ..rule
         }),
         Some("DROP" | "REJECT") => Read::Rule(rule),
-        Some("LOG" | "NFLOG") | None => Read::NoMatter,
+        // The guard throws away, and lets nothing in.
+        Some("LOG" | "NFLOG" | GUARD_CHAIN) | None => Read::NoMatter,
         Some(_) => Read::Unknown,
     }
 }
@@ -712,6 +716,10 @@ mod tests {
             None
         );
         assert_eq!(iptables(""), None);
+        // The guard lets nothing in that others throw away.
+        let guarded = usual.to_owned()
+            + "-A INPUT -p udp -m udp --dport 4789 -m comment --comment docker-cluster -j DOCKER-CLUSTER\n";
+        assert_eq!(kept_out(&iptables(&guarded).unwrap()), ALL);
         let remedy = iptables(usual)
             .unwrap()
             .remedy(&ALL, &["10.0.0.2/32".parse().unwrap()]);

@@ -116,6 +116,8 @@ pub struct Route {
     pub via: Option<IpAddr>,
     /// Over which interface.
     pub interface: String,
+    /// Which of the host's addresses packets have that go there, if the route says so.
+    pub source: Option<IpAddr>,
 }
 
 /// A container.
@@ -295,6 +297,24 @@ impl Engine {
         self.networks.iter().find(|network| network.name == name)
     }
 
+    /// The addresses of running containers on a network, each with whose it is.
+    #[must_use]
+    pub fn addresses_on(&self, network: &str) -> Vec<(Ipv4Addr, String)> {
+        let address = |container: &Container| {
+            let text = container
+                .networks
+                .get(network)?
+                .get("IPAddress")?
+                .as_str()?;
+            Some((text.parse().ok()?, container.name.clone()))
+        };
+        self.containers
+            .iter()
+            .filter(|container| container.is_running())
+            .filter_map(address)
+            .collect()
+    }
+
     /// Running containers that are not docker-cluster's own.
     pub fn running(&self) -> impl Iterator<Item = &Container> {
         self.containers
@@ -358,6 +378,8 @@ pub struct Node {
     pub is_reachable: bool,
     /// Its labels.
     pub labels: BTreeMap<String, String>,
+    /// Where it sends from: what the managers see, and what it says as one of them.
+    pub addresses: Vec<IpAddr>,
 }
 
 /// A file that docker-cluster cares about.
@@ -436,6 +458,17 @@ impl LinkFacts {
                 .map(|(_, rest)| rest)
         })
     }
+}
+
+/// A mesh with other hosts that docker-cluster itself has made on a host.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct MeshFacts {
+    /// Its configuration, and what is not as that says.
+    pub links: LinkFacts,
+    /// The public half of the host's key; empty if it has none.
+    pub key: String,
+    /// The other hosts, by name: how many seconds ago they were heard, if ever, and from where.
+    pub heard: BTreeMap<String, (Option<u64>, String)>,
 }
 
 /// What the engine of a host has written beside its options.
@@ -522,6 +555,10 @@ pub struct Facts {
     pub packages: PackageFacts,
     /// The links to other hosts that are docker-cluster's own, if there are any.
     pub links: Option<LinkFacts>,
+    /// The mesh that carries them, if it is docker-cluster's own.
+    pub mesh: Option<MeshFacts>,
+    /// What of the programs of WireGuard is there: `wg`, `wireguard-go`.
+    pub mesh_programs: BTreeSet<String>,
     /// What an installation was about that was cut off.
     pub installing: Vec<String>,
     /// Who else uses containerd, in words: `kubelet (active)`, `12 in containerd's namespace k8s.io`.
@@ -540,6 +577,8 @@ pub struct Facts {
     pub engine_process: Option<EngineProcess>,
     /// systemd units by name.
     pub units: BTreeMap<String, Unit>,
+    /// Whether it has the programs of iptables, by which rules are made.
+    pub iptables: bool,
     /// Its firewall, if that throws away what no rule lets in.
     pub firewall: Option<firewall::Firewall>,
     /// Whether the socket that every client looks for is there.
@@ -682,6 +721,28 @@ impl Facts {
             .iter()
             .find(|a| a.net.addr() == ip)
             .map(|a| a.interface.as_str())
+    }
+
+    /// The addresses that packets may have which go from here to there: what the routes say, the interfaces' own where they do not.
+    #[must_use]
+    pub fn sources_towards(&self, to: IpAddr) -> BTreeSet<IpAddr> {
+        let leads = || self.routes.iter().filter(|route| route.to.contains(&to));
+        let Some(longest) = leads().map(|route| route.to.prefix_len()).max() else {
+            return BTreeSet::new();
+        };
+        let of_interface = |name: &str| {
+            let its = self.addresses.iter().filter(|a| a.interface == name);
+            its.map(|a| a.net.addr())
+                .filter(|a| a.is_ipv4() == to.is_ipv4())
+                .collect::<BTreeSet<IpAddr>>()
+        };
+        leads()
+            .filter(|route| route.to.prefix_len() == longest)
+            .flat_map(|route| match route.source {
+                Some(source) => BTreeSet::from([source]),
+                None => of_interface(&route.interface),
+            })
+            .collect()
     }
 
     /// Interface of the default route.

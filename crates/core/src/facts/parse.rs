@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use ipnet::IpNet;
 use serde::Deserialize;
@@ -10,8 +10,8 @@ use serde_json::Value;
 
 use super::{
     Address, ApiFacts, Container, DataFacts, Endpoint, Engine, EngineProcess, Facts, FileFact,
-    FileLine, InSwarm, Init, Interface, LinkFacts, Module, Network, Node, Origin, PackageFacts,
-    Route, StoreFacts, Unit,
+    FileLine, InSwarm, Init, Interface, LinkFacts, MeshFacts, Module, Network, Node, Origin,
+    PackageFacts, Route, StoreFacts, Unit,
 };
 use crate::versions::{parse_engine_version, parse_kernel_version};
 use crate::words::printable;
@@ -26,36 +26,19 @@ pub fn parse(output: &[u8], sent: i64, received: i64) -> Option<Facts> {
         return None;
     }
     let os = key_values(&sections.text("os-release"));
-    let uname = sections.line("uname");
-    let mut uname = uname.split_whitespace().skip(1).map(str::to_owned);
-    let kernel_text = clean(&uname.next().unwrap_or_default());
-    let architecture = clean(&uname.next().unwrap_or_default());
-    let clock: i64 = sections.line("clock").trim().parse().unwrap_or(sent);
-    let clock_offset = if clock < sent {
-        clock.saturating_sub(sent)
-    } else {
-        (clock.saturating_sub(received)).max(0)
-    };
     let from_os = |key: &str| clean(os.get(key).map_or("", String::as_str));
+    let uname = sections.line("uname");
+    let mut uname = uname.split_whitespace().skip(1).map(clean);
+    let kernel_text = uname.next().unwrap_or_default();
+    let clock: i64 = sections.line("clock").trim().parse().unwrap_or(sent);
+    let certificate = sections.text("swarm-cert");
+    let (swarm_cluster, swarm_role) = swarm_certificate(&certificate).unzip();
+    // What marks a section as incomplete comes before the list of those is taken.
     let files = files(&sections);
-    let records = sections.all("records", |line| serde_json::from_str(line).ok());
-    let origins = sections.all("origins", origin).into_iter().collect();
-    let nodes = sections.all("nodes", node);
-    let migration = sections.text("migration");
-    let migration = (!migration.trim().is_empty()).then(|| serde_json::from_str(&migration).ok());
-    if migration == Some(None) {
-        sections.incomplete.borrow_mut().insert("migration");
-    }
-    let engine = engine(&sections);
-    let (interfaces, addresses, routes) =
-        (links(&sections), addresses(&sections), routes(&sections));
     let units = units(&sections);
-    let is_active = |unit: &str| {
-        units
-            .get(unit)
-            .is_some_and(|unit: &super::Unit| unit.active == "active")
-    };
+    let is_active = |unit: &str| units.get(unit).is_some_and(|unit| unit.active == "active");
     Some(Facts {
+        iptables: !sections.line("iptables").is_empty(),
         firewall: super::firewall::firewall(&sections, is_active),
         os_id: from_os("ID"),
         os_version: from_os("VERSION_ID"),
@@ -63,63 +46,36 @@ pub fn parse(output: &[u8], sent: i64, received: i64) -> Option<Facts> {
         os_pretty: from_os("PRETTY_NAME"),
         kernel: parse_kernel_version(&kernel_text).ok(),
         kernel_text,
-        architecture,
-        hostname: clean(sections.line("hostname").trim()),
-        machine_id: clean(sections.line("machine-id").trim()),
-        boot_id: clean(sections.line("boot-id").trim()),
+        architecture: uname.next().unwrap_or_default(),
+        hostname: sections.word("hostname"),
+        machine_id: sections.word("machine-id"),
+        boot_id: sections.word("boot-id"),
         clock,
-        clock_offset,
-        modules: sections
-            .lines("modules")
-            .filter_map(|line| line.split_once(' '))
-            .map(|(name, state)| {
-                let state = match state {
-                    "loaded" | "builtin" | "available" => Module::Present,
-                    "missing" => Module::Missing,
-                    _ => Module::Unknown,
-                };
-                (name.to_owned(), state)
-            })
-            .collect(),
-        interfaces,
-        addresses,
-        managers: sections
-            .lines("managers")
-            .filter_map(|line| line.split_once(' '))
-            .map(|(interface, who)| (clean(interface), clean(who)))
-            .collect(),
-        routes,
-        tcp: sections
-            .lines("tcp")
-            .filter_map(|line| socket(line, Some("0A")))
-            .collect(),
-        udp: sections
-            .lines("udp")
-            .filter_map(|line| socket(line, None))
-            .collect(),
-        init: match sections.line("init").trim() {
+        clock_offset: clock_offset(clock, sent, received),
+        modules: modules(&sections),
+        interfaces: links(&sections),
+        addresses: addresses(&sections),
+        managers: sections.pairs("managers").collect(),
+        routes: routes(&sections),
+        tcp: sockets(&sections, "tcp", Some(LISTENS)),
+        udp: sockets(&sections, "udp", None),
+        init: match sections.word("init").as_str() {
             "systemd" => Init::Systemd,
-            other => Init::Other(clean(other)),
+            other => Init::Other(other.to_owned()),
         },
-        package_managers: sections.lines("package-managers").map(clean).collect(),
+        package_managers: sections.words("package-managers").collect(),
         candidates: candidates(&sections),
         engine_versions: versions(&sections, "docker.io"),
         client_versions: versions(&sections, "docker-cli"),
         packages: packages(&sections),
         links: link_facts(&sections),
-        installing: sections
-            .lines("installing")
-            .map(clean)
-            .filter(|line| !line.is_empty())
-            .collect(),
-        on_containerd: sections
-            .lines("on-containerd")
-            .map(clean)
-            .filter(|line| !line.is_empty())
-            .collect(),
+        mesh: mesh_facts(&sections),
+        mesh_programs: sections.words("mesh-programs").collect(),
+        installing: sections.words("installing").collect(),
+        on_containerd: sections.words("on-containerd").collect(),
         data: data(&sections),
         in_swarm: in_swarm(&sections),
-        engine,
+        engine: engine(&sections),
         daemon_json: sections.optional("daemon-json"),
         unit_lines: sections.all("unit-lines", file_line),
         environment_files: sections.all("environment-files", file_line),
@@ -133,32 +89,58 @@ pub fn parse(output: &[u8], sent: i64, received: i64) -> Option<Facts> {
             manager: sections.text("swarm-cert"),
         },
         files,
-        written_before: sections
-            .lines("written-before")
-            .filter_map(|line| line.split_once(' '))
-            .map(|(key, start)| (clean(key), clean(start.trim())))
-            .collect(),
-        records,
-        origins,
-        made: sections
-            .lines("made")
-            .map(clean)
-            .filter(|line| !line.is_empty())
-            .collect(),
+        written_before: sections.pairs("written-before").collect(),
+        records: sections.all("records", |line| serde_json::from_str(line).ok()),
+        origins: sections.all("origins", origin).into_iter().collect(),
+        made: sections.words("made").collect(),
         daemon_json_origin: sections.optional("daemon-json-origin"),
         daemon_json_written: sections.optional("daemon-json-written"),
-        swarm_cluster: swarm_certificate(&sections.text("swarm-cert")).map(|(cluster, _)| cluster),
-        swarm_manager: swarm_certificate(&sections.text("swarm-cert"))
-            .is_some_and(|(_, role)| role == "swarm-manager"),
-        swarm_certificate_ends: crate::x509::expiry(&sections.text("swarm-cert")),
-        nodes,
-        migration: migration.flatten(),
+        swarm_cluster,
+        swarm_manager: swarm_role.as_deref() == Some("swarm-manager"),
+        swarm_certificate_ends: crate::x509::expiry(&certificate),
+        nodes: sections.all("nodes", node),
+        migration: migration(&sections),
         store_user: sections
             .line("user-exists")
             .contains("docker-cluster-store"),
+        through_sudo: !matches!(sections.word("sudo-user").as_str(), "" | "root"),
+        // Last: reading the others fills it.
         incomplete: sections.incomplete.take().into_iter().collect(),
-        through_sudo: !matches!(sections.line("sudo-user").trim(), "" | "root"),
     })
+}
+
+/// How far a host's clock is from this machine's, in seconds: 0 if it lies between the two moments at which it was asked.
+fn clock_offset(clock: i64, sent: i64, received: i64) -> i64 {
+    if clock < sent {
+        clock.saturating_sub(sent)
+    } else {
+        clock.saturating_sub(received).max(0)
+    }
+}
+
+fn modules(sections: &Sections<'_>) -> BTreeMap<String, Module> {
+    let state = |state: &str| match state {
+        "loaded" | "builtin" | "available" => Module::Present,
+        "missing" => Module::Missing,
+        _ => Module::Unknown,
+    };
+    sections
+        .pairs("modules")
+        .map(|(name, text)| (name, state(&text)))
+        .collect()
+}
+
+/// The mark of a migration, if there is one.
+fn migration<T: serde::de::DeserializeOwned>(sections: &Sections<'_>) -> Option<T> {
+    let text = sections.text("migration");
+    if text.trim().is_empty() {
+        return None;
+    }
+    let read = serde_json::from_str(&text).ok();
+    if read.is_none() {
+        sections.incomplete.borrow_mut().insert("migration");
+    }
+    read
 }
 
 /// One line from a host, safe to print and to compare.
@@ -224,6 +206,23 @@ impl<'a> Sections<'a> {
         self.lines(name).next().unwrap_or_default().to_owned()
     }
 
+    /// The first line, without blanks around it.
+    fn word(&self, name: &str) -> String {
+        clean(self.line(name).trim())
+    }
+
+    /// Its lines that are not empty.
+    fn words(&self, name: &str) -> impl Iterator<Item = String> + '_ {
+        self.lines(name).map(clean).filter(|line| !line.is_empty())
+    }
+
+    /// Lines of a word and what follows it.
+    fn pairs(&self, name: &str) -> impl Iterator<Item = (String, String)> + '_ {
+        self.lines(name)
+            .filter_map(|line| line.split_once(' '))
+            .map(|(word, rest)| (clean(word), clean(rest.trim())))
+    }
+
     pub(super) fn text(&self, name: &str) -> String {
         self.lines(name).fold(String::new(), |mut text, line| {
             text.push_str(line);
@@ -246,14 +245,54 @@ fn key_values(text: &str) -> BTreeMap<String, String> {
         .collect()
 }
 
-fn link_facts(sections: &Sections<'_>) -> Option<LinkFacts> {
+/// The configuration of links, each line in words.
+fn words_of(sections: &Sections<'_>, name: &str) -> Option<Vec<Vec<String>>> {
     let words = |line: &str| line.split_whitespace().map(clean).collect::<Vec<_>>();
-    let config = sections
-        .optional("fabric-config")?
-        .lines()
-        .map(words)
-        .filter(|line| !line.is_empty())
-        .collect();
+    let all = sections.optional(name)?;
+    Some(
+        all.lines()
+            .map(words)
+            .filter(|line| !line.is_empty())
+            .collect(),
+    )
+}
+
+/// What `templates/underlays/wireguard.sh` says when it is asked for facts.
+fn mesh_facts(sections: &Sections<'_>) -> Option<MeshFacts> {
+    let config = words_of(sections, "underlay-config")?;
+    let mut mesh = MeshFacts::default();
+    for line in sections.lines("underlay") {
+        let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
+        let mut words = rest.split_whitespace();
+        match word {
+            "wrong" => mesh.links.wrong.push(clean(rest)),
+            "key" => mesh.key = public_key(rest),
+            "heard" => {
+                let (Some(name), Some(age), Some(place)) =
+                    (words.next(), words.next(), words.next())
+                else {
+                    continue;
+                };
+                mesh.heard
+                    .insert(clean(name), (age.parse().ok(), clean(place)));
+            }
+            _ => {}
+        }
+    }
+    mesh.links.config = config;
+    Some(mesh)
+}
+
+/// A public key of WireGuard, or nothing: it ends in files of other hosts.
+fn public_key(text: &str) -> String {
+    match crate::words::is_public_key(text.trim()) {
+        true => text.trim().to_owned(),
+        false => String::new(),
+    }
+}
+
+fn link_facts(sections: &Sections<'_>) -> Option<LinkFacts> {
+    let config = words_of(sections, "fabric-config")?;
     let wrong = sections
         .lines("fabric-wrong")
         .map(clean)
@@ -317,13 +356,30 @@ fn routes(sections: &Sections<'_>) -> Vec<Route> {
         while word != "dev" {
             word = words.next()?;
         }
+        let interface = clean(words.next()?);
+        let source = words.find(|word| *word == "src").and_then(|_| words.next());
         Some(Route {
             to,
             via,
-            interface: clean(words.next()?),
+            interface,
+            source: source.and_then(|text| text.parse().ok()),
         })
     };
     sections.lines("routes").filter_map(parse).collect()
+}
+
+/// The state of a TCP socket that listens (`TCP_LISTEN` in the kernel's `tcp_states.h`).
+const LISTENS: &str = "0A";
+
+fn sockets<C: FromIterator<(IpAddr, u16)>>(
+    sections: &Sections<'_>,
+    name: &str,
+    state: Option<&str>,
+) -> C {
+    sections
+        .lines(name)
+        .filter_map(|line| socket(line, state))
+        .collect()
 }
 
 /// A line of `/proc/net/{tcp,udp}{,6}`: the local address and port in hexadecimal, each 32-bit word of the address in the
@@ -580,6 +636,8 @@ const WHOLE_OR_UNKNOWN: &[&str] = &[
     "installing",
     "fabric-config",
     "fabric-wrong",
+    "underlay",
+    "underlay-config",
     "on-containerd",
     "packages",
     "simulation",
@@ -765,7 +823,17 @@ fn node(line: &str) -> Option<Node> {
             .pointer("/Spec/Labels")
             .and_then(|labels| BTreeMap::deserialize(labels).ok())
             .unwrap_or_default(),
+        addresses: node_addresses(&text("/Status/Addr"), &text("/ManagerStatus/Addr")),
     })
+}
+
+/// Some engines say 0.0.0.0 or 127.0.0.1 of themselves, which is nowhere.
+fn node_addresses(seen: &str, manager: &str) -> Vec<IpAddr> {
+    let manager = manager.parse::<SocketAddr>().ok().map(|socket| socket.ip());
+    let mut all: Vec<IpAddr> = seen.parse().ok().into_iter().chain(manager).collect();
+    all.retain(|address| !address.is_unspecified() && !address.is_loopback());
+    all.dedup();
+    all
 }
 
 fn store(sections: &Sections<'_>, files: &BTreeMap<String, FileFact>) -> StoreFacts {

@@ -13,9 +13,10 @@ use serde_saphyr::{Location, Spanned};
 
 use super::error::{Flaw, InventoryError, range_of};
 use super::raw::{
-    Become, FabricKind, InstallPolicy, RawBgp, RawHost, RawHostMap, RawInventory, RawNetwork,
-    RawServers, RawSource, RawSsh, RawValue, RawVxlan, StoreKind,
+    Become, BridgeKind, FabricKind, InstallPolicy, RawBgp, RawHost, RawHostMap, RawInventory,
+    RawNetwork, RawServers, RawSource, RawSsh, RawValue, RawVxlan, StoreKind,
 };
+use super::underlay::{Endpoint, endpoint};
 use super::{
     BgpSpec, DEFAULT_AS, DEFAULT_HOST_PREFIX, DEFAULT_VXLAN, LanSpec, PassedOn, VxlanSpec,
 };
@@ -41,7 +42,7 @@ const MAX_HOST_PREFIX: u8 = 28;
 const POOL_BITS: u8 = 3;
 
 /// UDP port of the VXLAN of engines (RFC 7348).
-const OVERLAY_PORT: u16 = DEFAULT_DATA_PATH_PORT;
+pub(super) const OVERLAY_PORT: u16 = DEFAULT_DATA_PATH_PORT;
 
 /// Smallest MTU that IPv4 containers can live with over VXLAN: 576 bytes, which every IPv4 host must accept (RFC 791),
 /// and the overhead.
@@ -145,7 +146,7 @@ fn in_plain_words(message: &str) -> String {
     }
 }
 
-struct Checker<'a> {
+pub(super) struct Checker<'a> {
     source: &'a str,
     file: &'a str,
     flaws: Vec<Flaw>,
@@ -156,12 +157,23 @@ impl Checker<'_> {
         range_of(self.source, location)
     }
 
-    fn wrong<T>(&mut self, at: &Spanned<T>, message: impl Into<String>, help: impl Into<String>) {
+    pub(super) fn wrong<T>(
+        &mut self,
+        at: &Spanned<T>,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) {
         let range = self.at(&at.referenced);
         self.flaws.push(flaw(range, message, help, "here"));
     }
 
-    fn twice(&mut self, first: &Location, second: &Location, message: String, help: &str) {
+    pub(super) fn twice(
+        &mut self,
+        first: &Location,
+        second: &Location,
+        message: String,
+        help: &str,
+    ) {
         let labels = vec![
             (self.at(second), "again here".to_owned()),
             (self.at(first), "first here".to_owned()),
@@ -175,7 +187,7 @@ impl Checker<'_> {
     }
 
     /// Parses a value; a refusal is noted with its line.
-    fn parse<T, E: ToString>(
+    pub(super) fn parse<T, E: ToString>(
         &mut self,
         value: &Spanned<String>,
         help: &str,
@@ -214,6 +226,7 @@ impl Checker<'_> {
             None => Some(DEFAULT_KERNEL_MINIMUM),
         };
         let swarm = self.swarm(&raw, &hosts, network.as_ref());
+        let underlay = self.underlay(&raw, &hosts, network.as_ref(), swarm.as_ref());
         let restart_parallel = match raw.restart.parallel {
             Some(value) if value.value == 0 => {
                 self.wrong(&value, "no engine could ever restart", "write 1 or more");
@@ -233,6 +246,7 @@ impl Checker<'_> {
             kernel_minimum: kernel_minimum?,
             store: store?,
             network: network?,
+            underlay: underlay?,
             swarm: swarm?,
             smoke,
             restart_parallel,
@@ -346,6 +360,14 @@ impl Checker<'_> {
                 )?),
             },
         };
+        let endpoint = match &map.endpoint {
+            Some(text) => self.parse(
+                text,
+                "write an address, `ADDRESS:PORT`, or `none` for a host that nobody can send to first",
+                endpoint,
+            )?,
+            None => Endpoint::Own,
+        };
         let ssh = self.ssh(address, &settings, defaults)?;
         let tags = map
             .tags
@@ -372,6 +394,7 @@ impl Checker<'_> {
                 name,
                 ssh,
                 private,
+                endpoint,
                 tags,
                 labels: map.labels.clone(),
                 subnet,
@@ -510,21 +533,67 @@ impl Checker<'_> {
             .encrypted
             .as_ref()
             .is_some_and(|encrypted| encrypted.value);
+        let guard = self.guard(raw, fabric);
         let subnet = subnet?;
         let host_prefix = self.host_prefix(raw, subnet)?;
         let vxlan = self.vxlan(&raw.network.vxlan)?;
         let bgp = self.bgp(&raw.network.bgp, names)?;
+        let bridge = self.bridge(&raw.network, fabric);
         Some(NetworkSpec {
             fabric,
             name: name?,
             subnet,
             mtu,
             encrypted,
+            guard,
             host_prefix,
             vxlan,
+            bridge,
             lan,
             bgp,
         })
+    }
+
+    fn guard(&mut self, raw: &RawInventory, fabric: FabricKind) -> Option<bool> {
+        let guard = raw.network.guard.as_ref()?;
+        let is_overlay = matches!(
+            fabric,
+            FabricKind::Overlay | FabricKind::Swarm | FabricKind::Auto
+        );
+        if !is_overlay {
+            self.wrong(
+                guard,
+                format!("`guard` is about the ports of overlays, and the fabric is {fabric}"),
+                "remove `guard`: what this fabric opens is for the cluster's hosts only in any case",
+            );
+        }
+        Some(guard.value)
+    }
+
+    /// Which bridge has each host's part: the engine's own only where nothing else gives it addresses.
+    fn bridge(&mut self, network: &RawNetwork, fabric: FabricKind) -> BridgeKind {
+        let Some(bridge) = network
+            .bridge
+            .as_ref()
+            .filter(|bridge| bridge.value == BridgeKind::Docker0)
+        else {
+            return BridgeKind::Own;
+        };
+        if !fabric.may_use_docker0() {
+            self.wrong(
+                bridge,
+                format!("the fabric {fabric} has a bridge of its own, and leaves docker0 alone"),
+                "remove `bridge`, or say `fabric: routed` or `fabric: bgp`",
+            );
+        }
+        if let Some(name) = &network.name {
+            self.wrong(
+                name,
+                "with `bridge: docker0` containers are on the engine's own network, and no other is made",
+                "remove `name`, or `bridge`",
+            );
+        }
+        bridge.value
     }
 
     /// Hosts inside the network's subnet would become unreachable the moment it exists; those inside the pool of a LAN share an address with
@@ -1105,6 +1174,7 @@ impl Checker<'_> {
             .map(|options| options.value.clone())
             .unwrap_or_default();
         let json = options.to_json();
+        let moves_docker0 = network.is_some_and(|network| network.bridge == BridgeKind::Docker0);
         for (key, value) in &options.0 {
             // Without a network of docker-cluster's own, the store of one is the person's own affair.
             let by_hand = network.is_some_and(|network| network.fabric == FabricKind::Nat);
@@ -1113,6 +1183,13 @@ impl Checker<'_> {
                 let help = "remove it; `store:` and `private:` decide its value";
                 self.wrong(value, message, help);
                 continue;
+            }
+            if moves_docker0 && daemon_json::DOCKER0_KEYS.contains(&key.as_str()) {
+                self.wrong(
+                    value,
+                    format!("`{key}` decides about docker0, and `network: {{bridge: docker0}}` does so too"),
+                    "keep one of the two; each host's part of the subnet is its `subnet:`, and the MTU `network.mtu`",
+                );
             }
             self.engine_option(key, value);
             let swarm = network.is_some_and(|network| network.fabric == FabricKind::Swarm);
@@ -1368,7 +1445,7 @@ fn word(what: &str, text: &str) -> Result<String, String> {
 }
 
 /// Linux interface names: at most 15 bytes (IFNAMSIZ), no slash, no space.
-fn interface_name(text: &str) -> Result<String, String> {
+pub(super) fn interface_name(text: &str) -> Result<String, String> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || "-_.@".contains(c);
     match (1..=15).contains(&text.len())
         && text.chars().all(allowed)
@@ -1381,7 +1458,7 @@ fn interface_name(text: &str) -> Result<String, String> {
     }
 }
 
-fn subnet(text: &str) -> Result<IpNet, String> {
+pub(super) fn subnet(text: &str) -> Result<IpNet, String> {
     let net: IpNet = text
         .parse()
         .map_err(|_| format!("{text:?} is not a subnet"))?;
@@ -1405,7 +1482,7 @@ fn subnet(text: &str) -> Result<IpNet, String> {
     Ok(net)
 }
 
-fn positive_duration(text: &str) -> Result<Duration, String> {
+pub(super) fn positive_duration(text: &str) -> Result<Duration, String> {
     match humantime::parse_duration(text) {
         Ok(duration) if duration.as_secs() > 0 => Ok(duration),
         Ok(_) => Err("at least one second".to_owned()),

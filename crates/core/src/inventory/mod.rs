@@ -8,6 +8,7 @@ mod error;
 mod filter;
 pub mod raw;
 mod standalone;
+mod underlay;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -21,10 +22,11 @@ pub use check::{VXLAN_OVERHEAD, overlap};
 pub use encoding::{NotText, decode};
 pub use error::{Colour, Flaw, InventoryError};
 pub use filter::Filter;
-pub use raw::{Become, FabricKind, HostKeyPolicy, InstallPolicy, StoreKind};
+pub use raw::{Become, BridgeKind, FabricKind, HostKeyPolicy, InstallPolicy, StoreKind};
 pub use standalone::{
     DEFAULT_SWARM_IMAGE, SWARM_PORT, StandaloneSpec, Strategy, SwarmFilter, SwarmKind, SwarmTar,
 };
+pub use underlay::{Endpoint, UnderlaySpec, WireguardSpec};
 
 /// The file a command reads when none is named.
 pub const DEFAULT_FILE: &str = "cluster.yaml";
@@ -71,6 +73,8 @@ pub struct Inventory {
     pub store: StoreSpec,
     /// The network.
     pub network: NetworkSpec,
+    /// What lies under it.
+    pub underlay: UnderlaySpec,
     /// Swarm mode.
     pub swarm: SwarmSpec,
     /// The smoke test.
@@ -88,6 +92,8 @@ pub struct HostSpec {
     pub ssh: SshSpec,
     /// Where the other hosts reach it.
     pub private: PrivateAddress,
+    /// Where the mesh of an underlay reaches it.
+    pub endpoint: Endpoint,
     /// Its tags.
     pub tags: Vec<Tag>,
     /// Its labels.
@@ -307,17 +313,33 @@ pub struct NetworkSpec {
     pub mtu: Option<u16>,
     /// Whether the traffic between hosts is encrypted.
     pub encrypted: bool,
+    /// Whether the ports of an overlay are closed to everybody else, if the inventory says so.
+    pub guard: Option<bool>,
     /// Prefix length of each host's part of the subnet.
     pub host_prefix: u8,
     /// The VXLAN of the fabric of that name.
     pub vxlan: VxlanSpec,
+    /// Which bridge has each host's part.
+    pub bridge: BridgeKind,
     /// The LAN, for fabrics whose containers are hosts of it.
     pub lan: Option<LanSpec>,
     /// Who announces what to whom.
     pub bgp: BgpSpec,
 }
 
+/// The engine's network of containers that name none, which is on `docker0`.
+pub const DEFAULT_NETWORK: &str = "bridge";
+
 impl NetworkSpec {
+    /// The engine's network whose containers are connected.
+    #[must_use]
+    pub fn of_containers(&self) -> &str {
+        match self.bridge {
+            BridgeKind::Own => self.name.as_str(),
+            BridgeKind::Docker0 => DEFAULT_NETWORK,
+        }
+    }
+
     /// The key that says where the hosts' parts come from.
     #[must_use]
     pub fn parts_key(&self) -> &'static str {
@@ -421,6 +443,17 @@ impl Inventory {
             }
         }
         self
+    }
+
+    /// Whether the ports of its overlay, if it is one, are closed to everybody who takes no part.
+    #[must_use]
+    pub fn is_guarded(&self) -> bool {
+        let by_default = match self.network.fabric {
+            FabricKind::Swarm => true,
+            FabricKind::Overlay | FabricKind::Auto => self.store.external.is_none(),
+            _ => return false,
+        };
+        self.network.guard.unwrap_or(by_default)
     }
 
     /// The host of that name.

@@ -14,6 +14,7 @@ use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::Spanned;
 
 use super::standalone::{Strategy, SwarmFilter, SwarmKind};
+use super::underlay::RawUnderlay;
 
 /// An inventory of docker-cluster: the hosts and what connects them.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -38,6 +39,10 @@ pub struct RawInventory {
     /// The network that connects the containers.
     #[serde(default)]
     pub network: RawNetwork,
+    /// What lies under the network: `plain` (the hosts' own network), `wireguard` (a mesh of it, which encrypts everything), or a map with
+    /// `wireguard` or `interface`. Default: `plain`.
+    #[schemars(with = "Option<RawUnderlay>")]
+    pub underlay: Option<Spanned<RawUnderlay>>,
     /// Swarm mode settings, for the `swarm` fabric; or standalone Swarm, over the `overlay` fabric.
     #[serde(default)]
     pub swarm: RawSwarm,
@@ -371,6 +376,10 @@ pub struct RawNetwork {
     /// Encrypt the traffic between hosts (swarm mode only). Default: false.
     #[schemars(with = "Option<bool>")]
     pub encrypted: Option<Spanned<bool>>,
+    /// Whether the ports of an overlay (UDP 4789 or the swarm's own, TCP and UDP 7946) are closed to everybody who does not take part in it. Default:
+    /// true, but for a store that is not docker-cluster's own: engines outside the inventory may be in it.
+    #[schemars(with = "Option<bool>")]
+    pub guard: Option<Spanned<bool>>,
     /// Prefix length of each host's part of the subnet, for fabrics that give each host one. Default: 24.
     #[schemars(with = "Option<u8>")]
     pub host_prefix: Option<Spanned<u8>>,
@@ -387,6 +396,9 @@ pub struct RawNetwork {
     /// Whether a host reaches its own containers, for the fabric `macvlan`. Default: false.
     #[schemars(with = "Option<bool>")]
     pub shim: Option<Spanned<bool>>,
+    /// Which bridge has each host's part of the subnet, for the fabrics `routed` and `bgp`. Default: `own`.
+    #[schemars(with = "Option<BridgeKind>")]
+    pub bridge: Option<Spanned<BridgeKind>>,
     /// The VXLAN of the fabrics `vxlan` and `openvswitch`.
     #[serde(default)]
     pub vxlan: RawVxlan,
@@ -462,7 +474,23 @@ pub enum FabricKind {
     Openvswitch,
 }
 
+/// Which bridge has a host's part of the subnet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum BridgeKind {
+    /// That of a network with the cluster's name.
+    Own,
+    /// The engine's own, which containers are on that name no network. It moves to the part, and its engine restarts.
+    Docker0,
+}
+
 impl FabricKind {
+    /// Whether each host's part may be that of the engine's own bridge.
+    #[must_use]
+    pub fn may_use_docker0(self) -> bool {
+        matches!(self, Self::Routed | Self::Bgp)
+    }
+
     /// Whether its containers are hosts of the LAN.
     #[must_use]
     pub fn is_in_lan(self) -> bool {
@@ -571,6 +599,10 @@ pub struct RawHostMap {
     /// The address or the interface over which the hosts reach each other. Default: found from the host's own routes.
     #[schemars(with = "Option<String>")]
     pub private: Option<Spanned<String>>,
+    /// Where the mesh of `underlay: wireguard` reaches this host: `ADDRESS`, `ADDRESS:PORT`, or `none` for one behind a NAT that nobody
+    /// can send to first. Default: its private address.
+    #[schemars(with = "Option<String>")]
+    pub endpoint: Option<Spanned<String>>,
     /// Tags, to select hosts with `--on @tag`.
     #[serde(default)]
     #[schemars(with = "Vec<String>")]

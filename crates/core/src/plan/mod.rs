@@ -1,6 +1,7 @@
 //! What a plan is made of: the world that it is decided from, its steps, and what forbids it. [`crate::decide`] makes plans.
 
 mod file;
+pub mod mesh;
 mod step;
 mod world;
 
@@ -10,6 +11,7 @@ use serde::Serialize;
 
 pub use crate::daemon_json::{Conflict, Options};
 pub use file::WantedFile;
+pub use mesh::Mesh;
 pub use step::{
     Action, Authority, ConsulCall, Content, EngineCall, KEEP_MODE, NetworkDriver, NewContainer,
     NewNetwork, NodeUpdate, Piece, PutFile, Recorded, Restored, SecretsFrom, Slot, Stage, Step,

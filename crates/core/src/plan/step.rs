@@ -1,7 +1,7 @@
 //! Steps: data with a sentence. The same value is printed, tested and run.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -83,6 +83,8 @@ impl Undo {
 pub enum Stage {
     /// The host remembers what is added to it.
     Record,
+    /// What carries all that follows is there.
+    Underlay,
     /// The engine is there.
     Engine,
     /// The store runs.
@@ -244,6 +246,13 @@ pub enum Action {
     },
     /// Fetches the join tokens from a manager into their slots.
     FetchJoinTokens,
+    /// Makes a key on the host if it has none, and reads its public half into the slot of the host's address. The other half stays there.
+    MakeKey {
+        /// The host's address in the mesh.
+        address: Ipv4Addr,
+        /// What makes it, and prints the public half.
+        argv: Vec<String>,
+    },
 }
 
 /// A duration as programs read it in a plan: whole seconds.
@@ -372,6 +381,8 @@ pub enum Slot {
     ManagerJoinToken,
     /// Token to join a swarm as a worker.
     WorkerJoinToken,
+    /// Public key of the host that has this address in the mesh. Not a secret, but born there.
+    PublicKey(Ipv4Addr),
 }
 
 /// Whose certificates.
@@ -676,6 +687,9 @@ impl Action {
     pub fn fills(&self, slot: Slot) -> bool {
         match slot {
             Slot::ManagerJoinToken | Slot::WorkerJoinToken => matches!(self, Self::FetchJoinTokens),
+            Slot::PublicKey(of) => {
+                matches!(self, Self::MakeKey { address, .. } if *address == of)
+            }
             Slot::StoreBundle
             | Slot::StoreCa
             | Slot::Gossip

@@ -4,9 +4,9 @@ use std::net::IpAddr;
 
 use serde::Serialize;
 
-use super::Problem;
+use super::{Mesh, Problem};
 use crate::facts::Facts;
-use crate::inventory::{HostName, HostSpec, Inventory, PrivateAddress};
+use crate::inventory::{HostName, HostSpec, Inventory, PrivateAddress, UnderlaySpec};
 use crate::platform::{self, Offer};
 
 /// A host that could not be asked.
@@ -31,6 +31,8 @@ pub struct World<'a> {
     pub unreached: Vec<Unreached>,
     /// What went wrong while the world was put together.
     pub problems: Vec<Problem>,
+    /// Who has which address in the mesh that lies under the fabric, if one does.
+    pub mesh: Option<Mesh>,
     /// Whether a swarm that has lost its quorum is to go on with one manager.
     pub recover_quorum: bool,
 }
@@ -42,10 +44,16 @@ pub struct HostWorld<'a> {
     pub spec: &'a HostSpec,
     /// Its facts.
     pub facts: &'a Facts,
-    /// Where the other hosts reach it.
+    /// Where the other hosts reach it: in the mesh, if there is one.
     pub private: IpAddr,
     /// MTU of the interface with that address, in bytes.
     pub mtu: u32,
+    /// The interface that has it, or will have it.
+    pub interface: Option<&'a str>,
+    /// Its address on the hosts' own network, which carries the mesh.
+    pub outer: IpAddr,
+    /// MTU of the interface with that address, in bytes.
+    pub outer_mtu: u32,
     /// The engine that it has, or will get.
     pub engine: Option<Offer>,
 }
@@ -68,21 +76,39 @@ impl<'a> World<'a> {
     ) -> Self {
         let mut hosts = Vec::new();
         let mut problems = Vec::new();
+        let mesh = match &inventory.underlay {
+            UnderlaySpec::Wireguard(spec) => Some(Mesh::of(spec, inventory, facts)),
+            UnderlaySpec::Plain | UnderlaySpec::Interface(_) => None,
+        };
         for spec in &inventory.hosts {
             let Some((_, facts)) = facts.iter().find(|(name, _)| *name == spec.name) else {
                 continue;
             };
-            match private_address(spec, facts) {
-                Ok(private) => {
-                    let mtu = facts
-                        .interface_with(private)
+            match private_address(spec, facts, &inventory.underlay) {
+                Ok(outer) => {
+                    let outer_interface = facts.interface_with(outer);
+                    let outer_mtu = outer_interface
                         .and_then(|interface| facts.mtu_of(interface))
                         .unwrap_or(ETHERNET_MTU);
+                    let address = mesh
+                        .as_ref()
+                        .and_then(|mesh| mesh.addresses.get(&spec.name));
+                    let (private, mtu, interface) = match (&inventory.underlay, address) {
+                        (UnderlaySpec::Wireguard(mesh), Some(address)) => (
+                            IpAddr::V4(*address),
+                            outer_mtu.saturating_sub(WIREGUARD_TAKES),
+                            Some(mesh.interface.as_str()),
+                        ),
+                        _ => (outer, outer_mtu, outer_interface),
+                    };
                     hosts.push(HostWorld {
                         spec,
                         facts,
                         private,
                         mtu,
+                        interface,
+                        outer,
+                        outer_mtu,
                         engine: platform::offer(facts, inventory.engine.version.as_ref()),
                     });
                 }
@@ -94,6 +120,7 @@ impl<'a> World<'a> {
             hosts,
             unreached,
             problems,
+            mesh,
             recover_quorum: false,
         }
     }
@@ -142,8 +169,16 @@ impl<'a> World<'a> {
 /// MTU of Ethernet in bytes: what a host has that does not tell, and what an engine assumes.
 pub const ETHERNET_MTU: u32 = 1500;
 
-/// The address over which the other hosts reach this one.
-fn private_address(spec: &HostSpec, facts: &Facts) -> Result<IpAddr, Problem> {
+/// What WireGuard takes off each packet, in bytes: 40 for an outer header of IPv6, 8 for UDP and 32 of its own. Over IPv4 it is 20 less,
+/// and an endpoint may become one of IPv6.
+const WIREGUARD_TAKES: u32 = 80;
+
+/// The address over which the other hosts reach this one: in the hosts' own network, or on the interface of an underlay that others manage.
+fn private_address(
+    spec: &HostSpec,
+    facts: &Facts,
+    underlay: &UnderlaySpec,
+) -> Result<IpAddr, Problem> {
     let addresses = || {
         let list: Vec<String> = facts
             .addresses
@@ -157,7 +192,13 @@ fn private_address(spec: &HostSpec, facts: &Facts) -> Result<IpAddr, Problem> {
             list.join(", ")
         }
     };
-    match &spec.private {
+    let wanted = match (&spec.private, underlay) {
+        (PrivateAddress::Auto, UnderlaySpec::Interface(name)) => {
+            &PrivateAddress::Interface(name.clone())
+        }
+        (private, _) => private,
+    };
+    match wanted {
         PrivateAddress::Ip(ip) if ip.is_ipv6() => Err(Problem::on(
             &spec.name,
             format!(
@@ -182,7 +223,10 @@ fn private_address(spec: &HostSpec, facts: &Facts) -> Result<IpAddr, Problem> {
                     "the interface {name} is not there or has no IPv4 address; it has {}",
                     addresses()
                 ),
-                "correct `private:` in the inventory",
+                match underlay {
+                    UnderlaySpec::Interface(_) => "bring that interface up there, or correct `underlay:` (or `private:` of this host) in the inventory",
+                    _ => "correct `private:` in the inventory",
+                },
             )
         }),
         PrivateAddress::Auto => {

@@ -2,6 +2,8 @@
 //! either says one sentence or nothing; the first that speaks is the verdict. The order is from what explains everything (a host
 //! that is off) to what is left when all layers pass.
 
+mod addresses;
+
 use std::collections::BTreeMap;
 
 use super::known::{Heard, HostView, Ill, Known, SIGN_OF_LIFE, STOPPED};
@@ -9,8 +11,10 @@ use super::link::{Link, Tcp, Way};
 use super::matrix::{Failure, Layer};
 use crate::engines::MAX_CLOCK_OFFSET;
 use crate::engines::known;
-use crate::facts::firewall::Traffic;
+use crate::facts::firewall::{GUARD_CHAIN, Traffic};
 use crate::inventory::HostName;
+
+pub use addresses::ON_ONE_WIRE;
 
 /// A pair to explain.
 #[derive(Debug, Clone, Copy)]
@@ -105,6 +109,7 @@ pub const IN_A_SWARM: &[Cause] = &[
 pub const STANDING: &[Cause] = &[
     Cause::of_now("network-missing", network_missing),
     Cause::of_now("no-probe", no_probe),
+    Cause::latent("rp-filter", addresses::of_hosts),
     Cause::latent("underlay-down", underlay_down),
 ];
 
@@ -133,15 +138,20 @@ pub const UNDER_ALL: &[Cause] = &[
     Cause::latent("tcp-port-blocked", tcp_port_blocked),
     Cause::latent("mtu", mtu),
     Cause::of_now("neighbours-full", neighbours_full),
+    Cause::of_now("rp-filter", addresses::of_containers),
 ];
 
 /// What is left when no row speaks.
 const LAST: &[Cause] = &[Cause::of_now("unexplained", unexplained)];
 
-/// The table of a fabric whose own rows these are. Its order matters: the first that speaks is the verdict.
-pub fn table(own: &'static [&'static [Cause]]) -> impl Iterator<Item = &'static Cause> {
+/// The table of a fabric whose own rows these are, over an underlay with those. Its order matters: the first that speaks is the verdict.
+pub fn table(
+    under: &'static [Cause],
+    own: &'static [&'static [Cause]],
+) -> impl Iterator<Item = &'static Cause> {
     FIRST
         .iter()
+        .chain(under)
         .chain(own.iter().copied().flatten())
         .chain(LAST)
 }
@@ -149,7 +159,7 @@ pub fn table(own: &'static [&'static [Cause]]) -> impl Iterator<Item = &'static 
 /// The verdict on a pair. One that fails always has one; one that works may have one about a layer that its next change will need.
 #[must_use]
 pub fn explain(case: &Case<'_>) -> Option<(&'static Cause, Finding)> {
-    table(case.known.rows)
+    table(case.known.under, case.known.rows)
         .filter(|cause| cause.latent || case.failure.is_some())
         .find_map(|cause| (cause.look)(case).map(|finding| (cause, finding)))
 }
@@ -451,6 +461,14 @@ fn is_alone(case: &Case<'_>, name: &HostName) -> bool {
     }) && links.all(|(_, link)| link.tcp.values().all(|tcp| *tcp == Tcp::Open))
 }
 
+/// The way from the host that asked, where the hosts reach each other and their containers do not.
+#[must_use]
+pub fn only_the_hosts<'a>(case: &Case<'a>) -> Option<(&'a HostName, &'a HostName, &'a Link)> {
+    case.failure?;
+    case.directions()
+        .find(|(from, _, link)| *from == case.from && link.anything_passes())
+}
+
 /// A finding about one direction, with the layers that were seen there.
 pub fn link(
     case: &Case<'_>,
@@ -532,6 +550,15 @@ fn default_deny(
 /// UDP port of the engines' gossip.
 const GOSSIP_PORT: u16 = 7946;
 
+/// What to do where nothing but the guard of an overlay can have thrown something away.
+fn by_guard(case: &Case<'_>, host: &HostName) -> Option<String> {
+    let drops = format!("-A {GUARD_CHAIN} ");
+    let has_guard = !case.host(host)?.rules(&[&drops]).is_empty();
+    has_guard.then(|| {
+        "`docker-cluster up` lets everybody in who takes part; if it has nothing to do, packets come with another address than their sender has (NAT), and `network: {guard: false}` opens the ports".to_owned()
+    })
+}
+
 /// One kind of datagram that does not arrive.
 fn datagram(
     case: &Case<'_>,
@@ -580,7 +607,11 @@ fn datagram(
             // A rule that names it comes before what happens to all the rest.
             match default_deny(case, to, from, traffic).filter(|_| rules_of(to).is_empty()) {
                 Some((said, fix)) => link(case, (from, to, found), what, fix, vec![said]),
-                None => link(case, (from, to, found), what, show(to), with_rules(to)),
+                None => {
+                    let by_guard = by_guard(case, to).filter(|_| rules_of(to).is_empty());
+                    let fix = by_guard.unwrap_or_else(|| show(to));
+                    link(case, (from, to, found), what, fix, with_rules(to))
+                }
             }
         }
         Way::DeniedAtSource => {

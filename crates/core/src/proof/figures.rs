@@ -1,11 +1,11 @@
 //! What a measurement found.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::matrix::Direction;
 
 /// What was measured over one of the two networks: medians over the rounds.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Figures {
     /// Median time of a request of 128 bytes over a connection that is open, in microseconds.
     pub p50_us: f64,
@@ -15,6 +15,27 @@ pub struct Figures {
     pub requests_per_second: f64,
     /// Bits per second of one connection that sends all it can.
     pub bits_per_second: f64,
+    /// The same of eight connections at once, together.
+    pub bits_per_second_of_eight: f64,
+    /// Seconds that the sending machine's processors worked for 10^9 bytes of one connection, whatever else they did included.
+    /// Where one machine carries both hosts, as in a lab, it is the work of both ends.
+    pub cpu_seconds_per_gigabyte: f64,
+}
+
+impl Figures {
+    /// These as multiples of others.
+    #[must_use]
+    pub fn over(&self, other: &Self) -> Self {
+        let of = |pick: fn(&Self) -> f64| pick(self) / pick(other).max(f64::MIN_POSITIVE);
+        Self {
+            p50_us: of(|figures| figures.p50_us),
+            p99_us: of(|figures| figures.p99_us),
+            requests_per_second: of(|figures| figures.requests_per_second),
+            bits_per_second: of(|figures| figures.bits_per_second),
+            bits_per_second_of_eight: of(|figures| figures.bits_per_second_of_eight),
+            cpu_seconds_per_gigabyte: of(|figures| figures.cpu_seconds_per_gigabyte),
+        }
+    }
 }
 
 /// One direction.

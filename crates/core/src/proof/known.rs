@@ -109,6 +109,25 @@ pub struct StoreView {
     pub lost: Vec<String>,
 }
 
+/// The mesh that carries the fabric, as a host sees it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct MeshView {
+    /// Whether its unit is active.
+    pub runs: bool,
+    /// The UDP port that it listens on.
+    pub port: u16,
+    /// The public half of its key.
+    pub key: String,
+    /// Where the others are to send what is for it; `-` if nobody can send first.
+    pub endpoint: String,
+    /// What is not as its configuration says, a sentence each.
+    pub wrong: Vec<String>,
+    /// By which key it knows each other host, and where it sends what is for it.
+    pub mates: BTreeMap<String, (String, String)>,
+    /// How many seconds ago it heard each, if ever, and from where.
+    pub heard: BTreeMap<String, (Option<u64>, String)>,
+}
+
 /// What an engine has heard of a container on another host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Heard {
@@ -172,8 +191,14 @@ pub struct HostView {
     pub socket_gone: bool,
     /// How often its kernel refused a neighbour while the verification ran, its table being full.
     pub neighbours_refused: u64,
+    /// How many packets its kernel threw away meanwhile, as they did not come by the interface that leads back to their sender.
+    pub sources_refused: u64,
+    /// The addresses on the network that its engine gave to containers, each with whose it is.
+    pub addresses: Vec<(Ipv4Addr, String)>,
     /// What is not as it should be of the links that docker-cluster itself has made, a sentence each.
     pub links_wrong: Vec<String>,
+    /// The mesh of the underlay, if there is one.
+    pub mesh: Option<MeshView>,
     /// What `templates/verify/host.sh` says.
     pub checks: BTreeMap<String, Vec<String>>,
     /// Why its ways could not be looked at.
@@ -301,6 +326,8 @@ pub struct Known {
     pub links: BTreeMap<(HostName, HostName), Link>,
     /// What the fabric needs.
     pub needs: Needs,
+    /// The underlay's own rows of the table of causes, before those of the fabric.
+    pub under: &'static [Cause],
     /// The fabric's own rows of the table of causes.
     pub rows: &'static [&'static [Cause]],
     /// The hosts whose containers resolve at least one of the others' names.

@@ -76,6 +76,12 @@ impl Link {
             || self.gossip.passed()
     }
 
+    /// Whether what does not pass comes off the wire at the other host.
+    #[must_use]
+    pub fn reaches_the_wire(&self) -> bool {
+        [self.vxlan, self.gossip].contains(&Way::DroppedAtTarget)
+    }
+
     /// What passes, in words, for the sentence that says what does not.
     #[must_use]
     pub fn passing(&self) -> String {

@@ -9,8 +9,10 @@ use serde_json::Value;
 use super::causes::{About, Case, Finding, explain};
 use super::encryption::Encryption;
 use super::figures::Measurement;
+use super::forgery::Forgery;
 use super::known::Known;
 use super::probes::{Asked, Probes};
+use super::wire::Wire;
 use crate::inventory::{HostName, Inventory};
 
 /// At which layer a pair failed.
@@ -273,6 +275,10 @@ pub struct Matrix {
     pub verdicts: Vec<Verdict>,
     /// What was seen on the wire, where traffic is to be encrypted.
     pub encryption: Option<Encryption>,
+    /// What became of forged packets, after a deep look at a network whose ports are guarded.
+    pub forgery: Option<Forgery>,
+    /// What was seen outside of the mesh that lies under the fabric, after a deep look.
+    pub wire: Option<Wire>,
     /// What a person should know, and that makes nothing fail.
     pub notes: Vec<String>,
     /// What was measured, if anything was.
@@ -298,6 +304,8 @@ impl Matrix {
             pairs: Vec::new(),
             verdicts: Vec::new(),
             encryption: None,
+            forgery: None,
+            wire: None,
             notes: Vec::new(),
             bench: Vec::new(),
             states: BTreeMap::new(),
@@ -487,6 +495,8 @@ impl Matrix {
             "states": self.states,
             "layers": self.layers,
             "encryption": self.encryption,
+            "forgery": self.forgery,
+            "wire": self.wire,
             "notes": self.notes,
             "bench": self.bench,
             "took_ms": self.took.as_millis() as u64,
@@ -578,6 +588,8 @@ mod tests {
             ],
             verdicts: Vec::new(),
             encryption: None,
+            forgery: None,
+            wire: None,
             notes: Vec::new(),
             bench: Vec::new(),
             states: BTreeMap::new(),
@@ -611,6 +623,8 @@ mod tests {
                 pairs: pairs.collect(),
                 verdicts: Vec::new(),
                 encryption: None,
+                forgery: None,
+                wire: None,
                 notes: Vec::new(),
                 bench: Vec::new(),
                 states: BTreeMap::new(),

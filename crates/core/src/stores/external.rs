@@ -44,6 +44,10 @@ impl Store for External {
         Vec::new()
     }
 
+    fn listens(&self) -> Vec<Traffic> {
+        Vec::new()
+    }
+
     fn leaves(&self, _: &HostWorld<'_>) -> Option<String> {
         None
     }

@@ -34,6 +34,8 @@ pub trait Store: Sync {
     fn ports(&self, host: &HostWorld<'_>) -> Vec<(u16, &'static str)>;
     /// What other hosts must be able to send to the part that a host has, or will have.
     fn traffic(&self, world: &World<'_>, host: &HostWorld<'_>) -> Vec<Traffic>;
+    /// What its part on any host may listen on, on the address that the others use.
+    fn listens(&self) -> Vec<Traffic>;
     /// A line of the record of what it adds to a host beside files, for `down` to take away.
     fn leaves(&self, host: &HostWorld<'_>) -> Option<String>;
     /// The command on a host that lists which engines have announced themselves, if anybody can ask.

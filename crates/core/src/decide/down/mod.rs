@@ -11,11 +11,12 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::checksum::sha256_hex;
 use crate::daemon_json::{self, STORE_KEYS};
 use crate::engines::api::{self, Todo};
 use crate::engines::options::{self, Shown, Turns};
 use crate::engines::{self, UNIT};
-use crate::fabrics::{self, Fabric, keeper, links, standalone, swarm};
+use crate::fabrics::{self, Fabric, docker0, guard, keeper, links, standalone, swarm};
 use crate::facts::{Container, Endpoint, Engine, Facts, Network, Origin};
 use crate::inventory::{FabricKind, HostName};
 use crate::plan::{
@@ -24,6 +25,7 @@ use crate::plan::{
 };
 use crate::platform::SERVICES;
 use crate::stores::consul;
+use crate::underlays::wireguard;
 use crate::{paths, record};
 
 pub use purge::{Packages, loses_data};
@@ -101,6 +103,7 @@ pub fn plan(world: &World<'_>, packages: Packages) -> Plan {
     for host in &world.hosts {
         problems.extend(engines::unheard(host));
         problems.extend(foreign(world, host));
+        problems.extend(docker0_stays(host, packages));
         problems.extend(in_use(host, packages));
     }
     problems.extend(swarm_problems(world, &BTreeSet::new()));
@@ -189,6 +192,28 @@ fn foreign(world: &World<'_>, host: &HostWorld<'_>) -> Option<Problem> {
         format!("containers hang on {where_from}: {}", found.join(", ")),
         "remove them, or take them off with `docker network disconnect NETWORK CONTAINER`; then run this again",
     ))
+}
+
+/// Why a host's `docker0` cannot go back to where it was.
+fn docker0_stays(host: &HostWorld<'_>, packages: Packages) -> Vec<Problem> {
+    let goes_back = !engine_goes(host, packages) && docker0_back(host).is_some();
+    let problems = || [docker0::taken(host), docker0::stays(host)];
+    goes_back
+        .then(problems)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .collect()
+}
+
+/// The way back of a host's `docker0`, where it was moved.
+fn docker0_back(host: &HostWorld<'_>) -> Option<docker0::WayBack> {
+    host.facts.record(daemon_json::PATH)?;
+    let text = match unmerged(host, &mut Vec::new()) {
+        None => host.facts.daemon_json_origin.clone(),
+        Some((text, _)) => Some(text),
+    };
+    docker0::way_back(host, text.as_deref())
 }
 
 /// Whether a host's engine has a store that it did not have before.
@@ -310,10 +335,15 @@ fn take_down(world: &World<'_>, packages: Packages, steps: &mut Steps, notes: &m
         leftovers(host, steps, notes, &left);
         restore_options(world, host, packages, steps, notes, &mut turns);
     }
-    // The store goes last: engines that still use it would hang on it.
+    // The store goes last: engines that still use it would hang on it. What carries it goes when nobody uses it any more.
     let off = steps.last_of_each();
     for host in &world.hosts {
-        remove_store(host, steps, notes, &off);
+        stop_store(host, steps, &off);
+    }
+    let silent = steps.last_of_each();
+    for host in &world.hosts {
+        remove_mesh(host, steps, &silent);
+        remove_files(host, steps, notes);
         remove_packages(host, packages, steps, notes);
         forget(host, packages, steps);
     }
@@ -362,23 +392,22 @@ fn remove_network(name: &str, what: &str) -> Action {
 /// Takes the links to other hosts away, which are docker-cluster's own. Their files go with all others.
 fn remove_links(host: &HostWorld<'_>, steps: &mut Steps) {
     let name = host.name();
+    let (boot, take) = match guard::is_there(host) {
+        true => (
+            "do not guard the overlay's ports at boot any more",
+            "take the guard of the overlay's ports away",
+        ),
+        false => (
+            "do not make its links at boot any more",
+            "take its links to the other hosts away",
+        ),
+    };
     if host.facts.unit(links::UNIT).is_some() {
         let argv = SERVICES.argv(SERVICES.disable_now, &[links::UNIT]);
-        run(
-            steps,
-            name,
-            Stage::Network,
-            "do not make its links at boot any more",
-            &argv,
-        );
+        run(steps, name, Stage::Network, boot, &argv);
     }
     if host.facts.links.is_some() || host.facts.unit(links::UNIT).is_some() {
-        steps.add(
-            name,
-            Stage::Network,
-            "take its links to the other hosts away",
-            links::down(),
-        );
+        steps.add(name, Stage::Network, take, links::down());
     }
     // What carried them is asked for that, so it ends after them.
     for unit in enabled_daemons(host).filter(|unit| host.facts.unit(unit).is_some()) {
@@ -462,14 +491,21 @@ fn restore_options(
         .is_some_and(crate::facts::Engine::is_up)
     {
         if has_options {
-            put_options_back(host, Recorded::Dropped, Vec::new(), steps, notes);
+            put_options_back(host, None, Recorded::Dropped, Vec::new(), steps, notes);
         }
         return;
     }
     let mut after = turns.before(world, host);
+    let back = docker0_back(host);
+    if let Some(back) = &back {
+        move_docker0_back(host, back, std::mem::take(&mut after), steps, notes);
+    }
+    let present = back.as_ref().map(|back| back.text.as_str());
+    // What stops with the first of two restarts has been told then.
+    let mut again = Vec::new();
     // Only what this run puts back has its way back: what is kept from an earlier one may be older than what somebody wrote since.
     let mut put_back = Vec::new();
-    if has_options && put_options_back(host, Recorded::Kept, after.clone(), steps, notes) {
+    if has_options && put_options_back(host, present, Recorded::Kept, after.clone(), steps, notes) {
         after = Vec::new();
         put_back.push(daemon_json::PATH.to_owned());
     }
@@ -491,10 +527,11 @@ fn restore_options(
     let shown = Shown {
         what: "the engine answers",
         why: "wait until the engine answers",
-        format: "{{.ServerVersion}}",
+        question: &options::of_info("{{.ServerVersion}}"),
         expect: Vec::new(),
         put_back,
         settled: None,
+        back: Vec::new(),
     };
     let last = options::restart(
         host,
@@ -502,7 +539,7 @@ fn restore_options(
         &shown,
         after,
         steps,
-        notes,
+        if back.is_some() { &mut again } else { notes },
     );
     turns.took(host, &last);
     // Until here a failure brings back what worked.
@@ -528,20 +565,54 @@ fn restore_options(
     );
 }
 
-/// Puts `daemon.json` back. Whether there was anything to do: a run that was cut off may have done it.
+/// Starts the engine once with the old address of `docker0`, which it keeps for itself from then on.
+fn move_docker0_back(
+    host: &HostWorld<'_>,
+    back: &docker0::WayBack,
+    after: Vec<StepId>,
+    steps: &mut Steps,
+    notes: &mut Vec<String>,
+) {
+    let was = back.was;
+    let id = steps.add(
+        host.name(),
+        Stage::Options,
+        format!(
+            "set the old address of docker0 in {}, for one start",
+            daemon_json::PATH
+        ),
+        back.put.clone(),
+    );
+    steps.await_turn(id, &after);
+    let shown = Shown {
+        what: "docker0 is where it was",
+        why: "wait until docker0 is where it was",
+        question: back.question,
+        expect: vec![was.trunc().to_string()],
+        put_back: vec![daemon_json::PATH.to_owned()],
+        settled: None,
+        back: Vec::new(),
+    };
+    let why = format!("restart the engine, which takes docker0 back to {was}");
+    options::restart(host, &why, &shown, Vec::new(), steps, notes);
+}
+
+/// Puts `daemon.json` back, in which is `now` by then if that is another text than the facts tell. Whether there was anything to do: a run that was cut off may have done it.
 fn put_options_back(
     host: &HostWorld<'_>,
+    now: Option<&str>,
     record: Recorded,
     after: Vec<StepId>,
     steps: &mut Steps,
     notes: &mut Vec<String>,
 ) -> bool {
     let (name, facts) = (host.name(), host.facts);
-    let Some(file) = facts
-        .files
-        .get(daemon_json::PATH)
-        .filter(|_| facts.daemon_json != facts.daemon_json_origin)
-    else {
+    let as_told = || {
+        let file = facts.files.get(daemon_json::PATH)?;
+        (facts.daemon_json != facts.daemon_json_origin).then(|| file.sha256.clone())
+    };
+    let present = now.map(|text| sha256_hex(text.as_bytes()));
+    let Some(present) = present.or_else(as_told) else {
         return false;
     };
     let (into, why) = match unmerged(host, notes) {
@@ -556,7 +627,7 @@ fn put_options_back(
                     "{name}: the daemon option `{key}` was {wanted} and is {found} since; it stays"
                 ));
             }
-            if facts.daemon_json.as_ref() == Some(&text) {
+            if now.or(facts.daemon_json.as_deref()) == Some(&text) {
                 return false;
             }
             let why = format!(
@@ -568,7 +639,7 @@ fn put_options_back(
     };
     let action = Action::Restore {
         path: daemon_json::PATH.to_owned(),
-        present: file.sha256.clone(),
+        present,
         into,
         record,
     };
@@ -621,18 +692,10 @@ fn unmerged(host: &HostWorld<'_>, notes: &mut Vec<String>) -> Option<(String, Ve
     (file.sha256 != record.sha256 || !all_ours).then_some((text, kept))
 }
 
-/// Stops the store, and takes away or puts back the files of its record.
-fn remove_store(
-    host: &HostWorld<'_>,
-    steps: &mut Steps,
-    notes: &mut Vec<String>,
-    before: &[StepId],
-) {
-    let name = host.name();
-    let facts = host.facts;
-    if facts.unit(consul::UNIT).is_some() {
+fn stop_store(host: &HostWorld<'_>, steps: &mut Steps, before: &[StepId]) {
+    if host.facts.unit(consul::UNIT).is_some() {
         let id = steps.add(
-            name,
+            host.name(),
             Stage::Store,
             "stop the store",
             consul::switch_off(ENGINE_TIMEOUT),
@@ -640,6 +703,30 @@ fn remove_store(
         // An engine that was brought back to what worked still works with it.
         steps.require(id, before);
     }
+}
+
+/// Takes away the mesh that carried all of it, with its key.
+fn remove_mesh(host: &HostWorld<'_>, steps: &mut Steps, before: &[StepId]) {
+    let facts = host.facts;
+    if facts.mesh.is_none()
+        && facts.unit(wireguard::UNIT).is_none()
+        && !facts.files.contains_key(wireguard::SCRIPT)
+    {
+        return;
+    }
+    let [units, down] = wireguard::switch_off();
+    let why = "stop the mesh with the other hosts, now and at every boot";
+    let id = steps.add(host.name(), Stage::Underlay, why, units);
+    // An engine that was brought back to what worked still works with it.
+    steps.require(id, before);
+    let why = "take its interface, its route, its rules and its key away";
+    steps.add(host.name(), Stage::Underlay, why, down);
+}
+
+/// Takes away or puts back the files of a host's record.
+fn remove_files(host: &HostWorld<'_>, steps: &mut Steps, notes: &mut Vec<String>) {
+    let name = host.name();
+    let facts = host.facts;
     let mut reload = false;
     for record in &facts.records {
         // What is in docker-cluster's own folder goes with it.

@@ -130,7 +130,7 @@ pub(super) fn remove_packages(
         stop_engine(host, steps, notes);
     }
     if goes && host.facts.record(daemon_json::PATH).is_some() {
-        put_options_back(host, Recorded::Dropped, Vec::new(), steps, notes);
+        put_options_back(host, None, Recorded::Dropped, Vec::new(), steps, notes);
     }
     let why = format!(
         "remove the packages that were installed, unless somebody has asked for them since: {}",

@@ -305,6 +305,20 @@ fn rows() -> Vec<Row> {
             &["attaching to network failed", "journalctl -u docker"],
         ),
         row(
+            "rp-filter",
+            |known| {
+                b(known).sources_refused = 9;
+                b(known)
+                    .checks
+                    .insert("strict-source".into(), vec!["eth1".into()]);
+                there(known).icmp = false;
+                there(known).vxlan = Way::DroppedAtTarget;
+                there(known).gossip = Way::DroppedAtTarget;
+            },
+            about("b"),
+            &["rp_filter is 1 on eth1", "rp_filter=2"],
+        ),
+        row(
             "underlay-down",
             |known| {
                 let tcp = [(22, Tcp::Silent), (7946, Tcp::Silent)].into();
@@ -481,7 +495,7 @@ fn every_row_of_the_table_has_its_signature() {
     let mut tested: Vec<&str> = rows.iter().map(|row| row.id).collect();
     tested.dedup();
     let mut table: Vec<&str> = Vec::new();
-    for cause in super::table(all_well().rows) {
+    for cause in super::table(all_well().under, all_well().rows) {
         if !table.contains(&cause.id) {
             table.push(cause.id);
         }
@@ -510,7 +524,8 @@ fn every_row_of_the_table_has_its_signature() {
         }
         assert!(!finding.fix.is_empty(), "{} says what to do", row.id);
         // A pair that works is judged by what may break it next, and by nothing else.
-        let latent = super::table(known.rows).any(|cause| cause.id == row.id && cause.latent);
+        let latent =
+            super::table(known.under, known.rows).any(|cause| cause.id == row.id && cause.latent);
         assert_eq!(
             verdict(&known, None).map(|(id, _)| id),
             latent.then_some(row.id)
@@ -706,6 +721,31 @@ fn what_waits_for_a_step_that_failed_is_not_sent_elsewhere() {
     let (id, finding) = verdict(&known, Some(&no_answer())).unwrap();
     assert_eq!(id, "network-missing");
     assert!(finding.fix.starts_with("first mend c"), "{finding:?}");
+}
+
+#[test]
+fn what_the_guard_throws_away_is_let_in_by_up() {
+    let mut known = all_well();
+    there(&mut known).vxlan = Way::DroppedAtTarget;
+    let rule = "-A DOCKER-CLUSTER -m comment --comment docker-cluster -j DROP";
+    b(&mut known)
+        .checks
+        .insert("rule".into(), vec![rule.to_owned()]);
+    let (id, finding) = verdict(&known, Some(&no_answer())).unwrap();
+    assert_eq!(id, "vxlan-blocked");
+    assert!(
+        finding
+            .fix
+            .starts_with("`docker-cluster up` lets everybody in"),
+        "{}",
+        finding.fix
+    );
+    // A rule that names the port comes first.
+    let other = "-A INPUT -p udp -m udp --dport 4789 -j DROP";
+    let rules = b(&mut known).checks.get_mut("rule").unwrap();
+    rules.push(other.to_owned());
+    let (_, finding) = verdict(&known, Some(&no_answer())).unwrap();
+    assert!(finding.fix.contains(other), "{}", finding.fix);
 }
 
 #[test]

@@ -12,6 +12,11 @@ use crate::inventory::ProgramSource;
 use crate::paths::{PUSHED_STORE, SECRETS_PATH};
 use crate::plan::{Content, HostWorld, Piece, Slot, WantedFile, World};
 
+/// The owner of what only root changes.
+const ROOT: &str = "root:root";
+/// Where units are.
+const UNITS: &str = "/etc/systemd/system/";
+
 /// The version from which the configuration has a `tls` section, other names for tokens and a port for gRPC over TLS.
 const MODERN: semver::Version = semver::Version::new(1, 14, 0);
 
@@ -134,114 +139,123 @@ fn render(template: &str, program: &str, network: &str, server: bool) -> String 
     environment.render_str(template, values).unwrap_or_default() + "\n"
 }
 
+/// A file that does not differ between clusters but by what its template asks for.
+struct Fixed {
+    /// Its folder, where `name` is not the whole path.
+    folder: &'static str,
+    name: &'static str,
+    mode: &'static str,
+    template: &'static str,
+    why: &'static str,
+    /// Whether Consul has to be started again for it.
+    restarts: bool,
+}
+
+const FIXED: [Fixed; 4] = [
+    Fixed {
+        folder: "",
+        name: STORE_COMMAND,
+        mode: "0755",
+        template: include_str!("../../../../../templates/consul/store.sh"),
+        why: "put the store's command in place",
+        restarts: false,
+    },
+    Fixed {
+        folder: UNITS,
+        name: UNIT,
+        mode: "0644",
+        template: include_str!("../../../../../templates/consul/consul.service"),
+        why: "put Consul's unit in place, ordered before the engine",
+        restarts: true,
+    },
+    Fixed {
+        folder: "",
+        name: RECONCILE,
+        mode: "0755",
+        template: include_str!("../../../../../templates/consul/reconcile.sh"),
+        why: "put the script in place that mends what engines lose when the store changes its leader",
+        restarts: false,
+    },
+    Fixed {
+        folder: UNITS,
+        name: RECONCILE_UNIT,
+        mode: "0644",
+        template: include_str!("../../../../../templates/consul/reconcile.service"),
+        why: "put the unit of that script in place",
+        restarts: false,
+    },
+];
+
 /// All of them, for one host.
 pub(crate) fn wanted_files(
     world: &World<'_>,
     host: &HostWorld<'_>,
     servers: &Servers,
 ) -> Vec<WantedFile> {
+    let is_server = servers.hosts.contains(host.name());
+    let kept = is_server.then(|| WantedFile {
+        path: SECRETS_PATH.to_owned(),
+        mode: "0600",
+        owner: ROOT.to_owned(),
+        content: Content(vec![Piece::Slot(Slot::StoreBundle)]),
+        why: KEEP_SECRETS.to_owned(),
+        read_by: None,
+    });
     let program = program(world, host);
-    let group = format!("root:{USER}");
-    let root = "root:root".to_owned();
     let network = world.inventory.network.name.as_str();
-    let file = |path: &str, mode, owner: &String, content, why: &str, restarts: bool| WantedFile {
-        path: path.to_owned(),
+    let fixed = FIXED.iter().map(|file| WantedFile {
+        path: format!("{}{}", file.folder, file.name),
+        mode: file.mode,
+        owner: ROOT.to_owned(),
+        content: Content::text(render(file.template, program, network, is_server)),
+        why: file.why.to_owned(),
+        read_by: file.restarts.then_some(UNIT),
+    });
+    kept.into_iter()
+        .chain(configuration(world, host, servers))
+        .chain(fixed)
+        .collect()
+}
+
+/// What Consul reads from its folder.
+fn configuration(world: &World<'_>, host: &HostWorld<'_>, servers: &Servers) -> [WantedFile; 3] {
+    let file = |name: &str, mode, owner: String, content, why: String| WantedFile {
+        path: format!("{FOLDER}/{name}"),
         mode,
-        owner: owner.clone(),
+        owner,
         content,
-        why: why.to_owned(),
-        read_by: restarts.then_some(UNIT),
+        why,
+        read_by: Some(UNIT),
     };
-    let config = serde_json::to_string_pretty(&agent_config(world, host, servers))
-        .unwrap_or_default()
-        + "\n";
-    let server = servers.hosts.contains(host.name());
-    let role = if server { "server" } else { "client agent" };
-    let mut files = Vec::new();
-    if server {
-        files.push(file(
-            SECRETS_PATH,
-            "0600",
-            &root,
-            Content(vec![Piece::Slot(Slot::StoreBundle)]),
-            KEEP_SECRETS,
-            false,
-        ));
-    }
-    files.extend([
+    let group = || format!("root:{USER}");
+    let role = match servers.hosts.contains(host.name()) {
+        true => "server",
+        false => "client agent",
+    };
+    let config = serde_json::to_string_pretty(&agent_config(world, host, servers));
+    [
         file(
-            &format!("{FOLDER}/ca.pem"),
+            "ca.pem",
             "0644",
-            &root,
+            ROOT.to_owned(),
             Content(vec![Piece::Slot(Slot::StoreCa)]),
-            "put the certificate of the store's CA in place",
-            true,
+            "put the certificate of the store's CA in place".to_owned(),
         ),
         file(
-            &format!("{FOLDER}/agent.json"),
+            "agent.json",
             "0640",
-            &group,
-            Content::text(config),
-            &format!("configure Consul as a {role}"),
-            true,
+            group(),
+            Content::text(config.unwrap_or_default() + "\n"),
+            format!("configure Consul as a {role}"),
         ),
         file(
-            &format!("{FOLDER}/secrets.json"),
+            "secrets.json",
             "0640",
-            &group,
+            group(),
             secrets_config(world, host, servers),
-            "give Consul its gossip key and tokens",
-            true,
+            "give Consul its gossip key and tokens".to_owned(),
         ),
-        file(
-            STORE_COMMAND,
-            "0755",
-            &root,
-            Content::text(render(include_str!("../../../../../templates/consul/store.sh"), program, network, server)),
-            "put the store's command in place",
-            false,
-        ),
-        file(
-            &format!("/etc/systemd/system/{UNIT}"),
-            "0644",
-            &root,
-            Content::text(render(
-                include_str!("../../../../../templates/consul/consul.service"),
-                program,
-                network,
-                server,
-            )),
-            "put Consul's unit in place, ordered before the engine",
-            true,
-        ),
-        file(
-            RECONCILE,
-            "0755",
-            &root,
-            Content::text(render(
-                include_str!("../../../../../templates/consul/reconcile.sh"),
-                program,
-                network,
-                server,
-            )),
-            "put the script in place that mends what engines lose when the store changes its leader",
-            false,
-        ),
-        file(
-            &format!("/etc/systemd/system/{RECONCILE_UNIT}"),
-            "0644",
-            &root,
-            Content::text(render(
-                include_str!("../../../../../templates/consul/reconcile.service"),
-                program,
-                network,
-                server,
-            )),
-            "put the unit of that script in place",
-            false,
-        ),
-    ]);
-    files
+    ]
 }
 
 fn program(world: &World<'_>, host: &HostWorld<'_>) -> &'static str {

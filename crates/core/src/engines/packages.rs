@@ -1,11 +1,11 @@
-//! Packages that a fabric needs on a host, beside the engine's.
+//! Packages that a fabric or an underlay needs on a host, beside the engine's.
 
-use crate::engines::INSTALL_TIMEOUT;
+use super::INSTALL_TIMEOUT;
 use crate::plan::{Action, HostWorld, Problem, Stage, Steps, Undo};
 use crate::platform::{self, PackageManager};
 
 /// What forbids installing a package where it is missing.
-pub(super) fn problems(host: &HostWorld<'_>, package: &str, what: &str) -> Vec<Problem> {
+pub(crate) fn problems(host: &HostWorld<'_>, package: &str, what: &str) -> Vec<Problem> {
     if PackageManager::of(host.facts).is_none() {
         return vec![Problem::on(
             host.name(),
@@ -21,8 +21,9 @@ pub(super) fn problems(host: &HostWorld<'_>, package: &str, what: &str) -> Vec<P
 }
 
 /// Installs packages of a host's distribution. `unit` is the one that they bring, for its last words.
-pub(super) fn install(
+pub(crate) fn install(
     host: &HostWorld<'_>,
+    stage: Stage,
     packages: &[&str],
     what: &str,
     unit: &'static str,
@@ -42,12 +43,12 @@ pub(super) fn install(
         "install {what} from the packages of {}",
         host.facts.os_pretty
     );
-    let id = steps.add(host.name(), Stage::Network, why, action);
+    let id = steps.add(host.name(), stage, why, action);
     steps.undo(id, Undo::of_installation(manager, unit));
 }
 
 /// The line of the record about a unit that the package enables, unless it is enabled already.
-pub(super) fn enables(host: &HostWorld<'_>, unit: &str) -> Option<String> {
+pub(crate) fn enables(host: &HostWorld<'_>, unit: &str) -> Option<String> {
     let present = host.facts.unit(unit);
     let was_off = present.is_none_or(|present| present.file_state != "enabled");
     was_off.then(|| format!("enabled {unit}"))

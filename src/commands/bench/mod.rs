@@ -1,6 +1,8 @@
 //! `bench`: what the network costs, as multiples of the bare underlay.
 
-use std::path::PathBuf;
+mod every_fabric;
+
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
@@ -8,10 +10,11 @@ use clap::Args;
 use super::verify::{exit, save};
 use super::{ask, load, select, stop_signal};
 use crate::error::{Error, Exit};
+use crate::fabrics;
 use crate::global::{Global, Output};
-use crate::inventory::{HostName, HostSpec};
+use crate::inventory::{HostName, HostSpec, Inventory};
 use crate::plan::World;
-use crate::proof::Direction;
+use crate::proof::{Asked, Direction};
 use crate::ui::{self, Progress, Ui};
 use crate::verify::{Look, PAIR_TIME, verify};
 
@@ -24,11 +27,35 @@ pub struct Bench {
     /// Write one self-contained page with the figures beside the matrix
     #[arg(long, value_name = "FILE")]
     pub html: Option<PathBuf>,
+    /// Measure every fabric in turn, on throwaway hosts of this machine; the inventory is not looked at
+    #[arg(long, conflicts_with = "pairs")]
+    pub fabrics: bool,
+    /// With --fabrics: only these, such as `routed,vxlan`
+    #[arg(
+        long,
+        value_name = "FABRIC",
+        value_delimiter = ',',
+        requires = "fabrics"
+    )]
+    pub only: Vec<String>,
+    /// With --fabrics: write a page in Markdown
+    #[arg(long, value_name = "FILE", requires = "fabrics")]
+    pub markdown: Option<PathBuf>,
 }
 
 /// Runs it.
 pub async fn run(args: &Bench, global: &Global, ui: Ui) -> Result<Exit, Error> {
+    if args.fabrics {
+        return every_fabric::run(args, global, ui).await;
+    }
     let inventory = load(global)?;
+    if !can_be_measured(&inventory) {
+        let fabric = inventory.network.fabric;
+        return Err(Error::usage(format!(
+            "with the fabric `{fabric}` containers have no network of their own that could be measured"
+        ))
+        .hint("what goes through a published port costs what the hosts' own network costs, and the engine's forwarding"));
+    }
     let selected = select(&inventory, global)?;
     let measure = directions(&args.pairs, &selected)?;
     let time = PAIR_TIME * u32::try_from(measure.len()).unwrap_or(u32::MAX);
@@ -62,11 +89,7 @@ pub async fn run(args: &Bench, global: &Global, ui: Ui) -> Result<Exit, Error> {
     )
     .await;
     progress.finish_now().await;
-    if let Some(file) = &args.html {
-        save(file, &ui::html(&matrix)).map_err(|error| {
-            Error::failed(format!("cannot write {}", file.display())).because(error)
-        })?;
-    }
+    write(args.html.as_deref(), || ui::html(&matrix))?;
     match global.output {
         Output::Json => ui.json(&matrix.to_json()),
         Output::Text => ui.print(&ui::bench(&matrix, ui, ui::width())),
@@ -75,6 +98,18 @@ pub async fn run(args: &Bench, global: &Global, ui: Ui) -> Result<Exit, Error> {
         Exit::Done if matrix.bench.iter().any(|measured| measured.ratio.is_none()) => Exit::Failed,
         exit => exit,
     })
+}
+
+/// Whether containers reach each other's own addresses.
+fn can_be_measured(inventory: &Inventory) -> bool {
+    fabrics::probes(inventory).asked != Asked::ByPublishedPort
+}
+
+/// Writes a page, if it is wanted.
+fn write(file: Option<&Path>, page: impl FnOnce() -> String) -> Result<(), Error> {
+    let Some(file) = file else { return Ok(()) };
+    save(file, &page())
+        .map_err(|error| Error::failed(format!("cannot write {}", file.display())).because(error))
 }
 
 fn directions(pairs: &[String], selected: &[&HostSpec]) -> Result<Vec<Direction>, Error> {
