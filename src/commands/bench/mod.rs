@@ -71,7 +71,7 @@ pub async fn run(args: &Bench, global: &Global, ui: Ui) -> Result<Exit, Error> {
     let underlay = world
         .hosts
         .iter()
-        .map(|host| (host.name().clone(), host.private))
+        .map(|host| (host.name().clone(), host.outer))
         .collect();
     let look = Look {
         measure,
