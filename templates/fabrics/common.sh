@@ -360,8 +360,10 @@ guard() {
 
 # --- what every fabric needs
 
-# An engine does so when it starts, and a boot begins before that.
+# An engine that starts switches it on itself, and closes FORWARD to everybody else with that: where it is on already, the engine leaves
+# FORWARD open. So at boot, before the engine, it is left to the engine.
 forward() {
+    systemctl -q is-active docker.service || return 0
     read -r forwarding < /proc/sys/net/ipv4/ip_forward
     [ "$forwarding" = 1 ] || echo 1 > /proc/sys/net/ipv4/ip_forward || failed=1
 }

@@ -19,7 +19,7 @@ use crate::plan::{
     Action, Content, HostWorld, Problem, Stage, StepId, Steps, Undo, Verb, WantedFile, World,
 };
 use crate::platform::{BIRD_PACKAGE, SERVICES};
-use crate::proof::causes;
+use crate::proof::causes::{self, Case, Finding};
 use crate::proof::{Cause, Needs};
 
 const SCRIPT: &str = concat!(
@@ -167,14 +167,23 @@ const SESSIONS: &[Cause] = &[
     Cause::latent("bird-down", |case| {
         links::said(
             case,
-            &["BIRD does not run", NOT_READ],
+            &["BIRD does not run on this host", NOT_READ],
             |_| "`docker-cluster up` starts it; `journalctl -u bird` there tells why it ended",
         )
     }),
-    Cause::latent("bgp-session", |case| {
-        links::said(case, &["the BGP session"], cure)
-    }),
+    Cause::latent("bgp-session", session_down),
 ];
+
+/// The session between the two is told before those with others, which explain nothing of this pair where each host talks to each.
+fn session_down(case: &Case<'_>) -> Option<Finding> {
+    let between: Vec<String> = case
+        .hosts()
+        .filter_map(|(_, view)| view.private)
+        .map(|address| format!("the BGP session with {address} is down"))
+        .collect();
+    let between: Vec<&str> = between.iter().map(String::as_str).collect();
+    links::said(case, &between, cure).or_else(|| links::said(case, &["the BGP session"], cure))
+}
 
 /// What to do about a session that is down, by why it is.
 fn cure(sentence: &str) -> &'static str {
