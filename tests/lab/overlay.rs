@@ -130,9 +130,10 @@ fn hold_the_lock_of_apt(lab: &Lab, host: usize) {
         for my $path ("/var/lib/dpkg/lock-frontend", "/var/lib/apt/lists/lock") {
             open(my $file, ">>", $path) or die; push @files, $file;
             # struct flock of 64-bit Linux: type, whence, start, length, pid.
-            fcntl($file, F_SETLK, pack("s s x4 q q i x4", F_WRLCK, 0, 0, 0, 0)) or die "held by somebody else";
+            my $lock = pack("s s x4 q q i x4", F_WRLCK, 0, 0, 0, 0);
+            fcntl($file, F_SETLK, $lock) or die "held by somebody else";
         }
-        print "held\n"; close(STDOUT); sleep 12;"#;
+        $| = 1; print "held\n"; close(STDOUT); sleep 12;"#;
     lab.sh(
         host,
         &format!(
