@@ -15,8 +15,9 @@ PLUGINS ?= $(HOME)/.docker/cli-plugins
 DESTDIR ?=
 DOCKER_MACHINE ?= no
 
-# How many tests have their lab at the same time. Most of their time they wait for hosts: two cores carry two while they build as well.
-LABS ?= 2
+# How many tests have their lab at the same time. Much of their time they wait for hosts: two cores have nothing to do a third of the time
+# with two labs. No lab has more than four hosts, and a machine boots sixteen with the 128 inotify instances that Linux gives root.
+LABS ?= 3
 
 # One story, which is a test on real hosts: MODULE::FUNCTION, by the files of tests/lab.
 NAME ?=

@@ -217,6 +217,10 @@ fn inventory(wanted: &Wanted, way: WayToConnect) -> std::io::Result<PathBuf> {
 /// Why these hosts cannot have it, if they cannot.
 async fn refusal(file: &Path) -> Result<Option<String>, String> {
     let ended = run_ours(file, &["plan", "--output", "json"]).await?;
+    // An inventory that contradicts itself, such as containers of the LAN over a mesh.
+    if ended.status.code() == Some(i32::from(Exit::Usage as u8)) {
+        return Ok(Some(last_words(&ended.stderr)));
+    }
     let document: Value =
         serde_json::from_slice(&ended.stdout).map_err(|_| last_words(&ended.stderr))?;
     let problem = document["problems"].get(0);

@@ -11,7 +11,7 @@ use super::links::{self, CONFIG, SCRIPT, UNIT, UNIT_PATH, Words};
 use super::shares::PEER;
 use crate::engines;
 use crate::facts::firewall::Traffic;
-use crate::inventory::HostName;
+use crate::inventory::{HostName, UnderlaySpec};
 use crate::plan::{Action, HostWorld, Recorded, Restored, Stage, StepId, Steps, World};
 use crate::platform::SERVICES;
 use crate::proof::Cause;
@@ -163,6 +163,10 @@ pub(super) fn put(
     steps: &mut Steps,
     notes: &mut Vec<String>,
 ) {
+    if matches!(world.inventory.underlay, UnderlaySpec::Wireguard(_)) {
+        // They are open to the mesh only, by rules that know no addresses.
+        return take_away(world, steps);
+    }
     let unknown = match (world.inventory.network.guard, &others.unknown) {
         (Some(false), _) => return take_away(world, steps),
         (_, Some(Unknown::Ever(why))) => {

@@ -445,9 +445,12 @@ impl Inventory {
         self
     }
 
-    /// Whether the ports of its overlay, if it is one, are closed to everybody who takes no part.
+    /// Whether the ports of its overlay, if it is one, are closed by a guard to everybody who takes no part. A mesh closes them itself.
     #[must_use]
     pub fn is_guarded(&self) -> bool {
+        if matches!(self.underlay, UnderlaySpec::Wireguard(_)) {
+            return false;
+        }
         let by_default = match self.network.fabric {
             FabricKind::Swarm => true,
             FabricKind::Overlay | FabricKind::Auto => self.store.external.is_none(),
