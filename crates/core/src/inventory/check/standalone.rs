@@ -1,6 +1,7 @@
 //! Standalone Swarm (`swarm.mode: standalone`): what it needs, and what is only for it.
 
-use super::{Checker, RawInventory, resolve_path, store_url};
+use super::store::store_url;
+use super::{Checker, RawInventory, resolve_path};
 use crate::inventory::{
     DEFAULT_SWARM_IMAGE, FabricKind, HostSpec, NetworkSpec, StandaloneSpec, Strategy, SwarmKind,
     SwarmTar,
