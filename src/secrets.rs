@@ -173,11 +173,7 @@ impl StoreBundle {
     ) -> Result<(String, Secret), SecretsError> {
         let issuer = Issuer::from_ca_cert_pem(&self.ca_cert, KeyPair::from_pem(&self.ca_key)?)?;
         let key = KeyPair::generate()?;
-        let mut params = CertificateParams::new(dns_names.to_vec())?;
-        params.distinguished_name = name(common_name);
-        params
-            .subject_alt_names
-            .extend(addresses.iter().map(|ip| SanType::IpAddress(*ip)));
+        let mut params = server(common_name, dns_names, addresses)?;
         params.extended_key_usages = vec![
             ExtendedKeyUsagePurpose::ServerAuth,
             ExtendedKeyUsagePurpose::ClientAuth,
@@ -187,6 +183,20 @@ impl StoreBundle {
         let cert = params.signed_by(&key, &issuer)?;
         Ok((cert.pem(), Secret::new(key.serialize_pem())))
     }
+}
+
+/// What is in the certificate of one who serves.
+fn server(
+    common_name: &str,
+    dns_names: &[String],
+    addresses: &[IpAddr],
+) -> Result<CertificateParams, SecretsError> {
+    let mut params = CertificateParams::new(dns_names.to_vec())?;
+    params.distinguished_name = name(common_name);
+    params
+        .subject_alt_names
+        .extend(addresses.iter().map(|ip| SanType::IpAddress(*ip)));
+    Ok(params)
 }
 
 /// Whether a text is one certificate in PEM, and nothing else.

@@ -155,7 +155,7 @@ fn parse_name(text: &str) -> Result<ClusterName, Error> {
     }
 }
 
-fn wrong(error: LabError) -> Error {
+pub(super) fn wrong(error: LabError) -> Error {
     let hint = error.hint();
     Error::failed("the lab failed").because(error).hint(hint)
 }

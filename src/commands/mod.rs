@@ -56,6 +56,7 @@ use crate::inventory::{DEFAULT_FILE, Filter, HostName, HostSpec, Inventory, deco
 use crate::plan::Unreached;
 use crate::probe::{self, FactsError};
 use crate::proof::Ill;
+use crate::ui::{Progress, Ui};
 
 /// Reads the inventory.
 pub fn load(global: &Global) -> Result<Inventory, Error> {
@@ -153,7 +154,16 @@ pub async fn ask(specs: &[&HostSpec], events: &Events) -> Result<Asked, Error> {
     ask_for(specs, Scope::Usual, events).await
 }
 
-/// The same with a wider or narrower question.
+/// Asks every host of an inventory, and shows how that goes.
+pub async fn ask_all(inventory: &Inventory, scope: Scope, ui: Ui) -> Result<Asked, Error> {
+    let progress = Progress::start(ui);
+    let all: Vec<&HostSpec> = inventory.hosts.iter().collect();
+    let asked = ask_for(&all, scope, progress.events()).await;
+    progress.finish().await;
+    asked
+}
+
+/// Asks these, with a wider or narrower question than usual.
 pub async fn ask_for(specs: &[&HostSpec], scope: Scope, events: &Events) -> Result<Asked, Error> {
     let connector =
         Connector::new().map_err(|error| Error::failed("cannot prepare SSH").because(error))?;

@@ -3,13 +3,13 @@
 use clap::Args;
 
 use super::carry_out::{Job, Manner, carry_out, check_consent};
-use super::{ask, host, load};
+use super::{ask_all, host, load};
 use crate::decide;
 use crate::error::{Error, Exit};
+use crate::facts::Scope;
 use crate::global::{Global, Output};
-use crate::inventory::HostSpec;
 use crate::plan::World;
-use crate::ui::{Progress, Ui};
+use crate::ui::Ui;
 
 /// Arguments of `rm`.
 #[derive(Debug, Args)]
@@ -26,11 +26,7 @@ pub async fn run(args: &Rm, global: &Global, ui: Ui) -> Result<Exit, Error> {
     let inventory = load(global)?;
     let target = host(&inventory, &args.host)?.name.clone();
     check_consent("rm", args.manner.yes)?;
-    let progress = Progress::start(ui);
-    let all: Vec<&HostSpec> = inventory.hosts.iter().collect();
-    let asked = ask(&all, progress.events()).await;
-    progress.finish().await;
-    let asked = asked?;
+    let asked = ask_all(&inventory, Scope::Usual, ui).await?;
     let decide = |world: &World<'_>| decide::rm(world, &target);
     let job = Job {
         command: "rm",

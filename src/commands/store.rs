@@ -6,14 +6,14 @@ use clap::{Args, Subcommand};
 use tokio::sync::watch;
 
 use super::carry_out::{Job, Manner, carry_out, check_consent};
-use super::{Asked, ask_for, load};
+use super::{Asked, ask_all, load};
 use crate::apply::{Pace, apply};
 use crate::decide::down::plan_prune;
 use crate::decide::rotation;
 use crate::error::{Error, Exit};
 use crate::facts::Scope;
 use crate::global::Global;
-use crate::inventory::{HostSpec, Inventory};
+use crate::inventory::Inventory;
 use crate::plan::{Plan, World};
 use crate::stores::consul;
 use crate::ui::{Progress, Ui};
@@ -164,14 +164,6 @@ pub(super) async fn job(
         ui,
     )
     .await
-}
-
-pub(super) async fn ask_all(inventory: &Inventory, scope: Scope, ui: Ui) -> Result<Asked, Error> {
-    let progress = Progress::start(ui);
-    let all: Vec<&HostSpec> = inventory.hosts.iter().collect();
-    let asked = ask_for(&all, scope, progress.events()).await;
-    progress.finish().await;
-    asked
 }
 
 /// The plan, if there is a store of docker-cluster's own.

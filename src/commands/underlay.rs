@@ -3,8 +3,8 @@
 use clap::{Args, Subcommand};
 
 use super::carry_out::{Manner, check_consent};
-use super::load;
-use super::store::{ask_all, job};
+use super::store::job;
+use super::{ask_all, load};
 use crate::decide::underlay::plan_rotation;
 use crate::error::{Error, Exit};
 use crate::facts::Scope;

@@ -3,13 +3,14 @@
 use clap::Args;
 
 use super::carry_out::{Job, Manner, carry_out, check_consent};
-use super::{ask, load, select};
+use super::{ask_all, load, select};
 use crate::decide;
 use crate::error::{Error, Exit};
+use crate::facts::Scope;
 use crate::global::Global;
-use crate::inventory::{HostName, HostSpec};
+use crate::inventory::HostName;
 use crate::plan::World;
-use crate::ui::{Progress, Ui};
+use crate::ui::Ui;
 
 /// Arguments of `up`.
 #[derive(Debug, Args)]
@@ -30,11 +31,7 @@ pub async fn run(args: &Up, global: &Global, ui: Ui) -> Result<Exit, Error> {
         .map(|host| host.name.clone())
         .collect();
     check_consent("up", args.manner.yes)?;
-    let progress = Progress::start(ui);
-    let all: Vec<&HostSpec> = inventory.hosts.iter().collect();
-    let asked = ask(&all, progress.events()).await;
-    progress.finish().await;
-    let asked = asked?;
+    let asked = ask_all(&inventory, Scope::Usual, ui).await?;
     let decide = |world: &World<'_>| {
         let mut plan = decide::up(&world.clone().recovering(args.recover_quorum));
         plan.limit_to(&selected);

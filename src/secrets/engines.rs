@@ -4,12 +4,11 @@ use std::fmt;
 use std::net::IpAddr;
 
 use rcgen::{
-    CertificateParams, ExtendedKeyUsagePurpose, Issuer, KeyPair, KeyUsagePurpose, SanType,
-    SerialNumber,
+    CertificateParams, ExtendedKeyUsagePurpose, Issuer, KeyPair, KeyUsagePurpose, SerialNumber,
 };
 use time::OffsetDateTime;
 
-use super::{Secret, SecretsError, is_one_certificate, lifetime, name, new_ca, random};
+use super::{Secret, SecretsError, is_one_certificate, lifetime, name, new_ca, random, server};
 use crate::checksum::sha256_hex;
 use crate::x509;
 
@@ -157,20 +156,6 @@ impl EnginesCa {
         let cert = params.signed_by(&key, &issuer)?;
         Ok((cert.pem(), Secret::new(key.serialize_pem()), ends))
     }
-}
-
-/// What is in the certificate of one who serves.
-fn server(
-    common_name: &str,
-    dns_names: &[String],
-    addresses: &[IpAddr],
-) -> Result<CertificateParams, SecretsError> {
-    let mut params = CertificateParams::new(dns_names.to_vec())?;
-    params.distinguished_name = name(common_name);
-    params
-        .subject_alt_names
-        .extend(addresses.iter().map(|ip| SanType::IpAddress(*ip)));
-    Ok(params)
 }
 
 /// What names a CA whose certificate this is.

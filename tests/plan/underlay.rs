@@ -95,6 +95,15 @@ fn of_the_mesh(plan: &Plan) -> Vec<String> {
         .collect()
 }
 
+/// The hosts as the first plan leaves them.
+fn all_meshed() -> Vec<Fake> {
+    let first = plan_for(&hosts(), MESH);
+    hosts()
+        .into_iter()
+        .map(|host| meshed(host, &first, ""))
+        .collect()
+}
+
 #[test]
 fn a_mesh_comes_before_everything_that_goes_over_it() {
     let plan = plan_for(&hosts(), MESH);
@@ -122,11 +131,7 @@ fn a_mesh_comes_before_everything_that_goes_over_it() {
 
 #[test]
 fn a_mesh_that_is_there_needs_nothing() {
-    let first = plan_for(&hosts(), MESH);
-    let there: Vec<Fake> = hosts()
-        .into_iter()
-        .map(|host| meshed(host, &first, ""))
-        .collect();
+    let there = all_meshed();
     let second = plan_for(&there, MESH);
     assert_eq!(problems(&second), Vec::<String>::new());
     assert_eq!(of_the_mesh(&second), Vec::<String>::new());
@@ -184,11 +189,7 @@ fn who_comes_gets_an_address_and_who_goes_leaves_the_others_theirs() {
 
 #[test]
 fn a_host_that_does_not_answer_stays_in_the_mesh() {
-    let first = plan_for(&hosts(), MESH);
-    let there: Vec<Fake> = hosts()
-        .into_iter()
-        .map(|host| meshed(host, &first, ""))
-        .collect();
+    let there = all_meshed();
     let plan = plan_without(&there, &["b"], MESH);
     assert_eq!(of_the_mesh(&plan), Vec::<String>::new());
     // One that comes meanwhile learns of it from the others, and does not get its address.
@@ -245,11 +246,7 @@ fn a_running_cluster_is_not_moved() {
         1,
         "{refused:?}"
     );
-    let first = plan_for(&hosts(), MESH);
-    let there: Vec<Fake> = hosts()
-        .into_iter()
-        .map(|host| meshed(host, &first, ""))
-        .collect();
+    let there = all_meshed();
     let refused = problems(&plan_for(&there, "network: {fabric: swarm}\n"));
     assert_eq!(refused.len(), 1, "{refused:?}");
     assert!(
@@ -313,11 +310,7 @@ fn routed_packets_are_let_through_the_mesh_with_their_own_addresses() {
 
 #[test]
 fn down_takes_the_mesh_last_and_keys_with_it() {
-    let first = plan_for(&hosts(), MESH);
-    let there: Vec<Fake> = hosts()
-        .into_iter()
-        .map(|host| meshed(host, &first, ""))
-        .collect();
+    let there = all_meshed();
     let world = inventory(&there, MESH);
     let plan = decided(&world, &there, |world| {
         down::plan(world, down::Packages::Keep)
@@ -331,11 +324,7 @@ fn down_takes_the_mesh_last_and_keys_with_it() {
 
 #[test]
 fn keys_are_rotated_one_host_after_the_other() {
-    let first = plan_for(&hosts(), MESH);
-    let there: Vec<Fake> = hosts()
-        .into_iter()
-        .map(|host| meshed(host, &first, ""))
-        .collect();
+    let there = all_meshed();
     let world = inventory(&there, MESH);
     let plan = decided(&world, &there, underlay::plan_rotation);
     assert_eq!(problems(&plan), Vec::<String>::new());

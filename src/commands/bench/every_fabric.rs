@@ -11,13 +11,14 @@ use tokio::process::Command;
 use tokio::sync::watch;
 
 use super::{Bench, write};
+use crate::commands::lab::wrong;
 use crate::commands::stop_signal;
 use crate::error::{Error, Exit};
 use crate::event::Events;
 use crate::fabrics;
 use crate::global::{Global, Output};
 use crate::inventory::{ClusterName, FabricKind};
-use crate::lab::{self, LabError, Os, Wanted};
+use crate::lab::{self, Os, Wanted};
 use crate::proof::{Figures, Outcome, Price, Prices, WayToConnect};
 use crate::ui::{self, Ui};
 
@@ -161,11 +162,6 @@ async fn on_hosts(
     result.map_err(wrong)?;
     removed.map_err(wrong)?;
     Ok(rows)
-}
-
-fn wrong(error: LabError) -> Error {
-    let hint = error.hint();
-    Error::failed("the lab failed").because(error).hint(hint)
 }
 
 /// Makes one, measures it, and takes it down; the second value is whether that was possible.

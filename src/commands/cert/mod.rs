@@ -14,10 +14,11 @@ use serde_json::json;
 use time::OffsetDateTime;
 
 use super::carry_out::{Job, Manner, carry_out, check_consent};
-use super::{ask, load, reach};
+use super::{ask_all, load, reach};
 use crate::decide::authority;
 use crate::engines::api::keepers;
 use crate::error::{Error, Exit};
+use crate::facts::Scope;
 use crate::global::{Global, Output};
 use crate::host::{Command, Connection};
 use crate::inventory::{HostSpec, Inventory};
@@ -343,11 +344,7 @@ pub async fn rotate(
     global: &Global,
     ui: Ui,
 ) -> Result<Exit, Error> {
-    let progress = Progress::start(ui);
-    let all: Vec<&HostSpec> = inventory.hosts.iter().collect();
-    let asked = ask(&all, progress.events()).await;
-    progress.finish().await;
-    let asked = asked?;
+    let asked = ask_all(inventory, Scope::Usual, ui).await?;
     let job = Job {
         command,
         inventory,

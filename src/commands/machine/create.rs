@@ -8,14 +8,14 @@ use serde_json::{Map, Value, json};
 use super::machines::{HEAD, is_name};
 use super::{Machines, UNASKED, certificates, engine_options, refused_early};
 use crate::commands::carry_out::{Job, Manner, carry_out, check_consent};
-use crate::commands::{ask, load};
+use crate::commands::{ask_all, load};
 use crate::decide::machine;
 use crate::error::{Error, Exit};
-use crate::facts::Engine;
+use crate::facts::{Engine, Scope};
 use crate::global::Global;
-use crate::inventory::{API_PORT, HostSpec, Inventory};
+use crate::inventory::{API_PORT, Inventory};
 use crate::plan::World;
-use crate::ui::{Progress, Ui};
+use crate::ui::Ui;
 
 /// Arguments of `create`.
 #[derive(Debug, Args)]
@@ -194,11 +194,7 @@ async fn make(
     global: &Global,
     ui: Ui,
 ) -> Result<Exit, Error> {
-    let progress = Progress::start(ui);
-    let all: Vec<&HostSpec> = inventory.hosts.iter().collect();
-    let asked = ask(&all, progress.events()).await;
-    progress.finish().await;
-    let asked = asked?;
+    let asked = ask_all(inventory, Scope::Usual, ui).await?;
     let plan = machine::plan(&World::new(
         inventory,
         &asked.facts,

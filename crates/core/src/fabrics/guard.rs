@@ -12,7 +12,7 @@ use super::shares::PEER;
 use crate::engines;
 use crate::facts::firewall::Traffic;
 use crate::inventory::{HostName, UnderlaySpec};
-use crate::plan::{Action, HostWorld, Recorded, Restored, Stage, StepId, Steps, World};
+use crate::plan::{Action, HostWorld, Recorded, Stage, StepId, Steps, World};
 use crate::platform::SERVICES;
 use crate::proof::Cause;
 use crate::proof::causes::{Case, Finding};
@@ -321,20 +321,11 @@ fn remove(host: &HostWorld<'_>, steps: &mut Steps) {
     let why = "open the overlay's ports to everybody";
     steps.add(name, Stage::Network, why, links::down());
     for path in [SCRIPT, CONFIG, UNIT_PATH] {
-        let (Some(record), Some(file)) = (host.facts.record(path), host.facts.files.get(path))
+        let (Some(record), true) = (host.facts.record(path), host.facts.files.contains_key(path))
         else {
             continue;
         };
-        let into = match file.sha256 == record.sha256 {
-            true => Restored::Original,
-            false => Restored::Aside,
-        };
-        let action = Action::Restore {
-            path: path.to_owned(),
-            present: file.sha256.clone(),
-            into,
-            record: Recorded::Dropped,
-        };
+        let action = Action::restore(host.facts, record, Recorded::Dropped);
         steps.add(name, Stage::Network, format!("remove {path}"), action);
     }
     let argv = SERVICES.argv(SERVICES.reread, &[]);

@@ -15,8 +15,8 @@ use crate::facts::{Container, Engine};
 use crate::inventory::{API_PORT, FabricKind, HostName, SWARM_PORT, StandaloneSpec};
 use crate::labels::{MADE_OF_LABEL, SWARM_LABEL};
 use crate::plan::{
-    Action, Authority, EngineCall, HostWorld, NewContainer, Problem, Recorded, Restored, Stage,
-    StepId, Steps, World,
+    Action, Authority, EngineCall, HostWorld, NewContainer, Problem, Recorded, Stage, StepId,
+    Steps, World,
 };
 use crate::stores;
 use crate::x509;
@@ -396,18 +396,7 @@ fn take_off(host: &HostWorld<'_>, names: &[&str], steps: &mut Steps) {
         let Some(record) = host.facts.record(path) else {
             continue;
         };
-        let present = host.facts.files.get(path).map(|file| file.sha256.clone());
-        let changed = present.as_ref().is_some_and(|sum| *sum != record.sha256);
-        let action = Action::Restore {
-            path: path.to_owned(),
-            present: present.unwrap_or_default(),
-            into: if changed {
-                Restored::Aside
-            } else {
-                Restored::Original
-            },
-            record: Recorded::Dropped,
-        };
+        let action = Action::restore(host.facts, record, Recorded::Dropped);
         steps.add(host.name(), Stage::Swarm, format!("remove {path}"), action);
     }
 }

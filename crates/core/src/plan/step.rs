@@ -10,8 +10,10 @@ use serde::{Serialize, Serializer};
 
 use crate::checksum::sha256_hex;
 use crate::daemon_json::Options;
+use crate::facts::Facts;
 use crate::inventory::HostName;
 use crate::platform::PackageManager;
+use crate::record::Record;
 
 /// Number of a step in its plan.
 pub type StepId = usize;
@@ -613,6 +615,22 @@ impl SecretsFrom {
 }
 
 impl Action {
+    /// Puts the file of a record back as it was. One that others have changed since goes aside.
+    #[must_use]
+    pub fn restore(facts: &Facts, of: &Record, record: Recorded) -> Self {
+        let present = facts.files.get(&of.path).map(|file| file.sha256.clone());
+        let changed = present.as_ref().is_some_and(|sum| *sum != of.sha256);
+        Self::Restore {
+            path: of.path.clone(),
+            present: present.unwrap_or_default(),
+            into: match changed {
+                true => Restored::Aside,
+                false => Restored::Original,
+            },
+            record,
+        }
+    }
+
     /// Waits until a command succeeds and says each of these words.
     pub fn wait(
         what: impl Into<String>,

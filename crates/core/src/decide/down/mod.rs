@@ -737,33 +737,15 @@ fn remove_files(host: &HostWorld<'_>, steps: &mut Steps, notes: &mut Vec<String>
             continue;
         }
         reload |= record.path.starts_with("/etc/systemd/");
-        let present = facts
-            .files
-            .get(&record.path)
-            .map(|file| file.sha256.clone());
-        let changed = present
-            .as_ref()
-            .is_some_and(|present| *present != record.sha256);
-        let into = if changed {
-            Restored::Aside
-        } else {
-            Restored::Original
-        };
-        if changed {
+        let restore = Action::restore(facts, record, Recorded::Dropped);
+        if matches!(&restore, Action::Restore { into, .. } if *into == Restored::Aside) {
             notes.push(format!("{name}: somebody changed {0}; it is kept beside it, as {0}.kept (or .kept.2 and so on, if that is there)", record.path));
         }
         let why = match facts.origins.get(&record::key(&record.path)) {
             Some(Origin::File) => format!("put {} back as it was", record.path),
             _ => format!("remove {}", record.path),
         };
-        let present = present.unwrap_or_default();
-        let record = Action::Restore {
-            path: record.path.clone(),
-            present,
-            into,
-            record: Recorded::Dropped,
-        };
-        steps.add(name, Stage::Store, why, record);
+        steps.add(name, Stage::Store, why, restore);
     }
     if reload {
         run(

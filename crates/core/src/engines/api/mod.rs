@@ -15,7 +15,7 @@ use crate::facts::{Engine, Facts};
 use crate::inventory::{API_PORT, ApiSpec, tcp_url};
 use crate::paths::ENGINES_CA;
 use crate::plan::{
-    Action, Authority, Content, HostWorld, Piece, Recorded, Restored, Slot, WantedFile, World,
+    Action, Authority, Content, HostWorld, Piece, Recorded, Slot, WantedFile, World,
 };
 use crate::platform::SERVICES;
 use crate::record;
@@ -262,26 +262,12 @@ pub fn to_stop(host: &HostWorld<'_>) -> Todo {
     // A host whose engine does not listen is none that keeps the CA.
     let is_of_it = |path: &str| FILES.contains(&path) || path == ENGINES_CA;
     for record in facts.records.iter().filter(|record| is_of_it(&record.path)) {
-        let present = facts
-            .files
-            .get(&record.path)
-            .map(|file| file.sha256.clone());
-        let changed = present
-            .as_ref()
-            .is_some_and(|present| *present != record.sha256);
         let is_drop_in = record.path == DROP_IN;
-        let restore = Action::Restore {
-            path: record.path.clone(),
-            present: present.clone().unwrap_or_default(),
-            into: match changed {
-                true => Restored::Aside,
-                false => Restored::Original,
-            },
-            record: match is_drop_in {
-                true => Recorded::Kept,
-                false => Recorded::Dropped,
-            },
+        let kept = match is_drop_in {
+            true => Recorded::Kept,
+            false => Recorded::Dropped,
         };
+        let restore = Action::restore(facts, record, kept);
         if is_drop_in {
             let why = "let its engine listen on the network no more".to_owned();
             todo.actions.push((why, restore));
