@@ -331,6 +331,16 @@ sub modules {
     return join "\n", @all;
 }
 
+# What a program of ours says of this host, and words in its place where it ends with a status above that.
+my %looks = ('fabric' => 'check', 'underlay' => 'facts');
+my %looking;
+sub look { my ($name) = @_; return start('', 'timeout', '-k', '1', $PATIENCE, "/usr/local/lib/docker-cluster/$name", $looks{$name}) }
+sub looked {
+    my ($name, $most, $otherwise) = @_;
+    my $text = printed($looking{$name} // look($name));
+    return $? >> 8 <= $most && !($? & 127) ? $text : "$text$otherwise\n";
+}
+
 my %native = (
     'modules' => \&modules,
     'links' => sub { ip('links') },
@@ -479,6 +489,9 @@ my %native = (
         my @own = grep { word($$_{Driver}) eq 'local' } map { members($_) } elements(members($list)->{Volumes});
         whole((sort { $a cmp $b } map { my $name = word($$_{Name}); "volume $name " . ($size{$name} // '') } @own), defined $$use{LayersSize} ? "layers $$use{LayersSize}" : ());
     },
+    # Our own looks at the links and at the mesh of this host.
+    'fabric-wrong' => sub { looked('fabric', 1, 'the links of this host could not be looked at') },
+    'underlay' => sub { looked('underlay', 0, 'wrong the mesh of this host could not be looked at') },
     'user-exists' => sub { join ':', (getpwnam 'docker-cluster-store')[0, 2] },
 );
 
@@ -504,6 +517,7 @@ $ip = start("link show\naddr show\nroute show\n", qw(ip -o -batch -));
 # The engine comes last, because it may let this wait.
 $asking = ask_agent() if $asks_agent;
 if (my @all = (ours(), grep { -f } '/etc/docker/daemon.json')) { $sums = start('', 'sha256sum', @all) }
+$looking{$_} = look($_) for grep { -x "/usr/local/lib/docker-cluster/$_" && -f "/etc/docker-cluster/$_/config" } keys %looks;
 if ($asks_engine && engine_pid()) {
     ask($_) for '/info', '/networks', '/images/json', '/containers/json?all=1';
 }

@@ -58,13 +58,26 @@ pub(super) async fn create(name: &str) -> Result<PathBuf, LabError> {
     Ok(key)
 }
 
-/// Refuses a path with a file that no lab wrote.
+/// Refuses a path with a file that no lab wrote, and one that cannot be written to: both before hosts are made for it.
 pub(super) fn check_inventory_path(path: &Path) -> Result<(), LabError> {
-    match std::fs::read_to_string(path) {
-        Ok(text) if !text.starts_with(MARK) => Err(LabError::InTheWay(format!(
+    let folder = match path.parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        _ => Path::new("."),
+    };
+    if !folder.is_dir() {
+        return Err(LabError::InTheWay(format!(
+            "there is no folder {} for the inventory; make it, or name another place with --inventory",
+            folder.display()
+        )));
+    }
+    match std::fs::read(path) {
+        Ok(bytes) if !bytes.starts_with(MARK.as_bytes()) => Err(LabError::InTheWay(format!(
             "{} is there already, and no lab wrote it; name another with --inventory",
             path.display()
         ))),
+        Err(source) if source.kind() != std::io::ErrorKind::NotFound => Err(LabError::file(
+            format!("cannot read {}", path.display()),
+        )(source)),
         _ => Ok(()),
     }
 }
@@ -115,5 +128,29 @@ pub(super) async fn remove(name: &str) -> Result<(), LabError> {
             folder.display()
         ))(error)),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_inventory_that_cannot_be_written_is_refused_before_hosts_are_made() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        std::fs::write(at("own.yaml"), b"hosts: \xff\n").unwrap();
+        std::fs::write(at("lab.yaml"), format!("{MARK} x\n")).unwrap();
+        let said = |name: &str| check_inventory_path(&at(name)).map_err(|error| error.to_string());
+        assert!(said("new.yaml").is_ok());
+        assert!(said("lab.yaml").is_ok());
+        assert!(said("own.yaml").unwrap_err().contains("no lab wrote it"));
+        assert!(
+            said("none/new.yaml")
+                .unwrap_err()
+                .contains("there is no folder")
+        );
+        assert!(check_inventory_path(&at("")).is_err());
+        assert!(check_inventory_path(Path::new("of-no-lab-yet.yaml")).is_ok());
     }
 }
