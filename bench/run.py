@@ -664,7 +664,8 @@ def main():
     limit = int(Path("/proc/sys/fs/inotify/max_user_instances").read_text())
     if (running + 10) * INOTIFY > limit:
         sys.exit(f"{running} hosts of other labs run here; ten more do not boot with fs.inotify.max_user_instances={limit}. Remove them first.")
-    tools()
+    if wanted("plan"):
+        tools()
     if any(map(wanted, ("plan", "verify", "startup", "ps"))):
         lab = Lab("bench", 10, "--os", "debian-11")
         try:

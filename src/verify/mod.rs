@@ -164,7 +164,11 @@ pub async fn verify(
             network: &way.network,
             encrypted,
         };
-        let told = peers::complete(&question, hosts, events).await;
+        let told = match way.asked {
+            Asked::ByName => peers::complete(&question, hosts, events).await,
+            // Their engines know nothing of each other, and need not.
+            Asked::ByAddress | Asked::ByPublishedPort => peers::Told::default(),
+        };
         let start = Start {
             inventory,
             way: &way,

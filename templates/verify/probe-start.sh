@@ -20,12 +20,12 @@ printf '%s\n' "$probes" | while read -r other expires; do
         case $other in "dc-probe-$run-"*) docker rm -f "$other" >/dev/null 2>&1 || true ;; esac
     done
 done
-docker image inspect "$image" >/dev/null 2>&1 || exit 3
 # The configuration is made inside, from arguments, so that any image with sh, nginx and wget will do. The large body is
 # longer than any Ethernet frame, jumbo frames included: it only arrives if full packets do.
-words=$(docker run -d --rm --name "$name" --hostname "$name" --network "$network" ${publish:+-p "$publish"} \
-    --label "$label=$cluster" --label "docker-cluster.expires=$((now + lifetime))" \
-    --entrypoint sh "$image" -c '
+start() {
+    docker run -d --rm "$@" --name "$name" --hostname "$name" --network "$network" ${publish:+-p "$publish"} \
+        --label "$label=$cluster" --label "docker-cluster.expires=$((now + lifetime))" \
+        --entrypoint sh "$image" -c '
         nonce=$1
         # A variable, repeated: nginx takes no parameter longer than 4096 bytes.
         kilo=$(printf "%01000d" 0); large="\$kilo\$kilo\$kilo\$kilo\$kilo"; large="$large$large$large"
@@ -37,12 +37,26 @@ words=$(docker run -d --rm --name "$name" --hostname "$name" --network "$network
             "location = /upload { proxy_pass http://127.0.0.1/nonce; } } }" > /tmp/probe.conf
         # The engine removes the container when nginx ends: a run that was killed leaves nothing for longer than this.
         (sleep "$2"; kill 1) &
-        exec nginx -c /tmp/probe.conf' probe "$nonce" "$lifetime" 2>&1 >/dev/null) || {
+        exec nginx -c /tmp/probe.conf' probe "$nonce" "$lifetime" 2>&1 >/dev/null
+}
+failed() {
     printf '%s\n' "$words" >&2
+    case $words in
+    *"No such image"*) exit 3 ;;
     # An engine finds no network while its store's agent is down.
-    case $words in *"not found"*) if stays_down docker-cluster-consul.service; then exit 4; fi ;; esac
+    *"not found"*) if stays_down docker-cluster-consul.service; then exit 4; fi ;;
+    esac
     exit 1
 }
+# An image that is not here is not for the engine to fetch, as it would without a word. Docker's client before 20.10 cannot be told so, and
+# asks first, which takes as long as a start of the client.
+words=$(start --pull never) || case $words in
+    *"unknown flag"*)
+        docker image inspect "$image" >/dev/null 2>&1 || exit 3
+        words=$(start) || failed
+        ;;
+    *) failed ;;
+esac
 # Its address, for the probes that go without a name, its MAC address, by which the other hosts look for it, what is counted until the end,
 # and the port that is published.
 docker inspect --format "{{with index .NetworkSettings.Networks \"$network\"}}{{.IPAddress}} {{.MacAddress}}{{end}} $(neighbours_refused) $(sources_refused)\

@@ -3,37 +3,40 @@
 # is tried at least, HOW MANY pairs at a time, then for each probe NAME NONCE TARGET ADDRESS: what is asked, which may be its name, its address, or
 # an address and a port, and the address behind a name. One line per target on standard output:
 #   NAME ok MICROSECONDS | NAME failed name|http|large|upload address=ok|no WORDS
-uptime() { cut -d. -f1 /proc/uptime; }
-begun=$(uptime)
-common=$(( begun + $1 )) late=$(( begun + $2 )) least=$3 workers=$4; shift 4
-case $(date +%N) in [0-9]*) now() { echo $(( $(date +%s%N) / 1000 )); } ;;
+# A pair costs four requests, and here every process counts: these two set $up, in seconds, and $at, in nanoseconds.
+uptime() { read -r up _ < /proc/uptime; up=${up%.*}; }
+uptime
+common=$(( up + $1 )) late=$(( up + $2 )) least=$3 workers=$4; shift 4
+case $(date +%N) in [0-9]*) now() { at=$(date +%s%N); } ;;
     # busybox has no nanoseconds; the uptime has hundredths.
-    *) now() { read -r up _ < /proc/uptime; echo "${up%.*}${up#*.}0000"; } ;; esac
+    *) now() { read -r up _ < /proc/uptime; at=${up%.*}${up#*.}0000000; } ;; esac
 # The engine's client puts the proxies of its configuration into every container, and busybox's wget knows no exceptions.
 unset http_proxy HTTP_PROXY https_proxy HTTPS_PROXY all_proxy ALL_PROXY
 # GNU wget tries twenty times and says nothing when quiet; busybox's has neither habit nor option.
 if wget --help 2>&1 | grep -q -- --tries; then how='-nv -t 1'; else how=-q; fi
-get() { wget $how -T 3 -O - "http://$1/$2" 2>"/tmp/probe.$3"; }
+# In a shell of their own in any case, which they may become.
+get() { exec wget $how -T 3 -O - "http://$1/$2" 2>"/tmp/probe.$3"; }
 # A body larger than any Ethernet frame, jumbo frames included. The target answers when it has all of it. As an argument: busybox's wget
 # had no --post-file before 1.32.
 body=$(head -c 20000 /dev/zero | tr '\0' x)
-put() { wget $how -T 3 -O - --post-data="$body" "http://$1/upload" 2>"/tmp/probe.$2"; }
+put() { exec wget $how -T 3 -O - --post-data="$body" "http://$1/upload" 2>"/tmp/probe.$2"; }
 probe() {
     name=$1 nonce=$2 target=$3 address=$4
-    at_least=$(( $(uptime) + least ))
+    uptime
+    at_least=$(( up + least ))
     while :; do
         deadline=$common
         answer=$(get "$target" nonce "$name")
         if [ "$answer" = "$nonce" ]; then
             # Twice the same way costs a millisecond: the first one also paid for the name and the neighbour table.
-            begin=$(now); again=$(get "$target" nonce "$name"); end=$(now)
+            now; begin=$at; again=$(get "$target" nonce "$name"); now; end=$at
             large=$(get "$target" large "$name")
             case "$again $large" in
             "$nonce $nonce "*) [ ${#large} -gt 12000 ] && down=ok || down=no ;;
             *) down=no ;;
             esac
             if [ $down = ok ]; then
-                [ "$(put "$target" "$name")" = "$nonce" ] && { echo "$name ok $(( end - begin ))"; return; }
+                [ "$(put "$target" "$name")" = "$nonce" ] && { echo "$name ok $(( (end - begin) / 1000 ))"; return; }
                 layer=upload answer="the long body got no answer: $(cat "/tmp/probe.$name")"
             else
                 layer=large answer="the short answer arrived, the long one did not: $(echo "$large" | head -c 100)"
@@ -51,7 +54,8 @@ probe() {
             fi
         fi
         [ $at_least -le $deadline ] || deadline=$at_least
-        if [ "$(uptime)" -ge "$deadline" ]; then
+        uptime
+        if [ "$up" -ge "$deadline" ]; then
             echo "$name failed $layer address=$by $(echo "$answer" | tr '\n' ' ' | head -c 200)"; return
         fi
         sleep 0.2
