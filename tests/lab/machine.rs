@@ -158,9 +158,8 @@ fn a_machine_with_a_ca_of_its_own_keeps_it(lab: &Lab, called: &Called<'_>) {
     let store = called.folder.path().join("store");
     let file = store.join("machines/dev.yaml");
     let text = std::fs::read_to_string(&file).unwrap();
-    let own: Vec<&str> = text
-        .split("\"ca\":\"../certs/ca.pem\",\"ca_key\":\"../certs/ca-key.pem\",")
-        .collect();
+    let files = ",\"ca\":\"../certs/ca.pem\",\"ca_key\":\"../certs/ca-key.pem\"";
+    let own: Vec<&str> = text.split(files).collect();
     assert_eq!(own.len(), 2, "{text}");
     std::fs::write(&file, own.concat()).unwrap();
     let mut rotate = lab.command();
@@ -191,6 +190,40 @@ fn its_host_reboots(lab: &Lab, called: &Called<'_>) {
         }
     });
     only_its_certificate_opens_it(lab, called);
+}
+
+/// docker-cluster reads the machine's inventory, and says when certificates end: that of the engine, and that of somebody else.
+fn what_ends_is_said(lab: &Lab, called: &Called<'_>) {
+    let data = called.folder.path().join("data");
+    let own = |words: &[&str]| -> Ran {
+        let mut command = lab.command();
+        let file = called.folder.path().join("store/machines/dev.yaml");
+        command.env("XDG_DATA_HOME", &data).arg("-f").arg(file);
+        let ran: Ran = command.args(words).output().unwrap().into();
+        ran.expect(0)
+    };
+    let listed: serde_json::Value =
+        serde_json::from_str(&own(&["ls", "--output", "json"]).out).unwrap();
+    assert!(
+        listed["hosts"][0]["certificate_expires"].is_string(),
+        "{listed}"
+    );
+    assert!(!own(&["ls"]).err.contains("days"));
+    let name = docker_cluster::commands::cert::kept::own_name();
+    own(&["cert", "issue", "--days", "5", &name]);
+    let said = own(&["ls"]).err;
+    assert!(
+        said.contains("ends in 4 days: `docker-cluster cert issue`"),
+        "{said}"
+    );
+    // The one in the machine's folder lasts longer.
+    assert!(!own(&["cert", "ls"]).err.contains("ends in"));
+    own(&["cert", "issue", "--days", "5", "mallory"]);
+    let said = own(&["cert", "ls"]).err;
+    assert!(
+        said.contains("The last certificate of mallory ends in 4 days"),
+        "{said}"
+    );
 }
 
 /// What the lab's inventory says first of a key.
@@ -241,6 +274,7 @@ fn a_bare_host_becomes_a_machine() {
     assert_eq!(row[..4], ["dev", "-", "generic", "Running"], "{listed}");
     assert_eq!(row[5], format!("v{}", version.trim()), "{listed}");
     only_its_certificate_opens_it(&lab, &called);
+    what_ends_is_said(&lab, &called);
 
     // Again: nothing to do, and nothing is restarted.
     let before = lab.sh(1, "systemctl show -p MainPID docker");

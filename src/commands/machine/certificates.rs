@@ -71,8 +71,12 @@ pub async fn regenerate(args: &Regenerate, machines: &Machines, ui: Ui) -> Resul
             continue;
         }
         ui.print("Regenerating TLS certificates");
-        machines.ready_ca(std::mem::take(&mut is_new), ui)?;
-        machines.adopt(&name)?;
+        // One that was made with other files keeps those.
+        let own = load(&global)?.engine.ca;
+        if own.is_none_or(|own| machines.is_the_ca(&own)) {
+            machines.ready_ca(std::mem::take(&mut is_new), ui)?;
+            machines.adopt(&name)?;
+        }
         let inventory = load(&global)?;
         match cert::rotate("regenerate-certs", &inventory, &UNASKED, &global, ui).await {
             Ok(Exit::Done) => issue(&inventory, machines, ui).await?,
