@@ -611,6 +611,7 @@ impl Run<'_> {
                 let text = host.check(&Command::new(["cat", ENGINES_CA])).await?;
                 self.slots.fill_engines(EnginesCa::parse(&text)?);
             }
+            Action::OwnCa { cert, key } => self.slots.fill_engines(EnginesCa::read(cert, key)?),
             Action::IssueCertificate {
                 by,
                 days,

@@ -18,7 +18,11 @@ use crate::ui::Ui;
 
 /// Runs a verb of docker-machine.
 pub async fn machine(called: Machine, ui: Ui) -> Result<Exit, Error> {
-    let machines = Machines::open(called.storage_path.as_deref(), u8::from(called.debug))?;
+    let machines = Machines::open(
+        called.storage_path.as_deref(),
+        &called.tls,
+        u8::from(called.debug),
+    )?;
     machine::run(&called.verb, &machines, ui).await
 }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::builder::FalseyValueParser;
 use clap::{Args, Parser};
 
-use crate::commands::machine::Verb;
+use crate::commands::machine::{TlsFiles, Verb};
 
 /// As docker-machine says it: scripts read the second word.
 const VERSION: &str = concat!(
@@ -35,6 +35,9 @@ pub struct Machine {
     /// The version
     #[arg(short = 'v', long, action = clap::ArgAction::Version)]
     version: Option<bool>,
+    /// Where the CA and your certificate are.
+    #[command(flatten)]
+    pub tls: TlsFiles,
     #[command(flatten)]
     idle: Idle,
     /// The verb.
@@ -42,17 +45,9 @@ pub struct Machine {
     pub verb: Verb,
 }
 
-/// What docker-machine takes and nothing here needs: certificates of one's own, its own SSH, its crash reports.
+/// What docker-machine takes and nothing here needs: its own SSH, its crash reports.
 #[derive(Debug, Args)]
 struct Idle {
-    #[arg(long, hide = true, value_name = "FILE")]
-    tls_ca_cert: Option<PathBuf>,
-    #[arg(long, hide = true, value_name = "FILE")]
-    tls_ca_key: Option<PathBuf>,
-    #[arg(long, hide = true, value_name = "FILE")]
-    tls_client_cert: Option<PathBuf>,
-    #[arg(long, hide = true, value_name = "FILE")]
-    tls_client_key: Option<PathBuf>,
     #[arg(long, hide = true, value_name = "TOKEN")]
     github_api_token: Option<String>,
     #[arg(long, hide = true, value_name = "TOKEN")]

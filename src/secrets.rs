@@ -5,6 +5,7 @@ pub mod engines;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::RwLock;
 
 use base64::Engine as _;
@@ -18,6 +19,7 @@ use time::{Duration, OffsetDateTime};
 use crate::checksum::sha256_hex;
 use crate::plan::{Authority, Content, Piece, Slot};
 use crate::stores::consul::certificates::CA_DAYS;
+use crate::x509;
 
 pub use engines::EnginesCa;
 
@@ -79,6 +81,14 @@ pub enum SecretsError {
         "the store's secrets on the host cannot be used: `{0}` is not what docker-cluster writes there"
     )]
     Strange(&'static str),
+    /// A CA of the person's own, here.
+    #[error("the CA of the engines in {} cannot be used: {why}", .file.display())]
+    Own {
+        /// The file that is wrong.
+        file: PathBuf,
+        /// Why.
+        why: String,
+    },
     /// No randomness.
     #[error("this machine gives no random numbers")]
     Random,
@@ -171,18 +181,42 @@ impl StoreBundle {
         addresses: &[IpAddr],
         days: i64,
     ) -> Result<(String, Secret), SecretsError> {
-        let issuer = Issuer::from_ca_cert_pem(&self.ca_cert, KeyPair::from_pem(&self.ca_key)?)?;
-        let key = KeyPair::generate()?;
-        let mut params = server(common_name, dns_names, addresses)?;
-        params.extended_key_usages = vec![
-            ExtendedKeyUsagePurpose::ServerAuth,
-            ExtendedKeyUsagePurpose::ClientAuth,
-        ];
-        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        (params.not_before, params.not_after) = lifetime(days);
-        let cert = params.signed_by(&key, &issuer)?;
-        Ok((cert.pem(), Secret::new(key.serialize_pem())))
+        let params = server(common_name, dns_names, addresses)?;
+        let (cert, key, _) = sign(
+            (&self.ca_cert, &self.ca_key),
+            params,
+            &SERVES_AND_ASKS,
+            days,
+        )?;
+        Ok((cert, key))
     }
+}
+
+/// What a certificate is good for whose owner serves and asks.
+const SERVES_AND_ASKS: [ExtendedKeyUsagePurpose; 2] = [
+    ExtendedKeyUsagePurpose::ServerAuth,
+    ExtendedKeyUsagePurpose::ClientAuth,
+];
+
+/// Signs a certificate for a new key with a CA (certificate and key in PEM). Returns both in PEM, and when it ends.
+fn sign(
+    (ca_cert, ca_key): (&str, &str),
+    mut params: CertificateParams,
+    usages: &[ExtendedKeyUsagePurpose],
+    days: i64,
+) -> Result<(String, Secret, i64), SecretsError> {
+    let issuer = Issuer::from_ca_cert_pem(ca_cert, KeyPair::from_pem(ca_key)?)?;
+    let key = KeyPair::generate()?;
+    params.extended_key_usages = usages.to_vec();
+    params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    (params.not_before, params.not_after) = lifetime(days);
+    // What outlives its CA is not believed.
+    let last =
+        x509::expiry(ca_cert).and_then(|ends| OffsetDateTime::from_unix_timestamp(ends).ok());
+    params.not_after = last.map_or(params.not_after, |last| last.min(params.not_after));
+    let ends = params.not_after.unix_timestamp();
+    let cert = params.signed_by(&key, &issuer)?;
+    Ok((cert.pem(), Secret::new(key.serialize_pem()), ends))
 }
 
 /// What is in the certificate of one who serves.

@@ -579,6 +579,26 @@ fn standalone_swarm_says_what_it_lacks() {
             1,
             "`strategy` is for standalone Swarm",
         ),
+        (
+            "swarm: {agents: false}\nhosts: [10.0.0.1]\n".to_owned(),
+            1,
+            "`agents` is for standalone Swarm",
+        ),
+        (
+            format!("{tls}swarm: {{mode: standalone, port: 2376}}\nhosts: [10.0.0.1]\n"),
+            2,
+            "cannot listen on port 2376",
+        ),
+        (
+            format!("{tls}swarm: {{mode: standalone, options: ['--x']}}\nhosts: [10.0.0.1]\n"),
+            2,
+            "is no flag of Swarm",
+        ),
+        (
+            "swarm: {managers: []}\nhosts: [10.0.0.1]\n".to_owned(),
+            1,
+            "make no good quorum",
+        ),
     ] {
         let (at, message) = only_flaw(&text);
         assert!(
@@ -586,4 +606,28 @@ fn standalone_swarm_says_what_it_lacks() {
             "{text}: {at}: {message}"
         );
     }
+}
+
+#[test]
+fn a_ca_of_ones_own_is_two_files_and_for_tls() {
+    for (engine, words) in [
+        ("{api: tls, ca: ca.pem}", "issues certificates with its key"),
+        ("{api: tls, ca_key: key.pem}", "the key of no CA"),
+        (
+            "{ca: ca.pem, ca_key: key.pem}",
+            "`ca` is for engines that listen",
+        ),
+    ] {
+        let (line, message) = only_flaw(&format!("engine: {engine}\nhosts: [10.0.0.1]\n"));
+        assert!(line == 1 && message.contains(words), "{engine}: {message}");
+    }
+    let text = "engine: {api: tls, ca: c/ca.pem, ca_key: ~/key.pem}\nhosts: [10.0.0.1]\n";
+    let inventory = Inventory::parse(text, "/x/cluster.yaml").unwrap();
+    let own = inventory
+        .with_home(std::path::Path::new("/home/ada"))
+        .engine
+        .ca;
+    let own = own.unwrap();
+    assert_eq!(own.cert, std::path::Path::new("/x/c/ca.pem"));
+    assert_eq!(own.key, std::path::Path::new("/home/ada/key.pem"));
 }

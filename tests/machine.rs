@@ -233,6 +233,87 @@ fn a_machine_with_tls_is_reached_as_docker_machine_reached_it() {
 }
 
 #[test]
+fn clients_are_pointed_at_a_manager_of_swarm() {
+    let Some(called) = Called::start() else {
+        return;
+    };
+    // No two machines may be one host: those beside the first are where nothing listens.
+    let machines = [
+        ("c0-master", called.sshd.port, "[c0-master]"),
+        ("c0-n1", CLOSED + 1, "[]"),
+        ("alone", CLOSED + 2, ""),
+    ];
+    for (name, port, managers) in machines {
+        called.keep(name, port, "{}");
+        let file = called.sshd.path(&format!("store/machines/{name}.yaml"));
+        let text = std::fs::read_to_string(&file).unwrap();
+        let swarm = format!(
+            "swarm: {{mode: standalone, managers: {managers}, discovery: 'consul://10.0.0.5:8500', port: 3377}}"
+        );
+        let host = text.replace("ssh: {", "engine: {api: tls, address: 0.0.0.0}, ssh: {");
+        let host = match managers {
+            "" => host,
+            _ => host.replace("\nhosts:", &format!("\n{swarm}\nhosts:")),
+        };
+        std::fs::write(&file, host).unwrap();
+        let ca = EnginesCa::mint("machines").unwrap();
+        let folder = called.sshd.path(&format!("store/machines/{name}"));
+        kept::keep(&folder, ca.cert(), &ca.issue_client("me", 1).unwrap()).unwrap();
+    }
+    called.keep("other", CLOSED, "{}");
+    let url = "tcp://127.0.0.1:3377";
+    let out = called.says(&["env", "--swarm", "c0-master"]);
+    assert!(
+        out.contains(&format!("export DOCKER_HOST={url}\n")),
+        "{out}"
+    );
+    assert!(
+        out.contains("export DOCKER_MACHINE_NAME=c0-master\n"),
+        "{out}"
+    );
+    let out = called.says(&["config", "--swarm", "c0-master"]);
+    assert!(
+        out.starts_with("--tlsverify\n") && out.ends_with(&format!("-H={url}\n")),
+        "{out}"
+    );
+    for verb in ["env", "config"] {
+        for name in ["c0-n1", "alone"] {
+            assert_eq!(
+                called.fails(1, &[verb, "--swarm", name]),
+                format!(
+                    "\"{name}\" is not a swarm master. The --swarm flag is intended for use with swarm masters\n"
+                )
+            );
+        }
+    }
+    let (code, out, err) = ended(
+        called
+            .command()
+            .args(["ls", "--format", "{{.Name}} {{.Active}} {{.Swarm}}"])
+            .env("DOCKER_HOST", url),
+    );
+    assert_eq!(
+        (code, out.as_str()),
+        (
+            0,
+            "alone - \nc0-master * (swarm) c0-master (master)\nc0-n1 - c0-master\nother - \n"
+        ),
+        "{err}"
+    );
+    let (code, out, _) = ended(called.command().arg("active").env("DOCKER_HOST", url));
+    assert_eq!((code, out.as_str()), (0, "c0-master\n"));
+    assert_eq!(
+        called.says(&["ls", "-q", "--filter", "swarm=C0-Master"]),
+        "c0-master\nc0-n1\n"
+    );
+    let options = "{{.HostOptions.SwarmOptions.Master}} {{.HostOptions.SwarmOptions.Agent}} {{.HostOptions.SwarmOptions.Host}}";
+    assert_eq!(
+        called.says(&["inspect", "-f", options, "c0-n1"]),
+        "false true tcp://0.0.0.0:3377\n"
+    );
+}
+
+#[test]
 fn shells_are_pointed_at_a_machine_and_away() {
     let Some(called) = Called::start() else {
         return;
@@ -519,8 +600,9 @@ fn what_cannot_be_created_is_refused_and_not_kept() {
         (&[address], "Error: No machine name specified"),
         (
             &["new", address, "--swarm", "--swarm-discovery=token://x"],
-            "Swarm",
+            "not there any more",
         ),
+        (&["new", address, "--swarm-master"], "--swarm-discovery"),
         (
             &["new", address, "--engine-opt=max-concurrent-downloads=many"],
             "the engine wants a whole number",

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::cert::kept;
 use super::endpoint::Endpoint;
-use super::{host, load};
+use super::{host, load, standalone};
 use crate::error::{Error, Exit};
 use crate::global::Global;
 use crate::inventory::{HostSpec, Inventory, PrivateAddress};
@@ -86,7 +86,8 @@ fn document(inventory: &Inventory, host: &HostSpec, global: &Global) -> Result<V
                 "Options": inventory.engine.options,
                 "TlsVerify": host.api.is_some(),
             },
-            "AuthOptions": auth(host, &endpoint),
+            "AuthOptions": auth(inventory, host, &endpoint),
+            "SwarmOptions": standalone::options(inventory, host),
         },
         "Labels": host.labels,
         "Tags": host.tags,
@@ -94,13 +95,15 @@ fn document(inventory: &Inventory, host: &HostSpec, global: &Global) -> Result<V
 }
 
 /// The certificates, where the engine asks for them.
-fn auth(host: &HostSpec, endpoint: &Endpoint) -> Value {
+fn auth(inventory: &Inventory, host: &HostSpec, endpoint: &Endpoint) -> Value {
     let (Some(api), Some(folder)) = (&host.api, &endpoint.certs) else {
         return Value::Null;
     };
     let addresses = api.addresses.iter().map(ToString::to_string);
     let names: Vec<String> = api.names.iter().cloned().chain(addresses).collect();
+    let key = inventory.engine.ca.as_ref().map(|own| &own.key);
     json!({
+        "CaPrivateKeyPath": key,
         "CertDir": folder,
         "CaCertPath": folder.join(kept::CA),
         "ClientCertPath": folder.join(kept::CERT),

@@ -4,15 +4,17 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::active::active;
+use super::cert::{SOON_DAYS, say_ending};
 use super::endpoint;
 use super::{Asked, ask, load, select};
-use crate::engines;
+use crate::engines::{self, api};
 use crate::error::{Error, Exit};
 use crate::facts::Facts;
 use crate::global::{Global, Output};
 use crate::inventory::{Filter, HostName, HostSpec, Inventory};
 use crate::stores;
 use crate::ui::{Progress, Template, Tone, Ui, list_width, table};
+use crate::x509;
 
 /// Arguments of `ls`.
 #[derive(Debug, Args)]
@@ -175,6 +177,14 @@ pub async fn run(args: &Ls, global: &Global, ui: Ui) -> Result<Exit, Error> {
                 ui.out,
                 list_width(),
             ));
+            let soon = ending(&hosts, &asked);
+            if !soon.is_empty() {
+                ui.note(&format!(
+                    "Certificates of {} end within {SOON_DAYS} days, or have ended: `docker-cluster up` renews them.",
+                    soon.join(", ")
+                ));
+            }
+            say_ending(&inventory, global, ui);
         }
     }
     Ok(if asked.unreached.is_empty() {
@@ -264,6 +274,30 @@ pub fn state(facts: &Facts) -> &'static str {
     }
 }
 
+/// When the first certificate of a host ends: of its agent in the store, of its node in a swarm, of its engine and of a manager that listen.
+fn ends(facts: &Facts, is_member: bool) -> Option<i64> {
+    let of_agent = stores::part(facts).map(|_| facts.store.agent_cert.as_str());
+    let listens = facts.record(api::DROP_IN).is_some();
+    let of_engine = listens.then_some([&facts.api.cert, &facts.api.manager]);
+    let of_engine = of_engine.into_iter().flatten().map(String::as_str);
+    let texts = of_agent.into_iter().chain(of_engine);
+    let of_node = facts.swarm_certificate_ends.filter(|_| is_member);
+    texts.filter_map(x509::expiry).chain(of_node).min()
+}
+
+/// The hosts with a certificate that ends soon, or has ended.
+fn ending<'a>(hosts: &'a [(&HostSpec, Value)], asked: &Asked) -> Vec<&'a str> {
+    let left = |host: &HostSpec| {
+        let (_, facts) = asked.facts.iter().find(|(name, _)| *name == host.name)?;
+        let engine = facts.engine.as_ref();
+        let is_member = engine.is_some_and(|engine| engine.swarm().is_member());
+        Some(ends(facts, is_member)? - facts.clock)
+    };
+    let hosts = hosts.iter().map(|(host, _)| *host);
+    let soon = hosts.filter(|host| left(host).is_some_and(|left| left < SOON_DAYS * DAY));
+    soon.map(|host| host.name.as_str()).collect()
+}
+
 fn describe(inventory: &Inventory, host: &HostSpec, facts: &Facts) -> Value {
     let engine = facts.engine.as_ref();
     let swarm = engine.map(crate::facts::Engine::swarm).unwrap_or_default();
@@ -279,10 +313,7 @@ fn describe(inventory: &Inventory, host: &HostSpec, facts: &Facts) -> Value {
         None if swarm.is_member() && !swarm.is_manager => Some(format!("{name} (on demand)")),
         None => None,
     };
-    // Of the agent in the store, or of the node in its swarm.
-    let expires =
-        crate::x509::expiry(&facts.store.agent_cert).filter(|_| stores::part(facts).is_some());
-    let expires = expires.or(facts.swarm_certificate_ends.filter(|_| swarm.is_member()));
+    let expires = ends(facts, swarm.is_member());
     let certificate = expires.map(|at| match at - facts.clock {
         left if left < 0 => format!("expired {} days ago", -left / DAY),
         left => format!("{} days left", left / DAY),

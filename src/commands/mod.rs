@@ -76,11 +76,21 @@ pub fn load(global: &Global) -> Result<Inventory, Error> {
         decode(&bytes).map_err(|error| unreadable(error.what.clone()).hint(error.hint(&file)))?;
     let inventory =
         Inventory::parse(source, &file).map_err(|error| Error::Inventory(Box::new(error)))?;
-    Ok(match etcetera::home_dir() {
+    Ok(complete(inventory))
+}
+
+/// An inventory with what of it is in files of this machine: paths in the home, and the certificate of the person's own CA.
+fn complete(inventory: Inventory) -> Inventory {
+    let mut inventory = match etcetera::home_dir() {
         Ok(home) => inventory.with_home(&home),
         // Who has no home has no files in it.
         Err(_) => inventory,
-    })
+    };
+    if let Some(own) = &mut inventory.engine.ca {
+        // One that cannot be read is a problem of plans, and none for who only asks where an engine is.
+        own.text = std::fs::read_to_string(&own.cert).unwrap_or_default();
+    }
+    inventory
 }
 
 /// The hosts that `--on` selects.

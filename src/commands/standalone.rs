@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
+use serde_json::{Value, json};
+
 use super::endpoint::Endpoint;
 use super::{answer, host, select};
 use crate::error::Error;
 use crate::fabrics::standalone::MANAGER;
 use crate::global::Global;
 use crate::host::{Command, Connector, HostError, Rights};
-use crate::inventory::{HostName, HostSpec, Inventory};
+use crate::inventory::{HostName, HostSpec, Inventory, tcp_url_at};
 use crate::labels::SWARM_LABEL;
 
 /// How long an engine may take to list its containers.
@@ -65,6 +67,33 @@ fn first<'a>(
     })
 }
 
+/// Whether a host is to have a manager.
+#[must_use]
+pub fn is_manager(inventory: &Inventory, host: &HostSpec) -> bool {
+    let managers = inventory.swarm.managers.choose(&inventory.hosts);
+    inventory.swarm.standalone.is_some() && managers.contains(&&host.name)
+}
+
+/// What a host is told of Swarm, under the names that scripts know from Docker Machine.
+#[must_use]
+pub fn options(inventory: &Inventory, host: &HostSpec) -> Option<Value> {
+    let spec = inventory.swarm.standalone.as_ref()?;
+    let is_manager = is_manager(inventory, host);
+    Some(json!({
+        "IsSwarm": spec.agents || is_manager,
+        "Address": "",
+        "Discovery": spec.discovery.as_deref().unwrap_or_default(),
+        "Agent": spec.agents,
+        "Master": is_manager,
+        "Host": tcp_url_at("0.0.0.0", spec.port),
+        "Image": spec.image,
+        "Strategy": spec.strategy.as_str(),
+        "ArbitraryFlags": spec.options,
+        "ArbitraryJoinFlags": spec.join_options,
+        "IsExperimental": spec.experimental,
+    }))
+}
+
 /// Where the manager of a host is reached, with the certificate that opens the engines as well.
 pub fn endpoint(
     inventory: &Inventory,
@@ -72,8 +101,8 @@ pub fn endpoint(
     global: &Global,
 ) -> Result<Endpoint, Error> {
     let mut endpoint = Endpoint::open(inventory, host, global)?;
-    if let Some(api) = &host.api {
-        endpoint.url = api.manager_url();
+    if let (Some(api), Some(swarm)) = (&host.api, &inventory.swarm.standalone) {
+        endpoint.url = api.manager_url(swarm);
     }
     Ok(endpoint)
 }

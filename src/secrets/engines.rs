@@ -2,21 +2,25 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::path::Path;
 
-use rcgen::{
-    CertificateParams, ExtendedKeyUsagePurpose, Issuer, KeyPair, KeyUsagePurpose, SerialNumber,
+use base64::Engine as _;
+use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, KeyPair, SerialNumber};
+use x509_parser::pem::{Pem, parse_x509_pem};
+
+use super::{
+    SERVES_AND_ASKS, Secret, SecretsError, is_one_certificate, name, new_ca, random, server, sign,
 };
-use time::OffsetDateTime;
-
-use super::{Secret, SecretsError, is_one_certificate, lifetime, name, new_ca, random, server};
 use crate::checksum::sha256_hex;
-use crate::x509;
 
 /// Length of a serial number, in bytes: enough that no two are alike (RFC 5280 allows 20).
 const SERIAL_BYTES: usize = 16;
 
 /// How many digits of a CA's checksum name it in the record of whom it has given certificates.
 const FINGERPRINT: usize = 16;
+
+/// Letters in a line of PEM (RFC 7468).
+const PEM_LINE: usize = 64;
 
 /// Between certificate and key.
 const KEY_BEGINS: &str = "-----BEGIN PRIVATE KEY-----";
@@ -38,6 +42,23 @@ pub struct Issued {
     pub serial: String,
     /// When it ends, in seconds since 1970.
     pub ends: i64,
+}
+
+impl Issued {
+    /// One that was issued before, from its two texts in PEM; `None` if they are none.
+    #[must_use]
+    pub fn of(cert: String, key: String) -> Option<Self> {
+        let (_, pem) = parse_x509_pem(cert.as_bytes()).ok()?;
+        let parsed = pem.parse_x509().ok()?;
+        let serial = parsed.raw_serial().iter().map(|byte| format!("{byte:02x}"));
+        let (serial, ends) = (serial.collect(), parsed.validity().not_after.timestamp());
+        Some(Self {
+            cert,
+            key: Secret::new(key),
+            serial,
+            ends,
+        })
+    }
 }
 
 impl fmt::Debug for EnginesCa {
@@ -71,6 +92,36 @@ impl EnginesCa {
         }
     }
 
+    /// Reads one of a person's own, in two files. Its key may be in the frame that docker-machine and OpenSSL used (`RSA PRIVATE KEY`).
+    pub fn read(cert: &Path, key: &Path) -> Result<Self, SecretsError> {
+        let wrong = |file: &Path, why: String| SecretsError::Own {
+            file: file.to_owned(),
+            why,
+        };
+        let text = |file: &Path| {
+            std::fs::read_to_string(file).map_err(|error| wrong(file, error.to_string()))
+        };
+        let (own, own_key) = (text(cert)?, text(key)?);
+        let own_key = framed(&own_key).map_err(|why| wrong(key, why))?;
+        let pair = KeyPair::from_pem(&own_key).map_err(|error| wrong(key, error.to_string()))?;
+        if !is_one_certificate(&own) {
+            return Err(wrong(cert, "it is not one certificate in PEM".to_owned()));
+        }
+        match no_ca(&own, &pair) {
+            Some(why) => Err(wrong(cert, why.to_owned())),
+            None => Ok(Self {
+                cert: own,
+                key: own_key,
+            }),
+        }
+    }
+
+    /// Its key, in PEM.
+    #[must_use]
+    pub fn key(&self) -> Secret {
+        Secret::new(self.key.clone())
+    }
+
     /// As it is kept.
     #[must_use]
     pub fn kept(&self) -> Secret {
@@ -98,7 +149,12 @@ impl EnginesCa {
         days: i64,
     ) -> Result<(String, Secret), SecretsError> {
         let params = server(common_name, dns_names, addresses)?;
-        let (cert, key, _) = self.sign(params, &[ExtendedKeyUsagePurpose::ServerAuth], days)?;
+        let (cert, key, _) = sign(
+            self.hand(),
+            params,
+            &[ExtendedKeyUsagePurpose::ServerAuth],
+            days,
+        )?;
         Ok((cert, key))
     }
 
@@ -111,11 +167,7 @@ impl EnginesCa {
         days: i64,
     ) -> Result<(String, Secret), SecretsError> {
         let params = server(common_name, dns_names, addresses)?;
-        let both = [
-            ExtendedKeyUsagePurpose::ServerAuth,
-            ExtendedKeyUsagePurpose::ClientAuth,
-        ];
-        let (cert, key, _) = self.sign(params, &both, days)?;
+        let (cert, key, _) = sign(self.hand(), params, &SERVES_AND_ASKS, days)?;
         Ok((cert, key))
     }
 
@@ -127,7 +179,12 @@ impl EnginesCa {
         // The first bit would make it a negative number, and as many zeros as there are a shorter one.
         let serial: Vec<u8> = [vec![serial[0] & 0x3f | 0x40], serial[1..].to_vec()].concat();
         params.serial_number = Some(SerialNumber::from(serial.clone()));
-        let (cert, key, ends) = self.sign(params, &[ExtendedKeyUsagePurpose::ClientAuth], days)?;
+        let (cert, key, ends) = sign(
+            self.hand(),
+            params,
+            &[ExtendedKeyUsagePurpose::ClientAuth],
+            days,
+        )?;
         let serial = serial.iter().map(|byte| format!("{byte:02x}")).collect();
         Ok(Issued {
             cert,
@@ -137,25 +194,76 @@ impl EnginesCa {
         })
     }
 
-    fn sign(
-        &self,
-        mut params: CertificateParams,
-        usages: &[ExtendedKeyUsagePurpose],
-        days: i64,
-    ) -> Result<(String, Secret, i64), SecretsError> {
-        let issuer = Issuer::from_ca_cert_pem(&self.cert, KeyPair::from_pem(&self.key)?)?;
-        let key = KeyPair::generate()?;
-        params.extended_key_usages = usages.to_vec();
-        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        (params.not_before, params.not_after) = lifetime(days);
-        // What outlives its CA is not believed.
-        let last = x509::expiry(&self.cert)
-            .and_then(|ends| OffsetDateTime::from_unix_timestamp(ends).ok());
-        params.not_after = last.map_or(params.not_after, |last| last.min(params.not_after));
-        let ends = params.not_after.unix_timestamp();
-        let cert = params.signed_by(&key, &issuer)?;
-        Ok((cert.pem(), Secret::new(key.serialize_pem()), ends))
+    fn hand(&self) -> (&str, &str) {
+        (&self.cert, &self.key)
     }
+}
+
+/// A key in PEM as it can be signed with here: what OpenSSL and docker-machine wrote for RSA is put into the frame that all kinds of keys
+/// have by now (PKCS#8, RFC 5208).
+fn framed(key: &str) -> Result<String, String> {
+    let blocks: Vec<Pem> = Pem::iter_from_buffer(key.as_bytes()).flatten().collect();
+    match &blocks[..] {
+        [key] if key.label == "PRIVATE KEY" => Ok(pem_of(&key.contents)),
+        [key] if key.label == "RSA PRIVATE KEY" => {
+            let inner = [
+                vec![0x02, 0x01, 0x00],
+                RSA_ALGORITHM.to_vec(),
+                der(0x04, &key.contents),
+            ];
+            Ok(pem_of(&der(0x30, &inner.concat())))
+        }
+        [key] => Err(format!(
+            "it is a key of the kind {}; `openssl pkcs8 -topk8 -nocrypt` makes a PRIVATE KEY of it",
+            key.label
+        )),
+        _ => Err("it is not one key in PEM".to_owned()),
+    }
+}
+
+/// `rsaEncryption` without parameters, as DER (RFC 8017, appendix C).
+const RSA_ALGORITHM: [u8; 15] = [
+    0x30, 0x0d, 0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01, 0x05, 0x00,
+];
+
+/// A value of DER with its tag and its length.
+fn der(tag: u8, value: &[u8]) -> Vec<u8> {
+    let bytes = value.len().to_be_bytes();
+    let mut all = vec![tag];
+    match u8::try_from(value.len()) {
+        Ok(short) if short < 0x80 => all.push(short),
+        _ => {
+            let length: Vec<u8> = bytes.into_iter().skip_while(|byte| *byte == 0).collect();
+            all.push(0x80 | u8::try_from(length.len()).unwrap_or_default());
+            all.extend(length);
+        }
+    }
+    all.extend(value);
+    all
+}
+
+fn pem_of(key: &[u8]) -> String {
+    let text = base64::engine::general_purpose::STANDARD.encode(key);
+    let lines: Vec<&str> = text
+        .as_bytes()
+        .chunks(PEM_LINE)
+        .filter_map(|line| std::str::from_utf8(line).ok())
+        .collect();
+    format!(
+        "{KEY_BEGINS}\n{}\n-----END PRIVATE KEY-----\n",
+        lines.join("\n")
+    )
+}
+
+/// Why a certificate and a key are not those of a CA.
+fn no_ca(cert: &str, key: &KeyPair) -> Option<&'static str> {
+    let (_, pem) = parse_x509_pem(cert.as_bytes()).ok()?;
+    let cert = pem.parse_x509().ok()?;
+    if !cert.is_ca() {
+        return Some("it is not the certificate of a CA");
+    }
+    let is_its = cert.public_key().subject_public_key.data.as_ref() == key.public_key_raw();
+    (!is_its).then_some("it is of another key than the one beside it")
 }
 
 /// What names a CA whose certificate this is.
@@ -167,6 +275,7 @@ pub fn fingerprint(cert: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::x509;
 
     fn usages(pem: &str) -> (bool, bool) {
         let (_, pem) = x509_parser::pem::parse_x509_pem(pem.as_bytes()).unwrap();
@@ -219,6 +328,42 @@ mod tests {
         ] {
             assert!(EnginesCa::parse(wrong).is_err(), "{wrong}");
         }
+    }
+
+    /// A CA as docker-machine made them, with RSA and in the frame of then (PKCS#1). It was made for this test, and signs nothing.
+    const THEIRS: [&str; 2] = [
+        include_str!("../../tests/fixtures/docker-machine-ca.pem"),
+        include_str!("../../tests/fixtures/docker-machine-ca-key.pem"),
+    ];
+
+    #[test]
+    fn a_ca_that_docker_machine_has_left_signs() {
+        let folder = tempfile::tempdir().unwrap();
+        let [cert, key] = ["ca.pem", "ca-key.pem"].map(|name| folder.path().join(name));
+        let read = |texts: [&str; 2]| {
+            std::fs::write(&cert, texts[0]).unwrap();
+            std::fs::write(&key, texts[1]).unwrap();
+            EnginesCa::read(&cert, &key)
+        };
+        let ca = read(THEIRS).unwrap();
+        let (server, _) = ca.issue_server("engine of a", &[], &[], 10).unwrap();
+        assert_eq!(x509::due(&server, THEIRS[0], &[], &[], 0), None);
+        let client = ca.issue_client("ada", 10).unwrap();
+        let again = Issued::of(client.cert.clone(), client.key.expose().to_owned()).unwrap();
+        assert_eq!((again.serial, again.ends), (client.serial, client.ends));
+
+        let own = EnginesCa::mint("c").unwrap();
+        let own_key = own.key();
+        assert!(read([own.cert(), own_key.expose()]).is_ok());
+        let said = |texts| read(texts).unwrap_err().to_string();
+        assert!(said([THEIRS[0], own_key.expose()]).contains("of another key"));
+        assert!(said([&client.cert, client.key.expose()]).contains("not the certificate of a CA"));
+        assert!(said([THEIRS[0], "x"]).contains("not one key in PEM"));
+        let old = "-----BEGIN EC PRIVATE KEY-----\nMAA=\n-----END EC PRIVATE KEY-----\n";
+        assert!(said([THEIRS[0], old]).contains("openssl pkcs8 -topk8"));
+        std::fs::remove_file(&key).unwrap();
+        let said = EnginesCa::read(&cert, &key).unwrap_err().to_string();
+        assert!(said.contains("ca-key.pem cannot be used"), "{said}");
     }
 
     #[test]

@@ -74,14 +74,20 @@ impl From<Output> for Ran {
 /// Names a tar of standalone Swarm's image, for those who have it: it is in no registry that tests reach.
 const SWARM_TAR: &str = "SWARM_TAR";
 
-/// The tar of standalone Swarm's image (`swarm:1.2.9`) with its checksum, if somebody named it; else it is said what is skipped.
-pub fn swarm_image(part: &str) -> Option<String> {
-    let Some(tar) = std::env::var_os(SWARM_TAR).map(PathBuf::from) else {
+/// The tar of standalone Swarm's image (`swarm:1.2.9`), if somebody named it; else it is said what is skipped.
+pub fn swarm_tar(part: &str) -> Option<PathBuf> {
+    let tar = std::env::var_os(SWARM_TAR).map(PathBuf::from);
+    if tar.is_none() {
         skipped(&format!(
             "{part} needs the image swarm:1.2.9; name a tar of it (`docker save`) in {SWARM_TAR}"
         ));
-        return None;
-    };
+    }
+    tar
+}
+
+/// The same as an inventory names it, with its checksum.
+pub fn swarm_image(part: &str) -> Option<String> {
+    let tar = swarm_tar(part)?;
     let sum = docker_cluster::checksum::sha256_hex(&std::fs::read(&tar).unwrap());
     Some(format!(
         "tar: {}, sha256: {sum}",

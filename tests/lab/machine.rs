@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use docker_cluster::secrets::EnginesCa;
 
-use super::harness::{Lab, Ran};
+use super::harness::{Lab, Ran, docker};
 
 /// docker-machine with a folder of machines in the lab's own.
 struct Called<'a> {
@@ -86,7 +86,6 @@ fn ran(program: &str, words: &[String]) -> Ran {
 fn of_another_ca(folder: &Path) {
     let ca = EnginesCa::mint("other").unwrap();
     let issued = ca.issue_client("mallory", 1).unwrap();
-    std::fs::create_dir(folder).unwrap();
     std::fs::write(folder.join("cert.pem"), issued.cert).unwrap();
     std::fs::write(folder.join("key.pem"), issued.key.expose()).unwrap();
 }
@@ -97,9 +96,9 @@ fn only_its_certificate_opens_it(lab: &Lab, called: &Called<'_>) {
     assert_eq!(name.trim(), lab.host(1));
     let url = called.run(&["url", "dev"]).expect(0).out.trim().to_owned();
     assert!(url.starts_with("tcp://") && url.ends_with(":2376"), "{url}");
-    let other = called.folder.path().join("other");
-    of_another_ca(&other);
-    let refused = called.docker(Some(&other));
+    let other = tempfile::tempdir().unwrap();
+    of_another_ca(other.path());
+    let refused = called.docker(Some(other.path()));
     assert!(
         refused.code != 0 && refused.err.contains("tls"),
         "{}",
@@ -125,8 +124,8 @@ fn only_its_certificate_opens_it(lab: &Lab, called: &Called<'_>) {
     );
 }
 
-/// New certificates: the old one opens nothing any more.
-fn certificates_are_made_anew(called: &Called<'_>) {
+/// New certificates of the one CA; with `--client-certs` of a new one, and the old certificate opens nothing any more.
+fn certificates_are_made_anew(lab: &Lab, called: &Called<'_>) {
     let folder = called.folder.path().join("store/machines/dev");
     let old = called.folder.path().join("old");
     std::fs::create_dir(&old).unwrap();
@@ -134,10 +133,97 @@ fn certificates_are_made_anew(called: &Called<'_>) {
         std::fs::copy(folder.join(file), old.join(file)).unwrap();
         let mode = folder.join(file).metadata().unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600, "{file}");
+        let of_all = called.folder.path().join("store/certs").join(file);
+        assert_eq!(
+            std::fs::read(of_all).unwrap(),
+            std::fs::read(folder.join(file)).unwrap()
+        );
     }
+    let engines = || lab.sh(1, "sha256sum /etc/docker-cluster/engine/server.pem");
+    let before = engines();
     called.run(&["regenerate-certs", "-f", "dev"]).expect(0);
+    assert_ne!(engines(), before);
+    called.docker(Some(&old)).expect(0);
+    called
+        .run(&["regenerate-certs", "-f", "--client-certs", "dev"])
+        .expect(0);
     called.docker(None).expect(0);
     assert_ne!(called.docker(Some(&old)).code, 0);
+}
+
+/// A machine of before, whose CA is on its host, works as it did, until it gets the one of all.
+fn a_machine_with_a_ca_of_its_own_keeps_it(lab: &Lab, called: &Called<'_>) {
+    const KEPT: &str = "ls /var/lib/docker-cluster/secrets/engines.pem";
+    lab.sh(1, &format!("! {KEPT} 2>/dev/null"));
+    let store = called.folder.path().join("store");
+    let file = store.join("machines/dev.yaml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let files = ",\"ca\":\"../certs/ca.pem\",\"ca_key\":\"../certs/ca-key.pem\"";
+    let own: Vec<&str> = text.split(files).collect();
+    assert_eq!(own.len(), 2, "{text}");
+    std::fs::write(&file, own.concat()).unwrap();
+    let mut rotate = lab.command();
+    rotate
+        .arg("-f")
+        .arg(&file)
+        .args(["cert", "rotate-ca", "--yes"]);
+    let ran: Ran = rotate.output().unwrap().into();
+    ran.expect(0);
+    lab.sh(1, KEPT);
+    std::fs::remove_dir_all(store.join("machines/dev")).unwrap();
+    called.run(&["provision", "dev"]).expect(0);
+    called.docker(None).expect(0);
+    called.run(&["regenerate-certs", "-f", "dev"]).expect(0);
+    called.docker(None).expect(0);
+    lab.sh(1, &format!("! {KEPT} 2>/dev/null"));
+}
+
+/// After a reboot the engine listens again, and asks for the same certificate.
+fn its_host_reboots(lab: &Lab, called: &Called<'_>) {
+    docker(&["restart", "-t", "5", &lab.host(1)]);
+    lab.booted(1);
+    lab.eventually("its engine listens again", || {
+        let asked = called.docker(None);
+        match asked.code {
+            0 => Ok(()),
+            _ => Err(asked.err),
+        }
+    });
+    only_its_certificate_opens_it(lab, called);
+}
+
+/// docker-cluster reads the machine's inventory, and says when certificates end: that of the engine, and that of somebody else.
+fn what_ends_is_said(lab: &Lab, called: &Called<'_>) {
+    let data = called.folder.path().join("data");
+    let own = |words: &[&str]| -> Ran {
+        let mut command = lab.command();
+        let file = called.folder.path().join("store/machines/dev.yaml");
+        command.env("XDG_DATA_HOME", &data).arg("-f").arg(file);
+        let ran: Ran = command.args(words).output().unwrap().into();
+        ran.expect(0)
+    };
+    let listed: serde_json::Value =
+        serde_json::from_str(&own(&["ls", "--output", "json"]).out).unwrap();
+    assert!(
+        listed["hosts"][0]["certificate_expires"].is_string(),
+        "{listed}"
+    );
+    assert!(!own(&["ls"]).err.contains("days"));
+    let name = docker_cluster::commands::cert::kept::own_name();
+    own(&["cert", "issue", "--days", "5", &name]);
+    let said = own(&["ls"]).err;
+    assert!(
+        said.contains("ends in 4 days: `docker-cluster cert issue`"),
+        "{said}"
+    );
+    // The one in the machine's folder lasts longer.
+    assert!(!own(&["cert", "ls"]).err.contains("ends in"));
+    own(&["cert", "issue", "--days", "5", "mallory"]);
+    let said = own(&["cert", "ls"]).err;
+    assert!(
+        said.contains("The last certificate of mallory ends in 4 days"),
+        "{said}"
+    );
 }
 
 /// What the lab's inventory says first of a key.
@@ -188,12 +274,15 @@ fn a_bare_host_becomes_a_machine() {
     assert_eq!(row[..4], ["dev", "-", "generic", "Running"], "{listed}");
     assert_eq!(row[5], format!("v{}", version.trim()), "{listed}");
     only_its_certificate_opens_it(&lab, &called);
+    what_ends_is_said(&lab, &called);
 
     // Again: nothing to do, and nothing is restarted.
     let before = lab.sh(1, "systemctl show -p MainPID docker");
     called.run(&["provision", "dev"]).expect(0);
     assert_eq!(lab.sh(1, "systemctl show -p MainPID docker"), before);
-    certificates_are_made_anew(&called);
+    certificates_are_made_anew(&lab, &called);
+    a_machine_with_a_ca_of_its_own_keeps_it(&lab, &called);
+    its_host_reboots(&lab, &called);
     let twice = called.run(&[&create[..], &["dev"]].concat()).expect(1);
     assert_eq!(twice.err, "Docker machine \"dev\" already exists\n");
 

@@ -153,10 +153,10 @@ fn another_manager_leads(lab: &Lab, pointed: &Pointed<'_>) {
         found.map(|line| line.trim().to_owned()).ok_or(said)
     };
     let leader = (1..=3).find(|host| {
-        lab.sh(*host, "docker logs dc-swarm-manager 2>&1")
+        lab.sh(*host, "docker logs swarm-agent-master 2>&1")
             .contains("leadership acquired")
     });
-    lab.sh(leader.unwrap(), "docker restart -t 0 dc-swarm-manager");
+    lab.sh(leader.unwrap(), "docker restart -t 0 swarm-agent-master");
     lab.eventually("there is a leader again", || role().map(|_| ()));
     assert!(pointed.sh("docker ps").code == 0);
 }

@@ -495,6 +495,7 @@ impl Cluster {
                 self.hosts[at].files.note(lines);
                 Answer::Done
             }
+            Action::OwnCa { .. } => failed("there is no CA of a person's own in this model"),
             Action::Secrets(from) => done(self.secrets(at, *from, doing.slots)),
             Action::IssueCertificate { .. } => done(self.issue(at, action, doing)),
             Action::AddFlags { path, flags } => {

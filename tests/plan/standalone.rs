@@ -33,7 +33,7 @@ fn three_hosts_get_managers_and_agents() {
         .iter()
         .map(|(host, new)| (*host, new.name.as_str()))
         .collect();
-    let (agent, manager) = ("dc-swarm-agent", "dc-swarm-manager");
+    let (agent, manager) = ("swarm-agent", "swarm-agent-master");
     assert_eq!(
         made,
         [
@@ -112,7 +112,7 @@ fn what_runs_is_left_alone_and_what_is_made_otherwise_is_replaced() {
     let plan = plan_for(std::slice::from_ref(&host), &random);
     let replaced = containers(&plan);
     assert!(
-        replaced.len() == 1 && replaced[0].1.name == "dc-swarm-manager",
+        replaced.len() == 1 && replaced[0].1.name == "swarm-agent-master",
         "{}",
         shown(&plan)
     );
@@ -129,8 +129,8 @@ fn what_runs_is_left_alone_and_what_is_made_otherwise_is_replaced() {
     assert_eq!(
         why,
         [
-            "remove dc-swarm-agent, which is not wanted any more",
-            "remove dc-swarm-manager, which is not wanted any more"
+            "remove swarm-agent, which is not wanted any more",
+            "remove swarm-agent-master, which is not wanted any more"
         ]
     );
 }

@@ -305,6 +305,46 @@ fn the_ca_is_believed_to_be_where_it_is_kept_only() {
 }
 
 #[test]
+fn a_ca_of_the_persons_own_takes_the_place_of_the_one_on_hosts() {
+    let own = EnginesCa::mint("mine").unwrap();
+    let settings = TLS.replace("api: tls", "api: tls, ca: c/ca.pem, ca_key: c/ca-key.pem");
+    let hosts = [
+        Listening::new().on(debian("13", "a", 11)),
+        debian("13", "b", 12),
+    ];
+    let mut inventory = inventory(&hosts, &settings);
+    inventory.engine.ca.as_mut().unwrap().text = own.cert().to_owned();
+    let plan = decided(&inventory, &hosts, docker_cluster::decide::up);
+    assert!(problems(&plan).is_empty(), "{}", shown(&plan));
+    let of = |host: &str| -> Vec<&str> {
+        let steps = plan.steps.iter().filter(|step| step.host.as_str() == host);
+        steps.map(|step| step.why.as_str()).collect()
+    };
+    assert_eq!(
+        of("a")[..5],
+        [
+            "remove /var/lib/docker-cluster/secrets/engines.pem, the CA of before",
+            "read the CA of the engines, which is on this machine",
+            "trust the CA of the engines' certificates",
+            "issue its engine a certificate",
+            "restart the engine with its new options",
+        ]
+    );
+    let text = serde_json::to_string(&plan.steps).unwrap();
+    assert!(
+        text.contains("c/ca-key.pem"),
+        "where its key is, and not what: {text}"
+    );
+    assert!(!text.contains("PRIVATE KEY"));
+    let kept = |why: &&str| why.contains("keep the engines' CA");
+    assert_eq!(
+        of("b").iter().find(|why| kept(why)),
+        None,
+        "no host gets the key"
+    );
+}
+
+#[test]
 fn a_new_ca_goes_everywhere_or_nowhere() {
     let made = Listening::new();
     let hosts = [

@@ -16,16 +16,18 @@ use time::OffsetDateTime;
 use super::carry_out::{Job, Manner, carry_out, check_consent};
 use super::{ask_all, load, reach};
 use crate::decide::authority;
-use crate::engines::api::keepers;
+use crate::engines::api::recorders;
 use crate::error::{Error, Exit};
 use crate::facts::Scope;
 use crate::global::{Global, Output};
 use crate::host::{Command, Connection};
-use crate::inventory::{HostSpec, Inventory};
+use crate::inventory::{HostSpec, Inventory, OwnCa};
 use crate::paths::ENGINES_CA;
-use crate::secrets::{EnginesCa, engines::fingerprint};
+use crate::secrets::EnginesCa;
+use crate::secrets::engines::{Issued, fingerprint};
 use crate::ui::{Progress, Tone, Ui, list_width, table};
 use crate::whoami::whoami;
+use crate::x509;
 use record::{Given, Standing};
 
 /// Life of a person's certificate by default, in days: who uses it is reminded once a year that it opens everything.
@@ -33,6 +35,9 @@ pub const DAYS: u32 = 365;
 
 /// A day, in seconds.
 const DAY: i64 = 86_400;
+
+/// A certificate that ends within this time is spoken of, in days: who looks once a month learns of it in time.
+pub const SOON_DAYS: i64 = 30;
 
 /// Prints the checksum of a file, or nothing if it is not there. Argument: FILE.
 const SUM: &str = r#"[ ! -e "$1" ] || sha256sum < "$1" | cut -d' ' -f1"#;
@@ -89,6 +94,7 @@ pub async fn run(args: &CertArgs, global: &Global, ui: Ui) -> Result<Exit, Error
         CertCommand::Ls => list(&inventory, global, ui).await,
         CertCommand::Revoke { name, manner } => revoke(&inventory, name, manner, global, ui).await,
         CertCommand::RotateCa { manner } => {
+            check_ours(&inventory)?;
             check_consent("cert rotate-ca", manner.yes)?;
             let exit = rotate("cert rotate-ca", &inventory, manner, global, ui).await?;
             Ok(say_rotated(exit, ui))
@@ -109,21 +115,33 @@ pub async fn issue(
     let issued = ca
         .issue_client(person, i64::from(days))
         .map_err(|error| Error::failed("no certificate was made").because(error))?;
-    let given = Given {
-        name: person.to_owned(),
-        serial: issued.serial.clone(),
-        ends: issued.ends,
-        ca: ca.fingerprint(),
-        by: whoami(),
-        at: OffsetDateTime::now_utc().unix_timestamp(),
-    };
-    for host in &keepers.hosts {
-        record::add(host, &given).await.map_err(|error| {
-            Error::failed("the certificate could not be written down on the hosts").because(error)
-        })?;
-    }
-    kept::keep(folder, ca.cert(), &issued)?;
+    keepers.hand_out(&ca, &issued, person, folder).await?;
     Ok(issued.ends)
+}
+
+/// Keeps a certificate that was issued already in one more folder, and writes it down on the hosts of this inventory before.
+pub async fn hand_out(
+    inventory: &Inventory,
+    ca: &EnginesCa,
+    issued: &Issued,
+    person: &str,
+    folder: &Path,
+    ui: Ui,
+) -> Result<(), Error> {
+    let keepers = Keepers::reach(inventory, ui).await?;
+    keepers.hand_out(ca, issued, person, folder).await
+}
+
+/// A CA of the person's own is not made anew here.
+fn check_ours(inventory: &Inventory) -> Result<(), Error> {
+    match &inventory.engine.ca {
+        None => Ok(()),
+        Some(own) => Err(Error::failed(format!(
+            "the CA of the engines is your own, in {}: docker-cluster does not replace it",
+            own.cert.display()
+        ))
+        .hint("put another in its place, and `docker-cluster up` gives every engine a certificate of that one: all of the old one end with it")),
+    }
 }
 
 fn say_issued(name: &str, folder: &Path, ends: i64, global: &Global, ui: Ui) {
@@ -142,11 +160,12 @@ fn say_issued(name: &str, folder: &Path, ends: i64, global: &Global, ui: Ui) {
 /// The hosts that keep the CA and the record of whom it has given certificates, as far as they answer.
 struct Keepers {
     hosts: Vec<Arc<Connection>>,
+    own: Option<OwnCa>,
 }
 
 impl Keepers {
     async fn reach(inventory: &Inventory, ui: Ui) -> Result<Self, Error> {
-        let specs: Vec<&HostSpec> = keepers(inventory)
+        let specs: Vec<&HostSpec> = recorders(inventory)
             .filter_map(|name| inventory.host(name.as_str()))
             .collect();
         if specs.is_empty() {
@@ -168,6 +187,7 @@ impl Keepers {
             .filter_map(|spec| hosts.get(&spec.name).cloned());
         Ok(Self {
             hosts: hosts.collect(),
+            own: inventory.engine.ca.clone(),
         })
     }
 
@@ -176,6 +196,9 @@ impl Keepers {
         let failed = |error: &dyn std::fmt::Display| {
             Error::failed("the CA of the engines cannot be read").because(error)
         };
+        if let Some(own) = &self.own {
+            return EnginesCa::read(&own.cert, &own.key).map_err(|error| failed(&error));
+        }
         let mut found: Vec<(&Connection, String)> = Vec::new();
         for host in &self.hosts {
             let command = Command::script(SUM, [ENGINES_CA.to_owned()]);
@@ -201,6 +224,9 @@ impl Keepers {
 
     /// What names the CA that the engines trust, by its certificate alone.
     async fn trusted(&self) -> Result<String, Error> {
+        if let Some(own) = &self.own {
+            return Ok(fingerprint(&own.text));
+        }
         let command = Command::script(
             r#"[ ! -e "$1" ] || sed '/PRIVATE KEY/,$d' "$1""#,
             [ENGINES_CA.to_owned()],
@@ -212,6 +238,31 @@ impl Keepers {
             }
         }
         Ok(String::new())
+    }
+
+    /// Writes a certificate down on the hosts, then keeps it.
+    async fn hand_out(
+        &self,
+        ca: &EnginesCa,
+        issued: &Issued,
+        person: &str,
+        folder: &Path,
+    ) -> Result<(), Error> {
+        let given = Given {
+            name: person.to_owned(),
+            serial: issued.serial.clone(),
+            ends: issued.ends,
+            ca: ca.fingerprint(),
+            by: whoami(),
+            at: OffsetDateTime::now_utc().unix_timestamp(),
+        };
+        for host in &self.hosts {
+            record::add(host, &given).await.map_err(|error| {
+                Error::failed("the certificate could not be written down on the hosts")
+                    .because(error)
+            })?;
+        }
+        kept::keep(folder, ca.cert(), issued)
     }
 
     async fn given(&self) -> Result<Vec<Given>, Error> {
@@ -249,14 +300,46 @@ async fn list(inventory: &Inventory, global: &Global, ui: Ui) -> Result<Exit, Er
         Output::Text if given.is_empty() => {
             ui.note("There are none; `docker-cluster cert issue` makes one.");
         }
-        Output::Text => ui.print(&table(
-            &["NAME", "SERIAL", "UNTIL", "STATE", "BY"],
-            given.iter().map(|one| row(one, now, &ca)).collect(),
-            ui.out,
-            list_width(),
-        )),
+        Output::Text => {
+            ui.print(&table(
+                &["NAME", "SERIAL", "UNTIL", "STATE", "BY"],
+                given.iter().map(|one| row(one, now, &ca)).collect(),
+                ui.out,
+                list_width(),
+            ));
+            for (name, days) in record::ending(&given, now, &ca, SOON_DAYS * DAY) {
+                ui.note(&format!(
+                    "The last certificate of {name} ends in {} days: `docker-cluster cert issue {name}` makes a new one.",
+                    days / DAY
+                ));
+            }
+        }
     }
     Ok(Exit::Done)
+}
+
+/// Says that the certificate of this person here has ended or ends soon, if some engine of the inventory asks for one.
+pub fn say_ending(inventory: &Inventory, global: &Global, ui: Ui) {
+    let Some(host) = inventory.hosts.iter().find(|host| host.api.is_some()) else {
+        return;
+    };
+    let Ok(folder) = kept::folder_for(inventory, host, global) else {
+        return;
+    };
+    let text = std::fs::read_to_string(folder.join(kept::CERT)).unwrap_or_default();
+    let now = OffsetDateTime::now_utc().unix_timestamp();
+    if let Some(left) = x509::expiry(&text).map(|ends| ends - now)
+        && left < SOON_DAYS * DAY
+    {
+        let what = match left > 0 {
+            true => format!("ends in {} days", left / DAY),
+            false => "has ended".to_owned(),
+        };
+        ui.note(&format!(
+            "The certificate in {} {what}: `docker-cluster cert issue` makes a new one.",
+            folder.display()
+        ));
+    }
 }
 
 fn row(given: &Given, now: i64, ca: &str) -> Vec<(String, Tone)> {
@@ -294,6 +377,7 @@ async fn revoke(
     global: &Global,
     ui: Ui,
 ) -> Result<Exit, Error> {
+    check_ours(inventory)?;
     check_consent("cert revoke", manner.yes)?;
     let keepers = Keepers::reach(inventory, ui).await?;
     let (given, ca) = (keepers.given().await?, keepers.trusted().await?);

@@ -69,6 +69,18 @@ pub fn merged(all: Vec<Vec<Given>>) -> Vec<Given> {
     all
 }
 
+/// Whose last certificate ends within so many seconds, and in how many. Who has a later one is not told of an earlier one.
+#[must_use]
+pub fn ending<'a>(all: &'a [Given], now: i64, ca: &str, soon: i64) -> Vec<(&'a str, i64)> {
+    let mut last: BTreeMap<&str, i64> = BTreeMap::new();
+    let valid = |given: &&Given| given.standing(now, ca) == Standing::Valid;
+    for given in all.iter().filter(valid) {
+        let left = last.entry(&given.name).or_default();
+        *left = (*left).max(given.ends - now);
+    }
+    last.into_iter().filter(|(_, left)| *left < soon).collect()
+}
+
 /// What a certificate is good for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
@@ -128,6 +140,22 @@ mod tests {
             vec![first.clone()],
         ]);
         assert_eq!(all, [first, second]);
+    }
+
+    #[test]
+    fn who_has_a_later_one_is_not_told_of_an_earlier_one() {
+        let all = [
+            given("a", "x", 1, 20),
+            given("b", "y", 1, 90),
+            given("c", "x", 1, 5),
+        ];
+        assert_eq!(ending(&all, 10, "x", 15), [("ada", 10)]);
+        assert_eq!(ending(&all, 10, "x", 10), []);
+        assert_eq!(
+            ending(&all, 30, "x", 15),
+            [],
+            "what has ended is not told of"
+        );
     }
 
     #[test]

@@ -6,9 +6,9 @@ use clap::{Args, ValueEnum};
 use serde_json::{Map, Value, json};
 
 use super::machines::{HEAD, is_name};
-use super::{Machines, UNASKED, certificates, engine_options, refused_early};
+use super::{Machines, UNASKED, certificates, engine_options, refused_early, swarm};
 use crate::commands::carry_out::{Job, Manner, carry_out, check_consent};
-use crate::commands::{ask_all, load};
+use crate::commands::{ask_all, complete, load};
 use crate::decide::machine;
 use crate::error::{Error, Exit};
 use crate::facts::{Engine, Scope};
@@ -64,7 +64,7 @@ pub struct Create {
     #[command(flatten)]
     agreed: Agreed,
     #[command(flatten)]
-    swarm: Swarm,
+    swarm: swarm::Swarm,
 }
 
 /// How an engine is reached.
@@ -94,38 +94,6 @@ pub struct Provision {
     agreed: Agreed,
 }
 
-/// docker-machine's own Swarm, which is not built here: each is refused, not dropped.
-#[derive(Debug, Args)]
-struct Swarm {
-    #[arg(long, hide = true)]
-    swarm: bool,
-    #[arg(long, hide = true)]
-    swarm_master: bool,
-    #[arg(long, hide = true)]
-    swarm_experimental: bool,
-    #[arg(long, hide = true)]
-    swarm_image: Option<String>,
-    #[arg(long, hide = true)]
-    swarm_discovery: Option<String>,
-    #[arg(long, hide = true)]
-    swarm_strategy: Option<String>,
-    #[arg(long, hide = true)]
-    swarm_opt: Vec<String>,
-    #[arg(long, hide = true)]
-    swarm_join_opt: Vec<String>,
-    #[arg(long, hide = true)]
-    swarm_host: Option<String>,
-    #[arg(long, hide = true)]
-    swarm_addr: Option<String>,
-}
-
-impl Swarm {
-    /// Whether a machine of that Swarm is wanted. The others say how, and mean nothing without one of these, as in docker-machine.
-    fn is_wanted(&self) -> bool {
-        self.swarm || self.swarm_master
-    }
-}
-
 /// Runs it. A machine that could not be made is not kept: the next `create` goes on where this one stopped.
 pub async fn run(args: &Create, machines: &Machines, ui: Ui) -> Result<Exit, Error> {
     let name = args.checked(machines)?;
@@ -140,8 +108,11 @@ pub async fn run(args: &Create, machines: &Machines, ui: Ui) -> Result<Exit, Err
         ));
         refused_early(&error, ui);
     }
-    let text = args.inventory(name)?;
+    let text = args.inventory(name, &machines.ca_files())?;
     machines.check(name, &text)?;
+    if args.engine_api == Api::Tls {
+        machines.ready_ca(false, ui)?;
+    }
     args.unused().iter().for_each(|flag| {
         ui.note(&format!(
             "{flag} is not used; docs/docker-machine.md says why."
@@ -150,9 +121,7 @@ pub async fn run(args: &Create, machines: &Machines, ui: Ui) -> Result<Exit, Err
     let file = machines.file_of(name).display().to_string();
     let inventory = Inventory::parse(text.as_str(), &file)
         .map_err(|error| Error::Inventory(Box::new(error)))?;
-    let inventory = etcetera::home_dir()
-        .map(|home| inventory.clone().with_home(&home))
-        .unwrap_or(inventory);
+    let inventory = complete(inventory);
     match make(&inventory, "create", &args.agreed, machines.global(), ui).await? {
         Exit::Done => {
             certificates::issue(&inventory, machines, ui).await?;
@@ -238,21 +207,11 @@ impl Create {
                 "Docker machine \"{name}\" already exists"
             )));
         }
-        if self.swarm.is_wanted() {
-            return Err(Error::failed(
-                "docker-machine's own Swarm (`--swarm`, `--swarm-master`) is not made by `create`: its manager asks engines over TLS with \
-                 certificates of one CA, and each machine has a CA of its own",
-            )
-            .hint(
-                "make machines without it; an inventory of them with `swarm: {mode: standalone}` gets it by `docker-cluster up`, or \
-                 leave that out for swarm mode",
-            ));
-        }
         Ok(name)
     }
 
     /// The inventory of the host alone.
-    fn inventory(&self, name: &str) -> Result<String, Error> {
+    fn inventory(&self, name: &str, ca: &[String; 2]) -> Result<String, Error> {
         let address = self.generic_ip_address.as_ref().filter(|address| !address.is_empty()).ok_or_else(|| {
             Error::failed(
                 "Error setting machine configuration from flags provided: generic driver requires the --generic-ip-address option",
@@ -279,10 +238,23 @@ impl Create {
             }
             Api::Ssh => {}
         }
-        let engine = json!({"options": self.engine.options()?});
+        let mut engine = json!({"options": self.engine.options()?});
+        if self.engine_api == Api::Tls {
+            (engine["ca"], engine["ca_key"]) = (json!(ca[0]), json!(ca[1]));
+        }
+        let swarm = match self.swarm.settings(name)? {
+            Some(_) if self.engine_api == Api::Ssh => {
+                return Err(Error::failed(
+                    "a manager of Swarm asks engines over TLS, and `--engine-api=ssh` is for none",
+                )
+                .hint("leave `--engine-api=ssh` out"));
+            }
+            Some(settings) => format!("swarm: {settings}\n"),
+            None => String::new(),
+        };
         Ok(format!(
             "# Made by `docker-machine create`; `docker-machine provision {name}` makes the host as this says.\n\
-             {HEAD}engine: {engine}\nhosts:\n  - {host}\n"
+             {HEAD}engine: {engine}\n{swarm}hosts:\n  - {host}\n"
         ))
     }
 
@@ -295,6 +267,7 @@ impl Create {
                     .is_some_and(|port| port != API_PORT),
             ),
             ("--engine-install-url", self.engine_install_url.is_some()),
+            ("--swarm-addr", self.swarm.swarm_addr.is_some()),
             (
                 "--tls-san",
                 !self.tls_san.is_empty() && self.engine_api == Api::Ssh,
@@ -321,7 +294,11 @@ mod tests {
 
     fn text(arguments: &[&str]) -> Result<String, Error> {
         let words = ["create", "--driver", "generic"].iter().chain(arguments);
-        Line::try_parse_from(words).unwrap().create.inventory("dev")
+        let create = Line::try_parse_from(words).unwrap().create;
+        create.inventory(
+            "dev",
+            &["../certs/ca.pem", "/k/ca-key.pem"].map(str::to_owned),
+        )
     }
 
     #[test]
@@ -352,10 +329,62 @@ mod tests {
         let api = host.api.as_ref().unwrap();
         assert!(api.is_everywhere() && api.names == ["docker.example.com"]);
         assert_eq!(api.url(), "tcp://10.90.0.4:2376");
+        let ca = inventory.engine.ca.as_ref().unwrap();
+        assert_eq!(ca.key, std::path::Path::new("/k/ca-key.pem"));
         assert_eq!(
             json!(inventory.engine.options),
             json!({"log-driver": "journald", "labels": ["disk=ssd"]})
         );
+    }
+
+    #[test]
+    fn swarm_is_as_docker_machine_was_told() {
+        let swarm = |arguments: &[&str]| {
+            let all = [&["--generic-ip-address=10.90.0.4"][..], arguments, &["dev"]].concat();
+            let text = text(&all).unwrap();
+            let inventory = Inventory::parse(&text, "/s/machines/dev.yaml").unwrap();
+            let managers = inventory.swarm.managers.choose(&inventory.hosts).len();
+            (managers, inventory.swarm.standalone)
+        };
+        let store = "--swarm-discovery=consul://10.0.0.5:8500";
+        let (managers, spec) = swarm(&["--swarm", "--swarm-master", store]);
+        let spec = spec.unwrap();
+        assert_eq!((managers, spec.agents, spec.port), (1, true, 3376));
+        assert_eq!(spec.image, "swarm:latest");
+        assert_eq!(spec.discovery.as_deref(), Some("consul://10.0.0.5:8500"));
+        let (managers, spec) = swarm(&["--swarm", store, "--swarm-join-opt=ttl=60s"]);
+        assert_eq!(
+            (managers, spec.unwrap().join_options),
+            (0, vec!["ttl=60s".to_owned()])
+        );
+        let (managers, spec) = swarm(&[
+            "--swarm-master",
+            store,
+            "--swarm-strategy=binpack",
+            "--swarm-opt=replication",
+            "--swarm-host=tcp://0.0.0.0:3377",
+            "--swarm-experimental",
+        ]);
+        let spec = spec.unwrap();
+        assert_eq!((managers, spec.agents, spec.port), (1, false, 3377));
+        assert_eq!(
+            (spec.strategy.as_str(), spec.experimental, spec.options),
+            ("binpack", true, vec!["replication".to_owned()])
+        );
+        assert_eq!(
+            swarm(&[store]).1,
+            None,
+            "the others mean nothing by themselves"
+        );
+        let said = |arguments: &[&str]| {
+            let all = [&["--generic-ip-address=a"][..], arguments, &["dev"]].concat();
+            format!("{:?}", text(&all).unwrap_err())
+        };
+        assert!(said(&["--swarm"]).contains("--swarm-discovery=consul://"));
+        assert!(said(&["--swarm", "--swarm-discovery=token://x"]).contains("not there any more"));
+        assert!(said(&["--swarm", store, "--engine-api=ssh"]).contains("over TLS"));
+        let unix = ["--swarm-master", store, "--swarm-host=unix:///x"];
+        assert!(said(&unix).contains("tcp://0.0.0.0:PORT"));
     }
 
     #[test]

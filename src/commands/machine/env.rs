@@ -3,9 +3,9 @@
 use clap::Args;
 
 use super::{Machines, refused};
-use crate::commands::env::{Wish, point_at, take_back};
+use crate::commands::env::{Wish, point_at, point_to, take_back};
 use crate::commands::shells::Shell;
-use crate::commands::{host, load};
+use crate::commands::{host, load, standalone};
 use crate::error::{Error, Exit};
 use crate::ui::Ui;
 
@@ -17,7 +17,7 @@ pub struct Env {
     /// The shell that is to read it; one that is not known is taken for a POSIX shell [default: by $SHELL]
     #[arg(long)]
     pub shell: Option<String>,
-    /// Only for masters of docker-machine's own Swarm, which is not built here
+    /// Point at the manager of Swarm on the machine instead of its engine
     #[arg(long)]
     pub swarm: bool,
     /// Let programs reach the machine without a proxy: adds its address to NO_PROXY
@@ -41,20 +41,23 @@ pub fn run(args: &Env, machines: &Machines, ui: Ui) -> Result<Exit, Error> {
         return take_back(shell, machines.global(), ui);
     }
     let name = machines.one(args.name.as_ref())?;
-    if args.swarm {
-        return Err(refused::no_master(&name));
-    }
-    let inventory = load(machines.global())?;
+    let inventory = match args.swarm {
+        true => load(&machines.global_of(&name))?,
+        false => load(machines.global())?,
+    };
+    let host = host(&inventory, &name)?;
     let wish = Wish {
         shell,
         no_proxy: args.no_proxy,
         command: std::env::args().collect(),
     };
-    point_at(
-        &inventory,
-        host(&inventory, &name)?,
-        &wish,
-        machines.global(),
-        ui,
-    )
+    let global = machines.global();
+    if args.swarm {
+        if !standalone::is_manager(&inventory, host) {
+            return Err(refused::no_master(&name));
+        }
+        let endpoint = standalone::endpoint(&inventory, host, global)?;
+        return point_to(endpoint, &inventory, host, &wish, global, ui);
+    }
+    point_at(&inventory, host, &wish, global, ui)
 }

@@ -1,6 +1,7 @@
 //! `ls` and `status` in docker-machine's words.
 
 use std::cmp::Ordering;
+use std::collections::BTreeMap;
 use std::net::TcpStream;
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use super::tabs::aligned;
 use crate::commands::active::active;
 use crate::commands::endpoint;
 use crate::commands::ssh_config::SSH_PORT;
-use crate::commands::{Asked, ask, ip, load};
+use crate::commands::{Asked, ask, ip, load, standalone};
 use crate::error::{Error, Exit};
 use crate::inventory::{HostSpec, Inventory};
 use crate::ui::{Progress, Template, Ui};
@@ -49,7 +50,7 @@ enum Wish {
     State(String),
     Driver(String),
     Label(String),
-    Swarm,
+    Swarm(String),
 }
 
 impl Wish {
@@ -63,7 +64,7 @@ impl Wish {
             "state" => Self::State(value),
             "driver" => Self::Driver(value),
             "label" => Self::Label(value),
-            "swarm" => Self::Swarm,
+            "swarm" => Self::Swarm(value),
             _ => return Err(format!("Unsupported filter key '{key}'")),
         })
     }
@@ -77,8 +78,10 @@ impl Wish {
             }
             Self::Driver(driver) => driver == "generic",
             Self::Label(label) => machine.labels.contains(label),
-            // No machine here is of docker-machine's own Swarm.
-            Self::Swarm => false,
+            Self::Swarm(name) => {
+                let master = machine.master.as_ref();
+                master.is_some_and(|master| master.eq_ignore_ascii_case(name))
+            }
         }
     }
 }
@@ -134,6 +137,64 @@ struct Machine {
     spec: HostSpec,
     labels: Vec<String>,
     options: Value,
+    swarm: Option<SwarmPart>,
+    /// The manager of the Swarm that it is of, if that is a machine.
+    master: Option<String>,
+}
+
+/// What a machine is in docker-machine's own Swarm.
+struct SwarmPart {
+    discovery: String,
+    is_master: bool,
+    /// Where its manager would be reached.
+    url: String,
+    options: Value,
+}
+
+impl SwarmPart {
+    fn of(inventory: &Inventory, host: &HostSpec) -> Option<Self> {
+        let spec = inventory.swarm.standalone.as_ref()?;
+        Some(Self {
+            discovery: spec.discovery.clone().unwrap_or_default(),
+            is_master: standalone::is_manager(inventory, host),
+            url: host.api.as_ref()?.manager_url(spec),
+            options: standalone::options(inventory, host)?,
+        })
+    }
+
+    /// Whether Docker's client of this shell talks to its manager.
+    fn is_active(&self) -> bool {
+        self.is_master && std::env::var("DOCKER_HOST").is_ok_and(|url| url == self.url)
+    }
+}
+
+/// The machine whose manager of Swarm Docker's client of this shell talks to.
+pub fn active_swarm(
+    inventory: Option<&Inventory>,
+    machines: &Machines,
+) -> Result<Option<String>, Error> {
+    for host in inventory.iter().flat_map(|inventory| &inventory.hosts) {
+        let machine = machine(host, machines)?;
+        if machine.swarm.is_some_and(|swarm| swarm.is_active()) {
+            return Ok(Some(host.name.to_string()));
+        }
+    }
+    Ok(None)
+}
+
+/// Tells each machine who is the manager of its Swarm: who finds the others in the same place.
+fn find_masters(all: &mut [Machine]) {
+    let masters: BTreeMap<String, String> = all
+        .iter()
+        .filter_map(|machine| {
+            let swarm = machine.swarm.as_ref().filter(|swarm| swarm.is_master)?;
+            Some((swarm.discovery.clone(), machine.spec.name.to_string()))
+        })
+        .collect();
+    for machine in all {
+        let swarm = machine.swarm.as_ref();
+        machine.master = swarm.and_then(|swarm| masters.get(&swarm.discovery).cloned());
+    }
 }
 
 impl Ls {
@@ -169,6 +230,7 @@ pub async fn run(args: &Ls, machines: &Machines, ui: Ui) -> Result<Exit, Error> 
         .flat_map(|inventory| &inventory.hosts)
         .map(|host| machine(host, machines));
     let mut all = all.by_ref().collect::<Result<Vec<_>, _>>()?;
+    find_masters(&mut all);
     all.retain(|machine| args.wants(machine, None));
     all.sort_by(|a, b| naturally(a.spec.name.as_str(), b.spec.name.as_str()));
     let names = |all: &[&Machine]| {
@@ -207,9 +269,9 @@ pub async fn run(args: &Ls, machines: &Machines, ui: Ui) -> Result<Exit, Error> 
 }
 
 fn machine(host: &HostSpec, machines: &Machines) -> Result<Machine, Error> {
-    let options = load(&machines.global_of(host.name.as_str()))?
-        .engine
-        .options;
+    let own = load(&machines.global_of(host.name.as_str()))?;
+    let swarm = own.hosts.first().and_then(|host| SwarmPart::of(&own, host));
+    let options = own.engine.options;
     let labels = options.get("labels").and_then(Value::as_array);
     let labels = labels
         .into_iter()
@@ -221,6 +283,8 @@ fn machine(host: &HostSpec, machines: &Machines) -> Result<Machine, Error> {
         spec: host.clone(),
         labels,
         options: Value::Object(options),
+        swarm,
+        master: None,
     })
 }
 
@@ -278,16 +342,26 @@ fn row(
         (None, None) => "the engine does not answer".to_owned(),
         (None, Some(_)) => String::new(),
     };
+    let swarm = machine.swarm.as_ref();
+    let is_active_swarm = swarm.is_some_and(SwarmPart::is_active);
+    let master = machine.master.as_deref().unwrap_or_default();
     Ok(json!({
         "Name": name,
-        "Active": if active { "*" } else { "-" },
+        "Active": match (active, is_active_swarm) {
+            (true, _) => "*",
+            (false, true) => "* (swarm)",
+            (false, false) => "-",
+        },
         "ActiveHost": active,
-        "ActiveSwarm": false,
+        "ActiveSwarm": is_active_swarm,
         "DriverName": "generic",
         "State": state.as_str(),
         "URL": if state == State::Running { endpoint::url(&machine.spec) } else { String::new() },
-        "Swarm": "",
-        "SwarmOptions": Value::Null,
+        "Swarm": match swarm {
+            Some(swarm) if swarm.is_master => format!("{master} (master)"),
+            _ => master.to_owned(),
+        },
+        "SwarmOptions": swarm.map(|swarm| &swarm.options),
         "EngineOptions": machine.options,
         "DockerVersion": engine.map_or_else(|| "Unknown".to_owned(), |engine| format!("v{}", engine.version_text)),
         "Error": error,

@@ -5,16 +5,19 @@ use std::fmt::Write as _;
 use std::fs::File;
 use std::io::Write as _;
 use std::os::unix::fs::DirBuilderExt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use etcetera::BaseStrategy;
 use serde_json::Value;
 
+use super::authority::{Authority, TlsFiles};
 use crate::commands::load;
 use crate::error::Error;
 use crate::global::{Global, Output};
-use crate::inventory::{HostSpec, Inventory};
-use crate::ui::ColourChoice;
+use crate::inventory::{HostSpec, Inventory, OwnCa};
+use crate::secrets::EnginesCa;
+use crate::secrets::engines::Issued;
+use crate::ui::{ColourChoice, Ui};
 
 /// The machine that is meant where none is named.
 const DEFAULT: &str = "default";
@@ -28,11 +31,12 @@ pub const HEAD: &str = "cluster: machines\nnetwork: {fabric: nat, subnet: 192.0.
 pub struct Machines {
     folder: PathBuf,
     all: Global,
+    authority: Authority,
 }
 
 impl Machines {
     /// In this folder, or where they are kept.
-    pub fn open(folder: Option<&Path>, verbose: u8) -> Result<Self, Error> {
+    pub fn open(folder: Option<&Path>, tls: &TlsFiles, verbose: u8) -> Result<Self, Error> {
         let folder = match folder {
             Some(folder) => std::path::absolute(folder).map_err(failed)?,
             None => usual()?,
@@ -46,7 +50,88 @@ impl Machines {
             verbose,
             certs: Some(folder.join("machines")),
         };
-        Ok(Self { folder, all })
+        let authority = Authority::of(tls, &folder.join("certs"));
+        Ok(Self {
+            folder,
+            all,
+            authority,
+        })
+    }
+
+    /// The CA of all machines.
+    pub fn authority(&self) -> &Authority {
+        &self.authority
+    }
+
+    /// Whether an inventory names the CA of all machines.
+    pub fn is_the_ca(&self, own: &OwnCa) -> bool {
+        plain(&own.cert) == plain(self.authority.files()[0])
+    }
+
+    /// Makes the CA of all machines, if there is none, or in its place.
+    pub fn ready_ca(&self, anew: bool, ui: Ui) -> Result<(), Error> {
+        let _lock = self.lock()?;
+        match anew {
+            true => self.authority.replace(ui),
+            false => self.authority.ca(ui),
+        }
+        .map(drop)
+    }
+
+    /// The person's certificate of a CA.
+    pub fn person(&self, ca: &EnginesCa, ui: Ui) -> Result<Issued, Error> {
+        let _lock = self.lock()?;
+        self.authority.person(ca, ui)
+    }
+
+    /// The files of the CA as the inventory of one machine names them: relative where they are in the folder, which may be moved.
+    pub fn ca_files(&self) -> [String; 2] {
+        self.authority.files().map(|path| {
+            let below = path.strip_prefix(&self.folder);
+            below.map_or_else(
+                |_| path.display().to_string(),
+                |below| Path::new("..").join(below).display().to_string(),
+            )
+        })
+    }
+
+    /// The machines whose engines trust the CA of all machines, without these.
+    pub fn with_the_ca(&self, without: &[String]) -> Result<Vec<String>, Error> {
+        let hosts = self.inventory()?.map(|all| all.hosts).unwrap_or_default();
+        let mut names = Vec::new();
+        for host in hosts {
+            let name = host.name.to_string();
+            let inventory = load(&self.global_of(&name))?;
+            let is_it = |own: OwnCa| self.is_the_ca(&own);
+            if host.api.is_some()
+                && !without.contains(&name)
+                && inventory.engine.ca.is_some_and(is_it)
+            {
+                names.push(name);
+            }
+        }
+        Ok(names)
+    }
+
+    /// Lets a machine that has a CA of its own have that of all machines.
+    pub fn adopt(&self, name: &str) -> Result<(), Error> {
+        let _lock = self.lock()?;
+        let path = self.file_of(name);
+        let own = load(&self.global_of(name))?.engine.ca;
+        if own.is_some_and(|own| self.is_the_ca(&own)) {
+            return Ok(());
+        }
+        let files = self.ca_files();
+        let text = std::fs::read_to_string(&path).map_err(failed)?;
+        let text = with_ca(&text, &files).ok_or_else(|| {
+            Error::failed(format!("{} cannot be changed by itself", path.display())).hint(format!(
+                "write `ca: {}` and `ca_key: {}` below `engine:` there",
+                files[0], files[1]
+            ))
+        })?;
+        self.check_text(name, &text)?;
+        write(&path, &text)?;
+        self.compose()
     }
 
     /// What names the inventory of all machines to a command.
@@ -126,11 +211,17 @@ impl Machines {
     /// Whether a machine could be added: the inventory of all would be one.
     pub fn check(&self, name: &str, text: &str) -> Result<(), Error> {
         let wrong = |error| Error::Inventory(Box::new(error));
-        Inventory::parse(text, &self.file_of(name).display().to_string()).map_err(wrong)?;
+        self.check_text(name, text)?;
         let all = self.composed(Some(text))?.unwrap_or_default();
         Inventory::parse(&all, &self.all.file.display().to_string())
             .map(drop)
             .map_err(wrong)
+    }
+
+    fn check_text(&self, name: &str, text: &str) -> Result<(), Error> {
+        Inventory::parse(text, &self.file_of(name).display().to_string())
+            .map(drop)
+            .map_err(|error| Error::Inventory(Box::new(error)))
     }
 
     /// Adds a machine.
@@ -188,33 +279,97 @@ impl Machines {
         };
         files.retain(|path| path.extension().is_some_and(|ending| ending == "yaml"));
         files.sort();
-        let mut hosts = String::new();
+        let (mut hosts, mut authorities) = (String::new(), Vec::new());
+        let mut add = |text: &str, path: &Path| {
+            let (host, ca) = host_of(text, path)?;
+            let _ = writeln!(hosts, "  - {host}");
+            if host["engine"]["api"] == "tls" {
+                authorities.push(ca);
+            }
+            Ok::<(), Error>(())
+        };
         for path in files {
             let text = std::fs::read_to_string(&path).map_err(failed)?;
-            let _ = writeln!(hosts, "  - {}", host_of(&text, &path)?);
+            add(&text, &path)?;
         }
         if let Some(text) = more {
-            let _ = writeln!(
-                hosts,
-                "  - {}",
-                host_of(text, Path::new("the new machine"))?
-            );
+            add(text, Path::new("the new machine"))?;
         }
+        authorities.dedup();
+        // Machines that were made with CAs of their own have none in common.
+        let engine = match authorities.as_slice() {
+            [Some([ca, key])] => {
+                format!("engine: {}\n", serde_json::json!({"ca": ca, "ca_key": key}))
+            }
+            _ => String::new(),
+        };
         Ok((!hosts.is_empty()).then(|| {
-            format!("# All machines of docker-machine. Made from the files in machines/: change those, and `provision`.\n{HEAD}hosts:\n{hosts}")
+            format!("# All machines of docker-machine. Made from the files in machines/: change those, and `provision`.\n{HEAD}{engine}hosts:\n{hosts}")
         }))
     }
 }
 
-/// The host in the inventory of a machine, as somebody may have changed it.
-fn host_of(text: &str, path: &Path) -> Result<Value, Error> {
+/// A path without the steps up that a relative one has brought into it.
+fn plain(path: &Path) -> PathBuf {
+    let mut plain = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::ParentDir => drop(plain.pop()),
+            other => plain.push(other),
+        }
+    }
+    plain
+}
+
+/// The host in the inventory of a machine, as somebody may have changed it, and the files of the CA of its engine, as the inventory of all
+/// machines names them.
+fn host_of(text: &str, path: &Path) -> Result<(Value, Option<[String; 2]>), Error> {
     let wrong = |why: String| {
         Error::usage(format!("{} is no inventory of a machine", path.display())).because(why)
     };
     let document: Value = serde_saphyr::from_str(text).map_err(|error| wrong(error.to_string()))?;
+    let file = |key: &str| {
+        let text = document["engine"][key].as_str()?;
+        let from_here = |text: &str| match text.strip_prefix("../") {
+            Some(beside) => beside.to_owned(),
+            None if text.starts_with('/') || text.starts_with("~/") => text.to_owned(),
+            None => format!("machines/{text}"),
+        };
+        Some(from_here(text))
+    };
+    let ca = file("ca").zip(file("ca_key")).map(<[String; 2]>::from);
     match document["hosts"].as_array().map(Vec::as_slice) {
-        Some([host]) => Ok(host.clone()),
+        Some([host]) => Ok((host.clone(), ca)),
         _ => Err(wrong("it has not one host below `hosts:`".to_owned())),
+    }
+}
+
+/// The inventory of a machine with the files of a CA, and all else as it was written; `None` if it names one, or is not as `create` writes
+/// it.
+fn with_ca(text: &str, [ca, key]: &[String; 2]) -> Option<String> {
+    let document: Value = serde_saphyr::from_str(text).ok()?;
+    if !document["engine"]["ca"].is_null() {
+        return None;
+    }
+    let (ca, key) = (Value::from(ca.as_str()), Value::from(key.as_str()));
+    const ENGINE: &str = "engine: {";
+    let at = match text.starts_with(ENGINE) {
+        true => Some(0),
+        false => text.find(&format!("\n{ENGINE}")).map(|at| at + 1),
+    };
+    match at.map(|at| at + ENGINE.len()) {
+        Some(at) => {
+            let (before, after) = text.split_at(at);
+            let comma = if after.starts_with('}') { "" } else { ", " };
+            Some(format!(
+                "{before}\"ca\": {ca}, \"ca_key\": {key}{comma}{after}"
+            ))
+        }
+        None if document.get("engine").is_none() => Some(format!(
+            "{}\nengine: {{\"ca\": {ca}, \"ca_key\": {key}}}\n",
+            text.trim_end()
+        )),
+        None => None,
     }
 }
 
@@ -243,7 +398,7 @@ fn usual() -> Result<PathBuf, Error> {
 }
 
 /// Whole or not at all, for this user alone (a temporary file is 0600).
-fn write(path: &Path, text: &str) -> Result<(), Error> {
+pub(super) fn write(path: &Path, text: &str) -> Result<(), Error> {
     let folder = path.parent().unwrap_or(Path::new("."));
     let mut new = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
     new.write_all(text.as_bytes()).map_err(failed)?;
@@ -255,4 +410,37 @@ fn write(path: &Path, text: &str) -> Result<(), Error> {
 
 fn failed(error: std::io::Error) -> Error {
     Error::failed("cannot keep the machines").because(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_machine_gets_the_ca_of_all_and_keeps_what_was_written() {
+        let files = ["../certs/ca.pem", "../certs/ca-key.pem"].map(str::to_owned);
+        let host = "hosts: [{name: a, address: 10.0.0.1, engine: {api: tls}}]\n";
+        for engine in [
+            "",
+            "engine: {}\n",
+            "# Mine.\nengine: {\"options\":{\"debug\":true}}\n",
+        ] {
+            let text = with_ca(&format!("{HEAD}{engine}{host}"), &files).unwrap();
+            let inventory = Inventory::parse(&text, "/s/machines/a.yaml").unwrap();
+            let ca = inventory.engine.ca.unwrap();
+            assert_eq!(ca.cert, Path::new("/s/machines/../certs/ca.pem"), "{text}");
+            assert_eq!(text.contains("# Mine."), engine.contains("# Mine."));
+            assert_eq!(with_ca(&text, &files), None, "it has one");
+            let (_, all) = host_of(&text, Path::new("a.yaml")).unwrap();
+            assert_eq!(
+                all.unwrap(),
+                ["certs/ca.pem", "certs/ca-key.pem"].map(str::to_owned)
+            );
+        }
+        assert_eq!(
+            with_ca(&format!("engine:\n  options: {{}}\n{host}"), &files),
+            None,
+            "written otherwise"
+        );
+    }
 }

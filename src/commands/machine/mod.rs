@@ -1,6 +1,7 @@
 //! The verbs of Docker Machine, for who calls the program `docker-machine`: those of docker-cluster where they are the same, on an
 //! inventory that is kept for the person.
 
+mod authority;
 mod certificates;
 mod create;
 mod engine_options;
@@ -9,15 +10,17 @@ mod list;
 mod machines;
 mod refused;
 mod remove;
+mod swarm;
 mod tabs;
 
 use clap::{Args, Subcommand};
 
+pub use authority::TlsFiles;
 pub use machines::Machines;
 pub use refused::{driver as refused_driver, refused_early};
 
 use super::carry_out::Manner;
-use super::{active, ask, config, inspect, ip, restart, scp, ssh, url};
+use super::{active, ask, config, host, inspect, ip, load, restart, scp, ssh, standalone, url};
 use crate::error::{Error, Exit};
 use crate::ui::{Progress, Ui};
 
@@ -94,7 +97,7 @@ pub struct One {
 pub struct Config {
     /// The machine [default: the one called default]
     pub name: Option<String>,
-    /// Only for masters of docker-machine's own Swarm, which is not built here
+    /// Point at the manager of Swarm on the machine instead of its engine
     #[arg(long)]
     pub swarm: bool,
 }
@@ -124,7 +127,7 @@ pub struct Regenerate {
     /// Do not ask
     #[arg(short, long)]
     pub force: bool,
-    /// Taken, and not needed: yours is always made anew
+    /// A new CA as well, and a new certificate for you: every machine gets a certificate of it, and all earlier ones end
     #[arg(long)]
     pub client_certs: bool,
 }
@@ -193,14 +196,17 @@ pub async fn run(verb: &Verb, machines: &Machines, ui: Ui) -> Result<Exit, Error
                 .map(active::active)
                 .transpose()?
                 .flatten();
-            let host = found.ok_or_else(|| Error::failed("No active host found"))?;
-            ui.print(host.name.as_str());
+            let name = match found {
+                Some(host) => Some(host.name.to_string()),
+                None => list::active_swarm(inventory.as_ref(), machines)?,
+            };
+            ui.print(&name.ok_or_else(|| Error::failed("No active host found"))?);
             Ok(Exit::Done)
         }
         Verb::Config(args) => {
             let host = machines.one(args.name.as_ref())?;
             if args.swarm {
-                return Err(refused::no_master(&host));
+                return config_of_swarm(&host, machines, ui);
             }
             config::run(&config::Config { host }, machines.global(), ui)
         }
@@ -270,6 +276,21 @@ pub async fn run(verb: &Verb, machines: &Machines, ui: Ui) -> Result<Exit, Error
         }
         Verb::Version(args) => version(args, machines, ui).await,
     }
+}
+
+/// The arguments that point Docker's client at the manager of Swarm on a machine.
+fn config_of_swarm(name: &str, machines: &Machines, ui: Ui) -> Result<Exit, Error> {
+    let inventory = load(&machines.global_of(name))?;
+    let host = host(&inventory, name)?;
+    if !standalone::is_manager(&inventory, host) {
+        return Err(refused::no_master(name));
+    }
+    let endpoint = standalone::endpoint(&inventory, host, machines.global())?;
+    endpoint
+        .arguments()
+        .iter()
+        .for_each(|argument| ui.print(argument));
+    Ok(Exit::Done)
 }
 
 /// The command is one line for the shell of the login, as docker-machine sends it: `docker-machine ssh a "ls | wc"`.

@@ -27,7 +27,12 @@ pub fn plan(world: &World<'_>) -> Plan {
     Plan {
         cluster: world.inventory.cluster.to_string(),
         fabric: FabricKind::Auto,
-        reason: "its engines get a new CA, and every certificate of the old one ends".to_owned(),
+        reason: match world.inventory.engine.ca {
+            Some(_) => "its engines get new certificates of your own CA".to_owned(),
+            None => {
+                "its engines get a new CA, and every certificate of the old one ends".to_owned()
+            }
+        },
         hosts: world.hosts.iter().map(|host| host.name().clone()).collect(),
         steps: steps.into_vec(),
         problems,

@@ -2,7 +2,7 @@
 
 use super::{checks, down};
 use crate::engines::{self, options};
-use crate::fabrics;
+use crate::fabrics::{self, standalone};
 use crate::inventory::FabricKind;
 use crate::plan::{Action, HostWorld, Plan, Problem, Stage, Steps, World};
 use crate::stores;
@@ -21,11 +21,17 @@ pub fn plan(world: &World<'_>) -> Plan {
                 .iter()
                 .filter_map(|host| no_overlay(host, store)),
         );
-        notes.extend(plainly(world, store));
     }
+    let told = store(world).and_then(|store| plainly(world, store));
     if let Some(fabric) = fabrics::fabric(FabricKind::Nat).filter(|_| problems.is_empty()) {
         engines::install_steps(world, &mut steps);
         options::of_inventory(world, &mut steps, &mut notes);
+        let mut of_swarm = Vec::new();
+        standalone::steps(world, &mut steps, &mut of_swarm);
+        // One sentence for one store.
+        if told.is_none() || store(world) != discovery(world) {
+            notes.extend(of_swarm);
+        }
         for (host, mut lines) in down::additions(world, fabric, &steps) {
             // The image for verifications does not come, so `down` must not take it for ours.
             lines.retain(|line| !line.starts_with(down::IMAGE));
@@ -36,6 +42,7 @@ pub fn plan(world: &World<'_>) -> Plan {
             steps.prepend(&host, Stage::Record, why, Action::Note { lines });
         }
     }
+    notes.extend(told);
     problems.dedup();
     Plan {
         cluster: world.inventory.cluster.to_string(),
@@ -110,10 +117,23 @@ fn plainly(world: &World<'_>, store: &str) -> Option<String> {
             == Some(store)
     };
     let is_new = !world.hosts.iter().all(has_it);
+    let (who, decides) = match discovery(world) == Some(store) {
+        true => (
+            "the engine and Swarm ask",
+            ", decide which hosts containers run on",
+        ),
+        false => ("the engine asks", ""),
+    };
     (is_new && !is_secret).then(|| {
         format!(
-            "the engine asks {store} without TLS: whoever reaches that port can read and change the networks of all engines that use it, and \
+            "{who} {store} without TLS: whoever reaches that port can read and change the networks of all engines that use it{decides}, and \
              hear what goes to it. `docker-cluster up` makes a store with TLS"
         )
     })
+}
+
+/// Where managers and agents of Swarm find each other.
+fn discovery<'a>(world: &'a World<'_>) -> Option<&'a str> {
+    let swarm = world.inventory.swarm.standalone.as_ref()?;
+    swarm.discovery.as_deref()
 }

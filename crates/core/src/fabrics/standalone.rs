@@ -12,7 +12,7 @@ use crate::checksum::sha256_hex;
 use crate::engines::api;
 use crate::facts::firewall::Traffic;
 use crate::facts::{Container, Engine};
-use crate::inventory::{API_PORT, FabricKind, HostName, SWARM_PORT, StandaloneSpec};
+use crate::inventory::{API_PORT, FabricKind, HostName, StandaloneSpec};
 use crate::labels::{MADE_OF_LABEL, SWARM_LABEL};
 use crate::plan::{
     Action, Authority, EngineCall, HostWorld, NewContainer, Problem, Recorded, Stage, StepId,
@@ -21,11 +21,11 @@ use crate::plan::{
 use crate::stores;
 use crate::x509;
 
-/// What an agent is called on its host.
-pub const AGENT: &str = "dc-swarm-agent";
+/// What an agent is called on its host: as Docker Machine called it.
+pub const AGENT: &str = "swarm-agent";
 
-/// What a manager is called on its host.
-pub const MANAGER: &str = "dc-swarm-manager";
+/// What a manager is called on its host: the same.
+pub const MANAGER: &str = "swarm-agent-master";
 
 /// A manager's certificate: it serves clients with it, and asks engines.
 const CERT: &str = "/etc/docker-cluster/swarm/manager.pem";
@@ -70,8 +70,8 @@ pub(super) fn ports(world: &World<'_>, host: &HostWorld<'_>) -> Vec<(u16, &'stat
     if wanted(world).is_some() {
         ports.push((API_PORT, "the engine, which managers of Swarm ask"));
     }
-    if managers(world).contains(&host.name()) {
-        ports.push((SWARM_PORT, "the manager of Swarm"));
+    if let Some(spec) = wanted(world).filter(|_| managers(world).contains(&host.name())) {
+        ports.push((spec.port, "the manager of Swarm"));
     }
     ports
 }
@@ -107,20 +107,57 @@ pub fn problems(world: &World<'_>, kind: FabricKind) -> Vec<Problem> {
              `docker-cluster env --swarm` points at a manager of it",
         ));
     }
-    for host in managers(world)
-        .into_iter()
-        .filter_map(|name| world.host(name))
-    {
-        let taken = host.facts.tcp.iter().any(|(_, port)| *port == SWARM_PORT);
-        if taken && !own(host).any(|container| container.name == MANAGER) {
+    // Where the fabric needs an engine up to 20.10 itself, it says so.
+    if !matches!(kind, FabricKind::Swarm | FabricKind::Overlay) {
+        problems.extend(world.hosts.iter().filter_map(too_new));
+    }
+    let managers = managers(world);
+    for host in &world.hosts {
+        let is_manager = managers.contains(&host.name());
+        let names = [(AGENT, spec.agents), (MANAGER, is_manager)];
+        let theirs = names.iter().find(|(name, is_wanted)| {
+            *is_wanted && foreign(host).any(|container| container.name == *name)
+        });
+        let (port, in_use) = (spec.port, own(host).any(|own| own.name == MANAGER));
+        if let Some((name, _)) = theirs {
             problems.push(Problem::on(
                 host.name(),
-                format!("TCP port {SWARM_PORT} is taken, and its manager of Swarm is to listen there"),
-                format!("find the program with `ss -ltnp 'sport = :{SWARM_PORT}'` there and stop it; managers that Docker Machine made are called swarm-agent-master"),
+                format!("has a container {name} that docker-cluster has not made: Docker Machine's were called so"),
+                format!("if it is not needed any more, remove it: `docker rm -f {name}` there"),
+            ));
+        } else if is_manager && !in_use && host.facts.tcp.iter().any(|(_, taken)| *taken == port) {
+            problems.push(Problem::on(
+                host.name(),
+                format!("TCP port {port} is taken, and its manager of Swarm is to listen there"),
+                format!("find the program with `ss -ltnp 'sport = :{port}'` there and stop it"),
             ));
         }
     }
     problems
+}
+
+/// An engine that standalone Swarm is too old for.
+fn too_new(host: &HostWorld<'_>) -> Option<Problem> {
+    let engine = host.engine.as_ref()?;
+    (engine.version.major >= super::WITHOUT_STORES).then(|| {
+        Problem::on(
+            host.name(),
+            format!(
+                "{} the engine {}, and standalone Swarm is for engines up to 20.10",
+                if engine.to_install { "will have" } else { "has" },
+                engine.version
+            ),
+            "leave Swarm out here: `docker-cluster up` with an inventory of the hosts connects newer engines by swarm mode, which schedules \
+             as well (`docker service create`)",
+        )
+    })
+}
+
+/// The containers of a host that others made.
+fn foreign<'a>(host: &'a HostWorld<'_>) -> impl Iterator<Item = &'a Container> {
+    let engine = host.facts.engine.iter();
+    let all = engine.flat_map(|engine| &engine.containers);
+    all.filter(|container| !container.is_own())
 }
 
 /// The containers of Swarm that docker-cluster made on a host.
@@ -161,34 +198,52 @@ fn discovery(world: &World<'_>, spec: &StandaloneSpec) -> (Vec<String>, Vec<Stri
 fn agent(world: &World<'_>, host: &HostWorld<'_>, spec: &StandaloneSpec) -> NewContainer {
     let (discovery, files) = discovery(world, spec);
     let announced = format!("{}:{API_PORT}", address(host));
-    let mut arguments = vec!["join".to_owned(), "--advertise".to_owned(), announced];
+    let mut arguments = begun(spec, "join");
+    arguments.extend(["--advertise".to_owned(), announced]);
+    arguments.extend(flags(&spec.join_options));
     arguments.extend(discovery);
     container(world, AGENT, spec, arguments, files)
+}
+
+/// The command of Swarm. What is experimental is said before it.
+fn begun(spec: &StandaloneSpec, command: &str) -> Vec<String> {
+    let experimental = spec.experimental.then_some("--experimental");
+    let words = experimental.into_iter().chain([command]);
+    words.map(str::to_owned).collect()
+}
+
+fn flags(options: &[String]) -> impl Iterator<Item = String> {
+    options.iter().map(|option| format!("--{option}"))
 }
 
 fn manager(world: &World<'_>, host: &HostWorld<'_>, spec: &StandaloneSpec) -> NewContainer {
     let (discovery, mut files) = discovery(world, spec);
     let listen = host.spec.api.as_ref().and_then(|api| api.listen);
     let listen = listen.unwrap_or(host.private);
-    let mut arguments = vec![
-        "manage".to_owned(),
+    let mut arguments = begun(spec, "manage");
+    arguments.extend([
         "--tlsverify".to_owned(),
         format!("--tlscacert={}", api::CA),
         format!("--tlscert={CERT}"),
         format!("--tlskey={KEY}"),
         "-H".to_owned(),
-        format!("tcp://{listen}:{SWARM_PORT}"),
+        format!("tcp://{listen}:{}", spec.port),
         "--strategy".to_owned(),
         spec.strategy.as_str().to_owned(),
-    ];
+    ]);
     for filter in &spec.filters {
         arguments.extend(["--filter".to_owned(), filter.as_str().to_owned()]);
     }
-    if managers(world).len() > 1 {
-        let announced = format!("{}:{SWARM_PORT}", address(host));
-        arguments.extend(["--replication", "--advertise"].map(str::to_owned));
-        arguments.push(announced);
+    let are_several = managers(world).len() > 1;
+    if are_several {
+        arguments.push("--replication".to_owned());
     }
+    // Who asks for replication by a flag of their own needs it as well.
+    if are_several || !spec.options.is_empty() {
+        let announced = format!("{}:{}", address(host), spec.port);
+        arguments.extend(["--advertise".to_owned(), announced]);
+    }
+    arguments.extend(flags(&spec.options));
     arguments.extend(discovery);
     files.extend([api::CA, CERT, KEY].map(str::to_owned));
     container(world, MANAGER, spec, arguments, files)
@@ -227,22 +282,22 @@ pub fn steps(world: &World<'_>, steps: &mut Steps, notes: &mut Vec<String>) {
             continue;
         };
         image(world, host, spec, steps);
-        run(
-            host,
-            agent(world, host, spec),
-            "announce its engine to the managers of Swarm",
-            steps,
-        );
+        if spec.agents {
+            let why = "announce its engine to the managers of Swarm";
+            run(host, agent(world, host, spec), why, steps);
+        } else {
+            take_off_container(host, AGENT, &not_wanted(AGENT), steps);
+        }
         if managers(world).contains(&host.name()) {
             certificate(world, host, steps);
-            let why = format!("run a manager of Swarm on port {SWARM_PORT}");
+            let why = format!("run a manager of Swarm on port {}", spec.port);
             run(host, manager(world, host, spec), &why, steps);
         } else {
             take_off(host, &[MANAGER], steps);
         }
     }
     if let Some(spec) = wanted(world).filter(|_| steps.next_id() > before) {
-        ready(world, &managers(world), steps);
+        ready(world, spec, &managers(world), steps);
         plainly(spec, notes);
     }
 }
@@ -373,11 +428,11 @@ pub fn renew(world: &World<'_>, steps: &mut Steps) {
         let (names, addresses) = api::subject(host, api);
         let first = issue(world, host, names, addresses, steps);
         steps.follow(first, &engines);
-        let why = format!("run a manager of Swarm on port {SWARM_PORT}");
+        let why = format!("run a manager of Swarm on port {}", spec.port);
         run(host, manager(world, host, spec), &why, steps);
         renewed.push(host.name());
     }
-    ready(world, &renewed, steps);
+    ready(world, spec, &renewed, steps);
 }
 
 fn take_off_container(host: &HostWorld<'_>, name: &str, why: &str, steps: &mut Steps) {
@@ -386,11 +441,14 @@ fn take_off_container(host: &HostWorld<'_>, name: &str, why: &str, steps: &mut S
     }
 }
 
+fn not_wanted(name: &str) -> String {
+    format!("remove {name}, which is not wanted any more")
+}
+
 /// Takes containers off a host, and a manager's certificate with it.
 fn take_off(host: &HostWorld<'_>, names: &[&str], steps: &mut Steps) {
     for name in names {
-        let why = format!("remove {name}, which is not wanted any more");
-        take_off_container(host, name, &why, steps);
+        take_off_container(host, name, &not_wanted(name), steps);
     }
     for path in [CERT, KEY] {
         let Some(record) = host.facts.record(path) else {
@@ -402,10 +460,10 @@ fn take_off(host: &HostWorld<'_>, names: &[&str], steps: &mut Steps) {
 }
 
 /// Waits until these managers have every engine of this run.
-fn ready(world: &World<'_>, managers: &[&HostName], steps: &mut Steps) {
+fn ready(world: &World<'_>, spec: &StandaloneSpec, managers: &[&HostName], steps: &mut Steps) {
     let last = steps.last_of_each();
     for host in managers.iter().filter_map(|name| world.host(name)) {
-        let to = format!("tcp://{}:{SWARM_PORT}", address(host));
+        let to = format!("tcp://{}:{}", address(host), spec.port);
         let argv = [
             "docker".to_owned(),
             "--tlsverify".to_owned(),
@@ -424,10 +482,12 @@ fn ready(world: &World<'_>, managers: &[&HostName], steps: &mut Steps) {
         let action = Action::WaitFor {
             what: "the manager has all engines".to_owned(),
             argv: argv.to_vec(),
-            expect: vec![engine(host)],
+            // Without agents of this inventory's own it answers, and that is all that is known.
+            expect: spec.agents.then(|| engine(host)).into_iter().collect(),
             peers: world
                 .hosts
                 .iter()
+                .filter(|_| spec.agents)
                 .map(|peer| (peer.name().clone(), engine(peer)))
                 .collect(),
             deadline: READY_DEADLINE,

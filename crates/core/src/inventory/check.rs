@@ -20,7 +20,7 @@ use super::underlay::{Endpoint, endpoint};
 use super::{
     ClusterName, DEFAULT_CONNECT_TIMEOUT, DEFAULT_KERNEL_MINIMUM, DEFAULT_PERSIST,
     DEFAULT_SMOKE_IMAGE, HostName, HostSpec, Inventory, Members, NetworkSpec, PrivateAddress,
-    SmokeSpec, SshSpec, SwarmSpec, Tag, resolve_path,
+    SmokeSpec, SshSpec, SwarmKind, SwarmSpec, Tag, resolve_path,
 };
 
 /// Largest inventory read, in bytes. A thousand hosts with every setting take less than half of it; beyond is a mistake
@@ -527,7 +527,11 @@ impl Checker<'_> {
     ) -> Option<SwarmSpec> {
         let names: Vec<HostName> = hosts.iter().map(|host| host.name.clone()).collect();
         let tags: Vec<&Tag> = hosts.iter().flat_map(|host| &host.tags).collect();
-        let managers = self.members(raw.swarm.managers.as_ref(), "managers", &names)?;
+        let managers = match &raw.swarm.managers {
+            // Agents of a standalone Swarm whose managers are not in this inventory.
+            Some(none) if is_standalone(raw) && is_empty(&none.value) => Members::Named(Vec::new()),
+            managers => self.members(managers.as_ref(), "managers", &names)?,
+        };
         let address_pool = match &raw.swarm.address_pool {
             Some(text) => {
                 let pool = self.parse(
@@ -590,6 +594,15 @@ impl Checker<'_> {
             standalone,
         })
     }
+}
+
+fn is_standalone(raw: &RawInventory) -> bool {
+    let mode = raw.swarm.mode.as_ref();
+    mode.is_some_and(|mode| mode.value == SwarmKind::Standalone)
+}
+
+fn is_empty(members: &RawServers) -> bool {
+    matches!(members, RawServers::Names(names) if names.is_empty())
 }
 
 /// Whether two networks share an address.

@@ -135,8 +135,8 @@ impl ApiSpec {
 
     /// Where clients reach a manager of standalone Swarm on the same host, as `DOCKER_HOST` takes it.
     #[must_use]
-    pub fn manager_url(&self) -> String {
-        tcp_url_at(&self.host, SWARM_PORT)
+    pub fn manager_url(&self, swarm: &StandaloneSpec) -> String {
+        tcp_url_at(&self.host, swarm.port)
     }
 }
 
@@ -146,7 +146,9 @@ pub fn tcp_url(host: &str) -> String {
     tcp_url_at(host, API_PORT)
 }
 
-fn tcp_url_at(host: &str, port: u16) -> String {
+/// The same at another port.
+#[must_use]
+pub fn tcp_url_at(host: &str, port: u16) -> String {
     match host.contains(':') {
         true => format!("tcp://[{host}]:{port}"),
         false => format!("tcp://{host}:{port}"),
@@ -209,6 +211,19 @@ pub struct EngineSpec {
     pub install: InstallPolicy,
     /// More daemon options.
     pub options: serde_json::Map<String, serde_json::Value>,
+    /// A CA of the person's own for engines that listen.
+    pub ca: Option<OwnCa>,
+}
+
+/// A CA on this machine. Its key is read when a certificate is issued, and is on no host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwnCa {
+    /// The file of its certificate.
+    pub cert: PathBuf,
+    /// The file of its key.
+    pub key: PathBuf,
+    /// Its certificate in PEM, once it is read; empty if it cannot be.
+    pub text: String,
 }
 
 /// The store.
@@ -433,6 +448,8 @@ impl Inventory {
         let optional = of_hosts.chain([&mut self.smoke.tar]).flatten();
         let swarm = self.swarm.standalone.as_mut();
         let optional = optional.chain(swarm.and_then(|swarm| Some(&mut swarm.tar.as_mut()?.path)));
+        let ca = self.engine.ca.as_mut();
+        let optional = optional.chain(ca.into_iter().flat_map(|ca| [&mut ca.cert, &mut ca.key]));
         let program = match &mut self.store.source {
             ProgramSource::Path { path, .. } => Some(path),
             ProgramSource::Package | ProgramSource::Url { .. } => None,

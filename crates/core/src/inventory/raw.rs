@@ -136,6 +136,13 @@ pub struct RawEngine {
     #[serde(default)]
     #[schemars(with = "Vec<String>")]
     pub tls_san: Vec<Spanned<String>>,
+    /// The certificate of a CA of your own for `api: tls`, a file on this machine; a relative path is relative to the inventory. Default: a
+    /// CA that docker-cluster makes, and keeps on the hosts.
+    #[schemars(with = "Option<String>")]
+    pub ca: Option<Spanned<String>>,
+    /// The key of that CA, a file on this machine. Required with `ca`.
+    #[schemars(with = "Option<String>")]
+    pub ca_key: Option<Spanned<String>>,
 }
 
 /// How clients reach an engine.
@@ -534,6 +541,23 @@ pub struct RawSwarm {
     #[serde(default)]
     #[schemars(with = "Vec<SwarmFilter>")]
     pub filters: Vec<Spanned<SwarmFilter>>,
+    /// The TCP port of the managers of standalone Swarm. Default: 3376.
+    #[schemars(with = "Option<u16>")]
+    pub port: Option<Spanned<u16>>,
+    /// Whether hosts of standalone Swarm have an agent, which announces their engine. Default: true.
+    #[schemars(with = "Option<bool>")]
+    pub agents: Option<Spanned<bool>>,
+    /// More flags of the managers of standalone Swarm, without dashes, such as `heartbeat=5s`.
+    #[serde(default)]
+    #[schemars(with = "Vec<String>")]
+    pub options: Vec<Spanned<String>>,
+    /// More flags of its agents, without dashes, such as `ttl=60s`.
+    #[serde(default)]
+    #[schemars(with = "Vec<String>")]
+    pub join_options: Vec<Spanned<String>>,
+    /// Whether standalone Swarm may use what its authors called experimental. Default: false.
+    #[schemars(with = "Option<bool>")]
+    pub experimental: Option<Spanned<bool>>,
     /// The managers, of either kind of swarm: a number (odd), or names of hosts. Default: 1 for one or two hosts, 3 up to ten, 5 from
     /// there.
     #[schemars(with = "Option<RawServers>")]

@@ -94,6 +94,16 @@ pub struct StandaloneSpec {
     pub discovery: Option<String>,
     /// By what it rules hosts out; empty is by everything.
     pub filters: Vec<SwarmFilter>,
+    /// The TCP port of its managers.
+    pub port: u16,
+    /// Whether hosts have an agent.
+    pub agents: bool,
+    /// More flags of managers, without dashes.
+    pub options: Vec<String>,
+    /// More flags of agents, without dashes.
+    pub join_options: Vec<String>,
+    /// Whether what is experimental may be used.
+    pub experimental: bool,
 }
 
 /// A tar of an image.

@@ -168,6 +168,13 @@ pub enum Action {
     },
     /// Makes secrets, or fetches them from a host that has them. Late data: the plan names the slots, this fills them.
     Secrets(SecretsFrom),
+    /// Reads the CA of the engines where a person keeps one of their own: files of this machine.
+    OwnCa {
+        /// The file of its certificate.
+        cert: PathBuf,
+        /// The file of its key.
+        key: PathBuf,
+    },
     /// Issues a certificate, and puts it and its key in place.
     IssueCertificate {
         /// Whose it is.
@@ -655,6 +662,7 @@ impl Action {
             Self::WaitFor { .. }
                 | Self::FetchJoinTokens
                 | Self::Secrets(SecretsFrom::Fetch | SecretsFrom::FetchEngines)
+                | Self::OwnCa { .. }
         )
     }
 
@@ -666,7 +674,7 @@ impl Action {
                 call,
                 EngineCall::InitSwarm { .. } | EngineCall::CreateNetwork(_)
             ),
-            Self::Secrets(_) | Self::FetchJoinTokens => true,
+            Self::Secrets(_) | Self::OwnCa { .. } | Self::FetchJoinTokens => true,
             _ => false,
         }
     }
@@ -717,7 +725,8 @@ impl Action {
                 matches!(self, Self::Secrets(from) if from.of() == Authority::Store)
             }
             Slot::EnginesBundle | Slot::EnginesCa => {
-                matches!(self, Self::Secrets(from) if from.of() == Authority::Engines)
+                matches!(self, Self::OwnCa { .. })
+                    || matches!(self, Self::Secrets(from) if from.of() == Authority::Engines)
             }
         }
     }

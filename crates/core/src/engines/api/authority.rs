@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::{todo, wanted};
-use crate::inventory::{HostName, Inventory};
+use crate::inventory::{HostName, Inventory, OwnCa};
 use crate::paths::ENGINES_CA;
 use crate::plan::{
-    Action, Content, HostWorld, Piece, Problem, SecretsFrom, Slot, Stage, StepId, Steps,
+    Action, Content, HostWorld, Piece, Problem, Recorded, SecretsFrom, Slot, Stage, StepId, Steps,
     WantedFile, World,
 };
 use crate::x509;
@@ -14,10 +14,16 @@ use crate::x509;
 /// On how many hosts the CA's key is, at most: one may be lost. Who has it can be root on all.
 const KEEPERS: usize = 3;
 
-/// The hosts that may have the CA's key: not whoever says so.
-pub fn keepers(inventory: &Inventory) -> impl Iterator<Item = &HostName> {
+/// The hosts that have the record of whom the CA has given certificates.
+pub fn recorders(inventory: &Inventory) -> impl Iterator<Item = &HostName> {
     let listening = inventory.hosts.iter().filter(|host| host.api.is_some());
     listening.map(|host| &host.name).take(KEEPERS)
+}
+
+/// The hosts that may have the CA's key: not whoever says so. None has that of a CA of the person's own.
+pub fn keepers(inventory: &Inventory) -> impl Iterator<Item = &HostName> {
+    let is_own = inventory.engine.ca.is_some();
+    recorders(inventory).filter(move |_| !is_own)
 }
 
 /// The first keeper that has the CA's key.
@@ -26,9 +32,8 @@ pub(super) fn holder<'a>(world: &'a World<'_>) -> Option<&'a HostWorld<'a>> {
     here.find(|host| host.facts.files.contains_key(ENGINES_CA))
 }
 
-/// The hosts that answer and may have the record of whom the CA has given certificates.
-#[must_use]
-pub fn keepers_here<'a>(world: &'a World<'_>) -> Vec<&'a HostName> {
+/// The hosts that answer and may have the CA's key.
+fn keepers_here<'a>(world: &'a World<'_>) -> Vec<&'a HostName> {
     keepers(world.inventory)
         .filter(|name| world.host(name).is_some())
         .collect()
@@ -36,6 +41,9 @@ pub fn keepers_here<'a>(world: &'a World<'_>) -> Vec<&'a HostName> {
 
 /// What is wrong with the CA, or not known of it.
 pub(super) fn problem(world: &World<'_>) -> Option<Problem> {
+    if let Some(own) = &world.inventory.engine.ca {
+        return own_problem(world, own);
+    }
     let keepers: Vec<&HostName> = keepers(world.inventory).collect();
     let sum = |host: &HostWorld<'_>| {
         host.facts
@@ -97,8 +105,29 @@ pub(super) fn problem(world: &World<'_>) -> Option<Problem> {
     })
 }
 
-/// How much is left of the present CA's life, in seconds by the clock of a host that keeps it.
+/// What is wrong with a CA of the person's own.
+fn own_problem(world: &World<'_>, own: &OwnCa) -> Option<Problem> {
+    let host = world.hosts.iter().find(|host| wanted(host).is_some())?;
+    let file = own.cert.display();
+    let help = "name the files of a CA as `engine: {ca: FILE, ca_key: FILE}`, or leave them out: then docker-cluster makes one";
+    match x509::expiry(&own.text) {
+        None => Some(Problem::of_all(
+            format!("{file}, the CA of the engines, cannot be read or is no certificate"),
+            help,
+        )),
+        Some(ends) if ends <= host.facts.clock => Some(Problem::of_all(
+            format!("the CA of the engines in {file} has expired"),
+            "put another in its place; certificates are issued anew after it",
+        )),
+        Some(_) => None,
+    }
+}
+
+/// How much is left of the present CA's life, in seconds by the clock of a host that keeps it, or trusts it.
 pub(super) fn ca_left(world: &World<'_>) -> Option<i64> {
+    if let Some(own) = &world.inventory.engine.ca {
+        return Some(x509::expiry(&own.text)? - world.hosts.first()?.facts.clock);
+    }
     let host = holder(world)?;
     Some(x509::expiry(&host.facts.api.ca)? - host.facts.clock)
 }
@@ -116,8 +145,12 @@ pub fn secrets(world: &World<'_>, steps: &mut Steps) -> Option<StepId> {
             .any(|(_, action)| !action.reads().is_empty())
     };
     let lacking: Vec<&HostWorld<'_>> = world.hosts.iter().filter(lacks).collect();
+    forget_kept(world, steps);
     if lacking.is_empty() && !world.hosts.iter().any(needs) {
         return None;
+    }
+    if let Some(own) = &world.inventory.engine.ca {
+        return own_secrets(world, own, steps);
     }
     let (from, why, at) = match holder(world) {
         Some(host) => (
@@ -142,10 +175,39 @@ pub fn secrets(world: &World<'_>, steps: &mut Steps) -> Option<StepId> {
     Some(first)
 }
 
+/// Reads the CA that is on this machine. It is a step of a host whose engine listens, since every step is one of a host.
+fn own_secrets(world: &World<'_>, own: &OwnCa, steps: &mut Steps) -> Option<StepId> {
+    let host = world.hosts.iter().find(|host| wanted(host).is_some())?;
+    let why = "read the CA of the engines, which is on this machine";
+    let action = Action::OwnCa {
+        cert: own.cert.clone(),
+        key: own.key.clone(),
+    };
+    Some(steps.add(host.name(), Stage::Options, why, action))
+}
+
+/// Takes the key of an earlier CA off hosts, once the person has one: it is good for nothing any more.
+fn forget_kept(world: &World<'_>, steps: &mut Steps) {
+    if world.inventory.engine.ca.is_none() {
+        return;
+    }
+    for host in world.hosts.iter().filter(|host| wanted(host).is_some()) {
+        let Some(record) = host.facts.record(ENGINES_CA) else {
+            continue;
+        };
+        let why = format!("remove {ENGINES_CA}, the CA of before");
+        let action = Action::restore(host.facts, record, Recorded::Dropped);
+        steps.add(host.name(), Stage::Options, why, action);
+    }
+}
+
 /// The step after which the CA is at hand for one more certificate: one that is there, or one that reads it.
 pub fn at_hand(world: &World<'_>, steps: &mut Steps) -> Option<StepId> {
     if let Some(id) = steps.filling(Slot::EnginesBundle) {
         return Some(id);
+    }
+    if let Some(own) = &world.inventory.engine.ca {
+        return own_secrets(world, own, steps);
     }
     let host = holder(world)?;
     let why = "read the CA of the engines, which it keeps";
@@ -181,8 +243,13 @@ fn keep(host: &HostName, after: &[StepId], steps: &mut Steps) -> StepId {
     )
 }
 
-/// Makes a new CA, and keeps it on the hosts that may have it. Returns the step after which it is kept.
+/// Makes a new CA, and keeps it on the hosts that may have it; reads the one of the person, if there is one. Returns the step after which
+/// it is at hand.
 pub fn new_secrets(world: &World<'_>, steps: &mut Steps) -> Option<StepId> {
+    if let Some(own) = &world.inventory.engine.ca {
+        forget_kept(world, steps);
+        return own_secrets(world, own, steps);
+    }
     let keepers = keepers_here(world);
     let first = *keepers.first()?;
     let why = "make a new CA for the engines";

@@ -21,7 +21,7 @@ use crate::platform::SERVICES;
 use crate::record;
 use crate::x509::{self, Due};
 
-pub use authority::{at_hand, keepers, new_secrets, secrets};
+pub use authority::{at_hand, new_secrets, recorders, secrets};
 pub use problems::problems;
 
 use authority::{bundle_of, ca_left};
@@ -160,7 +160,7 @@ pub fn to_listen(world: &World<'_>, host: &HostWorld<'_>, api: &ApiSpec, have: H
     let facts = host.facts;
     let bundle = bundle_of(world);
     let mut todo = Todo::default();
-    let ca = ca_file();
+    let ca = ca_file(world);
     if have == Have::Replace || !ca.is_there(facts, bundle) {
         todo.paths.push(ca.path.clone());
         todo.actions.push((ca.why.clone(), ca.put()));
@@ -210,9 +210,14 @@ pub fn to_listen(world: &World<'_>, host: &HostWorld<'_>, api: &ApiSpec, have: H
     todo
 }
 
-fn ca_file() -> WantedFile {
+fn ca_file(world: &World<'_>) -> WantedFile {
+    // That of the person's own is known; one that is born in the run is not.
+    let own = world.inventory.engine.ca.as_ref();
     WantedFile {
-        content: Content(vec![Piece::Slot(Slot::EnginesCa)]),
+        content: own.map_or_else(
+            || Content(vec![Piece::Slot(Slot::EnginesCa)]),
+            |own| Content::text(&own.text),
+        ),
         read_by: Some(UNIT),
         ..WantedFile::of_root(CA, "0644", "", "trust the CA of the engines' certificates")
     }
@@ -316,8 +321,12 @@ pub fn notes(world: &World<'_>, notes: &mut Vec<String>) {
     }
     if let Some(left) = ca_left(world).filter(|left| *left < DAYS * DAY / 3) {
         notes.push(format!(
-            "the CA of the engines expires in {} days, and all certificates with it: `docker-cluster cert rotate-ca` makes a new one",
-            left / DAY
+            "the CA of the engines expires in {} days, and all certificates with it: {}",
+            left / DAY,
+            match world.inventory.engine.ca {
+                Some(_) => "put another in its place",
+                None => "`docker-cluster cert rotate-ca` makes a new one",
+            }
         ));
     }
     if !opened.is_empty() {

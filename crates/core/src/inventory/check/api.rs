@@ -126,6 +126,7 @@ impl Checker<'_> {
         }
         if engine.api != Some(EngineApi::Tls) && hosts.iter().all(|host| host.api.is_none()) {
             self.only_with_tls(engine.address.as_ref(), &engine.tls_san);
+            self.only_with_tls_is("ca", engine.ca.as_ref());
             return;
         }
         for text in &engine.tls_san {
@@ -164,10 +165,14 @@ impl Checker<'_> {
     fn only_with_tls(&mut self, address: Option<&Spanned<String>>, names: &[Spanned<String>]) {
         let given = [("address", address), ("tls_san", names.first())];
         for (key, at) in given {
-            if let Some(at) = at {
-                let message = format!("`{key}` is for engines that listen on the network");
-                self.wrong(at, message, "add `api: tls`, or remove it");
-            }
+            self.only_with_tls_is(key, at);
+        }
+    }
+
+    fn only_with_tls_is(&mut self, key: &str, at: Option<&Spanned<String>>) {
+        if let Some(at) = at {
+            let message = format!("`{key}` is for engines that listen on the network");
+            self.wrong(at, message, "add `api: tls`, or remove it");
         }
     }
 }

@@ -3,10 +3,10 @@
 use ipnet::IpNet;
 use serde_saphyr::Spanned;
 
-use super::{Checker, OWNED_OPTIONS, overlap};
+use super::{Checker, OWNED_OPTIONS, overlap, resolve_path};
 use crate::daemon_json::{self, OptionKind};
 use crate::inventory::raw::{BridgeKind, FabricKind, InstallPolicy, RawInventory, RawValue};
-use crate::inventory::{EngineSpec, NetworkSpec};
+use crate::inventory::{EngineSpec, NetworkSpec, OwnCa};
 
 impl Checker<'_> {
     pub(super) fn engine(
@@ -79,7 +79,29 @@ impl Checker<'_> {
             version,
             install,
             options: json,
+            ca: self.own_ca(raw),
         })
+    }
+
+    /// A CA of the person's own, for engines that listen.
+    fn own_ca(&mut self, raw: &RawInventory) -> Option<OwnCa> {
+        match (&raw.engine.ca, &raw.engine.ca_key) {
+            (None, None) => None,
+            (Some(cert), Some(key)) => Some(OwnCa {
+                cert: resolve_path(&cert.value, self.file),
+                key: resolve_path(&key.value, self.file),
+                text: String::new(),
+            }),
+            (Some(cert), None) => {
+                let message = "a CA of your own issues certificates with its key";
+                self.wrong(cert, message, "add `ca_key:` beside it");
+                None
+            }
+            (None, Some(key)) => {
+                self.wrong(key, "the key of no CA", "add `ca:` beside it, or remove it");
+                None
+            }
+        }
     }
 
     /// An option that the engine would refuse, which is found here and not when an engine has been stopped for it.

@@ -1,10 +1,12 @@
 //! Standalone Swarm (`swarm.mode: standalone`): what it needs, and what is only for it.
 
+use serde_saphyr::Spanned;
+
 use super::store::store_url;
 use super::{Checker, RawInventory, resolve_path};
 use crate::inventory::{
-    DEFAULT_SWARM_IMAGE, FabricKind, HostSpec, NetworkSpec, StandaloneSpec, Strategy, SwarmKind,
-    SwarmTar,
+    API_PORT, DEFAULT_SWARM_IMAGE, FabricKind, HostSpec, NetworkSpec, SWARM_PORT, StandaloneSpec,
+    Strategy, SwarmKind, SwarmTar,
 };
 
 impl Checker<'_> {
@@ -56,7 +58,38 @@ impl Checker<'_> {
                 .map_or(Strategy::Spread, |strategy| strategy.value),
             discovery,
             filters: swarm.filters.iter().map(|filter| filter.value).collect(),
+            port: self.swarm_port(raw),
+            agents: swarm.agents.as_ref().is_none_or(|agents| agents.value),
+            options: self.swarm_flags(&swarm.options),
+            join_options: self.swarm_flags(&swarm.join_options),
+            experimental: swarm.experimental.as_ref().is_some_and(|wish| wish.value),
         })
+    }
+
+    fn swarm_port(&mut self, raw: &RawInventory) -> u16 {
+        let Some(port) = &raw.swarm.port else {
+            return SWARM_PORT;
+        };
+        if [0, API_PORT].contains(&port.value) {
+            let message = format!("managers of Swarm cannot listen on port {}", port.value);
+            self.wrong(port, message, "leave it out for 3376, or choose another");
+        }
+        port.value
+    }
+
+    /// Flags as they are typed after two dashes.
+    fn swarm_flags(&mut self, flags: &[Spanned<String>]) -> Vec<String> {
+        for flag in flags {
+            if !flag.value.starts_with(|c: char| c.is_ascii_lowercase()) {
+                let message = format!("{:?} is no flag of Swarm", flag.value);
+                self.wrong(
+                    flag,
+                    message,
+                    "write it without dashes, such as `heartbeat=5s`",
+                );
+            }
+        }
+        flags.iter().map(|flag| flag.value.clone()).collect()
     }
 
     fn swarm_tar(&mut self, raw: &RawInventory) -> Option<SwarmTar> {
@@ -114,6 +147,25 @@ impl Checker<'_> {
         }
         if let Some(filter) = swarm.filters.first() {
             self.wrong(filter, message("filters"), help);
+        }
+        if let Some(port) = &swarm.port {
+            self.wrong(port, message("port"), help);
+        }
+        for (key, flags) in [
+            ("options", &swarm.options),
+            ("join_options", &swarm.join_options),
+        ] {
+            if let Some(flag) = flags.first() {
+                self.wrong(flag, message(key), help);
+            }
+        }
+        for (key, wish) in [
+            ("agents", &swarm.agents),
+            ("experimental", &swarm.experimental),
+        ] {
+            if let Some(wish) = wish {
+                self.wrong(wish, message(key), help);
+            }
         }
     }
 }
