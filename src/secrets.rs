@@ -252,6 +252,12 @@ fn store_ca(cluster: &str) -> String {
 /// A CA: certificate and key, in PEM.
 fn new_ca(called: &str) -> Result<(String, String), SecretsError> {
     let key = KeyPair::generate()?;
+    let cert = of_ca(called).self_signed(&key)?;
+    Ok((cert.pem(), key.serialize_pem()))
+}
+
+/// What the certificate of a CA says of it.
+fn of_ca(called: &str) -> CertificateParams {
     let mut params = CertificateParams::default();
     // With the second of its birth: two of one name side by side would be told apart by trial only.
     let born = OffsetDateTime::now_utc().unix_timestamp();
@@ -259,8 +265,7 @@ fn new_ca(called: &str) -> Result<(String, String), SecretsError> {
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     (params.not_before, params.not_after) = lifetime(CA_DAYS);
-    let cert = params.self_signed(&key)?;
-    Ok((cert.pem(), key.serialize_pem()))
+    params
 }
 
 fn name(common_name: &str) -> DistinguishedName {

@@ -330,24 +330,34 @@ mod tests {
         }
     }
 
-    /// A CA as docker-machine made them, with RSA and in the frame of then (PKCS#1). It was made for this test, and signs nothing.
-    const THEIRS: [&str; 2] = [
-        include_str!("../../tests/fixtures/docker-machine-ca.pem"),
-        include_str!("../../tests/fixtures/docker-machine-ca-key.pem"),
-    ];
+    /// A CA as docker-machine made them, with RSA and in the frame of then (PKCS#1). Only OpenSSH makes such a key here, and it is no file of
+    /// this repository: keys are not.
+    fn as_docker_machine_made_it(folder: &Path) -> [String; 2] {
+        let file = folder.join("rsa");
+        let mut make = std::process::Command::new("ssh-keygen");
+        make.args(["-q", "-t", "rsa", "-b", "2048", "-m", "PEM", "-N", "", "-f"]);
+        assert!(make.arg(&file).status().unwrap().success());
+        let key = std::fs::read_to_string(&file).unwrap();
+        assert!(key.starts_with("-----BEGIN RSA PRIVATE KEY-----"));
+        let pair = KeyPair::from_pem(&framed(&key).unwrap()).unwrap();
+        let cert = super::super::of_ca("ada").self_signed(&pair).unwrap();
+        [cert.pem(), key]
+    }
 
     #[test]
     fn a_ca_that_docker_machine_has_left_signs() {
         let folder = tempfile::tempdir().unwrap();
         let [cert, key] = ["ca.pem", "ca-key.pem"].map(|name| folder.path().join(name));
+        let theirs = as_docker_machine_made_it(folder.path());
+        let [their_cert, their_key] = theirs.each_ref().map(String::as_str);
         let read = |texts: [&str; 2]| {
             std::fs::write(&cert, texts[0]).unwrap();
             std::fs::write(&key, texts[1]).unwrap();
             EnginesCa::read(&cert, &key)
         };
-        let ca = read(THEIRS).unwrap();
+        let ca = read([their_cert, their_key]).unwrap();
         let (server, _) = ca.issue_server("engine of a", &[], &[], 10).unwrap();
-        assert_eq!(x509::due(&server, THEIRS[0], &[], &[], 0), None);
+        assert_eq!(x509::due(&server, their_cert, &[], &[], 0), None);
         let client = ca.issue_client("ada", 10).unwrap();
         let again = Issued::of(client.cert.clone(), client.key.expose().to_owned()).unwrap();
         assert_eq!((again.serial, again.ends), (client.serial, client.ends));
@@ -356,11 +366,11 @@ mod tests {
         let own_key = own.key();
         assert!(read([own.cert(), own_key.expose()]).is_ok());
         let said = |texts| read(texts).unwrap_err().to_string();
-        assert!(said([THEIRS[0], own_key.expose()]).contains("of another key"));
+        assert!(said([their_cert, own_key.expose()]).contains("of another key"));
         assert!(said([&client.cert, client.key.expose()]).contains("not the certificate of a CA"));
-        assert!(said([THEIRS[0], "x"]).contains("not one key in PEM"));
+        assert!(said([their_cert, "x"]).contains("not one key in PEM"));
         let old = "-----BEGIN EC PRIVATE KEY-----\nMAA=\n-----END EC PRIVATE KEY-----\n";
-        assert!(said([THEIRS[0], old]).contains("openssl pkcs8 -topk8"));
+        assert!(said([their_cert, old]).contains("openssl pkcs8 -topk8"));
         std::fs::remove_file(&key).unwrap();
         let said = EnginesCa::read(&cert, &key).unwrap_err().to_string();
         assert!(said.contains("ca-key.pem cannot be used"), "{said}");
