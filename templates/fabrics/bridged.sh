@@ -119,7 +119,7 @@ say_lacking() {
     each_not_in lacks "$NL$lacking" "$NL"
 }
 
-lacks() { [ -z "$1" ] || say "the bridge $bridge did not get what $out had: $1"; }
+lacks() { say "the bridge $bridge did not get what $out had: the $1"; }
 
 # Makes device $1 what was saved, whatever the files of the program that configures it say.
 as_saved() {
@@ -370,8 +370,13 @@ keep() {
     exit "$failed"
 }
 
-# What has begun must end, also when the connection that began it does not live to see it.
-case ${1-} in move | revert | keep) trap '' HUP PIPE ;; esac
+# What has begun must end, also when the connection that began it does not live to see it. What it says is why it failed.
+case ${1-} in
+    move | revert | keep)
+        trap '' HUP PIPE
+        exec >&2
+        ;;
+esac
 case ${1-} in
     move)
         # A timer is late by a minute unless told.

@@ -150,7 +150,10 @@ fn both_end_as_they_were(lab: &Lab, file: &Path, first: &str, [laptop, router, w
     let before = wiring(lab, 2);
     let ran = lab.run_with(file, &["up", "--yes"]).expect(1);
     assert!(
-        ran.err.contains("is back to what worked before"),
+        ran.err.contains("is back to what worked before")
+            && ran.err.contains(&format!(
+                "the bridge br-lan did not get what eth0 had: the route default via {router}"
+            )),
         "{}",
         ran.err
     );

@@ -283,7 +283,7 @@ fn in_its_place<'a>(text: &'a str, port: &str, bridge: &str) -> Result<String, &
         };
         let changed = match words.as_slice() {
             [first, ..] if first.starts_with('#') => None,
-            all if !all.iter().any(|word| names(word)) => None,
+            all if !all.iter().any(names) => None,
             ["iface", name, family, method] if *name == port => {
                 if !matches!(
                     (*family, *method),
