@@ -1,9 +1,11 @@
 //! Fabrics whose containers are hosts of the LAN.
 
-use docker_cluster::plan::{Action, EngineCall, NewNetwork, Plan};
+use docker_cluster::checksum::sha256_hex;
+use docker_cluster::decide::down::{self, Packages};
+use docker_cluster::plan::{Action, EngineCall, NewNetwork, Plan, Restored};
 use serde_json::json;
 
-use super::fake::{Fake, debian, plan_for, plan_without, problems, shown};
+use super::fake::{Fake, debian, decided, inventory, plan_for, plan_without, problems, shown};
 
 const MACVLAN: &str = "network: {fabric: macvlan, pool: 10.0.0.128/25}\n";
 
@@ -313,7 +315,7 @@ fn by_ifupdown(files: &[(&str, &str)]) -> Fake {
     for (path, text) in files {
         lines.extend(text.lines().map(|line| format!("{path}\t{line}")));
         modes.push(format!("644 root:root {path}"));
-        let sum = docker_cluster::checksum::sha256_hex(text.as_bytes());
+        let sum = sha256_hex(text.as_bytes());
         sums.push(format!("{sum}  {path}"));
     }
     debian("13", "b", 12)
@@ -361,6 +363,42 @@ fn who_configures_the_interface_makes_the_bridge() {
         "{}",
         shown(&plan)
     );
+}
+
+/// What others changed in a file of ifupdown stays, and is not brought to a file beside it: ifupdown would read that as well.
+#[test]
+fn a_file_of_ifupdown_comes_back_without_the_bridge() {
+    let path = "/etc/network/interfaces.d/lan";
+    let ours = "auto br-cluster\niface br-cluster inet static\n    pre-up /usr/local/lib/docker-cluster/fabric join\n    address 10.0.0.12/24\n";
+    let back = |now: &str| {
+        let record = json!({"path": path, "sha256": sha256_hex(ours.as_bytes()), "source": "", "by": "me@here", "at": 1});
+        let host = by_ifupdown(&[(path, now)])
+            .with("records", &record.to_string())
+            .with(
+                "fabric-config",
+                "# fabric bridged\ninterface eth0\nbridge br-cluster\nmanager ifupdown",
+            );
+        let hosts = [host];
+        let plan = decided(&inventory(&hosts, BRIDGED), &hosts, |world| {
+            down::plan(world, Packages::Keep)
+        });
+        let at = |words: &str| plan.steps.iter().position(|step| step.why.contains(words));
+        let (file, links) = (at(path).unwrap(), at("take its links").unwrap());
+        assert!(file < links, "{}", shown(&plan));
+        match &plan.steps[file].action {
+            Action::Restore { into, .. } => into.clone(),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(back(ours), Restored::Original);
+    let more = format!("{ours}\n# mine\niface eth1 inet dhcp\n");
+    assert_eq!(
+        back(&more),
+        Restored::Merged("auto eth0\niface eth0 inet static\n    address 10.0.0.12/24\n\n# mine\niface eth1 inet dhcp\n".to_owned())
+    );
+    // Somebody's own use of the bridge's name is theirs to see to.
+    let used = format!("{ours}    up ip route add 10.9.0.0/16 dev br-cluster\n");
+    assert_eq!(back(&used), Restored::Aside);
 }
 
 #[test]
