@@ -268,8 +268,8 @@ sub ours {
         tree($_, \@ours) for '/etc/docker-cluster', '/var/lib/docker-cluster/secrets', '/usr/local/lib/docker-cluster';
         push @ours, grep { m{/docker-cluster-[^/]*\z} && -f } in_folder('/etc/systemd/system');
         push @ours, grep { -f } '/etc/systemd/networkd.conf.d/docker-cluster.conf', '/etc/systemd/system/docker.service.d/zz-docker-cluster.conf';
-        # A package's own, which may become ours.
-        push @ours, grep { -f } '/etc/bird/bird.conf';
+        # Those of packages, which may become ours.
+        push @ours, grep { -f } '/etc/bird/bird.conf', '/etc/network/interfaces', in_folder('/etc/network/interfaces.d');
     }
     return @ours;
 }

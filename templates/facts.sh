@@ -110,17 +110,22 @@ firewalld_zones() {
     done
 }
 
-# Who configures an interface, as far as that can be told: INTERFACE NAME. Read at each look, and so without a process of its own.
+# Who configures an interface, as far as that can be told: INTERFACE NAME, and for systemd-networkd the file that it goes by. Read at each
+# look, and so without a process of its own.
 managers_of_interfaces() {
     for path in /sys/class/net/*; do
         name=${path##*/}
         case $name in lo | veth* | docker* | br-* | dc*) continue ;; esac
-        who=
-        for file in /etc/netplan/*.yaml /run/netplan/*.yaml; do [ ! -f "$file" ] || who=netplan; done
+        who= by=
         read -r index < "$path/ifindex"
-        [ -n "$who" ] || [ ! -f "/run/systemd/netif/links/$index" ] || while IFS= read -r line; do
-            case $line in ADMIN_STATE=configured | ADMIN_STATE=configuring) who=systemd-networkd ;; esac
+        [ ! -f "/run/systemd/netif/links/$index" ] || while IFS= read -r line; do
+            case $line in
+                ADMIN_STATE=configured | ADMIN_STATE=configuring) who=systemd-networkd ;;
+                NETWORK_FILE=*) by=${line#*=} ;;
+            esac
         done < "/run/systemd/netif/links/$index"
+        # What netplan lets systemd-networkd do is in a file as any other of it.
+        for file in /etc/netplan/*.yaml /run/netplan/*.yaml; do [ -n "$who" ] || [ ! -f "$file" ] || who=netplan; done
         [ -n "$who" ] || [ ! -f "/run/NetworkManager/devices/$index" ] || while IFS= read -r line; do
             case $line in managed=true | managed=full | managed=managed) who=NetworkManager ;; esac
         done < "/run/NetworkManager/devices/$index"
@@ -128,8 +133,25 @@ managers_of_interfaces() {
         [ -n "$who" ] || [ ! -f /run/network/ifstate ] || while IFS= read -r line; do
             case $line in "$name="*) who=ifupdown ;; esac
         done < /run/network/ifstate
-        [ -z "$who" ] || echo "$name $who"
+        if [ "$who" = systemd-networkd ]; then echo "$name $who $by"; elif [ -n "$who" ]; then echo "$name $who"; fi
     done
+}
+# The files that systemd-networkd and ifupdown go by, each line with its file.
+files_of_managers() {
+    for links in /run/systemd/netif/links/*; do
+        [ -f "$links" ] || continue
+        while IFS= read -r line; do
+            case $line in
+                NETWORK_FILE=* | NETWORK_FILE_DROPINS=*)
+                    line=${line#*=} line=${line#\"}
+                    # Not quoted: a list.
+                    for file in ${line%\"}; do [ ! -f "$file" ] || with_name "$file" < "$file"; done
+                    ;;
+            esac
+        done < "$links"
+    done
+    [ -f /run/network/ifstate ] || return 0
+    for file in /etc/network/interfaces /etc/network/interfaces.d/*; do [ ! -f "$file" ] || with_name "$file" < "$file"; done
 }
 
 # Without Perl.
@@ -255,14 +277,14 @@ files() {
     for folder in $etc $state/secrets /usr/local/lib/docker-cluster; do
         [ -d $folder ] && find $folder -type f -exec stat -c '%a %U:%G %n' {} +
     done
-    for unit in /etc/systemd/system/docker-cluster-* /etc/systemd/networkd.conf.d/docker-cluster.conf /etc/systemd/system/docker.service.d/zz-docker-cluster.conf /etc/bird/bird.conf; do [ -f "$unit" ] && stat -c '%a %U:%G %n' "$unit"; done
+    for unit in /etc/systemd/system/docker-cluster-* /etc/systemd/networkd.conf.d/docker-cluster.conf /etc/systemd/system/docker.service.d/zz-docker-cluster.conf /etc/bird/bird.conf /etc/network/interfaces /etc/network/interfaces.d/*; do [ -f "$unit" ] && stat -c '%a %U:%G %n' "$unit"; done
     true
 }
 sums() {
     for folder in $etc $state/secrets /usr/local/lib/docker-cluster; do
         [ -d $folder ] && find $folder -type f -exec sha256sum {} +
     done
-    for unit in /etc/systemd/system/docker-cluster-* /etc/systemd/networkd.conf.d/docker-cluster.conf /etc/systemd/system/docker.service.d/zz-docker-cluster.conf /etc/bird/bird.conf; do [ -f "$unit" ] && sha256sum "$unit"; done
+    for unit in /etc/systemd/system/docker-cluster-* /etc/systemd/networkd.conf.d/docker-cluster.conf /etc/systemd/system/docker.service.d/zz-docker-cluster.conf /etc/bird/bird.conf /etc/network/interfaces /etc/network/interfaces.d/*; do [ -f "$unit" ] && sha256sum "$unit"; done
     [ -f /etc/docker/daemon.json ] && sha256sum /etc/docker/daemon.json
     true
 }
@@ -391,6 +413,7 @@ n links
 n addresses
 n routes
 s managers managers_of_interfaces
+s manager-lines files_of_managers
 n tcp
 n udp
 

@@ -1,9 +1,11 @@
 //! Fabrics whose containers are hosts of the LAN.
 
-use docker_cluster::plan::{Action, EngineCall, NewNetwork, Plan};
+use docker_cluster::checksum::sha256_hex;
+use docker_cluster::decide::down::{self, Packages};
+use docker_cluster::plan::{Action, EngineCall, NewNetwork, Plan, Restored};
 use serde_json::json;
 
-use super::fake::{Fake, debian, plan_for, plan_without, problems, shown};
+use super::fake::{Fake, debian, decided, inventory, plan_for, plan_without, problems, shown};
 
 const MACVLAN: &str = "network: {fabric: macvlan, pool: 10.0.0.128/25}\n";
 
@@ -300,22 +302,168 @@ fn a_bridge_is_mended_in_place_and_moved_to_with_a_way_back() {
     let plan = said("eth0 is not on the bridge br-cluster");
     assert!(
         plan.contains(
-            "move the host's own address from eth0 to the bridge br-cluster, for 30 s at first"
+            "move the host's own address from eth0 to the bridge br-cluster, for 20 s at first"
         ),
         "{plan}"
     );
+}
+
+/// A host whose interface ifupdown configures, by these files.
+fn by_ifupdown(files: &[(&str, &str)]) -> Fake {
+    let mut lines = Vec::new();
+    let (mut modes, mut sums) = (Vec::new(), Vec::new());
+    for (path, text) in files {
+        lines.extend(text.lines().map(|line| format!("{path}\t{line}")));
+        modes.push(format!("644 root:root {path}"));
+        let sum = sha256_hex(text.as_bytes());
+        sums.push(format!("{sum}  {path}"));
+    }
+    debian("13", "b", 12)
+        .with("managers", "eth0 ifupdown")
+        .with("manager-lines", &lines.join("\n"))
+        .with("files", &modes.join("\n"))
+        .with("sums", &sums.join("\n"))
+}
+
+const STANZA: &str =
+    "auto eth0\niface eth0 inet static\n    address 10.0.0.12/24\n    gateway 10.0.0.1\n";
+
+#[test]
+fn who_configures_the_interface_makes_the_bridge() {
+    let networkd = debian("13", "a", 11)
+        .with(
+            "managers",
+            "eth0 systemd-networkd /run/systemd/network/10-netplan-eth0.network",
+        )
+        .with(
+            "manager-lines",
+            "/run/systemd/network/10-netplan-eth0.network\tGateway=10.0.0.1",
+        );
+    let files = [
+        (
+            "/etc/network/interfaces",
+            "source /etc/network/interfaces.d/*\n",
+        ),
+        ("/etc/network/interfaces.d/lan", STANZA),
+    ];
+    let plan = plan_for(&[networkd, by_ifupdown(&files)], BRIDGED);
+    insta::assert_snapshot!(shown(&plan));
+    insta::assert_snapshot!(config(&plan, "a"));
+    insta::assert_snapshot!(config(&plan, "b"));
+    // Its own file is changed only when a new connection has come.
+    let at = |words: &str| {
+        let of_b = plan.steps.iter().filter(|step| step.host.as_str() == "b");
+        of_b.map(|step| step.why.as_str())
+            .position(|why| why.contains(words))
+            .unwrap()
+    };
+    assert!(
+        at("what ifupdown is to try") < at("move the host's own address")
+            && at("keep it there") < at("/etc/network/interfaces.d/lan"),
+        "{}",
+        shown(&plan)
+    );
+}
+
+/// What others changed in a file of ifupdown stays, and is not brought to a file beside it: ifupdown would read that as well.
+#[test]
+fn a_file_of_ifupdown_comes_back_without_the_bridge() {
+    let path = "/etc/network/interfaces.d/lan";
+    let ours = "auto br-cluster\niface br-cluster inet static\n    pre-up /usr/local/lib/docker-cluster/fabric join\n    address 10.0.0.12/24\n";
+    let back = |now: &str| {
+        let record = json!({"path": path, "sha256": sha256_hex(ours.as_bytes()), "source": "", "by": "me@here", "at": 1});
+        let host = by_ifupdown(&[(path, now)])
+            .with("records", &record.to_string())
+            .with(
+                "fabric-config",
+                "# fabric bridged\ninterface eth0\nbridge br-cluster\nmanager ifupdown",
+            );
+        let hosts = [host];
+        let plan = decided(&inventory(&hosts, BRIDGED), &hosts, |world| {
+            down::plan(world, Packages::Keep)
+        });
+        let at = |words: &str| plan.steps.iter().position(|step| step.why.contains(words));
+        let (file, links) = (at(path).unwrap(), at("take its links").unwrap());
+        assert!(file < links, "{}", shown(&plan));
+        match &plan.steps[file].action {
+            Action::Restore { into, .. } => into.clone(),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(back(ours), Restored::Original);
+    let more = format!("{ours}\n# mine\niface eth1 inet dhcp\n");
+    assert_eq!(
+        back(&more),
+        Restored::Merged("auto eth0\niface eth0 inet static\n    address 10.0.0.12/24\n\n# mine\niface eth1 inet dhcp\n".to_owned())
+    );
+    // Somebody's own use of the bridge's name is theirs to see to.
+    let used = format!("{ours}    up ip route add 10.9.0.0/16 dev br-cluster\n");
+    assert_eq!(back(&used), Restored::Aside);
+}
+
+#[test]
+fn files_that_a_bridge_cannot_take_over_are_refused() {
+    let said = |host: Fake| problems(&plan_for(&[debian("13", "a", 11), host], BRIDGED)).join("\n");
+    let networkd = |managers: &str, line: &str| {
+        debian("13", "b", 12).with("managers", managers).with(
+            "manager-lines",
+            &format!("/etc/systemd/network/lan.network{line}"),
+        )
+    };
+    let one = "eth0 systemd-networkd /etc/systemd/network/lan.network";
+    let two = "eth0 systemd-networkd /etc/systemd/network/lan.network\neth1 systemd-networkd /etc/systemd/network/lan.network";
+    let cut_off = [("/etc/network/interfaces", STANZA.trim_end())];
+    let cases = [
+        (
+            networkd(two, "\tGateway=10.0.0.1"),
+            "configured by systemd-networkd, and its file /etc/systemd/network/lan.network is for eth1 as well",
+        ),
+        (
+            networkd(one, "\tVLAN=lan.5"),
+            "and /etc/systemd/network/lan.network says `VLAN=lan.5`",
+        ),
+        (
+            networkd(one, ".d/more.conf\tDHCP=ipv4"),
+            "and /etc/systemd/network/lan.network.d/more.conf says `DHCP=ipv4`",
+        ),
+        (
+            by_ifupdown(&[(
+                "/etc/network/interfaces",
+                "auto eth0\niface eth0 inet dhcp\n",
+            )]),
+            "configured by ifupdown, and /etc/network/interfaces says `iface eth0 inet dhcp`",
+        ),
+        (
+            by_ifupdown(&[(
+                "/etc/network/interfaces",
+                "auto eth1\niface eth1 inet dhcp\n",
+            )]),
+            "no file in /etc/network/ has a line `iface eth0`",
+        ),
+        // One that would not come back byte for byte.
+        (
+            by_ifupdown(&cut_off),
+            "/etc/network/interfaces has characters that cannot be read back, or no end of its last line",
+        ),
+        (
+            debian("13", "b", 12).with("managers", "eth0 NetworkManager"),
+            "b: its interface eth0 is configured by NetworkManager, which would undo the move",
+        ),
+        (
+            debian("13", "b", 12).with("managers", "eth0 netplan"),
+            "b: its interface eth0 is configured by netplan, which would undo the move",
+        ),
+    ];
+    for (host, expected) in cases {
+        let found = said(host);
+        assert!(found.contains(expected), "{found}");
+    }
 }
 
 #[test]
 fn an_address_that_others_look_after_is_not_moved() {
     let said = |host: Fake| problems(&plan_for(&[debian("13", "a", 11), host], BRIDGED)).join("\n");
     let b = || debian("13", "b", 12);
-    let found = said(b().with("managers", "eth1 netplan\neth0 ifupdown"));
-    assert!(
-        found
-            .contains("b: its interface eth0 is configured by ifupdown, which would undo the move"),
-        "{found}"
-    );
     assert_eq!(said(b().with("managers", "eth1 netplan")), "");
     let lent = debian("13", "b", 13).with(
         "addresses",

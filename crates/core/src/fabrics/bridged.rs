@@ -2,12 +2,15 @@
 //! address, addresses, routes) moves there.
 //!
 //! The move is the one thing that can cut a host off. A timer is set before it that takes it back, and stopped over a connection that was
-//! made after it; the move is made at boot only from then on. It is for interfaces that no other program configures: such a program
-//! would give the interface its address again.
+//! made after it; the move is made at boot only from then on. A program that configures the interface would give it its address again:
+//! it makes the bridge itself, from files that it reads, or the host is refused ([`managers`]).
+
+pub(crate) mod managers;
 
 use std::net::IpAddr;
 
 use ipnet::IpNet;
+use managers::Manager;
 
 use super::lan::{self, Lan, Ours};
 use super::links::{self, LINKS, LINKS_TIMEOUT, SCRIPT as PROGRAM, UNIT};
@@ -27,9 +30,9 @@ const SCRIPT: &str = concat!(
     include_str!("../../../../templates/fabrics/bridged.sh")
 );
 
-/// After how many seconds a move is taken back over which no new connection has come. One is given up after ten; the one that is there
-/// lives through this, and is given up after thirty more.
-const BACK_AFTER: &str = "30";
+/// After how many seconds a move is taken back over which no new connection has come: one is given up after ten. The one that was there
+/// lives through this, and tells how it ended: TCP tries again within 26 seconds, and the lock of a host is lost after no less than thirty.
+const BACK_AFTER: &str = "20";
 
 /// Containers in the LAN, on a bridge.
 pub struct Bridged;
@@ -61,7 +64,8 @@ impl Fabric for Bridged {
             let Ok(lan) = lan::of(world, host, Ours::Bridge(&bridge)) else {
                 continue;
             };
-            problems.extend(configured(host, port(host, &lan, &bridge)));
+            problems.extend(manager(host, &lan, &bridge).err());
+            problems.extend(lent(host));
             problems.extend(other_port(world, host, &bridge));
             let Some(part) = shares.of.get(host.name()) else {
                 continue;
@@ -85,16 +89,21 @@ impl Fabric for Bridged {
             ) else {
                 continue;
             };
-            let config = config(world, host, &lan, *part, &shares);
+            let Ok(manager) = manager(host, &lan, &bridge) else {
+                continue;
+            };
+            let mut config = config(world, host, &lan, *part, &shares);
+            config.extend(manager.words());
             match is_moved(host) {
-                true => drop(links::put(
-                    FabricKind::Bridged,
+                true => mend(host, &manager, &bridge, &config, steps),
+                false => move_over(
                     host,
-                    SCRIPT.to_owned(),
+                    port(host, &lan, &bridge),
+                    &manager,
+                    &bridge,
                     &config,
                     steps,
-                )),
-                false => move_over(host, port(host, &lan, &bridge), &bridge, &config, steps),
+                ),
             }
             links::create(host, network(world, host, &lan, *part), steps);
             keeper::get_image(world, host, steps);
@@ -128,12 +137,7 @@ const BRIDGE_NAME: &str = "com.docker.network.bridge.name";
 
 /// The interface that is the bridge's port, by what is written down on the host.
 fn written_port<'a>(host: &'a HostWorld<'_>) -> Option<&'a str> {
-    host.facts
-        .links
-        .as_ref()?
-        .lines("interface")
-        .find_map(|words| words.first())
-        .map(String::as_str)
+    host.facts.links.as_ref()?.word("interface")
 }
 
 /// The interface that is, or will be, the bridge's port.
@@ -161,18 +165,15 @@ fn is_moved(host: &HostWorld<'_>) -> bool {
             .is_some_and(|links| !links.wrong.iter().any(elsewhere))
 }
 
-/// An interface that some program would give its address again.
-fn configured(host: &HostWorld<'_>, port: &str) -> Option<Problem> {
+/// Who configures the port.
+fn manager(host: &HostWorld<'_>, lan: &Lan, bridge: &str) -> Result<Manager, Problem> {
+    let has_address = lan.interface == bridge;
+    Manager::of(host, port(host, lan, bridge), bridge, has_address)
+}
+
+/// An address that another host could have tomorrow.
+fn lent(host: &HostWorld<'_>) -> Option<Problem> {
     let facts = host.facts;
-    if let Some(who) = facts.managers.get(port) {
-        return Some(Problem::on(
-            host.name(),
-            format!(
-                "its interface {port} is configured by {who}, which would undo the move of its address to a bridge"
-            ),
-            "configure the interface without it, or choose `network: {fabric: macvlan}`, which moves nothing",
-        ));
-    }
     let lent = facts
         .addresses
         .iter()
@@ -214,12 +215,51 @@ fn config(
     lines
 }
 
+/// Brings a bridge that is there to what it should be.
+fn mend(
+    host: &HostWorld<'_>,
+    manager: &Manager,
+    bridge: &str,
+    config: &[String],
+    steps: &mut Steps,
+) {
+    if let Some(tried) = manager.tried() {
+        steps.add(host.name(), Stage::Network, tried.why.clone(), tried.put());
+    }
+    for (why, put) in manager.kept(bridge) {
+        steps.add(host.name(), Stage::Network, why, put);
+    }
+    // Its routes are those of the host, and who configures the bridge knows them.
+    let words = links::Words {
+        routes: None,
+        ..links::LINK_WORDS
+    };
+    let text = SCRIPT.to_owned();
+    links::put_with(
+        &words,
+        FabricKind::Bridged,
+        host,
+        text,
+        config,
+        |_| true,
+        steps,
+    );
+}
+
 /// Moves the host's address to the bridge, with a way back that needs no connection.
-fn move_over(host: &HostWorld<'_>, port: &str, bridge: &str, config: &[String], steps: &mut Steps) {
+fn move_over(
+    host: &HostWorld<'_>,
+    port: &str,
+    manager: &Manager,
+    bridge: &str,
+    config: &[String],
+    steps: &mut Steps,
+) {
     let name = host.name();
     let files = links::files(FabricKind::Bridged, SCRIPT.to_owned(), config);
     let missing: Vec<WantedFile> = files
         .into_iter()
+        .chain(manager.tried())
         .filter(|file| !file.is_there(host.facts, None))
         .collect();
     let written: Vec<String> = missing.iter().map(|file| file.path.clone()).collect();
@@ -242,8 +282,11 @@ fn move_over(host: &HostWorld<'_>, port: &str, bridge: &str, config: &[String], 
         unit: UNIT,
         actions: back.clone(),
     };
+    let by = manager
+        .name()
+        .map_or_else(String::new, |name| format!(" by {name}"));
     let why = format!(
-        "move the host's own address from {port} to the bridge {bridge}, for {BACK_AFTER} s at first"
+        "move the host's own address from {port} to the bridge {bridge}{by}, for {BACK_AFTER} s at first"
     );
     let id = steps.add(
         name,
@@ -263,6 +306,9 @@ fn move_over(host: &HostWorld<'_>, port: &str, bridge: &str, config: &[String], 
         keep,
     );
     steps.undo(id, undo());
+    for (why, put) in manager.kept(bridge) {
+        steps.add(name, Stage::Network, why, put);
+    }
     steps.add(name, Stage::Network, "let systemd read the unit", reload);
     steps.add(
         name,

@@ -78,14 +78,9 @@ pub(crate) fn of_another(host: &HostWorld<'_>, wanted: FabricKind) -> Option<Pro
 
 /// Links that are there for another bridge.
 pub(super) fn other_bridge(world: &World<'_>, host: &HostWorld<'_>) -> Option<Problem> {
-    let has = host
-        .facts
-        .links
-        .as_ref()?
-        .lines("bridge")
-        .find_map(|words| words.first())?;
+    let has = host.facts.links.as_ref()?.word("bridge")?;
     let wanted = bridge(world);
-    (*has != wanted).then(|| {
+    (has != wanted).then(|| {
         Problem::on(
             host.name(),
             format!("its part of the subnet is on the bridge {has}, and the inventory wants it on {wanted}"),
@@ -126,7 +121,7 @@ pub(super) struct Words {
 }
 
 /// Of links.
-const LINK_WORDS: Words = Words {
+pub(super) const LINK_WORDS: Words = Words {
     script: "put the script in place that makes its links to the other hosts",
     config: "write down which links it has",
     mode: "0644",

@@ -2,7 +2,7 @@
 //! [`FabricKind`] and an arm in [`fabric`].
 
 mod bgp;
-mod bridged;
+pub(crate) mod bridged;
 pub(crate) mod docker0;
 pub mod firewall;
 pub(crate) mod guard;

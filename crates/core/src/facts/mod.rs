@@ -87,6 +87,15 @@ pub struct FileLine {
     pub text: String,
 }
 
+/// A program that configures an interface.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Manager {
+    /// Its name.
+    pub name: String,
+    /// The file that it goes by, if it is known to go by one; systemd-networkd only.
+    pub file: Option<String>,
+}
+
 /// A network interface.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Interface {
@@ -458,6 +467,12 @@ impl LinkFacts {
                 .map(|(_, rest)| rest)
         })
     }
+
+    /// The second word of the first line that begins with this one.
+    pub fn word(&self, first: &str) -> Option<&str> {
+        let find = |line: &&Vec<String>| line.first().is_some_and(|word| word == first);
+        self.config.iter().find(find)?.get(1).map(String::as_str)
+    }
 }
 
 /// A mesh with other hosts that docker-cluster itself has made on a host.
@@ -532,7 +547,9 @@ pub struct Facts {
     /// Addresses.
     pub addresses: Vec<Address>,
     /// Who configures an interface, by its name; nobody who is known does those that are not here.
-    pub managers: BTreeMap<String, String>,
+    pub managers: BTreeMap<String, Manager>,
+    /// The files that systemd-networkd and ifupdown go by.
+    pub manager_lines: Vec<FileLine>,
     /// Routes, the default route as `0.0.0.0/0`.
     pub routes: Vec<Route>,
     /// Listening TCP sockets.

@@ -10,8 +10,8 @@ use serde_json::Value;
 
 use super::{
     Address, ApiFacts, Container, DataFacts, Endpoint, Engine, EngineProcess, Facts, FileFact,
-    FileLine, InSwarm, Init, Interface, LinkFacts, MeshFacts, Module, Network, Node, Origin,
-    PackageFacts, Route, StoreFacts, Unit,
+    FileLine, InSwarm, Init, Interface, LinkFacts, Manager, MeshFacts, Module, Network, Node,
+    Origin, PackageFacts, Route, StoreFacts, Unit,
 };
 use crate::versions::{parse_engine_version, parse_kernel_version};
 use crate::words::printable;
@@ -55,7 +55,8 @@ pub fn parse(output: &[u8], sent: i64, received: i64) -> Option<Facts> {
         modules: modules(&sections),
         interfaces: links(&sections),
         addresses: addresses(&sections),
-        managers: sections.pairs("managers").collect(),
+        managers: sections.pairs("managers").map(manager).collect(),
+        manager_lines: sections.all("manager-lines", file_line),
         routes: routes(&sections),
         tcp: sockets(&sections, "tcp", Some(LISTENS)),
         udp: sockets(&sections, "udp", None),
@@ -420,6 +421,14 @@ fn file_line(line: &str) -> Option<FileLine> {
         file: clean(file),
         text: printable(text.as_bytes()),
     })
+}
+
+/// `INTERFACE NAME`, or `INTERFACE NAME FILE`.
+fn manager((interface, rest): (String, String)) -> (String, Manager) {
+    let (name, file) = rest.split_once(' ').unwrap_or((&rest, ""));
+    let file = (!file.is_empty()).then(|| file.to_owned());
+    let name = name.to_owned();
+    (interface, Manager { name, file })
 }
 
 /// Lines "pid NUMBER", "exe PATH", "unit NAME", and "arg WORD" for each argument.

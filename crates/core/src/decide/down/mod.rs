@@ -16,6 +16,7 @@ use crate::daemon_json::{self, STORE_KEYS};
 use crate::engines::api::{self, Todo};
 use crate::engines::options::{self, Shown, Turns};
 use crate::engines::{self, UNIT};
+use crate::fabrics::bridged::managers::{self, INTERFACES};
 use crate::fabrics::{self, Fabric, docker0, guard, keeper, links, standalone, swarm};
 use crate::facts::{Container, Endpoint, Engine, Facts, Network, Origin};
 use crate::inventory::{FabricKind, HostName};
@@ -24,6 +25,7 @@ use crate::plan::{
     World,
 };
 use crate::platform::SERVICES;
+use crate::record::Record;
 use crate::stores::consul;
 use crate::underlays::wireguard;
 use crate::{paths, record};
@@ -331,7 +333,7 @@ fn take_down(world: &World<'_>, packages: Packages, steps: &mut Steps, notes: &m
     let mut turns = Turns::default();
     for host in &world.hosts {
         let left = steps.last_of_each();
-        remove_links(host, steps);
+        remove_links(host, steps, notes);
         leftovers(host, steps, notes, &left);
         restore_options(world, host, packages, steps, notes, &mut turns);
     }
@@ -390,7 +392,7 @@ fn remove_network(name: &str, what: &str) -> Action {
 }
 
 /// Takes the links to other hosts away, which are docker-cluster's own. Their files go with all others.
-fn remove_links(host: &HostWorld<'_>, steps: &mut Steps) {
+fn remove_links(host: &HostWorld<'_>, steps: &mut Steps, notes: &mut Vec<String>) {
     let name = host.name();
     let (boot, take) = match guard::is_there(host) {
         true => (
@@ -405,6 +407,11 @@ fn remove_links(host: &HostWorld<'_>, steps: &mut Steps) {
     if host.facts.unit(links::UNIT).is_some() {
         let argv = SERVICES.argv(SERVICES.disable_now, &[links::UNIT]);
         run(steps, name, Stage::Network, boot, &argv);
+    }
+    // What is told to have the interface back must know it again.
+    let files = host.facts.records.iter();
+    for record in files.filter(|record| record.path.starts_with(INTERFACES)) {
+        put_file_back(host, record, Stage::Network, steps, notes);
     }
     if host.facts.links.is_some() || host.facts.unit(links::UNIT).is_some() {
         steps.add(name, Stage::Network, take, links::down());
@@ -737,15 +744,7 @@ fn remove_files(host: &HostWorld<'_>, steps: &mut Steps, notes: &mut Vec<String>
             continue;
         }
         reload |= record.path.starts_with("/etc/systemd/");
-        let restore = Action::restore(facts, record, Recorded::Dropped);
-        if matches!(&restore, Action::Restore { into, .. } if *into == Restored::Aside) {
-            notes.push(format!("{name}: somebody changed {0}; it is kept beside it, as {0}.kept (or .kept.2 and so on, if that is there)", record.path));
-        }
-        let why = match facts.origins.get(&record::key(&record.path)) {
-            Some(Origin::File) => format!("put {} back as it was", record.path),
-            _ => format!("remove {}", record.path),
-        };
-        steps.add(name, Stage::Store, why, restore);
+        put_file_back(host, record, Stage::Store, steps, notes);
     }
     if reload {
         run(
@@ -772,6 +771,35 @@ fn remove_files(host: &HostWorld<'_>, steps: &mut Steps, notes: &mut Vec<String>
             &["userdel", user],
         );
     }
+}
+
+/// Puts the file of a record back as it was, or takes it away where there was none.
+fn put_file_back(
+    host: &HostWorld<'_>,
+    record: &Record,
+    stage: Stage,
+    steps: &mut Steps,
+    notes: &mut Vec<String>,
+) {
+    let (name, path) = (host.name(), &record.path);
+    let mut restore = Action::restore(host.facts, record, Recorded::Dropped);
+    if let Action::Restore { into, .. } = &mut restore
+        && *into == Restored::Aside
+        && let Some(text) = managers::without_bridge(host.facts, path)
+    {
+        *into = Restored::Merged(text);
+        let why = format!("take the bridge out of {path}; what others changed stays");
+        steps.add(name, stage, why, restore);
+        return;
+    }
+    if matches!(&restore, Action::Restore { into, .. } if *into == Restored::Aside) {
+        notes.push(format!("{name}: somebody changed {path}; it is kept beside it, as {path}.kept (or .kept.2 and so on, if that is there)"));
+    }
+    let why = match host.facts.origins.get(&record::key(path)) {
+        Some(Origin::File) => format!("put {path} back as it was"),
+        _ => format!("remove {path}"),
+    };
+    steps.add(name, stage, why, restore);
 }
 
 /// Removes the record itself. Packages that stay are remembered, for a later `down --purge`.
