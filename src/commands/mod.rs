@@ -76,11 +76,17 @@ pub fn load(global: &Global) -> Result<Inventory, Error> {
         decode(&bytes).map_err(|error| unreadable(error.what.clone()).hint(error.hint(&file)))?;
     let inventory =
         Inventory::parse(source, &file).map_err(|error| Error::Inventory(Box::new(error)))?;
-    Ok(match etcetera::home_dir() {
+    let mut inventory = match etcetera::home_dir() {
         Ok(home) => inventory.with_home(&home),
         // Who has no home has no files in it.
         Err(_) => inventory,
-    })
+    };
+    // One that cannot be read is a problem of a plan; what needs no password goes on without.
+    for file in inventory.network.bgp.passwords_mut() {
+        let read = std::fs::read(&file.path).map_err(|error| error.to_string());
+        file.take(read);
+    }
+    Ok(inventory)
 }
 
 /// The hosts that `--on` selects.
