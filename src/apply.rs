@@ -236,10 +236,11 @@ struct Run<'a> {
     by: String,
 }
 
-/// Runs the plan. `stop` turns true when somebody asks to stop: steps that run are finished, no other begins. The same goes for a host
+/// Runs the plan. `slots` has the secrets that are there before. `stop` turns true when somebody asks to stop: steps that run are finished, no other begins. The same goes for a host
 /// whose lock is lost; a plan that changes nothing needs none.
 pub async fn apply(
     plan: &Plan,
+    slots: Slots,
     hosts: &Hosts,
     events: &Events,
     stop: watch::Receiver<bool>,
@@ -248,7 +249,7 @@ pub async fn apply(
 ) -> Outcome {
     let run = Run {
         plan,
-        slots: Slots::default(),
+        slots,
         states: plan
             .steps
             .iter()

@@ -26,5 +26,5 @@ pub mod whoami;
 // The half that decides, under the names that it has there.
 pub use docker_cluster_core::{
     checksum, daemon_json, decide, engines, fabrics, facts, inventory, labels, names, paths, plan,
-    platform, proof, record, stores, underlays, versions, words, x509,
+    platform, proof, record, secret, stores, underlays, versions, words, x509,
 };

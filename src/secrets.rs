@@ -16,11 +16,13 @@ use rcgen::{
 use serde::{Deserialize, Serialize};
 use time::{Duration, OffsetDateTime};
 
-use crate::checksum::sha256_hex;
+use crate::inventory::BgpSpec;
 use crate::plan::{Authority, Content, Piece, Slot};
+use crate::secret;
 use crate::stores::consul::certificates::CA_DAYS;
 use crate::x509;
 
+pub use crate::secret::Secret;
 pub use engines::EnginesCa;
 
 /// Length of a gossip key, in bytes: Consul takes 16, 24 or 32.
@@ -28,30 +30,6 @@ const GOSSIP_BYTES: usize = 32;
 
 /// Certificates begin this long before now, in minutes: clocks of hosts may be a little behind.
 const BACKDATE_MINUTES: i64 = 5;
-
-/// Text that must not be printed. Its Debug and Display say nothing of it.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Wraps a text.
-    #[must_use]
-    pub fn new(text: String) -> Self {
-        Self(text)
-    }
-
-    /// The text, for the one place that needs it.
-    #[must_use]
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("[secret]")
-    }
-}
 
 /// The store's secrets, as they are kept on its servers (`/var/lib/docker-cluster/secrets/store.json`, root only).
 #[derive(Clone, Serialize, Deserialize)]
@@ -307,6 +285,18 @@ impl fmt::Debug for StoreBundle {
 }
 
 impl Slots {
+    /// Those that are there before a run begins: what the inventory names of this machine's files.
+    #[must_use]
+    pub fn of_inventory(bgp: &BgpSpec) -> Self {
+        let slots = Self::default();
+        for (slot, file) in bgp.passwords() {
+            if let Ok(password) = &file.content {
+                slots.fill(Slot::BgpPassword(slot), password.clone());
+            }
+        }
+        slots
+    }
+
     /// Fills a slot.
     pub fn fill(&self, slot: Slot, secret: Secret) {
         self.filled
@@ -377,7 +367,7 @@ impl Slots {
     /// Content with its slots filled, and the checksum of the secrets that they are part of (empty if there were no slots).
     pub fn resolve(&self, content: &Content) -> Result<(Vec<u8>, String), SecretsError> {
         let mut bytes = Vec::new();
-        let mut secrets = String::new();
+        let mut wholes = BTreeMap::new();
         for piece in &content.0 {
             match piece {
                 Piece::Text(text) => bytes.extend(text.as_bytes()),
@@ -385,16 +375,16 @@ impl Slots {
                     bytes.extend(self.get(*slot)?.expose().as_bytes());
                     let whole = match slot {
                         Slot::EnginesBundle | Slot::EnginesCa => Authority::Engines.slot(),
+                        Slot::BgpPassword(_) => *slot,
                         _ => Authority::Store.slot(),
                     };
-                    secrets = self
-                        .get(whole)
-                        .map(|bundle| sha256_hex(bundle.expose().as_bytes()))
-                        .unwrap_or_default();
+                    if let Ok(secret) = self.get(whole) {
+                        wholes.insert(whole, secret);
+                    }
                 }
             }
         }
-        Ok((bytes, secrets))
+        Ok((bytes, secret::checksum(wholes.values())))
     }
 }
 

@@ -17,7 +17,7 @@ const DECIDING: &[&[&str]] = &[
         "words",
         "x509",
     ],
-    &["names", "record"],
+    &["names", "record", "secret"],
     &["inventory"],
     &["facts"],
     &["platform"],

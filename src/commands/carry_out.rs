@@ -19,6 +19,7 @@ use crate::inventory::Inventory;
 use crate::lock::{self, Lock, LockError};
 use crate::plan::{Plan, World};
 use crate::proof::{Ill, Matrix, NotFinished};
+use crate::secrets::Slots;
 use crate::ui::{Progress, Ui};
 use crate::verify::{self, Look};
 use crate::words;
@@ -104,6 +105,7 @@ pub async fn carry_out(job: &Job<'_>, global: &Global, ui: Ui) -> Result<Exit, E
     };
     let outcome = apply::apply(
         &plan,
+        Slots::of_inventory(&inventory.network.bgp),
         &asked.hosts,
         progress.events(),
         stop.clone(),

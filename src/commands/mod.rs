@@ -79,7 +79,8 @@ pub fn load(global: &Global) -> Result<Inventory, Error> {
     Ok(complete(inventory))
 }
 
-/// An inventory with what of it is in files of this machine: paths in the home, and the certificate of the person's own CA.
+/// An inventory with what of it is in files of this machine: paths in the home, the certificate of the person's own CA, the
+/// passwords of BGP.
 fn complete(inventory: Inventory) -> Inventory {
     let mut inventory = match etcetera::home_dir() {
         Ok(home) => inventory.with_home(&home),
@@ -89,6 +90,11 @@ fn complete(inventory: Inventory) -> Inventory {
     if let Some(own) = &mut inventory.engine.ca {
         // One that cannot be read is a problem of plans, and none for who only asks where an engine is.
         own.text = std::fs::read_to_string(&own.cert).unwrap_or_default();
+    }
+    // One that cannot be read is a problem of a plan; what needs no password goes on without.
+    for file in inventory.network.bgp.passwords_mut() {
+        let read = std::fs::read(&file.path).map_err(|error| error.to_string());
+        file.take(read);
     }
     inventory
 }

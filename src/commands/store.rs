@@ -15,6 +15,7 @@ use crate::facts::Scope;
 use crate::global::Global;
 use crate::inventory::Inventory;
 use crate::plan::{Plan, World};
+use crate::secrets::Slots;
 use crate::stores::consul;
 use crate::ui::{Progress, Ui};
 
@@ -70,6 +71,7 @@ pub async fn run(args: &StoreArgs, global: &Global, ui: Ui) -> Result<Exit, Erro
             let (_stop, never) = watch::channel(false);
             let outcome = apply(
                 &plan,
+                Slots::default(),
                 &asked.hosts,
                 progress.events(),
                 never,

@@ -5,7 +5,7 @@
 ports=$NL peers=$NL peers6=$NL interfaces=$NL
 
 # port PROTOCOL NUMBER: what is guarded. peer ADDRESS NAME: who sends from there may come in; the name is for who reads it.
-# only-from INTERFACE: so may what comes by it, whatever its address; without a peer, nothing else may.
+# allow NETWORK: so may everybody there. only-from INTERFACE: so may what comes by it, whatever its address; without a peer, nothing else may.
 word() {
     case $1 in
         port) ports="$ports$2 $3$NL" ;;
@@ -13,6 +13,12 @@ word() {
             case $2 in
                 *:*) peers6="$peers6$2/128$NL" ;;
                 *) peers="$peers$2/32$NL" ;;
+            esac
+            ;;
+        allow)
+            case $2 in
+                *:*) peers6="$peers6$2$NL" ;;
+                *) peers="$peers$2$NL" ;;
             esac
             ;;
         only-from) interfaces="$interfaces$2$NL" ;;

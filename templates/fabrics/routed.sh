@@ -71,7 +71,7 @@ check_own() {
 # The number that BIRD gives to the routes it puts into the kernel.
 BIRD=12
 
-# BIRD and its sessions, by what it says of them itself.
+# BIRD and its sessions, by what it says of them itself, and by what the kernel counts where one has no answer.
 check_daemon() {
     [ -n "$daemon" ] || return 0
     if ! all=$(birdc -r show protocols 2>&1); then
@@ -81,6 +81,7 @@ check_daemon() {
     since=$(birdc -r show status | sed -n 's/^Last reconfiguration on //p')
     [ "$(date -d "${since:-now}" +%s)" -ge "$(stat -c %Y "$conf")" ] ||
         say "BIRD has not read $conf since it was written"
+    mute=$NL
     IFS=$NL
     for line in $all; do
         IFS=" $NL"
@@ -90,6 +91,7 @@ check_daemon() {
         IFS=$NL
     done
     IFS=" $NL"
+    [ "$mute" = "$NL" ] || check_mute
 }
 
 check_session() {
@@ -103,9 +105,121 @@ check_session() {
         *_Established*) return ;;
         *"Bad_peer_AS"*) why="they differ about the number of their autonomous system" ;;
         *"Connection_refused"*) why="it refuses TCP port 179: BIRD does not run there, or its firewall refuses" ;;
-        *) why="it does not answer on TCP port 179, which a firewall on the way may drop" ;;
+        *)
+            mute="$mute$with$NL"
+            return
+            ;;
     esac
     say "the BGP session with $with is down: $why"
+}
+
+# What is signed with another password is thrown away without an answer, as what a firewall drops. But the kernel counts it, and our rule
+# for that neighbour counts that it came. Both sides try again every two seconds, so that these looks, half a second apart, see it.
+LOOKS="1 2 3 4 5 6 7 8"
+
+check_mute() {
+    half_open=$NL
+    read_counters
+    before=$came unsigned_before=$unsigned signed_before=$signed other_before=$other
+    for _ in $LOOKS; do
+        sleep 0.5
+        read_counters
+        all=$mute mute=$NL
+        each_not_in still_mute "$all" "$NL"
+        missing=0
+        each_not_in count_missing "$mute" "$NL"
+        [ "$mute" != "$NL" ] || break
+        [ "$missing" != 0 ] || [ "$((unsigned + signed + other))" = "$((unsigned_before + signed_before + other_before))" ] || break
+    done
+    each_not_in say_mute "$mute" "$NL"
+}
+
+# One that has just come up is well.
+still_mute() {
+    birdc -r show protocols "with_$(printf %s "$1" | tr . _)" | grep -q Established || mute="$mute$1$NL"
+}
+
+# Whether something came from neighbour $1 meanwhile, and the kernel has taken none of it: then it has the right password, and the answer
+# does not get there.
+has_come() {
+    ! holds "$half_open" "$1" || return 1
+    IFS=$NL
+    for count in $came; do
+        IFS=" $NL"
+        case $count in
+            "$1 "*)
+                ! holds "$before" "$count"
+                return
+                ;;
+        esac
+        IFS=$NL
+    done
+    IFS=" $NL"
+    return 1
+}
+
+count_missing() { has_come "$1" || missing=$((missing + 1)); }
+
+say_mute() {
+    password=$(sed -n "/neighbor $1 as/,/^}/s/^ *password .*/ one/p" "$conf")
+    differ=
+    if has_come "$1"; then
+        case $password in
+            '') [ "$signed" = "$signed_before" ] || differ="this host has none, and the other side has one" ;;
+            *)
+                [ "$unsigned" = "$unsigned_before" ] || differ="this host has one, and the other side has none"
+                [ "$other" = "$other_before" ] || differ="the two have different ones"
+                ;;
+        esac
+    fi
+    if [ -n "$differ" ]; then
+        say "the BGP session with $1 is down for its password: $differ"
+    elif [ -n "$password" ]; then
+        say "the BGP session with $1 is down: it does not answer on TCP port 179, which a firewall on the way may drop, or it has another password"
+    else
+        say "the BGP session with $1 is down: it does not answer on TCP port 179, which a firewall on the way may drop"
+    fi
+}
+
+# The kernel's counters, those of our rules as lines `ADDRESS PACKETS` in `came`, and in `half_open` more of who has had an answer of the
+# kernel's and sends nothing after that.
+read_counters() {
+    unsigned=0 signed=0 other=0 names=""
+    while read -r of numbers; do
+        [ "$of" = TcpExt: ] || continue
+        if [ -z "$names" ]; then
+            names=$numbers
+            continue
+        fi
+        # shellcheck disable=SC2086  # split into numbers
+        set -- $numbers
+        for name in $names; do
+            case $name in
+                TCPMD5NotFound) unsigned=$1 ;;
+                TCPMD5Unexpected) signed=$1 ;;
+                TCPMD5Failure) other=$1 ;;
+            esac
+            shift
+        done
+    done < /proc/net/netstat
+    came=$NL
+    IFS=$NL
+    for line in $(ss -Htn state syn-recv "sport = :179" 2>/dev/null); do
+        IFS=" $NL"
+        # shellcheck disable=SC2086  # two queues, here, there
+        set -- $line
+        half_open="$half_open${4%:*}$NL"
+        IFS=$NL
+    done
+    for line in $(iptables-save -t filter -c 2>/dev/null); do
+        case $line in
+            *" -A INPUT -s "*" --dport 179 "*" --comment $MARK -j ACCEPT")
+                packets=${line#?} packets=${packets%%:*} line=${line#* -s }
+                came="$came${line%%/*} $packets$NL"
+                ;;
+        esac
+    done
+    IFS=" $NL"
 }
 
 check_learned() {

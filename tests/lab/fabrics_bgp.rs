@@ -1,6 +1,7 @@
 //! Subnets announced by BGP, on Debian 13.
 
 use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use super::harness::{Lab, docker};
@@ -9,15 +10,18 @@ use super::harness::{Lab, docker};
 /// without BFD nine.
 const ASKED_FOR_DEAD: usize = 200;
 
+/// Host of the lab that is in no inventory: the site's router.
+const ROUTER: usize = 4;
+
+/// Number of its autonomous system.
+const ROUTER_AS: u32 = 65001;
+
 #[test]
 #[ignore = "needs a Docker engine"]
 fn story() {
-    let lab = Lab::up("bgp", &["--hosts", "3", "--os", "debian-13"]);
-    let of_bgp = |text: String| text.replacen("hosts:\n", "network: {fabric: bgp}\nhosts:\n", 1);
-    let all = lab.variant("all.yaml", of_bgp);
-    let mark = format!("  - name: {}\n", lab.host(3));
-    let text = std::fs::read_to_string(&all).unwrap();
-    let two = lab.variant("two.yaml", |_| text.split(&mark).next().unwrap().to_owned());
+    let lab = Lab::up("bgp", &["--hosts", "4", "--os", "debian-13"]);
+    let all = of_bgp(&lab, "all.yaml", "", 3);
+    let two = of_bgp(&lab, "two.yaml", "", 2);
     let before: Vec<String> = (1..=3).map(|host| links_of(&lab, host)).collect();
 
     // Two hosts, then a third: sessions of those that are there go on.
@@ -33,8 +37,16 @@ fn story() {
 
     engines_and_hosts_start_again(&lab, &all);
     a_host_dies(&lab, &all);
-    a_session_is_blocked(&lab, &all);
-    a_number_is_wrong(&lab, &all);
+
+    // From here on with a password, whoever passes routes on.
+    let password = format!("{}\\'$(id)", "s3same".repeat(5));
+    std::fs::write(all.with_file_name("bgp.password"), format!("{password}\n")).unwrap();
+    let signed = of_bgp(&lab, "signed.yaml", "password_file: bgp.password", 3);
+    sessions_get_a_password(&lab, &signed, &password);
+    one_is_blocked_and_one_has_another_password(&lab, &signed, &password);
+    a_number_is_wrong(&lab, &signed);
+    a_reflector_dies(&lab);
+    a_router_passes_routes_on(&lab, &password);
 
     lab.run_with(&all, &["down", "--yes"]).expect(0);
     let after: Vec<String> = (1..=3).map(|host| links_of(&lab, host)).collect();
@@ -57,7 +69,7 @@ fn story() {
     );
 }
 
-fn engines_and_hosts_start_again(lab: &Lab, all: &std::path::Path) {
+fn engines_and_hosts_start_again(lab: &Lab, all: &Path) {
     lab.sh(2, "systemctl reset-failed docker; systemctl restart docker");
     lab.assert_nothing_to_do(all);
     lab.assert_reachable(all, 3);
@@ -76,7 +88,7 @@ fn engines_and_hosts_start_again(lab: &Lab, all: &std::path::Path) {
 }
 
 /// A host that dies without a word: the others must not send to it any more, nor to anybody else.
-fn a_host_dies(lab: &Lab, all: &std::path::Path) {
+fn a_host_dies(lab: &Lab, all: &Path) {
     let part = lab.sh(3, "sed -n 's/^own //p' /etc/docker-cluster/fabric/config");
     let question = format!("ip route show {} | grep -q via", part.trim());
     lab.sh(1, &question);
@@ -120,68 +132,234 @@ fn a_host_dies(lab: &Lab, all: &std::path::Path) {
     });
 }
 
-/// Fails the next session between hosts 1 and 2, runs `verify`, and returns what it says of it.
-fn cause_of(lab: &Lab, all: &std::path::Path, cause: &str, words: &str) {
-    lab.eventually("the session is down", || {
-        lab.ask(
-            2,
-            "! birdc show protocols | grep -q \"^with_.*_11 .*Established\"",
-        )
-        .map(drop)
-    });
+/// The inventory of the first hosts, with these settings of `network.bgp`.
+fn of_bgp(lab: &Lab, name: &str, settings: &str, hosts: usize) -> PathBuf {
+    let first = std::fs::read_to_string(lab.first_hosts(hosts)).unwrap();
+    let network = format!("network: {{fabric: bgp, bgp: {{{settings}}}}}\nhosts:\n");
+    lab.variant(name, |_| first.replacen("hosts:\n", &network, 1))
+}
+
+fn sessions_get_a_password(lab: &Lab, signed: &Path, password: &str) {
+    let plan = lab.run_with(signed, &["plan"]).expect(0);
+    assert!(
+        plan.out
+            .contains("sessions with another password begin anew"),
+        "{}",
+        plan.out
+    );
     let document = lab
-        .run_with(all, &["verify", "--output", "json"])
+        .run_with(signed, &["plan", "--output", "json"])
+        .expect(0);
+    let up = lab.run_with(signed, &["-vv", "up", "--yes"]).expect(0);
+    for ran in [&plan, &document, &up] {
+        assert!(!format!("{}{}", ran.out, ran.err).contains("s3same"));
+    }
+    lab.assert_nothing_to_do(signed);
+    for host in 1..=3 {
+        let line = lab.sh(host, "grep password /etc/bird/bird.conf | sort -u");
+        assert_eq!(line, format!("    password \"{password}\";\n"));
+        assert_eq!(
+            lab.sh(host, "stat -c '%a %U' /etc/bird/bird.conf; grep -rl s3same /etc /usr/local /var/log /run 2>/dev/null; \
+                journalctl | grep -c s3same || true"),
+            "640 bird\n/etc/bird/bird.conf\n0\n"
+        );
+    }
+}
+
+/// Waits until a host's session with another is up, or is not.
+fn session(lab: &Lab, host: usize, other: usize, is_up: bool) {
+    let name = lab.private(other).replace('.', "_");
+    let no = if is_up { "" } else { "! " };
+    let question = format!("{no}birdc show protocols | grep -q '^with_{name} .*Established'");
+    lab.eventually("the session is as it should be", || {
+        lab.ask(host, &question).map(drop)
+    });
+}
+
+/// Host 2 drops what comes from the BIRD of host 1, and host 3 has another password than host 1.
+fn one_is_blocked_and_one_has_another_password(lab: &Lab, signed: &Path, password: &str) {
+    let one = lab.private(1);
+    let rules = |word: &str| {
+        let each =
+            |side: &str| format!("iptables {word} INPUT -p tcp --{side} 179 -s {one} -j DROP");
+        format!("{}; {}", each("dport"), each("sport"))
+    };
+    let with_one = format!("with_{}", one.replace('.', "_"));
+    lab.sh(2, &format!("{}; birdc restart {with_one}", rules("-I")));
+    let other = "sed -i '/neighbor ADDRESS as/,/^}/s/password \"s/password \"t/' /etc/bird/bird.conf; birdc configure";
+    lab.sh(3, &other.replace("ADDRESS", &one));
+    session(lab, 2, 1, false);
+    session(lab, 3, 1, false);
+    let document = lab
+        .run_with(signed, &["verify", "--output", "json"])
         .expect(4)
         .json();
     let verdicts = document["verdicts"].as_array().unwrap();
-    assert!(!verdicts.is_empty());
-    for verdict in verdicts {
-        assert_eq!(verdict["cause"], cause, "{verdict}");
-        assert!(verdict.to_string().contains(words), "{verdict}");
-    }
+    let said = |cause: &str| {
+        let of_it = verdicts.iter().filter(|verdict| verdict["cause"] == cause);
+        of_it.map(ToString::to_string).collect::<String>()
+    };
+    assert!(
+        verdicts
+            .iter()
+            .all(|verdict| ["bgp-session", "bgp-password"]
+                .contains(&verdict["cause"].as_str().unwrap())),
+        "{document}"
+    );
+    let blocked = said("bgp-session");
+    assert!(
+        blocked.contains("does not answer on TCP port 179")
+            && blocked.contains(&lab.host(2))
+            && !blocked.contains(&lab.host(3)),
+        "{document}"
+    );
+    let differ = said("bgp-password");
+    assert!(
+        differ.contains("the two have different ones")
+            && differ.contains(&lab.host(3))
+            && !differ.contains(&lab.host(2)),
+        "{document}"
+    );
+    assert!(!document.to_string().contains("3same"));
     let dead = document["pairs"]
         .as_array()
         .unwrap()
         .iter()
         .filter(|pair| pair["ok"] == false)
         .count();
-    assert_eq!(
-        dead, 2,
-        "only those two do not reach each other: {document}"
-    );
-}
+    assert_eq!(dead, 4, "hosts 2 and 3 still reach each other: {document}");
+    lab.sh(2, &rules("-D"));
+    session(lab, 2, 1, true);
 
-fn a_session_is_blocked(lab: &Lab, all: &std::path::Path) {
-    let rules = |word: &str| {
-        let each = |side: &str| {
-            format!(
-                "iptables {word} INPUT -p tcp --{side} 179 -s {} -j DROP",
-                address(lab, 1)
-            )
-        };
-        format!("{}; {}", each("dport"), each("sport"))
-    };
+    // One side has none.
     lab.sh(
-        2,
+        3,
         &format!(
-            "{}; birdc restart with_{}",
-            rules("-I"),
-            address(lab, 1).replace('.', "_")
+            "sed -i '/neighbor {one} as/,/^}}/{{/password/d}}' /etc/bird/bird.conf; birdc configure"
         ),
     );
-    cause_of(lab, all, "bgp-session", "does not answer on TCP port 179");
-    lab.sh(2, &rules("-D"));
-    lab.eventually("the session is up again", || {
-        lab.ask(
-            2,
-            "birdc show protocols | grep -q \"^with_.*_11 .*Established\"",
-        )
-        .map(drop)
+    for (host, words) in [
+        (3, "this host has none, and the other side has one"),
+        (1, "this host has one, and the other side has none"),
+    ] {
+        says(lab, host, words);
+    }
+    lab.run_with(signed, &["up", "--yes"]).expect(0);
+    lab.assert_nothing_to_do(signed);
+    assert!(lab.sh(3, "cat /etc/bird/bird.conf").contains(password));
+}
+
+/// Waits until the script on a host says this.
+fn says(lab: &Lab, host: usize, words: &str) {
+    lab.eventually("the host says why", || {
+        let said = lab.ask(host, "/usr/local/lib/docker-cluster/fabric check || true")?;
+        if said.contains(words) {
+            Ok(())
+        } else {
+            Err(said)
+        }
     });
 }
 
-fn a_number_is_wrong(lab: &Lab, all: &std::path::Path) {
-    let line = format!("{} as 64512", address(lab, 1));
+/// Host 1 passes routes on, until it dies: the others do not reach each other either, and `verify` says for what.
+fn a_reflector_dies(lab: &Lab) {
+    let settings = format!("password_file: bgp.password, reflectors: [{}]", lab.host(1));
+    let reflected = of_bgp(lab, "reflected.yaml", &settings, 3);
+    // It ends with a verification in which all is well.
+    lab.run_with(&reflected, &["up", "--yes"]).expect(0);
+    lab.assert_nothing_to_do(&reflected);
+    let sessions = |host| lab.sh(host, "birdc show protocols | grep -c Established");
+    assert_eq!([1, 2, 3].map(sessions), ["2\n", "1\n", "1\n"]);
+    docker(&["kill", &lab.host(1)]);
+    session(lab, 2, 1, false);
+    let found = super::fabrics_faults::named(lab, &reflected, &[]);
+    let [one, two, three] = [1, 2, 3].map(|host| lab.host(host));
+    assert_eq!(
+        found.keys().collect::<Vec<_>>(),
+        ["bgp-session", "host-unreachable"],
+        "{found:?}"
+    );
+    assert_eq!(found["host-unreachable"], serde_json::json!([one]));
+    let mut both: Vec<&str> = found["bgp-session"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(serde_json::Value::as_str)
+        .collect();
+    both.sort_unstable();
+    assert_eq!(both, [two, three]);
+    let words = format!("the BGP session with {} is down", lab.private(1));
+    says(lab, 2, &words);
+    docker(&["start", &lab.host(1)]);
+    lab.booted(1);
+}
+
+/// A host of the lab that is in no inventory has a BIRD of its own, as a router of the site would.
+fn a_router_passes_routes_on(lab: &Lab, password: &str) {
+    let router = lab.private(ROUTER);
+    lab.sh(
+        ROUTER,
+        "export DEBIAN_FRONTEND=noninteractive; apt-get -q update && apt-get -q install -y bird2",
+    );
+    let neighbours: String = (1..=3)
+        .map(|host| {
+            format!(
+                "protocol bgp h{host} from hosts {{ neighbor {} as 64512; }}\n",
+                lab.private(host)
+            )
+        })
+        .collect();
+    let told = format!(
+        "log syslog all;\nrouter id {router};\nprotocol device {{}}\nprotocol bfd {{}}\n\
+         template bgp hosts {{ local {router} as {ROUTER_AS}; bfd on; connect delay time 1; connect retry time 2; \
+         error wait time 1, 4; password \"{password}\"; ipv4 {{ import all; export all; }}; }}\n{neighbours}"
+    );
+    let file = lab.file().with_file_name("router.conf");
+    std::fs::write(&file, told).unwrap();
+    docker(&[
+        "cp",
+        file.to_str().unwrap(),
+        &format!("{}:/etc/bird/bird.conf", lab.host(ROUTER)),
+    ]);
+    lab.sh(
+        ROUTER,
+        "chown bird:bird /etc/bird/bird.conf; systemctl restart bird",
+    );
+    let settings =
+        format!("password_file: bgp.password, routers: [{{address: {router}, as: {ROUTER_AS}}}]");
+    let routed = of_bgp(lab, "routed.yaml", &settings, 3);
+    lab.run_with(&routed, &["up", "--yes"]).expect(0);
+    lab.assert_nothing_to_do(&routed);
+    assert_eq!(lab.sh(2, "birdc show protocols | grep -c BGP"), "1\n");
+    let routes = "birdc show route | grep -c 'via '";
+    assert_eq!(lab.sh(ROUTER, routes), "3\n");
+    // What else is in its way is told of a router as of a host.
+    lab.sh(
+        ROUTER,
+        "sed -i 's/as 65001/as 65009/' /etc/bird/bird.conf; birdc configure",
+    );
+    let session = format!("the BGP session with {router} is down");
+    says(
+        lab,
+        1,
+        &format!("{session}: they differ about the number of their autonomous system"),
+    );
+    lab.sh(ROUTER, "sed -i 's/as 65009/as 65001/; s/password \"s/password \"t/' /etc/bird/bird.conf; birdc configure");
+    says(
+        lab,
+        1,
+        &format!("{session} for its password: the two have different ones"),
+    );
+    lab.sh(ROUTER, "systemctl stop bird");
+    says(
+        lab,
+        1,
+        &format!("{session}: it does not answer on TCP port 179"),
+    );
+}
+
+fn a_number_is_wrong(lab: &Lab, all: &Path) {
+    let line = format!("{} as 64512", lab.private(1));
     lab.sh(
         2,
         &format!(
@@ -189,18 +367,8 @@ fn a_number_is_wrong(lab: &Lab, all: &std::path::Path) {
             line.replace("64512", "65001")
         ),
     );
-    lab.eventually("the host says why", || {
-        let said = lab.ask(2, "/usr/local/lib/docker-cluster/fabric check || true")?;
-        let wanted = format!(
-            "with {} is down: they differ about the number",
-            address(lab, 1)
-        );
-        if said.contains(&wanted) {
-            Ok(())
-        } else {
-            Err(said)
-        }
-    });
+    let why = "they differ about the number";
+    says(lab, 2, &format!("with {} is down: {why}", lab.private(1)));
     lab.sh(3, "systemctl stop bird");
     let found = super::fabrics_faults::named(lab, all, &[]);
     assert_eq!(
@@ -228,13 +396,4 @@ fn links_of(lab: &Lab, host: usize) -> String {
         "ip -o -4 addr show | sed 's/^[0-9]*: //'; ip -4 route show | sed 's/ linkdown//'; ip -4 rule show; ls /sys/class/net; \
          iptables-save | grep -vE '^[#:]|127.0.0.11'",
     )
-}
-
-fn address(lab: &Lab, host: usize) -> String {
-    lab.sh(
-        host,
-        "ip -o -4 addr show dev eth0 | sed 's/.* inet //; s,/.*,,'",
-    )
-    .trim()
-    .to_owned()
 }

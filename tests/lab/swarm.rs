@@ -35,6 +35,7 @@ fn new_engines_become_a_swarm() {
         serde_json::json!(kept_out)
     );
     tokens_stay_secret(&lab);
+    only_those_who_take_part_reach_the_managers(&lab, &three);
     labels_arrive_intact(&lab, &three);
     a_host_joins(&lab, &all);
     a_service_reaches_a_plain_container(&lab);
@@ -79,6 +80,25 @@ fn tokens_stay_secret(lab: &Lab) {
             );
         }
     }
+}
+
+/// The managers' port is closed to everybody else, until the inventory lets somebody in.
+fn only_those_who_take_part_reach_the_managers(lab: &Lab, three: &std::path::Path) {
+    let manager = lab.private(1);
+    let connect = format!("timeout 2 bash -c '</dev/tcp/{manager}/2377' && echo open || echo $?");
+    let asked = || [2, 4].map(|host| lab.sh(host, &connect).trim().to_owned());
+    // 124 is the code of a time that is over.
+    assert_eq!(asked(), ["open", "124"]);
+    let allowing = lab.variant("allowing.yaml", |_| {
+        let text = std::fs::read_to_string(three).unwrap();
+        let network = format!("network: {{guard_allow: [{}]}}\nhosts:\n", lab.private(4));
+        text.replacen("hosts:\n", &network, 1)
+    });
+    lab.run_with(&allowing, &["up", "--yes"]).expect(0);
+    assert_eq!(asked(), ["open", "open"]);
+    lab.assert_nothing_to_do(&allowing);
+    lab.run_with(three, &["up", "--yes"]).expect(0);
+    assert_eq!(asked(), ["open", "124"]);
 }
 
 /// Values that would break out of a shell, YAML, JSON or a template arrive as they are.

@@ -1,7 +1,9 @@
 //! The fabric `bgp`: what hosts announce, and to whom.
 
 use docker_cluster::inventory::Inventory;
-use docker_cluster::plan::{Action, Content, Plan};
+use docker_cluster::plan::{Action, Content, Piece, Plan, Slot};
+use docker_cluster::secrets::Slots;
+use serde_json::json;
 
 use super::fake::{Fake, inventory, plan_for, plan_with, plan_without, problems, shown};
 use super::three;
@@ -232,4 +234,179 @@ fn a_part_outside_of_the_subnet_is_a_problem() {
             .any(|line| line.contains("10.90.0.0/24, which is not in 10.77.0.0/16")),
         "{found:?}"
     );
+}
+
+/// The inventory of these hosts where this is in the files with passwords, or why they cannot be read. Each file after the first has its
+/// number in it as well.
+fn signed(hosts: &[Fake], settings: &str, read: Result<&str, &str>) -> Inventory {
+    let mut inventory = inventory(hosts, settings);
+    for (at, file) in inventory.network.bgp.passwords_mut().enumerate() {
+        let number = if at == 0 {
+            String::new()
+        } else {
+            at.to_string()
+        };
+        let read = read.map(|text| format!("{number}{text}").into_bytes());
+        file.take(read.map_err(str::to_owned));
+    }
+    inventory
+}
+
+/// The plan of such an inventory, which shows no password.
+fn with_password(hosts: &[Fake], settings: &str, read: Result<&str, &str>) -> Plan {
+    let inventory = signed(hosts, settings, read);
+    let plan = plan_with(&inventory, hosts);
+    for text in [
+        shown(&plan),
+        serde_json::to_string(&plan).unwrap(),
+        format!("{plan:?} {inventory:?}"),
+    ] {
+        assert!(!text.contains("s3same"), "{text}");
+    }
+    plan
+}
+
+/// The sentences of steps about BIRD.
+fn about_bird(plan: &Plan) -> Vec<String> {
+    let of_bird = plan.steps.iter().filter(|step| step.why.contains("BIRD"));
+    of_bird.map(|step| step.why.clone()).collect()
+}
+
+/// The hosts as `up` leaves them.
+fn after_up(settings: &str, password: &str) -> Vec<Fake> {
+    let first = with_password(&three("13"), settings, Ok(password));
+    let slots = Slots::of_inventory(&signed(&three("13"), settings, Ok(password)).network.bgp);
+    let after = |host: Fake| {
+        let content = told(&first, host.name).unwrap();
+        let (_, passwords) = slots.resolve(&content).unwrap();
+        announcing(host, &content, &passwords)
+    };
+    three("13").into_iter().map(after).collect()
+}
+
+const SIGNED: &str = "network: {fabric: bgp, bgp: {password_file: bgp.password}}\n";
+
+/// What BIRD is told, with the names of slots in their places.
+fn told(plan: &Plan, host: &str) -> Option<Content> {
+    let mut of_host = plan.steps.iter().filter(|step| step.host.as_str() == host);
+    of_host.find_map(|step| match &step.action {
+        Action::PutFile(file) if file.path == "/etc/bird/bird.conf" => Some(file.content.clone()),
+        _ => None,
+    })
+}
+
+/// The host as `up` leaves it, where the sum of the passwords was this.
+fn announcing(host: Fake, content: &Content, passwords: &str) -> Fake {
+    let path = "/etc/bird/bird.conf";
+    let record = json!({"path": path, "sha256": "f00", "source": content.fingerprint(), "secrets": passwords, "by": "me", "at": 1});
+    let own = match host.name {
+        "a" => "own 10.90.0.0/24",
+        "b" => "own 10.90.1.0/24",
+        _ => "own 10.90.2.0/24",
+    };
+    with_bird(host, own, "", "active")
+        .with("records", &record.to_string())
+        .with("sums", &format!("f00  {path}"))
+        .with("files", &format!("640 bird:bird {path}"))
+}
+
+#[test]
+fn a_password_is_filled_in_where_nobody_sees_it() {
+    let plan = with_password(&three("13"), SIGNED, Ok("s3same open\n"));
+    let Content(pieces) = told(&plan, "a").unwrap();
+    let slots = pieces
+        .iter()
+        .filter(|piece| **piece == Piece::Slot(Slot::BgpPassword(None)));
+    assert_eq!(slots.count(), 2, "{pieces:?}");
+    let Some(Piece::Text(text)) = pieces.first() else {
+        panic!("{pieces:?}");
+    };
+    assert!(
+        text.ends_with("    neighbor 10.0.0.12 as 64512;\n    password \""),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_router_may_have_a_password_of_its_own() {
+    let settings = "network: {fabric: bgp, bgp: {password_file: all, routers: [{address: 10.0.0.1, as: 65001}, {address: 10.0.0.2, as: 65001, password_file: two}]}}\n";
+    let plan = with_password(&three("13"), settings, Ok("s3same"));
+    let Content(pieces) = told(&plan, "a").unwrap();
+    let slots: Vec<&Piece> = pieces
+        .iter()
+        .filter(|piece| matches!(piece, Piece::Slot(_)))
+        .collect();
+    let two = "10.0.0.2".parse().unwrap();
+    assert_eq!(
+        slots,
+        [
+            &Piece::Slot(Slot::BgpPassword(None)),
+            &Piece::Slot(Slot::BgpPassword(Some(two)))
+        ]
+    );
+    // In whichever order they are listed.
+    let swapped = "network: {fabric: bgp, bgp: {routers: [{address: 10.0.0.9, as: 65001, password_file: one}, {address: 10.0.0.2, as: 65001, password_file: two}]}}\n";
+    let hosts = after_up(swapped, "s3same");
+    let same = with_password(&hosts, swapped, Ok("s3same"));
+    assert_eq!(
+        (problems(&same), about_bird(&same)),
+        (Vec::new(), Vec::new())
+    );
+    let other = with_password(&hosts, swapped, Ok("s3same anew"));
+    assert_eq!(about_bird(&other).len(), 6, "{}", shown(&other));
+}
+
+#[test]
+fn no_bird_reads_another_password_before_all_have_it() {
+    let hosts = after_up(SIGNED, "s3same");
+    // It is there: nothing is written, and nobody reads anything.
+    let same = with_password(&hosts, SIGNED, Ok("s3same"));
+    assert_eq!(problems(&same), Vec::<String>::new());
+    assert_eq!(about_bird(&same), Vec::<String>::new());
+    let plan = with_password(&hosts, SIGNED, Ok("another s3same"));
+    let writes = "write down what BIRD announces, and to whom";
+    let reads = "let BIRD read its configuration; sessions with another password begin anew, within seconds";
+    assert_eq!(about_bird(&plan), [writes, reads].repeat(3));
+    let written: Vec<_> = plan
+        .steps
+        .iter()
+        .filter(|step| step.why == writes)
+        .collect();
+    for step in plan.steps.iter().filter(|step| step.why == reads) {
+        let others = written.iter().filter(|other| other.host != step.host);
+        assert_eq!(
+            step.after,
+            others.map(|other| other.id).collect::<Vec<_>>(),
+            "{step:?}"
+        );
+    }
+    // Without any: the file is another one as well.
+    assert_eq!(
+        about_bird(&plan_for(&hosts, BGP)),
+        [writes, reads].repeat(3)
+    );
+}
+
+#[test]
+fn a_password_that_cannot_be_used_is_a_problem() {
+    let long = "s3same".repeat(14);
+    let found = |read| problems(&with_password(&three("13"), SIGNED, read));
+    let beginning = "the password in bgp.password cannot be used: ";
+    assert_eq!(
+        found(Err("No such file or directory (os error 2)")),
+        [format!("{beginning}No such file or directory (os error 2)")]
+    );
+    let unfit =
+        format!("{beginning}it must be one line of 1 to 80 characters of ASCII without quotes");
+    for text in [
+        "",
+        "\n",
+        "s3same\";\nprotocol bgp evil {",
+        "a \"s3same\"",
+        "s3samé",
+        &long,
+    ] {
+        assert_eq!(found(Ok(text)), std::slice::from_ref(&unfit), "{text}");
+    }
+    assert!(found(Ok("s3same\r\n")).is_empty());
 }

@@ -2,7 +2,7 @@
 
 use docker_cluster::checksum::sha256_hex;
 use docker_cluster::decide;
-use docker_cluster::inventory::HostName;
+use docker_cluster::inventory::{HostName, Inventory};
 use docker_cluster::plan::{Action, Plan};
 use serde_json::json;
 
@@ -104,7 +104,7 @@ fn only_the_other_hosts_may_send_to_the_ports() {
     assert_eq!(
         config(&plan, "b"),
         Some(
-            "# fabric guard\nport udp 4790\nport tcp 7946\nport udp 7946\npeer 10.0.0.11 a\npeer 10.0.0.13 c\n"
+            "# fabric guard\nport udp 4790\nport tcp 7946\nport udp 7946\nport tcp 2377\npeer 10.0.0.11 a\npeer 10.0.0.13 c\n"
         )
     );
     let plan = plan_for(&three("11"), "");
@@ -198,7 +198,7 @@ fn nodes_that_are_no_hosts_of_the_inventory_are_let_in() {
     assert_eq!(
         config(&plan, "b"),
         Some(
-            "# fabric guard\nport udp 4789\nport tcp 7946\nport udp 7946\npeer 10.0.0.11 a\npeer 10.0.0.13 c\npeer 10.9.9.9 stranger\npeer 2001:db8::6 six\n"
+            "# fabric guard\nport udp 4789\nport tcp 7946\nport udp 7946\nport tcp 2377\npeer 10.0.0.11 a\npeer 10.0.0.13 c\npeer 10.9.9.9 stranger\npeer 2001:db8::6 six\n"
         )
     );
     // One that is nowhere keeps the ports open, and a guard that is there as it is.
@@ -317,7 +317,9 @@ fn a_host_that_comes_is_let_in_first_and_one_that_goes_is_let_out() {
     assert_eq!(problems(&plan), [""; 0]);
     assert_eq!(
         config(&plan, "a"),
-        Some("# fabric guard\nport udp 4789\nport tcp 7946\nport udp 7946\npeer 10.0.0.12 b\n")
+        Some(
+            "# fabric guard\nport udp 4789\nport tcp 7946\nport udp 7946\nport tcp 2377\npeer 10.0.0.12 b\n"
+        )
     );
     assert!(
         says(&plan, "c", "open the overlay's ports to everybody"),
@@ -367,4 +369,81 @@ fn it_can_be_switched_off_and_says_where_it_cannot_be() {
         &etcd.replace("overlay}", "overlay, guard: true}"),
     );
     assert!(config(&plan, "a").is_some(), "{}", shown(&plan));
+}
+
+#[test]
+fn who_joins_by_hand_is_let_in_where_the_inventory_says_it() {
+    let settings = "network: {guard_allow: ['2001:db8::/64', 192.0.2.7, 10.9.0.0/16]}\n";
+    let plan = plan_for(&three("13"), settings);
+    assert_eq!(
+        config(&plan, "b"),
+        Some(
+            "# fabric guard\nport udp 4789\nport tcp 7946\nport udp 7946\nport tcp 2377\nallow 10.9.0.0/16\nallow 192.0.2.7/32\nallow 2001:db8::/64\npeer 10.0.0.11 a\npeer 10.0.0.13 c\n"
+        )
+    );
+    // It is no node: what is not in the inventory any more is let out.
+    let hosts = with_guards(&in_a_swarm(three("13"), &[]), settings);
+    assert_eq!(config(&plan_for(&hosts, settings), "a"), None);
+    let plan = plan_for(&hosts, "");
+    assert!(!config(&plan, "a").unwrap().contains("allow"));
+
+    let flaw = |network: &str| {
+        let text = format!("network:\n  {network}\nhosts: [u, v]\n");
+        Inventory::parse(&text, "cluster.yaml")
+            .unwrap_err()
+            .to_string()
+    };
+    for (network, words) in [
+        (
+            "guard_allow: [here]",
+            "`here` is neither an address nor a network",
+        ),
+        ("guard_allow: [0.0.0.0/0]", "0.0.0.0/0 is everybody"),
+        ("guard_allow: [10.0.0.7/24]", "the network is 10.0.0.0/24"),
+        (
+            "guard: false\n  guard_allow: [10.0.0.7]",
+            "`guard: false` lets everybody in, and `guard_allow` some",
+        ),
+        (
+            "fabric: vxlan\n  guard_allow: [10.0.0.7]",
+            "`guard_allow` is about the ports of overlays, and the fabric is vxlan",
+        ),
+    ] {
+        assert!(flaw(network).contains(words), "{}", flaw(network));
+    }
+}
+
+/// The managers' port is closed, so that a host that gets no guard of its own joins when they have let it in, and not before.
+#[test]
+fn nobody_joins_before_the_managers_let_it_in() {
+    let mut hosts = with_guards(&in_a_swarm(three("13"), &[]), "");
+    hosts.push(Fake {
+        iptables: "",
+        ..debian("13", "d", 14)
+    });
+    let mut plan = plan_for(&hosts, "");
+    assert_eq!(config(&plan, "d"), None);
+    let doors = plan
+        .steps
+        .iter()
+        .filter(|step| {
+            step.why
+                .contains("the overlay's ports to everybody who does not")
+        })
+        .map(|step| step.id);
+    let doors: Vec<_> = doors.collect();
+    assert_eq!(doors.len(), 3, "{}", shown(&plan));
+    let join = plan
+        .steps
+        .iter()
+        .find(|step| step.why.starts_with("join the swarm"));
+    let after = &join.unwrap().after;
+    assert!(
+        doors.iter().all(|door| after.contains(door)),
+        "{}",
+        shown(&plan)
+    );
+    plan.limit_to(&[HostName::parse("d").unwrap()]);
+    assert_eq!(problems(&plan), [""; 0]);
+    assert!(config(&plan, "a").is_some());
 }

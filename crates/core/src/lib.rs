@@ -16,6 +16,7 @@ pub mod plan;
 pub mod platform;
 pub mod proof;
 pub mod record;
+pub mod secret;
 pub mod stores;
 pub mod underlays;
 pub mod versions;

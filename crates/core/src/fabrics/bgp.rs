@@ -3,6 +3,7 @@
 //! What announces can also withdraw: a host that dies is noticed by BFD, and the others have no route to it any more. A host that comes
 //! or goes needs nothing on the others where reflectors or routers pass on what it says.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -16,11 +17,13 @@ use crate::engines::packages;
 use crate::facts::firewall::Traffic;
 use crate::inventory::{BgpSpec, FabricKind, HostName, PassedOn};
 use crate::plan::{
-    Action, Content, HostWorld, Problem, Stage, StepId, Steps, Undo, Verb, WantedFile, World,
+    Action, Content, HostWorld, Piece, Problem, Slot, Stage, StepId, Steps, Undo, Verb, WantedFile,
+    World,
 };
 use crate::platform::{BIRD_PACKAGE, SERVICES};
 use crate::proof::causes::{self, Case, Finding};
 use crate::proof::{Cause, Needs};
+use crate::secret::{self, Secret};
 
 const SCRIPT: &str = concat!(
     include_str!("../../../../templates/fabrics/common.sh"),
@@ -85,6 +88,7 @@ impl Fabric for Bgp {
             problems.extend(routed::of_part(world, host, &shares));
             problems.extend(of_bird(host));
         }
+        problems.extend(of_passwords(world));
         problems.extend(shares.problems);
         problems
     }
@@ -92,7 +96,7 @@ impl Fabric for Bgp {
     fn steps(&self, world: &World<'_>, steps: &mut Steps, notes: &mut Vec<String>) {
         let shares = shares::divide(world);
         routed::give_options(world, &shares, steps, notes);
-        let mut changed = Vec::new();
+        let (mut changed, mut new_passwords, mut readers) = (Vec::new(), Vec::new(), Vec::new());
         for host in &world.hosts {
             let Some(part) = shares.of.get(host.name()) else {
                 continue;
@@ -119,12 +123,17 @@ impl Fabric for Bgp {
                 ours,
                 steps,
             );
-            announce(world, host, &shares, steps);
+            let read = announce(world, host, &shares, &mut new_passwords, steps);
+            readers.extend(read);
             routed::make_network(world, host, *part, steps);
             if steps.last_of(host.name()) != before {
                 changed.push(host);
             }
             keeper::get_image(world, host, steps);
+        }
+        // A host with another password than the others' would be alone: no BIRD reads a new one before all have it.
+        for id in readers {
+            steps.require(id, &new_passwords);
         }
         let all = steps.last_of_each();
         for host in changed {
@@ -171,22 +180,40 @@ const SESSIONS: &[Cause] = &[
             |_| "`docker-cluster up` starts it; `journalctl -u bird` there tells why it ended",
         )
     }),
+    Cause::latent("bgp-password", other_password),
     Cause::latent("bgp-session", session_down),
 ];
 
-/// The session between the two is told before those with others, which explain nothing of this pair where each host talks to each.
-fn session_down(case: &Case<'_>) -> Option<Finding> {
-    let between: Vec<String> = case
-        .hosts()
-        .filter_map(|(_, view)| view.private)
-        .map(|address| format!("the BGP session with {address} is down"))
+/// How the script begins about a session whose two sides differ about the password.
+const FOR_PASSWORD: &str = "is down for its password";
+
+/// What the script says of the session between the two, which is told before those with others: they explain nothing of this pair where
+/// each host talks to each. `how` is what it goes on with.
+fn between(case: &Case<'_>, how: &str) -> Option<Finding> {
+    let hosts = case.hosts().filter_map(|(_, view)| view.private);
+    let begin: Vec<String> = hosts
+        .map(|address| format!("the BGP session with {address} {how}"))
         .collect();
-    let between: Vec<&str> = between.iter().map(String::as_str).collect();
-    links::said(case, &between, cure).or_else(|| links::said(case, &["the BGP session"], cure))
+    let begin: Vec<&str> = begin.iter().map(String::as_str).collect();
+    links::said(case, &begin, cure)
+}
+
+fn other_password(case: &Case<'_>) -> Option<Finding> {
+    between(case, FOR_PASSWORD).or_else(|| match between(case, "") {
+        Some(_) => None,
+        None => links::said(case, &[FOR_PASSWORD], cure),
+    })
+}
+
+fn session_down(case: &Case<'_>) -> Option<Finding> {
+    between(case, "").or_else(|| links::said(case, &["the BGP session"], cure))
 }
 
 /// What to do about a session that is down, by why it is.
 fn cure(sentence: &str) -> &'static str {
+    if sentence.contains(FOR_PASSWORD) {
+        return "give both sides one password (`network.bgp.password_file`); `docker-cluster up` puts a changed file right";
+    }
     if sentence.contains("autonomous system") {
         return "give both sides the number that the other expects (`network.bgp.as`, `network.bgp.routers`); `docker-cluster up` puts a changed file right";
     }
@@ -196,21 +223,19 @@ fn cure(sentence: &str) -> &'static str {
     "let TCP port 179 and UDP port 3784 through between the two, in both directions"
 }
 
-/// Who a host talks to: the address, the autonomous system, and what else BIRD is to know of it.
+/// Who a host talks to: the address, the autonomous system, what else BIRD is to know of it, and the slot of the password.
 struct Neighbour {
     address: IpAddr,
     number: u32,
     more: &'static str,
+    password: Option<Slot>,
 }
 
 fn neighbours(world: &World<'_>, host: &HostWorld<'_>) -> Vec<Neighbour> {
-    let BgpSpec { number, by } = &world.inventory.network.bgp;
+    let BgpSpec { number, by, .. } = &world.inventory.network.bgp;
     let (number, me) = (*number, host.name());
-    let others: Vec<&HostWorld<'_>> = world
-        .hosts
-        .iter()
-        .filter(|other| other.name() != me)
-        .collect();
+    let password = of_all(world);
+    let others: Vec<&HostWorld<'_>> = world.others(me).collect();
     let mut all: Vec<Neighbour> = match by {
         PassedOn::Mesh => others
             .iter()
@@ -218,6 +243,7 @@ fn neighbours(world: &World<'_>, host: &HostWorld<'_>) -> Vec<Neighbour> {
                 address: other.private,
                 number,
                 more: "",
+                password,
             })
             .collect(),
         PassedOn::Reflectors(names) => {
@@ -236,6 +262,7 @@ fn neighbours(world: &World<'_>, host: &HostWorld<'_>) -> Vec<Neighbour> {
                 address: other.private,
                 number,
                 more: client(other),
+                password,
             })
             .collect()
         }
@@ -244,10 +271,14 @@ fn neighbours(world: &World<'_>, host: &HostWorld<'_>) -> Vec<Neighbour> {
             let more = " allow local as 1;";
             routers
                 .iter()
-                .map(|(address, number)| Neighbour {
-                    address: (*address).into(),
-                    number: *number,
+                .map(|router| Neighbour {
+                    address: router.address.into(),
+                    number: router.number,
                     more,
+                    password: match router.password {
+                        Some(_) => Some(Slot::BgpPassword(Some(router.address))),
+                        None => password,
+                    },
                 })
                 .collect()
         }
@@ -256,9 +287,15 @@ fn neighbours(world: &World<'_>, host: &HostWorld<'_>) -> Vec<Neighbour> {
     all
 }
 
+/// The slot of the password of all sessions, if they have one.
+fn of_all(world: &World<'_>) -> Option<Slot> {
+    let password = world.inventory.network.bgp.password.as_ref();
+    password.map(|_| Slot::BgpPassword(None))
+}
+
 /// The hosts that talk to this one and cannot be asked: what was said to them goes on.
 fn silent(world: &World<'_>, host: &HostWorld<'_>, shares: &Shares) -> Vec<Neighbour> {
-    let BgpSpec { number, by } = &world.inventory.network.bgp;
+    let BgpSpec { number, by, .. } = &world.inventory.network.bgp;
     // Whether a silent one is a reflector, those know that talk to it.
     let known: Vec<&str> = host
         .facts
@@ -280,6 +317,7 @@ fn silent(world: &World<'_>, host: &HostWorld<'_>, shares: &Shares) -> Vec<Neigh
         address: peer.address,
         number: *number,
         more,
+        password: of_all(world),
     };
     shares.silent.iter().filter(talks).map(of).collect()
 }
@@ -313,7 +351,7 @@ fn config(world: &World<'_>, host: &HostWorld<'_>, part: IpNet, shares: &Shares)
 }
 
 /// What BIRD is told.
-fn bird_conf(world: &World<'_>, host: &HostWorld<'_>, shares: &Shares) -> String {
+fn bird_conf(world: &World<'_>, host: &HostWorld<'_>, shares: &Shares) -> Content {
     let network = &world.inventory.network;
     let passes_on =
         matches!(&network.bgp.by, PassedOn::Reflectors(names) if names.contains(host.name()));
@@ -339,20 +377,41 @@ fn bird_conf(world: &World<'_>, host: &HostWorld<'_>, shares: &Shares) -> String
                 " && source = RTS_DEVICE"
             },
         );
+    let mut pieces = Vec::new();
     for Neighbour {
         address,
         number,
         more,
+        password,
     } in neighbours(world, host)
         .into_iter()
         .chain(silent(world, host, shares))
     {
         let name = address.to_string().replace('.', "_");
         text += &format!(
-            "\nprotocol bgp with_{name} from others {{\n    neighbor {address} as {number};{more}\n}}\n"
+            "\nprotocol bgp with_{name} from others {{\n    neighbor {address} as {number};{more}\n"
         );
+        if let Some(slot) = password {
+            text += "    password \"";
+            pieces.extend([Piece::Text(std::mem::take(&mut text)), Piece::Slot(slot)]);
+            text += "\";\n";
+        }
+        text += "}\n";
     }
-    text
+    pieces.push(Piece::Text(text));
+    Content(pieces)
+}
+
+/// Checksum of the passwords that a host's sessions have.
+fn checksum(world: &World<'_>, content: &Content) -> String {
+    let all = world.inventory.network.bgp.passwords();
+    let used = all.map(|(of, file)| (Slot::BgpPassword(of), file));
+    let used = used.filter(|(slot, _)| content.0.contains(&Piece::Slot(*slot)));
+    // In the order of slots, as the record has it.
+    let read: BTreeMap<Slot, &Secret> = used
+        .filter_map(|(slot, file)| Some((slot, file.content.as_ref().ok()?)))
+        .collect();
+    secret::checksum(read.into_values())
 }
 
 /// Brings BIRD to what it is to say: one that runs reads its configuration without an end of its sessions.
@@ -360,6 +419,7 @@ fn announce(
     world: &World<'_>,
     host: &HostWorld<'_>,
     shares: &Shares,
+    new_passwords: &mut Vec<StepId>,
     steps: &mut Steps,
 ) -> Option<StepId> {
     let (name, facts) = (host.name(), host.facts);
@@ -367,14 +427,20 @@ fn announce(
         path: BIRD_CONF.to_owned(),
         mode: "0640",
         owner: "bird:bird".to_owned(),
-        content: Content::text(bird_conf(world, host, shares)),
+        content: bird_conf(world, host, shares),
         why: "write down what BIRD announces, and to whom".to_owned(),
         read_by: None,
     };
     let unit = facts.unit(UNIT);
-    let is_new = !file.is_there(facts, None);
+    let passwords = checksum(world, &file.content);
+    let is_new = !file.is_there(facts, Some(&passwords));
+    let record = facts.record(BIRD_CONF);
+    let other_password = record.is_some_and(|record| record.secrets != passwords);
     if is_new {
-        steps.add(name, Stage::Network, file.why.clone(), file.put());
+        let id = steps.add(name, Stage::Network, file.why.clone(), file.put());
+        if other_password {
+            new_passwords.push(id);
+        }
     }
     // The package enables it.
     if unit.is_some_and(|unit| unit.file_state != "enabled") {
@@ -397,9 +463,13 @@ fn announce(
         .any(|line| line.starts_with(NOT_READ));
     let (verb, why) = match (works, is_new || has_not_read) {
         (true, false) => return None,
+        (true, true) if other_password => (
+            Verb::Reload,
+            "let BIRD read its configuration; sessions with another password begin anew, within seconds",
+        ),
         (true, true) => (
             Verb::Reload,
-            "let BIRD read its configuration; its sessions go on",
+            "let BIRD read its configuration; sessions that are as before go on",
         ),
         (false, _) => (
             Verb::Restart,
@@ -443,10 +513,7 @@ fn wait_for_routes(
     all: &[StepId],
     steps: &mut Steps,
 ) {
-    let others = world
-        .hosts
-        .iter()
-        .filter(|other| other.name() != host.name());
+    let others = world.others(host.name());
     let peers: Vec<_> = others
         .filter_map(|other| {
             Some((
@@ -475,6 +542,23 @@ fn wait_for_routes(
         action,
     );
     steps.follow(id, all);
+}
+
+/// Passwords that cannot be read here.
+fn of_passwords(world: &World<'_>) -> Vec<Problem> {
+    let files = world.inventory.network.bgp.passwords();
+    let wrong = files.filter_map(|(_, file)| Some((file, file.content.as_ref().err()?)));
+    wrong
+        .map(|(file, why)| {
+            Problem::of_all(
+                format!(
+                    "the password in {} cannot be used: {why}",
+                    file.path.display()
+                ),
+                "write it into that file, or correct `password_file` under `network.bgp`",
+            )
+        })
+        .collect()
 }
 
 /// What is in BIRD's way.

@@ -34,9 +34,7 @@ pub(super) fn notes(
         };
         let interface = host.interface;
         let peers: Vec<IpAddr> = world
-            .hosts
-            .iter()
-            .filter(|other| other.name() != host.name())
+            .others(host.name())
             .map(|other| other.private)
             .collect();
         let kept_out = |traffic: &Traffic| {

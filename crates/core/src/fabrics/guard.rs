@@ -7,6 +7,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+use ipnet::IpNet;
+
 use super::links::{self, CONFIG, SCRIPT, UNIT, UNIT_PATH, Words};
 use super::shares::PEER;
 use crate::engines;
@@ -114,11 +116,7 @@ fn peers(world: &World<'_>, host: &HostWorld<'_>, others: &Others) -> Peers {
         all.extend(guards.filter(|(_, name)| is_silent(name)));
     }
     all.extend(others.known.iter().cloned());
-    for other in world
-        .hosts
-        .iter()
-        .filter(|other| other.name() != host.name())
-    {
+    for other in world.others(host.name()) {
         // Packets have the address that the route gives them, whatever is advertised, and nobody tells to which of its addresses the data goes.
         let mut from: BTreeSet<IpAddr> = own(host)
             .flat_map(|to| other.facts.sources_towards(to))
@@ -135,7 +133,7 @@ fn peers(world: &World<'_>, host: &HostWorld<'_>, others: &Others) -> Peers {
 }
 
 /// The host's guard. The order of words is that of `templates/fabrics/guard.sh`.
-fn config(ports: &[Traffic], peers: &Peers) -> Vec<String> {
+fn config(ports: &[Traffic], allowed: &[IpNet], peers: &Peers) -> Vec<String> {
     let ports = ports.iter().filter_map(|traffic| match traffic {
         Traffic::Tcp(port) => Some(format!("port tcp {port}")),
         Traffic::Udp(port) => Some(format!("port udp {port}")),
@@ -146,7 +144,8 @@ fn config(ports: &[Traffic], peers: &Peers) -> Vec<String> {
     let peers = peers
         .iter()
         .map(|(address, of)| format!("{PEER} {address} {}", name(of)));
-    ports.chain(peers).collect()
+    let allowed = allowed.iter().map(|net| format!("allow {net}"));
+    ports.chain(allowed).chain(peers).collect()
 }
 
 /// Whether a host cannot have rules.
@@ -155,6 +154,9 @@ fn has_no_rules(host: &HostWorld<'_>) -> bool {
     !host.facts.iptables && host.facts.engine.is_some()
 }
 
+/// What other hosts do to let each new one in.
+pub(super) type Doors = BTreeMap<HostName, Vec<StepId>>;
+
 /// Guards these ports on all hosts.
 pub(super) fn put(
     world: &World<'_>,
@@ -162,7 +164,7 @@ pub(super) fn put(
     others: &Others,
     steps: &mut Steps,
     notes: &mut Vec<String>,
-) {
+) -> Doors {
     if matches!(world.inventory.underlay, UnderlaySpec::Wireguard(_)) {
         // They are open to the mesh only, by rules that know no addresses.
         return take_away(world, steps);
@@ -197,9 +199,9 @@ pub(super) fn put(
             }
             (_, None) => {}
         }
-        placed.extend(place(host, ports, &peers, steps).map(|id| (host, id)));
+        placed.extend(place(world, host, ports, &peers, steps).map(|id| (host, id)));
     }
-    let_in_first(&placed, steps);
+    let doors = let_in_first(world, &placed, steps);
     if !without.is_empty() {
         notes.push(format!(
             "{}: there is no iptables, so the overlay's ports stay open to whoever can send there; install it, and run `up` again",
@@ -209,25 +211,28 @@ pub(super) fn put(
     if let Some(why) = unknown.filter(|_| !waits.is_empty()) {
         notes.push(format!("{}: {}", waits.join(", "), open(why)));
     }
+    doors
 }
 
 fn open(why: &str) -> String {
     format!("the overlay's ports stay open to whoever can send there: {why}")
 }
 
-fn take_away(world: &World<'_>, steps: &mut Steps) {
+fn take_away(world: &World<'_>, steps: &mut Steps) -> Doors {
     for host in &world.hosts {
         remove(host, steps);
     }
+    Doors::new()
 }
 
 fn place(
+    world: &World<'_>,
     host: &HostWorld<'_>,
     ports: &[Traffic],
     peers: &Peers,
     steps: &mut Steps,
 ) -> Option<StepId> {
-    let config = config(ports, peers);
+    let config = config(ports, &world.inventory.network.guard_allow, peers);
     links::put_with(
         &WORDS,
         GUARD,
@@ -241,30 +246,43 @@ fn place(
 
 /// A host whose place is new waits, before it talks to the others, until those that have a guard let it in. What they do for one new host is
 /// about that one, so that `--on` takes it along.
-fn let_in_first(placed: &[(&HostWorld<'_>, StepId)], steps: &mut Steps) {
-    let is_new = |host: &HostWorld<'_>| present(host).is_none();
+fn let_in_first(
+    world: &World<'_>,
+    placed: &[(&HostWorld<'_>, StepId)],
+    steps: &mut Steps,
+) -> Doors {
     let keeps_out = |host: &HostWorld<'_>, new: &HostWorld<'_>| {
         present(host).is_some_and(|peers| !peers.contains_key(&new.private))
     };
-    let new: Vec<&(&HostWorld<'_>, StepId)> =
-        placed.iter().filter(|(host, _)| is_new(host)).collect();
-    for (host, id) in &new {
-        let doors = placed
+    let mut doors = Doors::new();
+    for new in world.hosts.iter().filter(|host| !is_there(host)) {
+        let of_new: Vec<StepId> = placed
             .iter()
-            .filter(|(other, _)| keeps_out(other, host))
-            .map(|(_, door)| *door);
-        steps.require(*id, &doors.collect::<Vec<_>>());
-    }
-    let [(only, _)] = new[..] else { return };
-    for (host, _) in placed.iter().filter(|(host, _)| keeps_out(host, only)) {
-        let of_guard = steps
-            .of(host.name())
-            .filter(|step| step.stage == Stage::Network)
-            .map(|step| step.id);
-        for id in of_guard.collect::<Vec<_>>() {
-            steps.about(id, only.name());
+            .filter(|(other, _)| keeps_out(other, new))
+            .map(|(_, door)| *door)
+            .collect();
+        let own = placed.iter().find(|(host, _)| host.name() == new.name());
+        if let Some((_, id)) = own {
+            steps.require(*id, &of_new);
+        }
+        if !of_new.is_empty() {
+            doors.insert(new.name().clone(), of_new);
         }
     }
+    if let [(only, _)] = doors.iter().collect::<Vec<_>>()[..]
+        && let Some(new) = world.host(only)
+    {
+        for (host, _) in placed.iter().filter(|(host, _)| keeps_out(host, new)) {
+            let of_guard = steps
+                .of(host.name())
+                .filter(|step| step.stage == Stage::Network)
+                .map(|step| step.id);
+            for id in of_guard.collect::<Vec<_>>() {
+                steps.about(id, only);
+            }
+        }
+    }
+    doors
 }
 
 /// Does not let a host in any more that leaves, and takes its own guard away. `after` is when it has left.
@@ -291,7 +309,7 @@ pub(super) fn let_out(
         for (address, name) in kept.into_iter().flatten().filter_map(stays) {
             peers.entry(address).or_insert(name);
         }
-        if let Some(id) = place(host, ports, &peers, steps) {
+        if let Some(id) = place(world, host, ports, &peers, steps) {
             steps.follow(id, after);
         }
     }

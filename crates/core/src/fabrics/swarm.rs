@@ -330,9 +330,9 @@ impl Fabric for SwarmMode {
 pub(crate) fn form(world: &World<'_>, steps: &mut Steps, notes: &mut Vec<String>) -> Vec<StepId> {
     options::of_inventory(world, steps, notes);
     // Before the engines open the ports.
-    guard::put(world, &guarded(world), &others(world), steps, notes);
+    let doors = guard::put(world, &guarded(world), &others(world), steps, notes);
     let managers = wanted_managers(world);
-    let Some(lead) = join(world, steps, notes, &managers) else {
+    let Some(lead) = join(world, steps, notes, &managers, &doors) else {
         return Vec::new();
     };
     remove_gone(world, steps, notes, &lead);
@@ -342,13 +342,13 @@ pub(crate) fn form(world: &World<'_>, steps: &mut Steps, notes: &mut Vec<String>
     known.into_iter().collect()
 }
 
-/// The ports that every engine opens on all addresses. The managers' own is not among them: it answers nobody without a certificate or a join
-/// token, and who joins a node by hand does it from an address that nobody knows before.
-fn guarded(world: &World<'_>) -> [Traffic; 3] {
+/// The ports that engines open on all addresses. The managers' own is closed on every host: who is one may change at any time.
+fn guarded(world: &World<'_>) -> [Traffic; 4] {
     [
         Traffic::Udp(world.inventory.swarm.data_path_port),
         Traffic::Tcp(GOSSIP_PORT),
         Traffic::Udp(GOSSIP_PORT),
+        Traffic::Tcp(MANAGER_PORT),
     ]
 }
 

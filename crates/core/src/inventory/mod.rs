@@ -2,6 +2,7 @@
 //!
 //! [`raw`] is what serde reads, [`check`] what makes it whole; everything else uses the typed [`Inventory`].
 
+mod bgp;
 mod check;
 mod encoding;
 mod error;
@@ -11,13 +12,14 @@ mod standalone;
 mod underlay;
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ipnet::IpNet;
 
 pub use crate::names::{ClusterName, HostName, NetworkName, Tag, container_name};
+pub use bgp::{BgpSpec, PassedOn, PasswordFile, RouterSpec};
 pub use check::{VXLAN_OVERHEAD, overlap};
 pub use encoding::{NotText, decode};
 pub use error::{Colour, Flaw, InventoryError};
@@ -330,6 +332,8 @@ pub struct NetworkSpec {
     pub encrypted: bool,
     /// Whether the ports of an overlay are closed to everybody else, if the inventory says so.
     pub guard: Option<bool>,
+    /// Who may send to these ports beside those who are known to take part.
+    pub guard_allow: Vec<IpNet>,
     /// Prefix length of each host's part of the subnet.
     pub host_prefix: u8,
     /// The VXLAN of the fabric of that name.
@@ -377,26 +381,6 @@ pub struct LanSpec {
     pub interface: Option<String>,
     /// Whether a host reaches its own containers.
     pub shim: bool,
-}
-
-/// Who announces the hosts' subnets to whom.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BgpSpec {
-    /// Number of the autonomous system that the hosts are.
-    pub number: u32,
-    /// Who passes it on.
-    pub by: PassedOn,
-}
-
-/// Who passes on what hosts announce.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum PassedOn {
-    /// Nobody: every host tells every other.
-    Mesh,
-    /// These hosts.
-    Reflectors(Vec<HostName>),
-    /// Routers of the site, each with the number of its autonomous system.
-    Routers(Vec<(Ipv4Addr, u32)>),
 }
 
 /// A VXLAN of docker-cluster's own.
@@ -454,7 +438,8 @@ impl Inventory {
             ProgramSource::Path { path, .. } => Some(path),
             ProgramSource::Package | ProgramSource::Url { .. } => None,
         };
-        for path in optional.chain(program) {
+        let passwords = self.network.bgp.passwords_mut().map(|file| &mut file.path);
+        for path in optional.chain(program).chain(passwords) {
             if let Ok(rest) = path.strip_prefix("~") {
                 *path = home.join(rest);
             }

@@ -383,10 +383,14 @@ pub struct RawNetwork {
     /// Encrypt the traffic between hosts (swarm mode only). Default: false.
     #[schemars(with = "Option<bool>")]
     pub encrypted: Option<Spanned<bool>>,
-    /// Whether the ports of an overlay (UDP 4789 or the swarm's own, TCP and UDP 7946) are closed to everybody who does not take part in it. Default:
+    /// Whether the ports of an overlay (UDP 4789 or the swarm's own, TCP and UDP 7946, TCP 2377 of a swarm) are closed to everybody who does not take part in it. Default:
     /// true, but for a store that is not docker-cluster's own: engines outside the inventory may be in it.
     #[schemars(with = "Option<bool>")]
     pub guard: Option<Spanned<bool>>,
+    /// Addresses and networks that may send to these ports as well, such as `192.0.2.0/24`: engines that somebody joins by hand. Default: none.
+    #[serde(default)]
+    #[schemars(with = "Vec<String>")]
+    pub guard_allow: Vec<Spanned<String>>,
     /// Prefix length of each host's part of the subnet, for fabrics that give each host one. Default: 24.
     #[schemars(with = "Option<u8>")]
     pub host_prefix: Option<Spanned<u8>>,
@@ -426,6 +430,10 @@ pub struct RawBgp {
     #[serde(default)]
     #[schemars(with = "Vec<String>")]
     pub reflectors: Vec<Spanned<String>>,
+    /// File on this machine with the password of all sessions (TCP MD5), one line; `~/` is expanded and a relative path is relative to the
+    /// inventory. Default: sessions have none.
+    #[schemars(with = "Option<String>")]
+    pub password_file: Option<Spanned<String>>,
     /// Routers of the site that pass it on instead.
     #[serde(default)]
     #[schemars(with = "Vec<RawRouter>")]
@@ -441,6 +449,8 @@ pub struct RawRouter {
     /// Number of its autonomous system.
     #[serde(rename = "as")]
     pub number: u32,
+    /// File on this machine with the password of its sessions, where it is another than that of all sessions.
+    pub password_file: Option<String>,
 }
 
 /// The VXLAN of the fabrics `vxlan` and `openvswitch`.

@@ -366,7 +366,7 @@ pub enum Piece {
     Slot(Slot),
 }
 
-/// A secret that is born or fetched during a run.
+/// A secret that is born or fetched during a run, or named by the inventory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Slot {
@@ -392,6 +392,8 @@ pub enum Slot {
     WorkerJoinToken,
     /// Public key of the host that has this address in the mesh. Not a secret, but born there.
     PublicKey(Ipv4Addr),
+    /// Password of BGP sessions: of all of them, or of those with the router that has this address. The inventory names the file.
+    BgpPassword(Option<Ipv4Addr>),
 }
 
 /// Whose certificates.
@@ -712,6 +714,8 @@ impl Action {
     #[must_use]
     pub fn fills(&self, slot: Slot) -> bool {
         match slot {
+            // It is there before the run begins.
+            Slot::BgpPassword(_) => false,
             Slot::ManagerJoinToken | Slot::WorkerJoinToken => matches!(self, Self::FetchJoinTokens),
             Slot::PublicKey(of) => {
                 matches!(self, Self::MakeKey { address, .. } if *address == of)

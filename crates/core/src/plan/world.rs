@@ -138,6 +138,11 @@ impl<'a> World<'a> {
         self.hosts.iter().find(|host| host.name() == name)
     }
 
+    /// All hosts that were asked but this one.
+    pub fn others<'w>(&'w self, host: &HostName) -> impl Iterator<Item = &'w HostWorld<'a>> {
+        self.hosts.iter().filter(move |other| other.name() != host)
+    }
+
     /// `c does not answer`, of the hosts that do not; `None` if all do.
     #[must_use]
     pub fn silent(&self) -> Option<String> {

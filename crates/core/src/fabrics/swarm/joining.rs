@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::guard::Doors;
 use super::{JOIN_DEADLINE, MANAGER_PORT, node_of, pool, swarm};
 use crate::inventory::{HostName, Members};
 use crate::plan::{
@@ -14,6 +15,7 @@ pub(super) fn join(
     steps: &mut Steps,
     notes: &mut Vec<String>,
     managers: &[HostName],
+    doors: &Doors,
 ) -> Option<HostName> {
     let present = world.hosts.iter().find(|host| swarm(host).is_manager);
     let will_be = || {
@@ -27,9 +29,8 @@ pub(super) fn join(
         begin(world, lead, managers, steps, notes);
     }
     let joining: Vec<&HostWorld<'_>> = world
-        .hosts
-        .iter()
-        .filter(|host| host.name() != lead.name() && !swarm(host).is_member())
+        .others(lead.name())
+        .filter(|host| !swarm(host).is_member())
         .collect();
     if joining.is_empty() {
         return Some(lead.name().clone());
@@ -37,9 +38,8 @@ pub(super) fn join(
     let why = "fetch the join tokens, which stay in memory";
     let tokens = steps.add(lead.name(), Stage::Swarm, why, Action::FetchJoinTokens);
     let others = world
-        .hosts
-        .iter()
-        .filter(|host| swarm(host).is_manager && host.name() != lead.name());
+        .others(lead.name())
+        .filter(|host| swarm(host).is_manager);
     let addresses: Vec<String> = std::iter::once(lead)
         .chain(others)
         .map(|host| format!("{}:{MANAGER_PORT}", host.private))
@@ -52,7 +52,9 @@ pub(super) fn join(
             false => SwarmRole::Worker,
         };
         let turn = previous.filter(|_| role == SwarmRole::Manager);
-        let taken = join_one(host, role, &addresses, (tokens, turn), steps);
+        // Managers that have a guard let it in first, also where it gets none of its own.
+        let doors = doors.get(host.name()).map_or(&[][..], Vec::as_slice);
+        let taken = join_one(host, role, &addresses, (tokens, turn, doors), steps);
         if role == SwarmRole::Manager {
             previous = Some(taken);
         }
@@ -97,12 +99,12 @@ fn begin(
     steps.add(lead.name(), Stage::Swarm, why, Action::Engine(call));
 }
 
-/// Joins a host, after the tokens are there and it is its turn. Returns the step after which it is a node.
+/// Joins a host, after the tokens are there, it is its turn, and the others let it in. Returns the step after which it is a node.
 fn join_one(
     host: &HostWorld<'_>,
     role: SwarmRole,
     managers: &[String],
-    (tokens, turn): (StepId, Option<StepId>),
+    (tokens, turn, doors): (StepId, Option<StepId>, &[StepId]),
     steps: &mut Steps,
 ) -> StepId {
     let name = host.name();
@@ -120,6 +122,7 @@ fn join_one(
     if let Some(turn) = turn {
         steps.await_turn(id, &[turn]);
     }
+    steps.require(id, doors);
     let action = Action::wait(
         "the node is active in the swarm",
         &[

@@ -164,9 +164,8 @@ pub(super) fn recover(world: &World<'_>, steps: &mut Steps, notes: &mut Vec<Stri
     let leads = steps.add(lead.name(), Stage::Swarm, "wait until it leads", action);
     // Other managers of old still believe in the quorum that is lost: they leave, and join again with the next `up`.
     for host in world
-        .hosts
-        .iter()
-        .filter(|host| host.name() != lead.name() && host.facts.swarm_manager)
+        .others(lead.name())
+        .filter(|host| host.facts.swarm_manager)
     {
         keeper::let_go(host, steps);
         let argv = ["docker", "swarm", "leave", "--force"]
@@ -257,9 +256,8 @@ fn entry<'a>(
     target: &HostName,
 ) -> Result<(&'a HostWorld<'a>, &'a Node), Problem> {
     let lead = world
-        .hosts
-        .iter()
-        .find(|host| swarm(host).is_manager && host.name() != target)
+        .others(target)
+        .find(|host| swarm(host).is_manager)
         .ok_or_else(|| {
             Problem::on(
                 target,

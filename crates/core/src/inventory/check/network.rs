@@ -14,7 +14,7 @@ use crate::inventory::raw::{
 };
 use crate::inventory::{
     BgpSpec, ClusterName, DEFAULT_AS, DEFAULT_HOST_PREFIX, DEFAULT_SUBNET, DEFAULT_VXLAN, HostName,
-    LanSpec, NetworkName, NetworkSpec, PassedOn, VxlanSpec,
+    LanSpec, NetworkName, NetworkSpec, PassedOn, PasswordFile, RouterSpec, VxlanSpec, resolve_path,
 };
 
 impl Checker<'_> {
@@ -93,6 +93,7 @@ impl Checker<'_> {
             .as_ref()
             .is_some_and(|encrypted| encrypted.value);
         let guard = self.guard(raw, fabric);
+        let guard_allow = self.guard_allow(&raw.network, guard);
         let subnet = subnet?;
         let host_prefix = self.host_prefix(raw, subnet)?;
         let vxlan = self.vxlan(&raw.network.vxlan)?;
@@ -105,6 +106,7 @@ impl Checker<'_> {
             mtu,
             encrypted,
             guard,
+            guard_allow,
             host_prefix,
             vxlan,
             bridge,
@@ -114,11 +116,19 @@ impl Checker<'_> {
     }
 
     fn guard(&mut self, raw: &RawInventory, fabric: FabricKind) -> Option<bool> {
-        let guard = raw.network.guard.as_ref()?;
+        let allows = raw.network.guard_allow.first();
         let is_overlay = matches!(
             fabric,
             FabricKind::Overlay | FabricKind::Swarm | FabricKind::Auto
         );
+        if !is_overlay && let Some(allowed) = allows {
+            self.wrong(
+                allowed,
+                format!("`guard_allow` is about the ports of overlays, and the fabric is {fabric}"),
+                "remove `guard_allow`",
+            );
+        }
+        let guard = raw.network.guard.as_ref()?;
         if !is_overlay {
             self.wrong(
                 guard,
@@ -127,6 +137,46 @@ impl Checker<'_> {
             );
         }
         Some(guard.value)
+    }
+
+    /// Who else may send to the guarded ports.
+    fn guard_allow(&mut self, raw: &RawNetwork, guard: Option<bool>) -> Vec<IpNet> {
+        let mut all = Vec::new();
+        for allowed in &raw.guard_allow {
+            let text = &allowed.value;
+            let net: Option<IpNet> = text
+                .parse()
+                .ok()
+                .or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from));
+            match net {
+                Some(net) if net.prefix_len() == 0 => self.wrong(
+                    allowed,
+                    format!("{net} is everybody"),
+                    "name the network that they send from, or say `guard: false`",
+                ),
+                Some(net) if net.trunc() != net => self.wrong(
+                    allowed,
+                    format!(
+                        "{net} is an address in a network; the network is {}",
+                        net.trunc()
+                    ),
+                    "write the address alone, or the network",
+                ),
+                Some(net) => all.push(net),
+                None => self.wrong(
+                    allowed,
+                    format!("`{text}` is neither an address nor a network"),
+                    "write it like 192.0.2.7 or 192.0.2.0/24",
+                ),
+            }
+        }
+        if let (Some(false), Some(first)) = (guard, raw.guard_allow.first()) {
+            let message = "`guard: false` lets everybody in, and `guard_allow` some";
+            self.wrong(first, message, "remove one of the two");
+        }
+        all.sort();
+        all.dedup();
+        all
     }
 
     /// Which bridge has each host's part: the engine's own only where nothing else gives it addresses.
@@ -491,7 +541,12 @@ impl Checker<'_> {
                 );
                 return None;
             }
-            routers.push((address, router.value.number));
+            let password = router.value.password_file.as_ref();
+            routers.push(RouterSpec {
+                address,
+                number: router.value.number,
+                password: password.map(|path| PasswordFile::at(resolve_path(path, self.file))),
+            });
         }
         let by = match (reflectors.is_empty(), routers.is_empty()) {
             (true, true) => PassedOn::Mesh,
@@ -505,7 +560,13 @@ impl Checker<'_> {
                 return None;
             }
         };
-        Some(BgpSpec { number, by })
+        let password = raw.password_file.as_ref();
+        let password = password.map(|path| PasswordFile::at(resolve_path(&path.value, self.file)));
+        Some(BgpSpec {
+            number,
+            by,
+            password,
+        })
     }
 }
 
