@@ -258,13 +258,14 @@ fn a_running_cluster_is_not_moved() {
 #[test]
 fn the_module_is_taken_where_there_is_one_and_debian_11_has_nothing_else() {
     let with = |host: Fake, state: &str| host.with("modules", &format!("wireguard {state}"));
-    let plan = plan_for(
-        &[
-            with(debian("13", "a", 1), "available"),
-            debian("13", "b", 2),
-        ],
-        MESH,
-    );
+    let mut all = [
+        with(debian("13", "a", 1), "available"),
+        debian("13", "b", 2),
+        with(debian("13", "c", 3), "available").with("mesh-programs", "wg"),
+    ];
+    // The mesh comes before the engine, which would bring it.
+    (all[1].iptables, all[2].iptables) = ("", "");
+    let plan = plan_for(&all, MESH);
     assert!(filled(content(&plan, "a")).contains("driver kernel"));
     let install = |host: &str| {
         let mut steps = plan.steps.iter().filter(|step| step.host.as_str() == host);
@@ -278,7 +279,9 @@ fn the_module_is_taken_where_there_is_one_and_debian_11_has_nothing_else() {
         })
     };
     assert_eq!(install("a").unwrap(), ["wireguard-tools"]);
-    assert_eq!(install("b").unwrap(), ["wireguard-tools", "wireguard-go"]);
+    let all_of_it = ["wireguard-tools", "wireguard-go", "iptables"];
+    assert_eq!(install("b").unwrap(), all_of_it);
+    assert_eq!(install("c").unwrap(), ["iptables"]);
     let old = [with(debian("11", "a", 1), "missing"), debian("11", "b", 2)];
     let refused = problems(&plan_for(&old, MESH));
     assert!(
