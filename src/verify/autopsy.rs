@@ -146,12 +146,7 @@ async fn checks_of(host: &Connection, address: IpAddr, inventory: &Inventory) ->
 /// What of a host's facts matters to its pairs.
 fn view(world: &World<'_>, host: &HostWorld<'_>) -> HostView {
     let (facts, inventory) = (host.facts, world.inventory);
-    let peers: Vec<IpAddr> = world
-        .hosts
-        .iter()
-        .filter(|other| other.name() != host.name())
-        .map(|other| other.private)
-        .collect();
+    let peers: Vec<IpAddr> = world.others(host).map(|other| other.private).collect();
     let engine = facts.engine.as_ref();
     let swarm = engine.map(facts::Engine::swarm).unwrap_or_default();
     let store = consul::is_server(facts).map(|_| StoreView {

@@ -443,10 +443,7 @@ fn wait_for_routes(
     all: &[StepId],
     steps: &mut Steps,
 ) {
-    let others = world
-        .hosts
-        .iter()
-        .filter(|other| other.name() != host.name());
+    let others = world.others(host);
     let peers: Vec<_> = others
         .filter_map(|other| {
             Some((

@@ -33,12 +33,7 @@ pub(super) fn notes(
             continue;
         };
         let interface = host.interface;
-        let peers: Vec<IpAddr> = world
-            .hosts
-            .iter()
-            .filter(|other| other.name() != host.name())
-            .map(|other| other.private)
-            .collect();
+        let peers: Vec<IpAddr> = world.others(host).map(|other| other.private).collect();
         let kept_out = |traffic: &Traffic| {
             peers
                 .iter()

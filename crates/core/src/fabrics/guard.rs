@@ -114,11 +114,7 @@ fn peers(world: &World<'_>, host: &HostWorld<'_>, others: &Others) -> Peers {
         all.extend(guards.filter(|(_, name)| is_silent(name)));
     }
     all.extend(others.known.iter().cloned());
-    for other in world
-        .hosts
-        .iter()
-        .filter(|other| other.name() != host.name())
-    {
+    for other in world.others(host) {
         // Packets have the address that the route gives them, whatever is advertised, and nobody tells to which of its addresses the data goes.
         let mut from: BTreeSet<IpAddr> = own(host)
             .flat_map(|to| other.facts.sources_towards(to))

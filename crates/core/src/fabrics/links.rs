@@ -416,10 +416,7 @@ pub(super) fn peer_lines(
     shares: &Shares,
     line: impl Fn(&IpNet, &IpAddr) -> String,
 ) -> Vec<String> {
-    let others = world
-        .hosts
-        .iter()
-        .filter(|other| other.name() != host.name());
+    let others = world.others(host);
     let answering = others.filter_map(|other| Some((shares.of.get(other.name())?, &other.private)));
     let silent = shares.silent.iter().map(|peer| (&peer.part, &peer.address));
     let mut lines: Vec<String> = answering

@@ -138,6 +138,15 @@ impl<'a> World<'a> {
         self.hosts.iter().find(|host| host.name() == name)
     }
 
+    /// All hosts but this one.
+    pub fn others<'b>(
+        &'b self,
+        host: &'b HostWorld<'a>,
+    ) -> impl Iterator<Item = &'b HostWorld<'a>> + use<'a, 'b> {
+        let is_other = |other: &&HostWorld<'a>| other.name() != host.name();
+        self.hosts.iter().filter(is_other)
+    }
+
     /// `c does not answer`, of the hosts that do not; `None` if all do.
     #[must_use]
     pub fn silent(&self) -> Option<String> {

@@ -128,11 +128,7 @@ impl Config {
 /// The other hosts, by their addresses in the mesh: those that answer, and those that do not as the others know them.
 fn mates(world: &World<'_>, spec: &WireguardSpec, host: &HostWorld<'_>) -> Vec<Mate> {
     let mut all: Vec<Mate> = Vec::new();
-    for other in world
-        .hosts
-        .iter()
-        .filter(|other| other.name() != host.name())
-    {
+    for other in world.others(host) {
         let IpAddr::V4(address) = other.private else {
             continue;
         };

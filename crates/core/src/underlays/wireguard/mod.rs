@@ -388,10 +388,7 @@ fn hear(
     over: &[StepId],
     steps: &mut Steps,
 ) {
-    let others = world
-        .hosts
-        .iter()
-        .filter(|other| other.name() != host.name());
+    let others = world.others(host);
     let peers: Vec<_> = others
         .map(|other| (other.name().clone(), format!("[{}]", other.name())))
         .collect();
@@ -492,9 +489,7 @@ fn tell(world: &World<'_>, spec: &WireguardSpec, notes: &mut Vec<String>) {
         let port = Traffic::Udp(spec.port);
         let interface = host.facts.interface_with(host.outer);
         let from: Vec<_> = world
-            .hosts
-            .iter()
-            .filter(|other| other.name() != host.name())
+            .others(host)
             .map(|other| other.outer)
             .filter(|outer| !firewall.lets_in(port, *outer, interface))
             .map(ipnet::IpNet::from)

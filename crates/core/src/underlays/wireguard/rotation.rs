@@ -93,10 +93,7 @@ pub fn steps(world: &World<'_>, carried: &Carried, steps: &mut Steps) {
             ask(&["switch"]),
             told.clone(),
         );
-        let others = world
-            .hosts
-            .iter()
-            .filter(|other| other.name() != host.name());
+        let others = world.others(host);
         // One host at a time: of two that change at once, neither would know the other.
         told = others
             .map(|other| {
