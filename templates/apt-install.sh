@@ -100,5 +100,7 @@ for package in $new; do note "package $package"; done
 sync "$folder/made" 2>/dev/null || sync
 for package in $new; do echo "$package"; done > "$folder/packages.now"
 apt install -y --no-install-recommends --no-remove -- "$@"
+# What an engine brings came along for it, whoever was first. That somebody asks for it by name is told by that from now on.
+if echo "$new" | grep -qx iptables; then apt-mark auto iptables > /dev/null; fi
 rm -f "$folder/packages.now"
 mv -f "$fetched.now" "$fetched" || true

@@ -147,9 +147,7 @@ async fn checks_of(host: &Connection, address: IpAddr, inventory: &Inventory) ->
 fn view(world: &World<'_>, host: &HostWorld<'_>) -> HostView {
     let (facts, inventory) = (host.facts, world.inventory);
     let peers: Vec<IpAddr> = world
-        .hosts
-        .iter()
-        .filter(|other| other.name() != host.name())
+        .others(host.name())
         .map(|other| other.private)
         .collect();
     let engine = facts.engine.as_ref();

@@ -64,8 +64,7 @@ up() {
     drop_devices
     put_bridge "$bridge" "$mtu"
     put_plug
-    [ "$datapath" = system ] || put_vxlan
-    [ "$datapath" = system ] || try ip link set dev "$device" up
+    [ "$datapath" = system ] || put_device
     put_switch
 }
 
@@ -75,6 +74,14 @@ put_plug() {
     try ip link set dev "$outer" mtu "$mtu" alias "$MARK" up
     # The kernel leaves checksums to the last device, and the switch does not know that they are missing: ping would pass, TCP would not.
     try ethtool -K "$inner" tx off > /dev/null
+}
+
+put_device() {
+    put_vxlan
+    # The kernel joins packets of one connection to a large one, and the switch throws away what is larger than its MTU: ping would pass, TCP
+    # would crawl.
+    try ethtool -K "$device" gro off > /dev/null
+    try ip link set dev "$device" up
 }
 
 put_switch() {
@@ -156,6 +163,8 @@ check_plug() {
     fi
     says "$(ethtool -k "$inner" 2>/dev/null)" "tx-checksumming: off" ||
         say "$inner leaves checksums to others (tx-checksumming is on): ping passes, TCP does not"
+    [ "$datapath" = system ] || says "$(ethtool -k "$device" 2>/dev/null)" "generic-receive-offload: off" ||
+        say "$device joins packets (generic-receive-offload is on) to what is too large for the switch: ping passes, TCP crawls"
 }
 
 check_switch() {

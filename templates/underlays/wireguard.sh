@@ -11,6 +11,9 @@ NEXT=$KEYS/private.next
 # What makes the links of the fabric, where they are docker-cluster's own.
 LINKS=/usr/local/lib/docker-cluster/fabric
 
+# Nothing is taken under a key that was agreed on so many seconds ago: who was not heard since is not reached.
+OLD=180
+
 # How long a program that was just started may take to make its device, in tenths of a second.
 PATIENCE=100
 
@@ -194,7 +197,7 @@ check_device() {
     [ "$(addresses)" = "$own" ] || say "the interface $device has another address than $own"
     [ "$(wg show "$device" public-key)" = "$(public "$KEY")" ] || say "the interface $device has another key than this host's"
     [ "$(wg show "$device" listen-port)" = "$port" ] || say "the interface $device listens on another port than $port"
-    allowed=$(wg show "$device" allowed-ips)
+    read_heard
     wanted=$NL
     IFS=$NL
     for line in $mates; do
@@ -203,6 +206,9 @@ check_device() {
         set -- $line
         used=$(key_of "$1" "$2" "$3")
         for net in $(reached "$3" " "); do wanted="$wanted$used $net $1$NL"; done
+        find_heard "$used"
+        # Packets go to where a host was heard last. Where that was before, nobody may be any more, and it is never left by itself.
+        [ "$4" = - ] || [ "$4" = "$place" ] || is_fresh || say "$1 is not heard at $place, and is to be reached at $4"
         next=$(next_of "$1")
         [ -z "$next" ] || [ "$next" = "$used" ] || wanted="$wanted$next (none) $1$NL"
         IFS=$NL
@@ -304,37 +310,47 @@ check_all() {
     ! want_rules6 || [ "$ours6" = "$wanted6" ] || say "the rules of ip6tables are not those that keep everything inside of the mesh"
 }
 
-# What is known of the others, for the probe: who was heard when, in seconds, and where.
-tell() {
-    printf 'key %s\n' "$(public "$KEY")"
+# What WireGuard says of the others.
+read_heard() {
     now=$(date +%s)
     heard=$(wg show "$device" latest-handshakes 2>/dev/null)
     places=$(wg show "$device" endpoints 2>/dev/null)
     allowed=$(wg show "$device" allowed-ips 2>/dev/null)
+}
+
+# When the host with key $1 was heard last, in seconds before now (`never`), and where: `age`, `place`.
+find_heard() {
+    at=${NL}$heard$NL at=${at#*"$NL$1	"} at=${at%%"$NL"*}
+    place=${NL}$places$NL place=${place#*"$NL$1	"} place=${place%%"$NL"*}
+    case $at in
+        0 | '' | *[!0-9]*) age=never ;;
+        *) age=$((now - at)) ;;
+    esac
+}
+
+is_fresh() { [ "$age" != never ] && [ "$age" -le "$OLD" ]; }
+
+# What is known of the others, for the probe: who was heard when, in seconds, and where.
+tell() {
+    printf 'key %s\n' "$(public "$KEY")"
+    read_heard
     IFS=$NL
     for line in $mates; do
         IFS=" $NL"
         # shellcheck disable=SC2086  # split into words
         set -- $line
         used=$(key_of "$1" "$2" "$3")
-        at=${NL}$heard$NL at=${at#*"$NL$used	"} at=${at%%"$NL"*}
-        place=${NL}$places$NL place=${place#*"$NL$used	"} place=${place%%"$NL"*}
-        case $at in
-            0 | '' | *[!0-9]*) printf 'heard %s never %s\n' "$1" "${place:--}" ;;
-            *) printf 'heard %s %s %s\n' "$1" "$((now - at))" "${place:--}" ;;
-        esac
+        find_heard "$used"
+        printf 'heard %s %s %s\n' "$1" "$age" "${place:--}"
         IFS=$NL
     done
     IFS=" $NL"
 }
 
-# The names of the peers that were heard within three minutes: nothing older can be in use.
+# The names of the peers that are reached.
 heard() {
     tell | while read -r word name age _; do
-        case $word.$age in
-            heard.never) ;;
-            heard.*) [ "$age" -gt 180 ] || printf '[%s]\n' "$name" ;;
-        esac
+        [ "$word" != heard ] || ! is_fresh || printf '[%s]\n' "$name"
     done
 }
 

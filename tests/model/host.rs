@@ -18,6 +18,7 @@ use serde_json::Value;
 
 use super::engine::{Container, Engine, Network};
 use super::files::{DAEMON_JSON, Files, Reach, Written};
+use super::mesh::{FLOOR_UNIT, MESH_SCRIPT, MESH_UNIT, Mesh};
 use super::probe::{bundle, certificate_of, engines_ca, server_certificate_of};
 use super::store::Store;
 use super::swarm::{Node, Swarm};
@@ -66,6 +67,8 @@ pub struct Host {
     pub agent: Option<Agent>,
     /// The configuration that its guard's rules were made from.
     pub rules: Option<String>,
+    /// What carries the network to the others, if it is ours.
+    pub mesh: Mesh,
 }
 
 /// An agent of the store that runs.
@@ -91,6 +94,7 @@ impl Host {
             has_data: false,
             agent: None,
             rules: None,
+            mesh: Mesh::default(),
         }
     }
 
@@ -331,7 +335,7 @@ impl Cluster {
         self.hosts
             .iter()
             .filter(runs)
-            .map(|host| host.address.clone())
+            .map(|host| host.private().to_owned())
             .collect()
     }
 
@@ -357,7 +361,7 @@ impl Cluster {
         let ready = self
             .hosts
             .iter()
-            .filter(|host| servers.contains(&host.address));
+            .filter(|host| servers.contains(host.private()));
         let ready = ready.filter_map(|host| host.agent()?.expects);
         let begins = ready
             .max()
@@ -489,8 +493,7 @@ impl Cluster {
                 into,
                 record,
             } => done(self.hosts[at].files.restore(path, present, into, *record)),
-            // No world of the model has a mesh yet.
-            Action::MakeKey { .. } => failed("there is no mesh in this model"),
+            Action::MakeKey { address, .. } => self.make_key(at, *address, doing.slots),
             Action::Note { lines } => {
                 self.hosts[at].files.note(lines);
                 Answer::Done
@@ -600,7 +603,7 @@ impl Cluster {
         let host = &mut self.hosts[at];
         match argv {
             ["systemctl", "daemon-reload"] => {
-                for name in [STORE_UNIT, HELPER_UNIT, GUARD_UNIT] {
+                for name in [STORE_UNIT, HELPER_UNIT, GUARD_UNIT, MESH_UNIT, FLOOR_UNIT] {
                     let seen = host.unit_file(name).map(str::to_owned);
                     // One that there never was is nothing yet.
                     if seen.is_some() || host.units.contains_key(name) {
@@ -623,6 +626,10 @@ impl Cluster {
             }
             ["sh", "-c", _, "sh", GUARD_SCRIPT] => {
                 host.rules = None;
+                Ok(())
+            }
+            ["sh", "-c", _, "sh", MESH_SCRIPT] => {
+                host.mesh = Mesh::default();
                 Ok(())
             }
             ["systemctl", verb @ ("enable" | "disable"), units @ ..] => {
@@ -782,6 +789,7 @@ impl Cluster {
                 (unit.active, unit.starts) = (true, unit.starts + 1);
                 Answer::Done
             }
+            (MESH_UNIT | FLOOR_UNIT, _) => done(self.hosts[at].start_mesh(unit, verb)),
             (GUARD_UNIT, _) => {
                 let host = &mut self.hosts[at];
                 if host.files.get(GUARD_SCRIPT).is_none() || host.unit_file(unit).is_none() {
@@ -843,7 +851,7 @@ impl Cluster {
             .agent
             .as_ref()
             .and_then(|agent| self.stores.get(&agent.gossip));
-        let is_peer = store.is_some_and(|store| store.peers.contains(&host.address));
+        let is_peer = store.is_some_and(|store| store.peers.contains(host.private()));
         let unit = host.unit(STORE_UNIT);
         unit.seen.get_or_insert(text);
         (unit.active, unit.settling, unit.starts) = (true, is_peer, unit.starts + 1);
@@ -1122,7 +1130,7 @@ impl Cluster {
         let is_named = |other: usize| {
             managers
                 .iter()
-                .any(|manager| manager.split(':').next() == Some(&self.hosts[other].address))
+                .any(|manager| manager.split(':').next() == Some(self.hosts[other].private()))
         };
         if !(0..self.hosts.len()).any(|other| is_named(other) && self.manages(other) == Some(swarm))
         {
@@ -1224,6 +1232,10 @@ impl Cluster {
                     rest = more;
                 }
                 Some(said + rest)
+            }
+            [MESH_SCRIPT, "heard"] => {
+                let heard = self.heard(at);
+                Some(heard.iter().map(|name| format!("[{name}]\n")).collect())
             }
             ["ss", "-Hltn", _] => {
                 let gossips = self.engine_store(at).is_some()

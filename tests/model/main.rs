@@ -7,6 +7,7 @@
 mod engine;
 mod files;
 mod host;
+mod mesh;
 mod probe;
 mod properties;
 mod run;

@@ -21,6 +21,7 @@ use super::files::DAEMON_JSON;
 use super::host::{
     AGENT, Cluster, ENGINE_UNIT, GUARD_CONFIG, GUARD_UNIT, HELPER_UNIT, Host, PUSHED, STORE_UNIT,
 };
+use super::mesh::{FLOOR_UNIT, MESH_CONFIG, MESH_UNIT};
 
 /// The clock of all hosts: certificates are made by this machine's.
 static NOW: LazyLock<i64> = LazyLock::new(|| {
@@ -194,7 +195,7 @@ impl Cluster {
                 let swarm = &self.swarms[*number];
                 let lost = swarm.is_manager(id) && !manages;
                 let mut all = json!({
-                    "LocalNodeState": "active", "NodeID": id, "NodeAddr": self.hosts[at].address, "ControlAvailable": manages,
+                    "LocalNodeState": "active", "NodeID": id, "NodeAddr": self.hosts[at].private(), "ControlAvailable": manages,
                     "Error": if lost { "The swarm does not have a leader" } else { "" },
                 });
                 if manages {
@@ -226,28 +227,46 @@ impl Cluster {
         text.section("uname", "Linux 5.10.0-30-amd64 x86_64");
         text.section("hostname", &host.name);
         text.section("machine-id", &format!("machine-of-{}", host.name));
+        let wireguard = if host.has_module() {
+            "\nwireguard builtin"
+        } else {
+            ""
+        };
         text.section(
             "modules",
-            "vxlan builtin\nbridge builtin\nveth builtin\nbr_netfilter builtin\nip_vs builtin\nesp4 builtin",
+            &format!("vxlan builtin\nbridge builtin\nveth builtin\nbr_netfilter builtin\nip_vs builtin\nesp4 builtin{wireguard}"),
         );
+        let (link, address, route) = match host.mesh.device {
+            Some(_) => (
+                "\n3: dcwg0: <POINTOPOINT> mtu 1420 qdisc",
+                format!(
+                    "\n3: dcwg0    inet {}/24 scope global dcwg0",
+                    host.private()
+                ),
+                "\n10.99.0.0/24 dev dcwg0 scope link",
+            ),
+            None => ("", String::new(), ""),
+        };
         text.section(
             "links",
-            "1: lo: <LOOPBACK> mtu 65536 qdisc\n2: eth0: <BROADCAST> mtu 1500 qdisc",
+            &format!(
+                "1: lo: <LOOPBACK> mtu 65536 qdisc\n2: eth0: <BROADCAST> mtu 1500 qdisc{link}"
+            ),
         );
         text.section(
             "addresses",
             &format!(
-                "1: lo    inet 127.0.0.1/8 scope host lo\n2: eth0    inet {}/16 scope global eth0",
+                "1: lo    inet 127.0.0.1/8 scope host lo\n2: eth0    inet {}/16 scope global eth0{address}",
                 host.address
             ),
         );
         text.section(
             "routes",
-            "default via 10.1.0.1 dev eth0\n10.1.0.0/16 dev eth0 scope link",
+            &format!("default via 10.1.0.1 dev eth0\n10.1.0.0/16 dev eth0 scope link{route}"),
         );
         self.sockets(at, &mut text);
         text.section("init", "systemd");
-        if host.packages.contains("iptables") || host.engine.is_some() {
+        if host.has_iptables() {
             text.section("iptables", "there");
         }
         text.section("package-managers", "apt-get");
@@ -255,6 +274,7 @@ impl Cluster {
         text.section("units", &units(host));
         self.engine(at, &mut text);
         self.guard(at, &mut text);
+        self.mesh(at, &mut text);
         self.store(at, &mut text);
         packages(host, &mut text);
         files(host, &mut text);
@@ -268,6 +288,28 @@ impl Cluster {
         if host.rules.as_deref() != host.files.text(GUARD_CONFIG) {
             text.section("fabric-wrong", "the rules are not those of the config");
         }
+    }
+
+    fn mesh(&self, at: usize, text: &mut Text) {
+        let host = &self.hosts[at];
+        let programs = [("wg", "wireguard-tools"), ("wireguard-go", "wireguard-go")];
+        let there = programs
+            .iter()
+            .filter(|(_, package)| host.packages.contains(*package));
+        let there: Vec<&str> = there.map(|(program, _)| *program).collect();
+        text.section("mesh-programs", &there.join("\n"));
+        if host.files.get(MESH_CONFIG).is_none() {
+            return;
+        }
+        text.file("underlay-config", host, MESH_CONFIG);
+        let mut lines = format!("key {}\n", host.mesh.key.as_deref().unwrap_or_default());
+        for name in self.heard(at) {
+            let _ = writeln!(lines, "heard {name} 12 10.1.0.1:51820");
+        }
+        if let Some(wrong) = host.wrong_with_mesh() {
+            let _ = writeln!(lines, "wrong {wrong}");
+        }
+        text.section("underlay", &lines);
     }
 
     fn sockets(&self, at: usize, text: &mut Text) {
@@ -405,7 +447,7 @@ impl Cluster {
             engine.is_some_and(|engine| engine.swarm == Some((swarm, node.id.clone())))
         };
         let host = self.hosts.iter().find(is_its);
-        host.map_or_else(|| "10.1.255.1".to_owned(), |host| host.address.clone())
+        host.map_or("10.1.255.1", Host::private).to_owned()
     }
 
     fn store(&self, at: usize, text: &mut Text) {
@@ -446,7 +488,7 @@ impl Cluster {
             } else {
                 "failed"
             };
-            let _ = writeln!(members, "{} {}:8301 {status}", other.name, other.address);
+            let _ = writeln!(members, "{} {}:8301 {status}", other.name, other.private());
         }
         text.section("store-members", &members);
     }
@@ -492,7 +534,14 @@ impl Cluster {
 
 fn units(host: &Host) -> String {
     let mut text = String::new();
-    for name in [ENGINE_UNIT, STORE_UNIT, HELPER_UNIT, GUARD_UNIT] {
+    for name in [
+        ENGINE_UNIT,
+        STORE_UNIT,
+        HELPER_UNIT,
+        GUARD_UNIT,
+        MESH_UNIT,
+        FLOOR_UNIT,
+    ] {
         let unit = host.units.get(name).cloned().unwrap_or_default();
         let Some(file) = host.unit_file(name) else {
             continue;

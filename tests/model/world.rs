@@ -77,6 +77,8 @@ pub struct Settings {
     pub foreign_swarm: bool,
     /// Whether engines listen on the network.
     pub tls: bool,
+    /// Whether a mesh of WireGuard carries it.
+    pub mesh: bool,
 }
 
 /// A world in few words.
@@ -157,7 +159,11 @@ fn settings(palette: Palette) -> impl Strategy<Value = Settings> {
         rarely(),
         1usize..3,
         rarely(),
-        (rarely(), prop::bool::weighted(0.3)),
+        (
+            rarely(),
+            prop::bool::weighted(0.3),
+            prop::bool::weighted(0.3),
+        ),
     )
         .prop_map(
             |(
@@ -168,7 +174,7 @@ fn settings(palette: Palette) -> impl Strategy<Value = Settings> {
                 encrypted,
                 parallel,
                 pushed,
-                (foreign_swarm, tls),
+                (foreign_swarm, tls, mesh),
             )| {
                 Settings {
                     fabric,
@@ -180,6 +186,7 @@ fn settings(palette: Palette) -> impl Strategy<Value = Settings> {
                     pushed,
                     foreign_swarm,
                     tls,
+                    mesh,
                 }
             },
         )
@@ -229,6 +236,9 @@ impl Recipe {
             "network: {{name: demo, fabric: {}{encrypted}}}",
             s.fabric
         );
+        if s.mesh {
+            text += "underlay: wireguard\n";
+        }
         let _ = writeln!(text, "restart: {{parallel: {}}}", s.parallel);
         let servers = s.members.filter(|count| *count <= hosts.len());
         let servers = servers

@@ -333,7 +333,11 @@ pub const MESH_PACKAGE: &str = "wireguard-tools";
 /// The package of WireGuard in user space.
 pub const MESH_PROGRAM_PACKAGE: &str = "wireguard-go";
 
-/// The packages that docker-cluster may have installed on a host. `templates/apt-remove.sh` knows them as well.
+/// The package of what makes rules for packets, where no engine has brought it.
+pub const RULES_PACKAGE: &str = "iptables";
+
+/// The packages that docker-cluster may have installed on a host. `templates/apt-remove.sh` knows them as well, but for what comes along with
+/// an engine.
 pub const INSTALLED_HERE: &[&str] = &[
     ENGINE_PACKAGE,
     CLIENT_PACKAGE,
@@ -344,6 +348,7 @@ pub const INSTALLED_HERE: &[&str] = &[
     ETHTOOL_PACKAGE,
     MESH_PACKAGE,
     MESH_PROGRAM_PACKAGE,
+    RULES_PACKAGE,
 ];
 
 /// An engine that a host has, or will get from its packages.

@@ -93,17 +93,19 @@ fn unheard<'a>(mesh: &'a MeshView, other: &HostName) -> Option<(Option<u64>, &'a
 }
 
 fn endpoint_moved(case: &Case<'_>) -> Option<Finding> {
-    views(case).find_map(|(name, mesh, other, theirs)| {
-        let (_, sends_to) = mesh.mates.get(other.as_str())?;
-        if *sends_to == theirs.endpoint {
-            return None;
-        }
-        let what = format!(
-            "it sends what is for {other} to {sends_to}, and {other} is at {} now",
-            theirs.endpoint
-        );
-        about_host(name, what, MEND, Vec::new())
-    })
+    views(case)
+        .find_map(|(name, mesh, other, theirs)| {
+            let (_, sends_to) = mesh.mates.get(other.as_str())?;
+            if *sends_to == theirs.endpoint {
+                return None;
+            }
+            let what = format!(
+                "it sends what is for {other} to {sends_to}, and {other} is at {} now",
+                theirs.endpoint
+            );
+            about_host(name, what, MEND, Vec::new())
+        })
+        .or_else(|| said(case, &["is to be reached at"], &[], MEND))
 }
 
 /// A finding about what does not come through between two hosts.
@@ -255,6 +257,12 @@ mod tests {
             (
                 "mesh-open",
                 found(wrong("the rule `iptables -t raw -A X` is missing")),
+            ),
+            (
+                "mesh-endpoint-moved",
+                found(wrong(
+                    "a is not heard at 10.0.0.1:51820, and is to be reached at 10.0.0.9:51820",
+                )),
             ),
             (
                 "mesh-drift",

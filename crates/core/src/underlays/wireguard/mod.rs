@@ -19,7 +19,7 @@ use crate::facts::Module;
 use crate::facts::firewall::Traffic;
 use crate::inventory::{Inventory, UnderlaySpec, WireguardSpec};
 use crate::plan::{Action, HostWorld, Problem, Stage, StepId, Steps, Undo, Verb, World, mesh};
-use crate::platform::{MESH_PACKAGE, MESH_PROGRAM_PACKAGE, Release, SERVICES};
+use crate::platform::{MESH_PACKAGE, MESH_PROGRAM_PACKAGE, RULES_PACKAGE, Release, SERVICES};
 use crate::proof::{Cause, MeshView};
 use files::Config;
 use rotation::Keys;
@@ -136,11 +136,17 @@ impl Underlay for Wireguard {
     }
 }
 
-/// Hosts that have neither the module nor a package of the program that does without.
+/// Hosts that lack a program, and have no package of it.
 fn no_program(host: &HostWorld<'_>) -> Option<Problem> {
     let programs = &host.facts.mesh_programs;
     if !programs.contains("wg") {
         let found = packages::problems(host, MESH_PACKAGE, "WireGuard's program wg");
+        if let Some(problem) = found.into_iter().next() {
+            return Some(problem);
+        }
+    }
+    if !host.facts.iptables {
+        let found = packages::problems(host, RULES_PACKAGE, "the program iptables");
         if let Some(problem) = found.into_iter().next() {
             return Some(problem);
         }
@@ -220,13 +226,19 @@ fn install(host: &HostWorld<'_>, steps: &mut Steps) {
     if Driver::of(host) == Driver::Go && !programs.contains("wireguard-go") {
         wanted.push(MESH_PROGRAM_PACKAGE);
     }
+    let has = |package| wanted.contains(&package);
+    let what = match (has(MESH_PROGRAM_PACKAGE), has(MESH_PACKAGE)) {
+        (true, _) => "WireGuard, in user space (its kernel has no module)",
+        (false, true) => "the tools of WireGuard",
+        (false, false) => "what keeps everything inside of the mesh (iptables)",
+    };
+    // An engine brings it, and comes after the mesh.
+    if !host.facts.iptables {
+        wanted.push(RULES_PACKAGE);
+    }
     if wanted.is_empty() {
         return;
     }
-    let what = match wanted.contains(&MESH_PROGRAM_PACKAGE) {
-        true => "WireGuard, in user space (its kernel has no module)",
-        false => "the tools of WireGuard",
-    };
     packages::install(host, Stage::Underlay, &wanted, what, UNIT, steps);
 }
 
