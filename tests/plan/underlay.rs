@@ -3,7 +3,7 @@
 use docker_cluster::decide::{self, down, underlay};
 use docker_cluster::facts::Facts;
 use docker_cluster::inventory::{HostName, Inventory};
-use docker_cluster::plan::{Action, Content, Piece, Plan, Slot, World};
+use docker_cluster::plan::{Action, Content, Piece, Plan, Slot, Stage, World};
 
 use super::fake::{Fake, debian, decided, inventory, plan_for, plan_without, problems, shown};
 
@@ -201,6 +201,52 @@ fn a_host_that_does_not_answer_stays_in_the_mesh() {
     assert!(
         text.contains(&format!("peer b {} 10.99.0.2 10.0.0.12:51820 25", key("b"))),
         "{text}"
+    );
+}
+
+/// Its managers hear each other over the mesh alone: without it they have no quorum, and without a quorum `up` would not mend it.
+#[test]
+fn a_mesh_is_mended_before_its_swarm_is_judged() {
+    let torn = |wrong: &str| {
+        let first = plan_for(&hosts(), MESH);
+        let of_swarm = |host: Fake, is_manager: bool| Fake {
+            swarm: Some(("s", "n", is_manager)),
+            ..host
+        };
+        let mut there: Vec<Fake> = hosts()
+            .into_iter()
+            .map(|host| meshed(host, &first, ""))
+            .collect();
+        there[0] = meshed(debian("13", "a", 11), &first, wrong);
+        there
+            .into_iter()
+            .map(|host| of_swarm(host, false))
+            .collect::<Vec<_>>()
+    };
+    let down = "wrong the interface dcwg0 is missing\n";
+    let plan = plan_for(&torn(down), MESH);
+    assert_eq!(problems(&plan), Vec::<String>::new());
+    assert!(!of_the_mesh(&plan).is_empty(), "{}", shown(&plan));
+    assert!(
+        plan.steps.iter().all(|step| step.stage != Stage::Swarm),
+        "{}",
+        shown(&plan)
+    );
+    assert!(
+        plan.notes
+            .iter()
+            .any(|note| note.contains("run `up` again")),
+        "{:?}",
+        plan.notes
+    );
+    // A mesh that is whole is no excuse.
+    let plan = plan_for(&torn(""), MESH);
+    assert!(
+        problems(&plan)
+            .iter()
+            .any(|line| line.contains("no manager of it has a quorum")),
+        "{:?}",
+        problems(&plan)
     );
 }
 

@@ -30,6 +30,9 @@ pub const SOCKET_UNIT: &str = "docker.socket";
 /// cannot be restarted while the engine runs.
 pub const SOCKET_CURE: &str = "docker.socket is active, and its socket /var/run/docker.sock is gone, which a restart of the engine does not bring back: `systemctl stop docker.service docker.socket && systemctl start docker.socket docker.service` there";
 
+/// What mends an engine that waits for the others of its swarm, whom it cannot reach.
+const MESH_CURE: &str = "the mesh that carries its swarm is not as it should be, and the engine waits for the others: `systemctl restart docker-cluster-underlay` there, then this command again";
+
 /// How long the installation of packages may take: 150 MB over a slow line, and a held lock before that.
 pub const INSTALL_TIMEOUT: Duration = Duration::from_secs(1800);
 
@@ -281,6 +284,7 @@ fn mute_engine(host: &HostWorld<'_>) -> Option<Problem> {
     is_running(host.facts).then(|| {
         let fix = match host.facts.socket_gone() {
             true => SOCKET_CURE,
+            false if host.facts.mesh_is_torn() => MESH_CURE,
             false => "look at `journalctl -u docker` there; a restart of the engine mends most",
         };
         Problem::on(host.name(), what, fix)

@@ -85,6 +85,16 @@ pub(crate) fn lead(world: &World<'_>) -> Option<HostName> {
         .map(|host| host.name().clone())
 }
 
+/// The hosts whose mesh is not as it should be, where no manager of their swarm has a quorum: it may be for that alone.
+fn cut_off<'a>(world: &'a World<'_>) -> Vec<&'a str> {
+    let is_member = world.hosts.iter().any(|host| swarm(host).is_member());
+    if !is_member || cluster_id(world).is_some() || world.recover_quorum {
+        return Vec::new();
+    }
+    let torn = world.hosts.iter().filter(|host| host.facts.mesh_is_torn());
+    torn.map(|host| host.name().as_str()).collect()
+}
+
 fn swarm(host: &HostWorld<'_>) -> Swarm {
     host.facts
         .engine
@@ -246,8 +256,8 @@ impl Fabric for SwarmMode {
         }
         problems.extend(excluded_by_inventory(world));
         problems.extend(fixed_at_the_start(world));
-        // With managers that are stopped nothing is known of a quorum; they are started first.
-        if world.hosts.iter().any(sleeps) {
+        // With managers that are stopped nothing is known of a quorum; they are started first. A mesh comes first as well.
+        if world.hosts.iter().any(sleeps) || !cut_off(world).is_empty() {
             return problems;
         }
         if ours.is_none()
@@ -290,6 +300,15 @@ impl Fabric for SwarmMode {
             notes.push(format!(
                 "{}: stopped, and in a swarm. What else is to be done shows when they run: run `up` again",
                 asleep.join(", ")
+            ));
+            return;
+        }
+        let torn = cut_off(world);
+        if !torn.is_empty() {
+            notes.push(format!(
+                "no manager of the swarm has a quorum, and the mesh that carries it is not whole: {}. It is mended first, and what else is to be done \
+                 shows then: run `up` again",
+                torn.join(", ")
             ));
             return;
         }

@@ -697,6 +697,13 @@ impl Facts {
         written_before.is_some() && written_before == now
     }
 
+    /// Whether the mesh that carries this host is not as it should be: what its engine says of a swarm is then no last word on that.
+    #[must_use]
+    pub fn mesh_is_torn(&self) -> bool {
+        let mesh = self.mesh.as_ref();
+        mesh.is_some_and(|mesh| !mesh.links.wrong.is_empty())
+    }
+
     /// Whether the engine's socket is gone while the unit that made it is active. An engine that itself listened on
     /// `unix:///var/run/docker.sock` removes the file when it ends, and systemd does not make it again for an engine that starts.
     #[must_use]
