@@ -213,7 +213,7 @@ fn what_ends_is_said(lab: &Lab, called: &Called<'_>) {
     own(&["cert", "issue", "--days", "5", &name]);
     let said = own(&["ls"]).err;
     assert!(
-        said.contains("ends in 4 days: `docker-cluster cert issue`"),
+        said.contains("ends in 5 days: `docker-cluster cert issue`"),
         "{said}"
     );
     // The one in the machine's folder lasts longer.
@@ -221,7 +221,7 @@ fn what_ends_is_said(lab: &Lab, called: &Called<'_>) {
     own(&["cert", "issue", "--days", "5", "mallory"]);
     let said = own(&["cert", "ls"]).err;
     assert!(
-        said.contains("The last certificate of mallory ends in 4 days"),
+        said.contains("The last certificate of mallory ends in 5 days"),
         "{said}"
     );
 }

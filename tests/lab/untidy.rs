@@ -10,7 +10,14 @@ use super::resume::Stepping;
 #[ignore = "needs a Docker engine"]
 fn engines_that_others_have_set_up() {
     let lab = Lab::up("untidy", &["--hosts", "3", "--os", "debian-13"]);
-    let two = lab.first_hosts(2);
+    // The third is somebody else's, and joins by hand.
+    let own = lab.first_hosts(2);
+    let two = lab.variant("open.yaml", |_| {
+        let network = format!("network: {{guard_allow: [{}]}}\nhosts:\n", lab.private(3));
+        std::fs::read_to_string(&own)
+            .unwrap()
+            .replacen("hosts:\n", &network, 1)
+    });
     // What Docker's documentation says to do for a socket of one's own, and what docker-machine writes.
     lab.sh(1, "mkdir -p /etc/systemd/system/docker.service.d; printf '[Service]\\nExecStart=\\nExecStart=/usr/sbin/dockerd\\n' > /etc/systemd/system/docker.service.d/10-machine.conf; printf '{\"hosts\": [\"fd://\", \"unix:///run/second.sock\"]}' > /etc/docker/daemon.json; systemctl daemon-reload; systemctl restart docker");
     // Another place for what it has, with a file that no unit reads any more.

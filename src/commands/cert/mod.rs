@@ -36,6 +36,11 @@ pub const DAYS: u32 = 365;
 /// A day, in seconds.
 const DAY: i64 = 86_400;
 
+/// Seconds in days, of which the last is begun: a certificate of five days ends in five days, and not in four a second later.
+fn in_days(seconds: i64) -> i64 {
+    (seconds + DAY - 1) / DAY
+}
+
 /// A certificate that ends within this time is spoken of, in days: who looks once a month learns of it in time.
 pub const SOON_DAYS: i64 = 30;
 
@@ -310,7 +315,7 @@ async fn list(inventory: &Inventory, global: &Global, ui: Ui) -> Result<Exit, Er
             for (name, days) in record::ending(&given, now, &ca, SOON_DAYS * DAY) {
                 ui.note(&format!(
                     "The last certificate of {name} ends in {} days: `docker-cluster cert issue {name}` makes a new one.",
-                    days / DAY
+                    in_days(days)
                 ));
             }
         }
@@ -332,7 +337,7 @@ pub fn say_ending(inventory: &Inventory, global: &Global, ui: Ui) {
         && left < SOON_DAYS * DAY
     {
         let what = match left > 0 {
-            true => format!("ends in {} days", left / DAY),
+            true => format!("ends in {} days", in_days(left)),
             false => "has ended".to_owned(),
         };
         ui.note(&format!(
@@ -350,7 +355,7 @@ fn row(given: &Given, now: i64, ca: &str) -> Vec<(String, Tone)> {
     };
     let until = match standing {
         Standing::Valid => {
-            format!("{} ({} days)", date(given.ends), (given.ends - now) / DAY)
+            format!("{} ({} days)", date(given.ends), in_days(given.ends - now))
         }
         Standing::Expired | Standing::Ended => date(given.ends),
     };
