@@ -389,7 +389,9 @@ def verify(lab):
 
 
 def ps(lab):
-    """The containers of all hosts, over connections that are there, against Docker's own client over its own."""
+    """The containers of all hosts, over connections that are there, against Docker's own client over its own. As root: the ordinary user of
+    a lab is not in the group `docker`, and Docker's client knows no sudo."""
+    lab.log_in_as("root")
     folder = lab.folder / "docker"
     folder.mkdir()
     # Docker's client runs `ssh`, which reads the configuration of the user and no other: so this one comes first in PATH.
