@@ -484,28 +484,8 @@ impl Checker<'_> {
                 Some(Members::Count(*count))
             }
             RawServers::Names(list) => {
-                let mut chosen = Vec::new();
-                for name in list {
-                    match names.iter().find(|host| host.as_str() == name) {
-                        Some(host) if chosen.contains(host) => {
-                            self.wrong(
-                                value,
-                                format!("`{name}` is listed twice"),
-                                "list each host once",
-                            );
-                            return None;
-                        }
-                        Some(host) => chosen.push(host.clone()),
-                        None => {
-                            self.wrong(
-                                value,
-                                format!("no host is called `{name}`"),
-                                "use the names under `hosts:`",
-                            );
-                            return None;
-                        }
-                    }
-                }
+                let listed = list.iter().map(|name| (value, name.as_str()));
+                let chosen = self.each_once(listed, names)?;
                 if chosen.len() % 2 == 0 {
                     self.wrong(
                         value,
@@ -517,6 +497,31 @@ impl Checker<'_> {
                 Some(Members::Named(chosen))
             }
         }
+    }
+
+    /// Hosts that are listed by name, each with its place in the file.
+    fn each_once<'l, T: 'l>(
+        &mut self,
+        listed: impl Iterator<Item = (&'l Spanned<T>, &'l str)>,
+        names: &[HostName],
+    ) -> Option<Vec<HostName>> {
+        let mut chosen = Vec::new();
+        for (at, name) in listed {
+            match names.iter().find(|host| host.as_str() == name) {
+                Some(host) if chosen.contains(host) => {
+                    let what = format!("`{name}` is listed twice");
+                    self.wrong(at, what, "list each host once");
+                    return None;
+                }
+                Some(host) => chosen.push(host.clone()),
+                None => {
+                    let what = format!("no host is called `{name}`");
+                    self.wrong(at, what, "use the names under `hosts:`");
+                    return None;
+                }
+            }
+        }
+        Some(chosen)
     }
 
     fn swarm(

@@ -498,28 +498,8 @@ impl Checker<'_> {
             .number
             .as_ref()
             .map_or(DEFAULT_AS, |number| number.value);
-        let mut reflectors: Vec<HostName> = Vec::new();
-        for name in &raw.reflectors {
-            match names.iter().find(|host| host.as_str() == name.value) {
-                Some(host) if reflectors.contains(host) => {
-                    self.wrong(
-                        name,
-                        format!("`{host}` is listed twice"),
-                        "list each host once",
-                    );
-                    return None;
-                }
-                Some(host) => reflectors.push(host.clone()),
-                None => {
-                    self.wrong(
-                        name,
-                        format!("no host is called `{}`", name.value),
-                        "use the names under `hosts:`",
-                    );
-                    return None;
-                }
-            }
-        }
+        let listed = raw.reflectors.iter();
+        let reflectors = self.each_once(listed.map(|name| (name, name.value.as_str())), names)?;
         let mut routers = Vec::new();
         for router in &raw.routers {
             let Ok(address) = router.value.address.parse::<Ipv4Addr>() else {
