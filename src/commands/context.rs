@@ -4,7 +4,6 @@
 //! They are written as Docker's client writes them (`~/.docker/contexts/meta/SHA-256 of the name/meta.json`), which is the same since
 //! 19.03 and needs no client here. Each says in its metadata whose it is: one that somebody else has made is never touched.
 
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
@@ -13,7 +12,7 @@ use sha2::{Digest, Sha256};
 
 use super::cert::kept;
 use super::endpoint::Endpoint;
-use super::{host, load, select};
+use super::{host, load, private, select};
 use crate::error::{Error, Exit};
 use crate::global::{Global, Output};
 use crate::inventory::{Become, ClusterName, HostName, HostSpec, Inventory};
@@ -307,7 +306,7 @@ impl Store {
             "Endpoints": {"docker": {"Host": endpoint.url, "SkipTLSVerify": false}},
         });
         self.write_tls(name, endpoint).map_err(failed)?;
-        put(&folder, "meta.json", meta.to_string().as_bytes()).map_err(failed)
+        private::file(&folder.join("meta.json"), meta.to_string().as_bytes()).map_err(failed)
     }
 
     /// The certificate, where Docker's client looks for it; one of before goes where none is needed any more.
@@ -320,11 +319,8 @@ impl Store {
             };
         };
         for file in [kept::CA, kept::CERT, kept::KEY] {
-            put(
-                &folder.join("docker"),
-                file,
-                &std::fs::read(certs.join(file))?,
-            )?;
+            let bytes = std::fs::read(certs.join(file))?;
+            private::file(&folder.join("docker").join(file), &bytes)?;
         }
         Ok(())
     }
@@ -369,19 +365,6 @@ impl Store {
             .filter(|name| !name.is_empty())
             .map(ToOwned::to_owned)
     }
-}
-
-/// Writes a file for this user alone. Renamed into place: a client that runs right now reads the old one or the new one.
-fn put(folder: &Path, name: &str, bytes: &[u8]) -> std::io::Result<()> {
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(folder)?;
-    let new = tempfile::NamedTempFile::new_in(folder)?;
-    std::fs::write(new.path(), bytes)?;
-    new.persist(folder.join(name))
-        .map(drop)
-        .map_err(|error| error.error)
 }
 
 fn read(path: &Path) -> Result<Option<Context>, Error> {

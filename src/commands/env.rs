@@ -7,7 +7,7 @@
 //!
 //! What other tools have exported for Docker's client would go before our own: it is kept aside and unset, and `--unset` brings it back.
 
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -15,7 +15,7 @@ use serde_json::{Map, json};
 
 use super::endpoint::Endpoint;
 use super::shells::{Change, Shell};
-use super::{answer, host, load, select, standalone};
+use super::{answer, host, load, private, select, standalone};
 use crate::error::{Error, Exit};
 use crate::facts::{Engine, Swarm};
 use crate::global::{Global, Output};
@@ -419,11 +419,7 @@ fn write_shim(global: &Global, inventory: &Inventory) -> Result<PathBuf, Error> 
         .and_then(std::fs::canonicalize)
         .map_err(failed)?;
     let folder = shims()?.join(inventory.cluster.as_str());
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(&folder)
-        .map_err(failed)?;
+    private::folder(&folder).map_err(failed)?;
     let text = format!(
         "#!/bin/sh\n# Written by `docker-cluster env`: ssh with the settings of an inventory, for Docker's client.\n\
          folder={} program={} file={}\n\

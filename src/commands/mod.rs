@@ -24,6 +24,7 @@ pub mod ls;
 pub mod machine;
 pub mod migrate;
 pub mod plan;
+mod private;
 pub mod ps;
 pub mod restart;
 pub mod rm;

@@ -6,10 +6,9 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use super::{load, select};
+use super::{load, private, select};
 use crate::error::{Error, Exit};
 use crate::global::Global;
 use crate::host::{ssh_arguments, system_ssh};
@@ -288,11 +287,7 @@ fn sockets() -> Result<PathBuf, Error> {
     let failed = |error: std::io::Error| Error::failed("cannot make ~/.ssh").because(error);
     let home = etcetera::home_dir().map_err(|_| Error::failed("this user has no home folder"))?;
     let folder = home.join(".ssh");
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(&folder)
-        .map_err(failed)?;
+    private::folder(&folder).map_err(failed)?;
     Ok(folder)
 }
 

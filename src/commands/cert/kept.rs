@@ -1,11 +1,10 @@
 //! The certificates that this person has here: a folder each, as Docker's client wants it (`DOCKER_CERT_PATH`).
 
-use std::io::Write as _;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use etcetera::BaseStrategy as _;
 
+use crate::commands::private;
 use crate::error::Error;
 use crate::global::Global;
 use crate::inventory::{ClusterName, HostSpec, Inventory};
@@ -123,18 +122,9 @@ pub fn keep(folder: &Path, ca: &str, issued: &Issued) -> Result<(), Error> {
         ))
         .because(error)
     };
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(folder)
-        .map_err(failed)?;
     let files = [(KEY, issued.key.expose()), (CERT, &issued.cert), (CA, ca)];
     for (name, text) in files {
-        let mut new = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
-        new.write_all(text.as_bytes()).map_err(failed)?;
-        new.as_file().sync_all().map_err(failed)?;
-        new.persist(folder.join(name))
-            .map_err(|error| failed(error.error))?;
+        private::file(&folder.join(name), text.as_bytes()).map_err(failed)?;
     }
     Ok(())
 }

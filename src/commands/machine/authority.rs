@@ -1,15 +1,14 @@
 //! The CA of all machines, and the person's certificate of it: files in docker-machine's own places (`certs/` beside the machines), or
 //! where its flags say. Those that docker-machine has left there are taken as they are.
 
-use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use time::OffsetDateTime;
 
 use super::certificates::DAYS;
-use super::machines::write;
 use crate::commands::cert::kept;
+use crate::commands::private;
 use crate::error::Error;
 use crate::secrets::EnginesCa;
 use crate::secrets::engines::Issued;
@@ -77,15 +76,9 @@ impl Pair {
     /// The key first: a certificate without its key would look like a pair that somebody has torn apart.
     fn keep(&self, cert: &str, key: &str) -> Result<(), Error> {
         for (path, text) in [(&self.key, key), (&self.cert, cert)] {
-            let folder = path.parent().unwrap_or(Path::new("."));
-            std::fs::DirBuilder::new()
-                .recursive(true)
-                .mode(0o700)
-                .create(folder)
-                .map_err(|error| {
-                    Error::failed(format!("cannot make {}", folder.display())).because(error)
-                })?;
-            write(path, text)?;
+            private::file(path, text.as_bytes()).map_err(|error| {
+                Error::failed(format!("cannot keep {}", path.display())).because(error)
+            })?;
         }
         Ok(())
     }

@@ -3,15 +3,13 @@
 
 use std::fmt::Write as _;
 use std::fs::File;
-use std::io::Write as _;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Component, Path, PathBuf};
 
 use etcetera::BaseStrategy;
 use serde_json::Value;
 
 use super::authority::{Authority, TlsFiles};
-use crate::commands::load;
+use crate::commands::{load, private};
 use crate::error::Error;
 use crate::global::{Global, Output};
 use crate::inventory::{HostSpec, Inventory, OwnCa};
@@ -246,13 +244,7 @@ impl Machines {
 
     /// Several of these may be at work: scripts create machines side by side.
     fn lock(&self) -> Result<File, Error> {
-        let make = |folder: &Path| {
-            std::fs::DirBuilder::new()
-                .recursive(true)
-                .mode(0o700)
-                .create(folder)
-        };
-        make(&self.folder.join("machines")).map_err(failed)?;
+        private::folder(&self.folder.join("machines")).map_err(failed)?;
         let file = File::create(self.folder.join("machines.lock")).map_err(failed)?;
         file.lock().map_err(failed)?;
         Ok(file)
@@ -397,15 +389,8 @@ fn usual() -> Result<PathBuf, Error> {
         .join("docker-cluster"))
 }
 
-/// Whole or not at all, for this user alone (a temporary file is 0600).
-pub(super) fn write(path: &Path, text: &str) -> Result<(), Error> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let mut new = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
-    new.write_all(text.as_bytes()).map_err(failed)?;
-    new.as_file().sync_all().map_err(failed)?;
-    new.persist(path)
-        .map(drop)
-        .map_err(|error| failed(error.error))
+fn write(path: &Path, text: &str) -> Result<(), Error> {
+    private::file(path, text.as_bytes()).map_err(failed)
 }
 
 fn failed(error: std::io::Error) -> Error {
