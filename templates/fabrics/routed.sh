@@ -102,15 +102,21 @@ check_session() {
     IFS=" $NL"
     with=$2.$3.$4.$5
     case $1 in
-        *_Established*) return ;;
-        *"Bad_peer_AS"*) why="they differ about the number of their autonomous system" ;;
-        *"Connection_refused"*) why="it refuses TCP port 179: BIRD does not run there, or its firewall refuses" ;;
-        *)
-            mute="$mute$with$NL"
-            return
-            ;;
+        *_Established*) ;;
+        *) say_error "$with" "$1" || mute="$mute$with$NL" ;;
     esac
-    say "the BGP session with $with is down: $why"
+}
+
+# What neighbour $1 is known to have, by what BIRD says in $2. It keeps the last error of a session for as long as it has no other, and one
+# that is not answered makes none. So an error is the present one only in the state that follows it: a wait after one of BGP's (Idle), and a
+# pause after a connection that was refused (Active).
+say_error() {
+    case $2 in
+        *_Idle_*Bad_peer_AS*) why="they differ about the number of their autonomous system" ;;
+        *_Active_*Connection_refused*) why="it refuses TCP port 179: BIRD does not run there, or its firewall refuses" ;;
+        *) return 1 ;;
+    esac
+    say "the BGP session with $1 is down: $why"
 }
 
 # What is signed with another password is thrown away without an answer, as what a firewall drops. But the kernel counts it, and our rule
@@ -134,9 +140,13 @@ check_mute() {
     each_not_in say_mute "$mute" "$NL"
 }
 
-# One that has just come up is well.
+# One that has just come up is well, and one that has an answer now has its error.
 still_mute() {
-    birdc -r show protocols "with_$(printf %s "$1" | tr . _)" | grep -q Established || mute="$mute$1$NL"
+    state=$(birdc -r show protocols "with_$(printf %s "$1" | tr . _)" | tr -s ' \n' _)
+    case $state in
+        *_Established*) ;;
+        *) say_error "$1" "$state" || mute="$mute$1$NL" ;;
+    esac
 }
 
 # Whether something came from neighbour $1 meanwhile, and the kernel has taken none of it: then it has the right password, and the answer
