@@ -1,14 +1,14 @@
 # The other half of facts.sh: reads what the shell asks for on standard input, and writes the sections. It only reads.
-# Arguments: MARK MAX ENGINE AGENT; the last two are empty where the engine or the agent is not going to be asked. A line MARK=NAME
-# opens what a command printed, MARK<NAME PATH is a file, MARK!NAME ARGUMENT is one of the functions here. Needs nothing but
-# perl-base. A section that is not whole ends with a line "!", whatever the reason.
+# Arguments: MARK MAX. A line MARK?ENGINE AGENT says what is going to be asked, either of which may be empty; MARK&NAME COMMAND is a command
+# that is begun at once and waited for at the end, MARK=NAME opens what a command printed, MARK<NAME PATH is a file, MARK!NAME ARGUMENT is
+# one of the functions here. Needs nothing but perl-base. A section that is not whole ends with a line "!", whatever the reason.
 use strict;
-my ($mark, $max, $asks_engine, $asks_agent) = @ARGV;
+my ($mark, $max) = @ARGV;
 # How long a daemon may take to answer one question, in seconds: one that hangs must not hang the facts of its host.
 my $PATIENCE = 10;
 # How long the engine is waited for in all, in seconds: half of what the facts of a host may take. One that hangs does so at each question.
 my $ENGINE_PATIENCE = 25;
-# How much longer a program is waited for than `timeout` lets it live, in seconds: whoever ends `timeout` itself leaves its child behind.
+# How much longer a program is waited for than it may live, in seconds: one that does not heed its alarm is killed, with all it has started.
 my $GRACE = 3;
 # How many containers are looked at, each a question of a millisecond, and how many the engine is asked about at a time: enough that it
 # never waits for the next question.
@@ -30,20 +30,23 @@ sub slurp {
     1 while sysread($file, $text, 16384, length $text) && length $text <= $max;
     return $text;
 }
-# Starts a program that is given something to read, which must fit into a pipe; `printed` waits for what it prints.
+# Starts a program that is given something to read, which must fit into a pipe; `printed` waits for what it prints. A program that is
+# bounded ends by an alarm of its own, which outlives what starts it, and costs nothing where `timeout` is a process more.
+our $bound = 0;
 sub start {
     my ($input, @command) = @_;
     pipe(my $read, my $write) or return;
     syswrite $write, $input;
     my $pid = open(my $out, '-|') // return;
-    if (!$pid) { close $write; open(STDERR, '>', '/dev/null'); open(STDIN, '<&', $read); exec {$command[0]} @command or exit 127 }
+    if (!$pid) { setpgrp; alarm $bound; close $write; open(STDERR, '>', '/dev/null'); open(STDIN, '<&', $read); exec {$command[0]} @command or exit 127 }
     return [$pid, $out];
 }
+sub bounded { local $bound = $PATIENCE; return start(@_) }
 sub printed {
     my ($pid, $out) = @{$_[0] // return ''};
     my $text = '';
     eval { local $SIG{ALRM} = sub { die }; alarm $PATIENCE + $GRACE; 1 while sysread($out, $text, 65536, length $text) && length $text <= $max; alarm 0 };
-    if ($@) { kill 'KILL', $pid; $lacks = 1 }
+    if ($@) { kill 'KILL', -$pid; $lacks = 1 }
     close $out;
     return $text;
 }
@@ -189,11 +192,11 @@ sub runs {
     return @there && @running && $there[0] == $running[0] && $there[1] == $running[1];
 }
 
-my (%said, %units, @members);
+my (%said, %units, @members, %begun);
 
-# What the shell's `systemctl show` said of a unit.
+# What `systemctl show` said of a unit.
 sub unit {
-    if (!%units) { for my $block (split /\n\n/, $said{units} // '') { my %v = map { /^(\w+)=(.*)$/ ? ($1, $2) : () } split /\n/, $block; $units{$v{Id}} = \%v if $v{Id} } }
+    if (!%units) { finish('units'); for my $block (split /\n\n/, $said{units} // '') { my %v = map { /^(\w+)=(.*)$/ ? ($1, $2) : () } split /\n/, $block; $units{$v{Id}} = \%v if $v{Id} } }
     return $units{$_[0]} // {};
 }
 # A unit's file and its drop-ins in their order, as [FILE, LINE]; without comments, which mean nothing anywhere.
@@ -221,7 +224,7 @@ sub consul {
     my ($consul, @words) = @_;
     my $etc = '/etc/docker-cluster/consul';
     local @ENV{qw(CONSUL_HTTP_ADDR CONSUL_CACERT CONSUL_CLIENT_CERT CONSUL_CLIENT_KEY)} = ('https://127.0.0.1:8501', "$etc/ca.pem", "$etc/agent.pem", "$etc/agent-key.pem");
-    return run('timeout', '-k', '1', $PATIENCE, 'sh', '-c', 'exec "$@" 2>&1', 'consul', $consul, @words);
+    return printed(bounded('', 'sh', '-c', 'exec "$@" 2>&1', 'consul', $consul, @words));
 }
 
 # Two questions to the local agent over one connection, with the same certificates and the same checks as Consul's own client, whose
@@ -230,7 +233,7 @@ my ($agent, $asking);
 sub ask_agent {
     my $etc = '/etc/docker-cluster/consul';
     my $questions = join '', map { "GET $$_[0] HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: $$_[1]\r\n\r\n" } ['/v1/kv/docker/?keys&separator=/', 'keep-alive'], ['/v1/agent/members', 'close'];
-    return start($questions, 'timeout', '-k', '1', $PATIENCE, 'openssl', 's_client', '-quiet', '-connect', '127.0.0.1:8501', '-CAfile', "$etc/ca.pem", '-cert', "$etc/agent.pem", '-key', "$etc/agent-key.pem", '-verify_return_error', '-verify_ip', '127.0.0.1');
+    return bounded($questions, 'openssl', 's_client', '-quiet', '-connect', '127.0.0.1:8501', '-CAfile', "$etc/ca.pem", '-cert', "$etc/agent.pem", '-key', "$etc/agent-key.pem", '-verify_return_error', '-verify_ip', '127.0.0.1');
 }
 sub agent { return $agent //= printed($asking // ask_agent()) }
 # Status and body of the next answer in what the agent said; nothing unless it is whole.
@@ -291,12 +294,43 @@ sub ip {
     return join "\n", grep { /$is{$kind}/ && ($kind ne 'routes' || !/^\d+: /) } @ip;
 }
 
-# Listening sockets. The kernel gives them first and then searches all of its table for the others, which takes longer than all else
-# here: it is read line by line, about, until one that does not listen (0A). Kernels before 4.4 give a listener's half-open
-# connections (03) right after it.
+# Listening sockets, as the kernel's table has them. The table is searched to its end for sockets that do not listen, which takes longer
+# than all else here, so the kernel is asked for those that do, as `ss` asks it (sock_diag(7)): unless that would load a module.
 sub listeners {
-    my ($path) = @_;
-    open(my $file, '<', $path) or return;
+    my @found;
+    for (['tcp', 2], ['tcp6', 10]) {
+        my ($name, $family) = @$_;
+        next if !-e "/proc/net/$name";
+        push @found, @{-d '/sys/module/tcp_diag' || !-d '/lib/modules' ? diagnosed($family) || [in_table($name)] : [in_table($name)]};
+    }
+    return join "\n", @found;
+}
+# AF_NETLINK is 16, SOCK_RAW 3, NETLINK_SOCK_DIAG 4; the question is SOCK_DIAG_BY_FAMILY (20) as a dump (0x301) about TCP (6) in the
+# state LISTEN (10).
+sub diagnosed {
+    my ($family) = @_;
+    socket(my $socket, 16, 3, 4) or return;
+    my $question = pack('C C C C L x48', $family, 6, 0, 0, 1 << 10);
+    syswrite($socket, pack('L S S L L', 16 + length $question, 20, 0x301, 1, 0) . $question) or return;
+    my @found;
+    while (sysread($socket, my $answer, 1 << 16)) {
+        while (length $answer >= 16) {
+            my ($size, $type) = unpack 'L S', $answer;
+            return if $size < 16 || $size > length $answer;
+            my $message = substr $answer, 0, ($size + 3) & ~3, '';
+            return \@found if $type == 3;
+            return if $type != 20;
+            my ($of, $port, $words) = unpack 'x16 C x3 n x2 a16', $message;
+            push @found, sprintf '0: %s:%04X - 0A', join('', map { sprintf '%08X', $_ } unpack $of == 2 ? 'L' : 'L4', $words), $port;
+        }
+    }
+    return;
+}
+# Line by line, about, until one that does not listen (0A): listening ones come first. Kernels before 4.4 give a listener's half-open
+# connections (03) right after it.
+sub in_table {
+    my ($name) = @_;
+    open(my $file, '<', "/proc/net/$name") or return;
     my ($size, $line, @found) = (0, '');
     PIECE: while ($size < $max && sysread($file, my $piece, 160)) {
         $size += length $piece;
@@ -312,15 +346,17 @@ sub listeners {
 }
 
 # Whether the kernel has or can load what overlays need; the function of the same name in facts.sh says it in other words.
+my @MODULES = (['vxlan', 'VXLAN'], ['bridge', 'BRIDGE'], ['veth', 'VETH'], ['br_netfilter', 'BRIDGE_NETFILTER'], ['nf_nat', 'NF_NAT'], ['ip_vs', 'IP_VS'], ['macvlan', 'MACVLAN'], ['esp4', 'INET_ESP'], ['openvswitch', 'OPENVSWITCH'], ['wireguard', 'WIREGUARD']);
+my $unpacking;
 sub modules {
     my $release = slurp('/proc/sys/kernel/osrelease') // '';
     chomp $release;
     my $folder = "/lib/modules/$release";
     my ($config, $builtin, $dep, @all);
-    for (['vxlan', 'VXLAN'], ['bridge', 'BRIDGE'], ['veth', 'VETH'], ['br_netfilter', 'BRIDGE_NETFILTER'], ['nf_nat', 'NF_NAT'], ['ip_vs', 'IP_VS'], ['macvlan', 'MACVLAN'], ['esp4', 'INET_ESP'], ['openvswitch', 'OPENVSWITCH'], ['wireguard', 'WIREGUARD']) {
+    for (@MODULES) {
         my ($module, $option) = @$_;
         if (-d "/sys/module/$module") { push @all, "$module loaded"; next }
-        $config //= (-r '/proc/config.gz' ? run('gzip', '-cd', '/proc/config.gz') : slurp("/boot/config-$release")) // '';
+        $config //= ($unpacking ? printed($unpacking) : slurp("/boot/config-$release")) // '';
         $builtin //= slurp("$folder/modules.builtin") // '';
         $dep //= slurp("$folder/modules.dep") // '';
         push @all, "$module " . (
@@ -334,7 +370,7 @@ sub modules {
 # What a program of ours says of this host, and words in its place where it ends with a status above that.
 my %looks = ('fabric' => 'check', 'underlay' => 'facts');
 my %looking;
-sub look { my ($name) = @_; return start('', 'timeout', '-k', '1', $PATIENCE, "/usr/local/lib/docker-cluster/$name", $looks{$name}) }
+sub look { my ($name) = @_; return bounded('', "/usr/local/lib/docker-cluster/$name", $looks{$name}) }
 sub looked {
     my ($name, $most, $otherwise) = @_;
     my $text = printed($looking{$name} // look($name));
@@ -347,7 +383,7 @@ my %native = (
     'addresses' => sub { ip('addresses') },
     'routes' => sub { ip('routes') },
     'clock' => sub { time },
-    'tcp' => sub { join "\n", map { listeners("/proc/net/$_") } qw(tcp tcp6) },
+    'tcp' => \&listeners,
     'udp' => sub { join '', map { slurp("/proc/net/$_") // '' } qw(udp udp6) },
     'candidates' => sub {
         # Where only the store's program is missing: a member of a swarm needs none.
@@ -377,7 +413,7 @@ my %native = (
         $info = engine('/info');
         return $info if defined $info;
         if ($late || !awake()) { $waited = $ENGINE_PATIENCE; return '' }
-        return $info = run('timeout', '-k', '1', $PATIENCE, qw(docker info --format), '{{json .}}');
+        return $info = printed(bounded('', qw(docker info --format), '{{json .}}'));
     },
     'containers' => sub {
         my @ids = grep { /^[0-9a-f]+$/ } map { word(members($_)->{Id}) } list('/containers/json?all=1');
@@ -512,24 +548,37 @@ sub section {
     $lacks = 0;
 }
 
-# What others take their time for is begun before the first section is written, all at once, and waited for when its turn comes.
-$ip = start("link show\naddr show\nroute show\n", qw(ip -o -batch -));
-# The engine comes last, because it may let this wait.
-$asking = ask_agent() if $asks_agent;
-if (my @all = (ours(), grep { -f } '/etc/docker/daemon.json')) { $sums = start('', 'sha256sum', @all) }
-$looking{$_} = look($_) for grep { -x "/usr/local/lib/docker-cluster/$_" && -f "/etc/docker-cluster/$_/config" } keys %looks;
-if ($asks_engine && engine_pid()) {
-    ask($_) for '/info', '/networks', '/images/json', '/containers/json?all=1';
+# What others take their time for is begun before the first section is written, all at once, and waited for when its turn comes. The
+# engine takes longest.
+sub begin {
+    my ($asks_engine, $asks_agent) = @_;
+    if ($asks_engine && engine_pid()) {
+        ask($_) for '/info', '/networks', '/images/json', '/containers/json?all=1';
+    }
+    $looking{$_} = look($_) for grep { -x "/usr/local/lib/docker-cluster/$_" && -f "/etc/docker-cluster/$_/config" } keys %looks;
+    $asking = ask_agent() if $asks_agent;
+    $ip = start("link show\naddr show\nroute show\n", qw(ip -o -batch -));
+    if (my @all = (ours(), grep { -f } '/etc/docker/daemon.json')) { $sums = start('', 'sha256sum', @all) }
+    $unpacking = start('', 'gzip', '-cd', '/proc/config.gz') if -r '/proc/config.gz' && grep { !-d "/sys/module/$$_[0]" } @MODULES;
+}
+# A command that the shell had begun.
+sub finish {
+    my ($name) = @_;
+    my $started = delete $begun{$name} // return;
+    section($name, printed($started));
 }
 
 my ($name, $text);
 my $flush = sub { if (defined $name) { $text =~ s/\n\z//; section($name, $text); undef $name } };
 while (my $line = <STDIN>) {
-    if ($line =~ /^\Q$mark\E([=<!])(\S+) ?(.*)$/) {
+    if ($line =~ /^\Q$mark\E\?(\S*) (\S*)$/) { begin($1, $2) }
+    elsif ($line =~ /^\Q$mark\E([=<!&])(\S+) ?(.*)$/) {
         my ($kind, $what, $rest) = ($1, $2, $3);
         $flush->();
+        if ($what eq 'end') { finish($_) for sort keys %begun }
         if ($kind eq '=') { ($name, $text) = ($what, '') }
         elsif ($kind eq '<') { section($what, slurp($rest)) }
+        elsif ($kind eq '&') { $begun{$what} = start('', split / /, $rest) }
         else {
             my $found;
             eval { $found = $native{$what}->($rest); 1 } or $lacks = 1;

@@ -26,11 +26,14 @@ unset PERL_UNICODE PERL5OPT PERL5LIB
 # s NAME COMMAND...   the output of a command or of a function of this script
 # f NAME PATH         a file, if it is there
 # n NAME [ARGUMENT]   what Perl does by itself, in one process; without Perl the function `NAME` here, with - as _
+# b NAME COMMAND...   a command that takes its time: Perl begins it at once, and waits for it at the end; without Perl as `s`
 if [ -n "$perl" ]; then
+    b() { echo "$mark&$*"; }
     s() { echo "$mark=$1"; shift; "$@" 2>/dev/null; echo; }
     f() { if [ -e "$2" ]; then echo "$mark<$1 $2"; fi; }
     n() { echo "$mark!$*"; }
 else
+    b() { s "$@"; }
     # Exit status LACKS of a function says that its list is not whole.
     s() {
         echo "@$1"
@@ -371,6 +374,7 @@ data_folders() {
     done
 }
 
+facts() {
 # What there is to ask.
 dockerd=$(command -v dockerd)
 if [ -z "$dockerd" ]; then
@@ -381,8 +385,10 @@ if [ -z "$dockerd" ]; then
 fi
 # Podman has a script that is called like Docker's client.
 client=$(command -v docker)
-# Its first two bytes come first: a search through Docker's own, a program of 50 MB, takes longer than all else here.
-if [ -n "$client" ] && [ "$(head -c 2 "$client")" = '#!' ] && grep -qs podman "$client"; then client="podman $client"; fi
+# Its first line comes first, and without a process: a search through Docker's own, a program of 50 MB, takes longer than all else here.
+first=
+[ -z "$client" ] || IFS= read -r first < "$client"
+case $first in '#!'*) ! grep -qs podman "$client" || client="podman $client" ;; esac
 engine=
 if [ -n "$dockerd" ] && { [ -n "$perl" ] || have docker; }; then engine=yes; fi
 # Without Perl: whether there is an engine that a question does not start, and whether it hangs.
@@ -398,27 +404,11 @@ fi
 consul=$(command -v consul || { [ -x /usr/local/lib/docker-cluster/consul ] && echo /usr/local/lib/docker-cluster/consul; })
 agent=
 if [ -n "$consul" ] && [ -f $etc/consul/ca.pem ]; then agent=yes; fi
+# Perl, which was started meanwhile, begins what others take their time for.
+[ -z "$perl" ] || echo "$mark?$engine $agent"
 
-facts() {
 s begin echo 1
-n clock
-f os-release /etc/os-release
-s uname uname -srm
-f hostname /proc/sys/kernel/hostname
-f machine-id /etc/machine-id
-f boot-id /proc/sys/kernel/random/boot_id
-n modules
-
-n links
-n addresses
-n routes
-s managers managers_of_interfaces
-s manager-lines files_of_managers
-n tcp
-n udp
-
-if [ -d /run/systemd/system ]; then s init echo systemd; else f init /proc/1/comm; fi
-s package-managers managers
+b uname uname -srm
 
 # The firewall, where it may throw away what no rule lets in: the files of those who keep one, and the kernel's own chain where an engine, or
 # somebody else, has rules in it already. To ask for it elsewhere could load modules.
@@ -438,27 +428,79 @@ if [ -f /etc/nftables.conf ]; then
     f nftables-conf /etc/nftables.conf
 fi
 if have iptables-save && have iptables-restore; then s iptables echo there; fi
-if have iptables && { [ -d /sys/class/net/docker0 ] || [ -f /etc/iptables/rules.v4 ]; }; then s input-chain iptables -w 2 -S INPUT; fi
+if have iptables && { [ -d /sys/class/net/docker0 ] || [ -f /etc/iptables/rules.v4 ]; }; then b input-chain iptables -w 2 -S INPUT; fi
 
 # What may carry the links of this host.
 daemons=
 for name in bird openvswitch-switch; do
     [ ! -e /lib/systemd/system/$name.service ] || daemons="$daemons $name.service"
 done
+if [ -d /run/systemd/system ]; then
+    b units systemctl show -p Id -p LoadState -p ActiveState -p SubState -p UnitFileState -p FragmentPath -p DropInPaths -p NeedDaemonReload -p MainPID -p InvocationID \
+        docker.service docker.socket docker-cluster-consul.service docker-cluster-reconcile.service docker-cluster-fabric.service docker-cluster-underlay.service docker-cluster-underlay-floor.service systemd-networkd.service containerd.service $firewalls $daemons
+fi
+
+# What is read here comes next, while the others work.
+n clock
+f os-release /etc/os-release
+f hostname /proc/sys/kernel/hostname
+f machine-id /etc/machine-id
+f boot-id /proc/sys/kernel/random/boot_id
+n modules
+
+n links
+n addresses
+n routes
+s managers managers_of_interfaces
+s manager-lines files_of_managers
+n tcp
+n udp
+
+if [ -d /run/systemd/system ]; then s init echo systemd; else f init /proc/1/comm; fi
+s package-managers managers
 
 # The engine: the binary, where its options come from, and what it says of itself.
 f daemon-json /etc/docker/daemon.json
 n daemon-json-mode
-if [ -d /run/systemd/system ]; then
-    s units systemctl show -p Id -p LoadState -p ActiveState -p SubState -p UnitFileState -p FragmentPath -p DropInPaths -p NeedDaemonReload -p MainPID -p InvocationID \
-        docker.service docker.socket docker-cluster-consul.service docker-cluster-reconcile.service docker-cluster-fabric.service docker-cluster-underlay.service docker-cluster-underlay-floor.service systemd-networkd.service containerd.service $firewalls $daemons
-    n unit-lines
-    n environment-files
-fi
 # The socket that every client looks for: its unit stays active when somebody removes it.
 if [ -S /var/run/docker.sock ]; then s docker-sock echo there; fi
 # The identity of the engine, without the private key that is beside it in the file.
 n engine-key
+# What an installation was about that was cut off.
+f installing $state/record/packages.now
+n files
+n sums
+f migration $state/migration.json
+f store-config $etc/consul/agent.json
+# What connects this host's containers with others', where that is docker-cluster's own: what was chosen, and what is not as it should be.
+f fabric-config $etc/fabric/config
+# The mesh that carries it, in the same way.
+s mesh-programs mesh_programs
+f underlay-config $etc/underlay/config
+f agent-cert $etc/consul/agent.pem
+f engine-cert $etc/consul/engine.pem
+f ca-cert $etc/consul/ca.pem
+f api-ca $etc/engine/ca.pem
+f api-cert $etc/engine/server.pem
+f swarm-manager-cert $etc/swarm/manager.pem
+n records
+# What was there before, by file: `KEY file MODE OWNER SHA256` or `KEY absent [FOLDER]`.
+n origins
+n written-before
+f made $state/record/made
+# The engine's options before docker-cluster came, and as it last wrote them: the names are checksums of the path.
+f daemon-json-origin $state/record/5a7b8c1bcffb2a0f.bytes
+written=$state/record/5a7b8c1bcffb2a0f.written
+# A run was cut off before it gave it its name.
+[ ! -e $state/record/.5a7b8c1bcffb2a0f.written ] || written=$state/record/.5a7b8c1bcffb2a0f.written
+f daemon-json-written $written
+s sudo-user echo "${SUDO_USER:-root}"
+
+# What the others have found out meanwhile.
+if [ -d /run/systemd/system ]; then
+    n unit-lines
+    n environment-files
+fi
 if [ -n "$dockerd" ]; then
     s dockerd-path echo "$dockerd"
     s docker-client echo "$client"
@@ -478,7 +520,7 @@ if [ -n "$dockerd" ]; then
 fi
 n swarm-cert
 
-# The store and what docker-cluster has written here.
+# The store.
 if [ -n "$consul" ]; then
     s consul-path echo "$consul"
     if [ -n "$agent" ]; then
@@ -503,39 +545,11 @@ if have apt-cache && [ -n "$missing" ]; then
 fi
 case $wanted in removal|data) s packages packages; s on-containerd on_containerd ;; esac
 if [ "$wanted" = data ]; then s data-folders data_folders; fi
-# What an installation was about that was cut off.
-f installing $state/record/packages.now
-n files
-n sums
-f migration $state/migration.json
-f store-config $etc/consul/agent.json
-# What connects this host's containers with others', where that is docker-cluster's own: what was chosen, and what is not as it should be.
-f fabric-config $etc/fabric/config
+# Our own looks at the links and at the mesh.
 if [ -x /usr/local/lib/docker-cluster/fabric ]; then n fabric-wrong; fi
-# The mesh that carries it, in the same way.
-s mesh-programs mesh_programs
-f underlay-config $etc/underlay/config
 if [ -x /usr/local/lib/docker-cluster/underlay ] && [ -f $etc/underlay/config ]; then n underlay; fi
-f agent-cert $etc/consul/agent.pem
-f engine-cert $etc/consul/engine.pem
-f ca-cert $etc/consul/ca.pem
-f api-ca $etc/engine/ca.pem
-f api-cert $etc/engine/server.pem
-f swarm-cert $etc/swarm/manager.pem
-n records
-# What was there before, by file: `KEY file MODE OWNER SHA256` or `KEY absent [FOLDER]`.
-n origins
-n written-before
-f made $state/record/made
-# The engine's options before docker-cluster came, and as it last wrote them: the names are checksums of the path.
-f daemon-json-origin $state/record/5a7b8c1bcffb2a0f.bytes
-written=$state/record/5a7b8c1bcffb2a0f.written
-# A run was cut off before it gave it its name.
-[ ! -e $state/record/.5a7b8c1bcffb2a0f.written ] || written=$state/record/.5a7b8c1bcffb2a0f.written
-f daemon-json-written $written
-s sudo-user echo "${SUDO_USER:-root}"
 n user-exists
 s end echo 1
 }
 
-if [ -z "$perl" ]; then facts; else facts | "$perl" /dev/fd/3 "$mark" $MAX "$engine" "$agent" 3<<'END_OF_PERL'
+if [ -z "$perl" ]; then facts; else facts | "$perl" /dev/fd/3 "$mark" $MAX 3<<'END_OF_PERL'

@@ -47,27 +47,34 @@ into_guard() {
 from_interface() { rule filter "$GUARD -i $1" RETURN; }
 from_address() { rule filter "$GUARD -s $1" RETURN; }
 
-# Calls $1 for each family of addresses that this host has, and can have rules about.
+# Calls $1 for each family of addresses that this host has.
 in_each_family() {
     v=
     "$1"
-    [ -e /proc/net/if_inet6 ] && ip6tables -w -S INPUT > /dev/null 2>&1 || return 0
+    [ -e /proc/net/if_inet6 ] || return 0
     v=6
     "$1"
 }
 
+# Whether there can be rules about a family. Asked only where something is to be done: to ask makes the table where there is none.
+can_have_rules() { [ -z "$v" ] || ip6tables -w -S INPUT > /dev/null 2>&1; }
+
 put() {
     want_rules
-    put_rules
+    read_rules
+    [ "$ours" = "$wanted" ] || ! can_have_rules || put_rules
 }
 
 compare() {
     want_rules
-    check_rules
+    read_rules
+    [ "$ours" = "$wanted" ] || ! can_have_rules || check_rules
 }
 
+drop() { ! can_have_rules || drop_rules; }
+
 up() { in_each_family put; }
-down() { in_each_family drop_rules; }
+down() { in_each_family drop; }
 check() { in_each_family compare; }
 
 main "$@"

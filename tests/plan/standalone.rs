@@ -90,7 +90,7 @@ fn made(listening: &Listening, signer: &Listening, plan: &Plan) -> Fake {
     host.tcp.push(3376);
     host.with("containers", &lines.join("\n"))
         .with("images", "nginx:alpine sha256:1\nswarm:1.2.9 sha256:2")
-        .with("swarm-cert", &cert)
+        .with("swarm-manager-cert", &cert)
         .with("files", &format!("600 root:root {key}"))
         .with("sums", &format!("{sum}  {key}"))
 }

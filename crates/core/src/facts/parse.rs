@@ -87,7 +87,7 @@ pub fn parse(output: &[u8], sent: i64, received: i64) -> Option<Facts> {
         api: ApiFacts {
             ca: sections.text("api-ca"),
             cert: sections.text("api-cert"),
-            manager: sections.text("swarm-cert"),
+            manager: sections.text("swarm-manager-cert"),
         },
         files,
         written_before: sections.pairs("written-before").collect(),
@@ -634,7 +634,7 @@ const ENGINE_LISTS: [&str; 7] = [
 const WHOLE_OR_UNKNOWN: &[&str] = &[
     "api-ca",
     "api-cert",
-    "swarm-cert",
+    "swarm-manager-cert",
     "containers",
     "networks",
     "images",
@@ -936,6 +936,13 @@ mod tests {
             ("::1".parse().unwrap(), 22)
         );
         assert!(socket("  sl  local_address rem_address   st", None).is_none());
+    }
+
+    #[test]
+    fn the_certificate_of_a_member_is_not_that_of_a_manager() {
+        let output = "@begin\n|1\n@swarm-cert\n|the member's\n@end\n|1\n";
+        let facts = parse(output.as_bytes(), 0, 0).unwrap();
+        assert_eq!(facts.api.manager, "");
     }
 
     #[test]
