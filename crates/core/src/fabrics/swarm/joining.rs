@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::guard::Doors;
 use super::{JOIN_DEADLINE, MANAGER_PORT, node_of, pool, swarm};
+use crate::fabrics::keeper;
 use crate::inventory::{HostName, Members};
 use crate::plan::{
     Action, EngineCall, HostWorld, NodeUpdate, Stage, StepId, Steps, SwarmRole, World,
@@ -52,6 +53,8 @@ pub(super) fn join(
             false => SwarmRole::Worker,
         };
         let turn = previous.filter(|_| role == SwarmRole::Manager);
+        // What its keeper needs comes while it waits for the swarm, and for its turn.
+        keeper::get_image(world, host, steps);
         // Managers that have a guard let it in first, also where it gets none of its own.
         let doors = doors.get(host.name()).map_or(&[][..], Vec::as_slice);
         let taken = join_one(host, role, &addresses, (tokens, turn, doors), steps);
