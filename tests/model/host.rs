@@ -116,6 +116,20 @@ impl Host {
         }
     }
 
+    /// What systemd does to have units started at every boot, or no longer.
+    fn enable(&mut self, units: &[&str], on: bool) -> Result<(), String> {
+        for name in units {
+            let seen = self
+                .unit_file(name)
+                .map(str::to_owned)
+                .ok_or(format!("Unit file {name} does not exist"))?;
+            let unit = self.unit(name);
+            unit.enabled = on;
+            unit.seen.get_or_insert(seen);
+        }
+        Ok(())
+    }
+
     /// Systemd's name for the present start of a unit.
     pub fn invocation(&self, name: &str) -> String {
         let unit = self.units.get(name).filter(|unit| unit.active);
@@ -632,18 +646,8 @@ impl Cluster {
                 host.mesh = Mesh::default();
                 Ok(())
             }
-            ["systemctl", verb @ ("enable" | "disable"), units @ ..] => {
-                for name in units {
-                    let seen = host
-                        .unit_file(name)
-                        .map(str::to_owned)
-                        .ok_or(format!("Unit file {name} does not exist"))?;
-                    let unit = host.unit(name);
-                    unit.enabled = *verb == "enable";
-                    unit.seen.get_or_insert(seen);
-                }
-                Ok(())
-            }
+            ["systemctl", "enable", "--no-reload", units @ ..] => host.enable(units, true),
+            ["systemctl", "disable", units @ ..] => host.enable(units, false),
             ["useradd", .., user] => match host.users.insert((*user).to_owned()) {
                 true => Ok(()),
                 false => Err(format!("user {user} already exists")),

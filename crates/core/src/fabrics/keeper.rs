@@ -20,13 +20,15 @@ use crate::plan::{Action, EngineCall, HostWorld, Stage, StepId, Steps, World};
 /// How long an engine may take to remove a container.
 const REMOVE_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Starts a keeper on every host that has none, after these steps. `stays` says whether what a host has now is still there by then.
+/// Starts a keeper on every host that has none, after these steps. `stays` says whether what a host has now is still there by then. Returns the
+/// steps that start one.
 pub(crate) fn keep(
     world: &World<'_>,
     steps: &mut Steps,
     after: &[StepId],
     stays: impl Fn(&HostWorld<'_>) -> bool,
-) {
+) -> Vec<StepId> {
+    let mut started = Vec::new();
     let network = world.inventory.network.name.as_str();
     let smoke = &world.inventory.smoke;
     for host in &world.hosts {
@@ -43,14 +45,15 @@ pub(crate) fn keep(
             cluster: world.inventory.cluster.to_string(),
         };
         let why = format!("keep {network} open here with a container that sleeps");
-        steps.add_after(
+        started.push(steps.add_after(
             host.name(),
             Stage::Network,
             why,
             Action::Engine(call),
             after.to_vec(),
-        );
+        ));
     }
+    started
 }
 
 /// Gets the image onto a host that lacks it, unless it is on its way already.

@@ -318,7 +318,12 @@ impl Fabric for SwarmMode {
             return;
         }
         let known = form(world, steps, notes);
-        keeper::keep(world, steps, &known, |_| true);
+        // An engine says once, to those that are in the swarm by then, that it is on the network: who joins meanwhile may hear of it in the
+        // next sync of all that engines know, half a minute later, and nothing reaches it until then.
+        let joined = steps.last_of_each();
+        for keeper in keeper::keep(world, steps, &known, |_| true) {
+            steps.follow(keeper, &joined);
+        }
         // Where nothing is to be done the packets find their way already.
         if steps.next_id() > 0 {
             let managers = wanted_managers(world);
