@@ -16,6 +16,8 @@ pub struct Lab {
     name: String,
     folder: tempfile::TempDir,
     made: Instant,
+    /// What the known hosts of whoever runs the tests said of its hosts when it was made.
+    known: String,
     /// What took long, for those who want a story to take less.
     slow: Mutex<Vec<String>>,
 }
@@ -114,10 +116,11 @@ pub fn docker(arguments: &[&str]) -> String {
 impl Lab {
     /// Makes a lab. Its name holds the process id, so that two runs do not meet.
     pub fn up(name: &str, arguments: &[&str]) -> Self {
-        let lab = Self {
+        let mut lab = Self {
             name: format!("t{}-{name}", std::process::id()),
             folder: tempfile::tempdir().unwrap(),
             made: Instant::now(),
+            known: String::new(),
             slow: Mutex::default(),
         };
         let file = lab.file();
@@ -131,7 +134,29 @@ impl Lab {
         ];
         all.extend(arguments);
         lab.docker_cluster(&all).expect(0);
+        lab.known = lab.known();
         lab
+    }
+
+    /// The keys of its hosts among the known hosts of whoever runs the tests. A story leaves none there: the next lab has the same
+    /// addresses and other keys, and whoever meets them takes its hosts for somebody in between.
+    fn known(&self) -> String {
+        let text = std::fs::read_to_string(self.file()).unwrap();
+        let after = |line: &str, key: &str| {
+            let (_, rest) = line.split_once(key)?;
+            Some(rest.trim_end_matches('}').to_owned())
+        };
+        text.lines()
+            .filter_map(|line| {
+                after(line, " private: ")
+                    .or_else(|| Some(format!("[127.0.0.1]:{}", after(line, " port: ")?)))
+            })
+            .map(|place| {
+                // It fails where there is none, and where there are no known hosts at all.
+                let found = Command::new("ssh-keygen").args(["-F", &place]).output();
+                String::from_utf8_lossy(&found.unwrap().stdout).into_owned()
+            })
+            .collect()
     }
 
     /// docker-cluster with its connections in a folder of this lab: `disconnect` closes those of a user, and other tests run at the same
@@ -397,8 +422,14 @@ impl Drop for Lab {
         if std::thread::panicking() {
             self.last_words();
         }
+        let known = (!std::thread::panicking()).then(|| self.known());
         let ran = self.docker_cluster(&["lab", "down", "--name", &self.name]);
         if !std::thread::panicking() {
+            assert_eq!(
+                known.as_ref(),
+                Some(&self.known),
+                "a story adds no host to the known hosts of whoever runs it"
+            );
             assert_eq!(ran.code, 0, "{}", ran.err);
             let left = docker(&[
                 "ps",

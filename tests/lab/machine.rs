@@ -49,10 +49,23 @@ impl<'a> Called<'a> {
         ran("docker", &words)
     }
 
+    /// The PATH with the ssh of this story in front.
+    fn path(&self) -> String {
+        let path = std::env::var("PATH").unwrap_or_default();
+        format!("{}:{path}", self.folder.path().display())
+    }
+
+    /// docker-cluster with the machine's own inventory, which names no known hosts either.
+    fn cluster(&self) -> Command {
+        let mut command = self.lab.command();
+        let file = self.folder.path().join("store/machines/dev.yaml");
+        command.env("PATH", self.path()).arg("-f").arg(file);
+        command
+    }
+
     fn run(&self, arguments: &[&str]) -> Ran {
         let mut command = Command::new(self.folder.path().join("docker-machine"));
-        let path = std::env::var("PATH").unwrap_or_default();
-        command.env("PATH", format!("{}:{path}", self.folder.path().display()));
+        command.env("PATH", self.path());
         command.env("MACHINE_STORAGE_PATH", self.folder.path().join("store"));
         let runtime = self.lab.file().parent().unwrap().to_owned();
         command
@@ -162,11 +175,8 @@ fn a_machine_with_a_ca_of_its_own_keeps_it(lab: &Lab, called: &Called<'_>) {
     let own: Vec<&str> = text.split(files).collect();
     assert_eq!(own.len(), 2, "{text}");
     std::fs::write(&file, own.concat()).unwrap();
-    let mut rotate = lab.command();
-    rotate
-        .arg("-f")
-        .arg(&file)
-        .args(["cert", "rotate-ca", "--yes"]);
+    let mut rotate = called.cluster();
+    rotate.args(["cert", "rotate-ca", "--yes"]);
     let ran: Ran = rotate.output().unwrap().into();
     ran.expect(0);
     lab.sh(1, KEPT);
@@ -193,12 +203,11 @@ fn its_host_reboots(lab: &Lab, called: &Called<'_>) {
 }
 
 /// docker-cluster reads the machine's inventory, and says when certificates end: that of the engine, and that of somebody else.
-fn what_ends_is_said(lab: &Lab, called: &Called<'_>) {
+fn what_ends_is_said(called: &Called<'_>) {
     let data = called.folder.path().join("data");
     let own = |words: &[&str]| -> Ran {
-        let mut command = lab.command();
-        let file = called.folder.path().join("store/machines/dev.yaml");
-        command.env("XDG_DATA_HOME", &data).arg("-f").arg(file);
+        let mut command = called.cluster();
+        command.env("XDG_DATA_HOME", &data);
         let ran: Ran = command.args(words).output().unwrap().into();
         ran.expect(0)
     };
@@ -274,7 +283,7 @@ fn a_bare_host_becomes_a_machine() {
     assert_eq!(row[..4], ["dev", "-", "generic", "Running"], "{listed}");
     assert_eq!(row[5], format!("v{}", version.trim()), "{listed}");
     only_its_certificate_opens_it(&lab, &called);
-    what_ends_is_said(&lab, &called);
+    what_ends_is_said(&called);
 
     // Again: nothing to do, and nothing is restarted.
     let before = lab.sh(1, "systemctl show -p MainPID docker");
@@ -287,11 +296,8 @@ fn a_bare_host_becomes_a_machine() {
     assert_eq!(twice.err, "Docker machine \"dev\" already exists\n");
 
     // `rm` does nothing on the host; `down` by the machine's own file, before it, takes the options off.
-    let file = called.folder.path().join("store/machines/dev.yaml");
-    let mut down = lab.command();
-    let ran: Ran = down
-        .arg("-f")
-        .arg(&file)
+    let ran: Ran = called
+        .cluster()
         .args(["down", "--yes"])
         .output()
         .unwrap()
