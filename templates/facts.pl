@@ -103,9 +103,13 @@ sub dial {
 my $engine_pid;
 sub is_engine {
     my ($pid) = @_;
-    # One in a container is another host's engine, one of a user (rootless) has another socket, and one that is asked for its version, as
-    # another look at this host does, is none.
-    return (slurp("/proc/$pid/cmdline") // '') !~ /\0(?:--version|-v|--validate|--help)\0/ && !((stat "/proc/$pid")[4] // 1) && (slurp("/proc/$pid/comm") // '') =~ /^dockerd/ && (readlink("/proc/$pid/ns/pid") // '') eq (readlink('/proc/self/ns/pid') // '');
+    return if (slurp("/proc/$pid/comm") // '') !~ /^dockerd/;
+    # One that is asked for its version, as another look at this host does, is none. The name is read before the words: what is about to
+    # become that program has the words of what started it; and while it begins and when it has ended it has none.
+    my $words = slurp("/proc/$pid/cmdline") // '';
+    return if !length $words || $words =~ /\0(?:--version|-v|--validate|--help)\0/;
+    # One in a container is another host's engine, and one of a user (rootless) has another socket.
+    return !((stat "/proc/$pid")[4] // 1) && (readlink("/proc/$pid/ns/pid") // '') eq (readlink('/proc/self/ns/pid') // '');
 }
 sub engine_pid {
     return $engine_pid if defined $engine_pid;

@@ -204,9 +204,10 @@ engine_pid() {
     for candidate in "/proc/${pid:-none}" /proc/[0-9]*; do
         read -r name < "$candidate/comm" || continue
         # One in a container is another host's engine, one of a user (rootless) has another socket, and one that is asked for its version,
-        # as another look at this host does, is none.
+        # as another look at this host does, is none; while that begins and when it has ended it has no words at all.
         case $name in dockerd*) [ "$(readlink "$candidate/ns/pid") $(stat -c %u "$candidate")" = "$own 0" ] || continue ;; *) continue ;; esac
-        ! tr '\0' '\n' < "$candidate/cmdline" | grep -qxE -e '--version|-v|--validate|--help' || continue
+        words=$(tr '\0' '\n' < "$candidate/cmdline")
+        [ -n "$words" ] && ! printf '%s\n' "$words" | grep -qxE -e '--version|-v|--validate|--help' || continue
         echo "${candidate#/proc/}"
         return
     done
