@@ -57,6 +57,7 @@ use crate::inventory::{DEFAULT_FILE, Filter, HostName, HostSpec, Inventory, deco
 use crate::plan::Unreached;
 use crate::probe::{self, FactsError};
 use crate::proof::Ill;
+use crate::secrets::{self, EnginesCa};
 use crate::ui::{Progress, Ui};
 
 /// Reads the inventory.
@@ -89,12 +90,15 @@ fn complete(inventory: Inventory) -> Inventory {
         Err(_) => inventory,
     };
     if let Some(own) = &mut inventory.engine.ca {
-        // One that cannot be read is a problem of plans, and none for who only asks where an engine is.
-        own.text = std::fs::read_to_string(&own.cert).unwrap_or_default();
+        // One that cannot be used is a problem of plans, and none for who only asks where an engine is.
+        let cert = secrets::small_file(&own.cert).map(String::from_utf8);
+        own.text = cert.ok().and_then(Result::ok).unwrap_or_default();
+        let usable = EnginesCa::read(&own.cert, &own.key);
+        own.flaw = usable.err().map(|error| error.to_string());
     }
     // One that cannot be read is a problem of a plan; what needs no password goes on without.
     for file in inventory.network.bgp.passwords_mut() {
-        let read = std::fs::read(&file.path).map_err(|error| error.to_string());
+        let read = secrets::small_file(&file.path).map_err(|error| error.to_string());
         file.take(read);
     }
     inventory

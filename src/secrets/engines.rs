@@ -10,6 +10,7 @@ use x509_parser::pem::{Pem, parse_x509_pem};
 
 use super::{
     SERVES_AND_ASKS, Secret, SecretsError, is_one_certificate, name, new_ca, random, server, sign,
+    small_file,
 };
 use crate::checksum::sha256_hex;
 
@@ -21,6 +22,9 @@ const FINGERPRINT: usize = 16;
 
 /// Letters in a line of PEM (RFC 7468).
 const PEM_LINE: usize = 64;
+
+/// What an encrypted key has in its head in OpenSSL's old frame (RFC 1421).
+const ENCRYPTED: &str = "Proc-Type: 4,ENCRYPTED";
 
 /// Between certificate and key.
 const KEY_BEGINS: &str = "-----BEGIN PRIVATE KEY-----";
@@ -99,7 +103,8 @@ impl EnginesCa {
             why,
         };
         let text = |file: &Path| {
-            std::fs::read_to_string(file).map_err(|error| wrong(file, error.to_string()))
+            let read = small_file(file).map_err(|error| wrong(file, error.to_string()))?;
+            String::from_utf8(read).map_err(|_| wrong(file, "it is not in PEM".to_owned()))
         };
         let (own, own_key) = (text(cert)?, text(key)?);
         let own_key = framed(&own_key).map_err(|why| wrong(key, why))?;
@@ -199,10 +204,22 @@ impl EnginesCa {
     }
 }
 
+/// How to get a key that can be read here.
+const PLAIN_KEY: &str =
+    "`openssl pkcs8 -topk8 -nocrypt` makes a PRIVATE KEY without a passphrase of it";
+
 /// A key in PEM as it can be signed with here: what OpenSSL and docker-machine wrote for RSA is put into the frame that all kinds of keys
 /// have by now (PKCS#8, RFC 5208).
 fn framed(key: &str) -> Result<String, String> {
-    let blocks: Vec<Pem> = Pem::iter_from_buffer(key.as_bytes()).flatten().collect();
+    // The reader of PEM takes no headers, and a key in OpenSSL's old frame says in one that it is encrypted.
+    if key.lines().any(|line| line.trim() == ENCRYPTED) {
+        return Err(format!("it is encrypted; {PLAIN_KEY}"));
+    }
+    // OpenSSL writes the name of the curve before a key of one.
+    let blocks: Vec<Pem> = Pem::iter_from_buffer(key.as_bytes())
+        .flatten()
+        .filter(|block| block.label != "EC PARAMETERS")
+        .collect();
     match &blocks[..] {
         [key] if key.label == "PRIVATE KEY" => Ok(pem_of(&key.contents)),
         [key] if key.label == "RSA PRIVATE KEY" => {
@@ -213,10 +230,7 @@ fn framed(key: &str) -> Result<String, String> {
             ];
             Ok(pem_of(&der(0x30, &inner.concat())))
         }
-        [key] => Err(format!(
-            "it is a key of the kind {}; `openssl pkcs8 -topk8 -nocrypt` makes a PRIVATE KEY of it",
-            key.label
-        )),
+        [key] => Err(format!("its kind is {}; {PLAIN_KEY}", key.label)),
         _ => Err("it is not one key in PEM".to_owned()),
     }
 }
@@ -355,6 +369,12 @@ mod tests {
             std::fs::write(&key, texts[1]).unwrap();
             EnginesCa::read(&cert, &key)
         };
+        let said = |key: &str| format!("{}", read([their_cert, key]).err().unwrap());
+        let old = their_key.replacen("-----\n", "-----\nProc-Type: 4,ENCRYPTED\n\n", 1);
+        assert!(said(&old).contains("it is encrypted; `openssl pkcs8"));
+        let curve = "-----BEGIN EC PARAMETERS-----\nAAAA\n-----END EC PARAMETERS-----\n";
+        let of_curve = format!("{curve}{}", their_key.replace("RSA PRIVATE", "EC PRIVATE"));
+        assert!(said(&of_curve).contains("its kind is EC PRIVATE KEY; `openssl pkcs8"));
         let ca = read([their_cert, their_key]).unwrap();
         let (server, _) = ca.issue_server("engine of a", &[], &[], 10).unwrap();
         assert_eq!(x509::due(&server, their_cert, &[], &[], 0), None);

@@ -345,6 +345,23 @@ fn a_ca_of_the_persons_own_takes_the_place_of_the_one_on_hosts() {
 }
 
 #[test]
+fn a_ca_that_cannot_sign_is_told_before_anything_is_done() {
+    let own = EnginesCa::mint("mine").unwrap();
+    let settings = TLS.replace("api: tls", "api: tls, ca: c/ca.pem, ca_key: c/ca-key.pem");
+    let why = "the CA of the engines in c/ca-key.pem cannot be used: it is encrypted";
+    let with = |hosts: &[Fake], text: &str| {
+        let mut inventory = inventory(hosts, &settings);
+        let ca = inventory.engine.ca.as_mut().unwrap();
+        (ca.text, ca.flaw) = (text.to_owned(), Some(why.to_owned()));
+        decided(&inventory, hosts, docker_cluster::decide::up)
+    };
+    let bare = [debian("13", "a", 11), debian("13", "b", 12)];
+    for text in [own.cert(), ""] {
+        assert!(only_problem(&with(&bare, text)).contains(why));
+    }
+}
+
+#[test]
 fn a_new_ca_goes_everywhere_or_nowhere() {
     let made = Listening::new();
     let hosts = [

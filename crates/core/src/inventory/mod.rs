@@ -226,6 +226,8 @@ pub struct OwnCa {
     pub key: PathBuf,
     /// Its certificate in PEM, once it is read; empty if it cannot be.
     pub text: String,
+    /// Why nothing can be signed with it, as a sentence.
+    pub flaw: Option<String>,
 }
 
 /// The store.

@@ -111,16 +111,31 @@ fn own_problem(world: &World<'_>, own: &OwnCa) -> Option<Problem> {
     let file = own.cert.display();
     let help = "name the files of a CA as `engine: {ca: FILE, ca_key: FILE}`, or leave them out: then docker-cluster makes one";
     match x509::expiry(&own.text) {
-        None => Some(Problem::of_all(
-            format!("{file}, the CA of the engines, cannot be read or is no certificate"),
-            help,
-        )),
+        None => {
+            let strange = || format!("{file}, the CA of the engines, is no certificate");
+            Some(Problem::of_all(
+                own.flaw.clone().unwrap_or_else(strange),
+                help,
+            ))
+        }
         Some(ends) if ends <= host.facts.clock => Some(Problem::of_all(
             format!("the CA of the engines in {file} has expired"),
             "put another in its place; certificates are issued anew after it",
         )),
-        Some(_) => None,
+        // Who has no key may still ask what there is to do, where nothing has to be signed for it.
+        Some(_) => {
+            let flaw = own.flaw.clone().filter(|_| signs(world))?;
+            Some(Problem::of_all(flaw, help))
+        }
     }
+}
+
+/// Whether something is to be done for which the CA has to be at hand.
+fn signs(world: &World<'_>) -> bool {
+    world.hosts.iter().any(|host| {
+        let actions = todo(world, host).actions;
+        actions.iter().any(|(_, action)| !action.reads().is_empty())
+    })
 }
 
 /// How much is left of the present CA's life, in seconds by the clock of a host that keeps it, or trusts it.
@@ -138,15 +153,9 @@ pub fn secrets(world: &World<'_>, steps: &mut Steps) -> Option<StepId> {
         keepers(world.inventory).any(|name| name == host.name())
             && !kept().is_there(host.facts, bundle_of(world))
     };
-    let needs = |host: &HostWorld<'_>| {
-        todo(world, host)
-            .actions
-            .iter()
-            .any(|(_, action)| !action.reads().is_empty())
-    };
     let lacking: Vec<&HostWorld<'_>> = world.hosts.iter().filter(lacks).collect();
     forget_kept(world, steps);
-    if lacking.is_empty() && !world.hosts.iter().any(needs) {
+    if lacking.is_empty() && !signs(world) {
         return None;
     }
     if let Some(own) = &world.inventory.engine.ca {

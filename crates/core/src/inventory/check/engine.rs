@@ -91,6 +91,7 @@ impl Checker<'_> {
                 cert: resolve_path(&cert.value, self.file),
                 key: resolve_path(&key.value, self.file),
                 text: String::new(),
+                flaw: None,
             }),
             (Some(cert), None) => {
                 let message = "a CA of your own issues certificates with its key";
