@@ -428,4 +428,18 @@ fn an_interface_of_others_is_taken_with_its_address_and_its_mtu() {
         "{refused:?}"
     );
     let _ = decide::up;
+    let hosts = "hosts:\n  - {name: a, address: 10.0.0.1, private: ADDRESS}\n  - {name: b, address: 10.0.0.2}\n";
+    let told = |address: &str| {
+        let text = format!("{settings}{}", hosts.replace("ADDRESS", address));
+        let inventory = Inventory::parse(&text, "cluster.yaml").unwrap();
+        problems(&decided(&inventory, &both, decide::up))
+    };
+    assert!(told("100.64.0.1").is_empty(), "the interface's own");
+    let lan = &told("10.0.0.1")[..];
+    assert!(
+        lan.iter().any(|line| line
+            .contains("is on eth0, and the inventory says that all goes over tailscale0")),
+        "in clear, and nobody would know: {lan:?}"
+    );
+    assert!(told("eth0").is_empty(), "said with its name");
 }

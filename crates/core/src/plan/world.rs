@@ -178,6 +178,23 @@ pub const ETHERNET_MTU: u32 = 1500;
 /// and an endpoint may become one of IPv6.
 const WIREGUARD_TAKES: u32 = 80;
 
+/// An address that would go beside the interface that all is to go over: nobody would see that it does.
+fn beside(name: &HostName, ip: IpAddr, facts: &Facts, underlay: &UnderlaySpec) -> Option<Problem> {
+    let UnderlaySpec::Interface(over) = underlay else {
+        return None;
+    };
+    let on = facts.interface_with(ip).filter(|on| on != over)?;
+    Some(Problem::on(
+        name,
+        format!(
+            "its private address {ip} is on {on}, and the inventory says that all goes over {over}"
+        ),
+        format!(
+            "remove `private:` of this host, or say `private: {on}`, if the interface is called so there"
+        ),
+    ))
+}
+
 /// The address over which the other hosts reach this one: in the hosts' own network, or on the interface of an underlay that others manage.
 fn private_address(
     spec: &HostSpec,
@@ -212,7 +229,12 @@ fn private_address(
             ),
             "give an IPv4 address, or an interface that has one, as `private:` in the inventory",
         )),
-        PrivateAddress::Ip(ip) if facts.interface_with(*ip).is_some() => Ok(*ip),
+        PrivateAddress::Ip(ip) if facts.interface_with(*ip).is_some() => {
+            match beside(&spec.name, *ip, facts, underlay) {
+                Some(problem) => Err(problem),
+                None => Ok(*ip),
+            }
+        }
         PrivateAddress::Ip(ip) => Err(Problem::on(
             &spec.name,
             format!(
