@@ -488,6 +488,20 @@ fn an_underlay_that_cannot_be() {
             "is not the name of an interface",
         ),
         (
+            "underlay: {wireguard: {subnet: 224.0.0.0/24}}\n",
+            "224.0.0.0/24 is for multicast, which no host can have",
+        ),
+        ("underlay: {wireguard: {subnet: 0.0.0.0/8}}\n", "reserved"),
+        (
+            "underlay: {wireguard: {subnet: 'fd00::/64'}}\n",
+            "fd00::/64 is IPv6, and what is to be here is IPv4",
+        ),
+        ("underlay: {}\n", "either `wireguard` or an `interface`"),
+        (
+            "network: {subnet: 224.90.0.0/16}\n",
+            "224.90.0.0/16 is for multicast",
+        ),
+        (
             "underlay: {wireguard: {}, interface: eth1}\n",
             "either `wireguard` or an `interface`",
         ),

@@ -691,9 +691,10 @@ pub(super) fn subnet(text: &str) -> Result<IpNet, String> {
         ));
     }
     if net.addr().is_ipv6() {
-        return Err(format!(
-            "{net} is IPv6; overlay networks of these engines need an IPv4 subnet"
-        ));
+        return Err(format!("{net} is IPv6, and what is to be here is IPv4"));
+    }
+    if let Some(what) = nobodys(&net) {
+        return Err(format!("{net} is {what}, which no host can have"));
     }
     // Two addresses go to the network and the gateway; each host's containers and its smoke test need some.
     if net.prefix_len() > 28 {
@@ -702,6 +703,17 @@ pub(super) fn subnet(text: &str) -> Result<IpNet, String> {
         ));
     }
     Ok(net)
+}
+
+/// What addresses are for that neither hosts nor containers can be given (RFC 6890).
+pub(super) fn nobodys(net: &IpNet) -> Option<&'static str> {
+    match (net.addr(), net.broadcast()) {
+        (IpAddr::V4(first), _) if first.is_loopback() => Some("each host's own loopback"),
+        (_, IpAddr::V4(last)) if last.is_multicast() => Some("for multicast"),
+        (_, IpAddr::V4(last)) if last.octets()[0] >= 240 => Some("reserved"),
+        (IpAddr::V4(first), _) if first.octets()[0] == 0 => Some("reserved"),
+        _ => None,
+    }
 }
 
 pub(super) fn positive_duration(text: &str) -> Result<Duration, String> {

@@ -11,7 +11,9 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_saphyr::Spanned;
 
-use super::check::{Checker, OVERLAY_PORT, interface_name, overlap, positive_duration, subnet};
+use super::check::{
+    Checker, OVERLAY_PORT, interface_name, nobodys, overlap, positive_duration, subnet,
+};
 use super::raw::{RawHost, RawInventory};
 use super::{HostSpec, NetworkSpec, PassedOn, SwarmSpec};
 
@@ -178,12 +180,13 @@ impl Checker<'_> {
                         "write the name of an interface, such as `tailscale0`",
                         interface_name,
                     )?),
-                    _ => {
-                        self.wrong(
-                            at,
-                            "an underlay is either `wireguard` or an `interface`",
-                            "keep one of the two keys",
-                        );
+                    (mesh, _) => {
+                        let help = match mesh {
+                            Some(_) => "keep one of the two keys",
+                            None => "write `wireguard`, or `{interface: NAME}`",
+                        };
+                        let message = "an underlay is either `wireguard` or an `interface`";
+                        self.wrong(at, message, help);
                         return None;
                     }
                 },
@@ -374,8 +377,13 @@ impl Checker<'_> {
 fn mesh_subnet(text: &str) -> Result<Ipv4Net, String> {
     match text.parse::<Ipv4Net>() {
         // Two hosts need a /30; `subnet` says the rest.
-        Ok(net) if net.trunc() == net && net.prefix_len() <= 30 => Ok(net),
-        Ok(net) if net.trunc() == net => Err(format!("{net} is too small for two hosts")),
+        Ok(net) if net.trunc() == net && net.prefix_len() > 30 => {
+            Err(format!("{net} is too small for two hosts"))
+        }
+        Ok(net) if net.trunc() == net => match nobodys(&IpNet::V4(net)) {
+            Some(what) => Err(format!("{net} is {what}, which no host can have")),
+            None => Ok(net),
+        },
         _ => match subnet(text)? {
             IpNet::V4(net) => Ok(net),
             IpNet::V6(net) => Err(format!("{net} is IPv6")),
