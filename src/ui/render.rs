@@ -192,9 +192,10 @@ pub fn matrix(matrix: &Matrix, ui: Ui, width: usize) -> String {
         );
         let _ = writeln!(
             text,
-            "\n{all} {} on {} ({took:.1} s, {rate:.0} pairs a second).",
+            "\n{all} {} on {} ({took:.1} s, {} a second).",
             matrix.asked.in_words(),
-            matrix.network
+            matrix.network,
+            of_rate(rate)
         );
     } else {
         let some = ui.paint(
@@ -454,6 +455,15 @@ fn slowest(matrix: &Matrix) -> String {
 
 /// So many pairs fit on a screen beside the causes.
 const MAX_SLOWEST: usize = 5;
+
+/// Pairs a second: of few hosts on a slow way there is less than one, which is not none.
+fn of_rate(rate: f64) -> String {
+    let digits = usize::from(rate < SMALL_RATE);
+    format!("{rate:.digits$} pairs")
+}
+
+/// Below this, a rate has a digit after the point: the nearest whole number would be 0 or 1.
+const SMALL_RATE: f64 = 1.5;
 
 fn grid(matrix: &Matrix, ui: Ui, width: usize) -> String {
     // Names do not fit over the columns when there are many hosts: numbers do, and the rows carry both.
