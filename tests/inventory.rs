@@ -45,6 +45,28 @@ fn an_unknown_key_is_pointed_at() {
     assert!(message.contains("engin"), "{message}");
 }
 
+/// What is made safe by a value is not left without one because nothing is behind the key.
+#[test]
+fn a_key_that_makes_something_safe_has_a_value() {
+    for nothing in ["", "''", "~"] {
+        for source in [
+            format!("engine:\n  ca: {nothing}\n  ca_key: k\n"),
+            format!("swarm:\n  sha256: {nothing}\n"),
+            format!("network:\n  bgp: {{password_file: {nothing} }}\n"),
+            format!(
+                "network:\n  bgp: {{routers: [{{address: 10.9.9.9, as: 3, password_file: {nothing} }}]}}\n"
+            ),
+        ] {
+            let (line, message) = only_flaw(&format!("{source}hosts: [a, b]\n"));
+            assert_eq!(
+                (line, message.starts_with("there is no value here")),
+                (2, true),
+                "{source}: {message}"
+            );
+        }
+    }
+}
+
 /// A terminal of twenty columns is one: everything is said, in more lines.
 #[test]
 fn narrow_terminals_are_told_everything() {

@@ -138,9 +138,11 @@ pub struct RawEngine {
     pub tls_san: Vec<Spanned<String>>,
     /// The certificate of a CA of your own for `api: tls`, a file on this machine; a relative path is relative to the inventory. Default: a
     /// CA that docker-cluster makes, and keeps on the hosts.
+    #[serde(default, deserialize_with = "a_value")]
     #[schemars(with = "Option<String>")]
     pub ca: Option<Spanned<String>>,
     /// The key of that CA, a file on this machine. Required with `ca`.
+    #[serde(default, deserialize_with = "a_value")]
     #[schemars(with = "Option<String>")]
     pub ca_key: Option<Spanned<String>>,
 }
@@ -357,6 +359,7 @@ pub struct RawSource {
     #[schemars(with = "Option<String>")]
     pub url: Option<Spanned<String>>,
     /// SHA-256 of the file, in hexadecimal. Required with `path` and `url`.
+    #[serde(default, deserialize_with = "a_value")]
     #[schemars(with = "Option<String>")]
     pub sha256: Option<Spanned<String>>,
     /// Version of the program, such as `1.20.1`: its configuration is written for it. Required with `path` and `url`.
@@ -432,12 +435,27 @@ pub struct RawBgp {
     pub reflectors: Vec<Spanned<String>>,
     /// File on this machine with the password of all sessions (TCP MD5), one line; `~/` is expanded and a relative path is relative to the
     /// inventory. Default: sessions have none.
+    #[serde(default, deserialize_with = "a_value")]
     #[schemars(with = "Option<String>")]
     pub password_file: Option<Spanned<String>>,
     /// Routers of the site that pass it on instead.
     #[serde(default)]
     #[schemars(with = "Vec<RawRouter>")]
     pub routers: Vec<Spanned<RawRouter>>,
+}
+
+/// The value of a key that something is made safe by: one that is written with nothing behind it is not taken for one that is not written, which
+/// would mean that there is no password, no CA of one's own, no checksum.
+fn a_value<'de, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Spanned<String>>, D::Error> {
+    let value = Option::<Spanned<String>>::deserialize(deserializer)?;
+    match value.filter(|text| !text.value.trim().is_empty()) {
+        Some(text) => Ok(Some(text)),
+        None => Err(serde::de::Error::custom(
+            "there is no value here: write one, or remove the key",
+        )),
+    }
 }
 
 /// A router of the site that speaks BGP.
@@ -450,7 +468,9 @@ pub struct RawRouter {
     #[serde(rename = "as")]
     pub number: u32,
     /// File on this machine with the password of its sessions, where it is another than that of all sessions.
-    pub password_file: Option<String>,
+    #[serde(default, deserialize_with = "a_value")]
+    #[schemars(with = "Option<String>")]
+    pub password_file: Option<Spanned<String>>,
 }
 
 /// The VXLAN of the fabrics `vxlan` and `openvswitch`.
@@ -538,6 +558,7 @@ pub struct RawSwarm {
     #[schemars(with = "Option<String>")]
     pub tar: Option<Spanned<String>>,
     /// SHA-256 of the tar, in hexadecimal. Required with `tar`.
+    #[serde(default, deserialize_with = "a_value")]
     #[schemars(with = "Option<String>")]
     pub sha256: Option<Spanned<String>>,
     /// How standalone Swarm chooses among the hosts that a container may run on. Default: `spread`.

@@ -525,7 +525,8 @@ impl Checker<'_> {
             routers.push(RouterSpec {
                 address,
                 number: router.value.number,
-                password: password.map(|path| PasswordFile::at(resolve_path(path, self.file))),
+                password: password
+                    .map(|path| PasswordFile::at(resolve_path(&path.value, self.file))),
             });
         }
         let by = match (reflectors.is_empty(), routers.is_empty()) {
