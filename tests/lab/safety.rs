@@ -274,7 +274,8 @@ fn a_port_that_is_taken_and_many_laptops() {
     let lab = Lab::up("taken", &["--hosts", "2", "--os", "debian-11"]);
     lab.run(&["up", "--yes"]).expect(0);
     // A port of the store that somebody took while it was down.
-    lab.sh(2, "systemctl stop docker-cluster-consul; address=$(hostname -I | tr ' ' '\\n' | grep ^10.213); systemd-run -q --unit taker perl -MIO::Socket::INET -e 'my $s = IO::Socket::INET->new(Listen => 1, LocalAddr => $ARGV[0], LocalPort => 8301) or die $!; sleep 600' $address; for i in $(seq 100); do grep -q ':206D ' /proc/net/tcp && exit; sleep 0.2; done; exit 1");
+    // Who takes it listens there: connections that the store had may still be on their way out, with the same number.
+    lab.sh(2, "systemctl stop docker-cluster-consul; address=$(hostname -I | tr ' ' '\\n' | grep ^10.213); systemd-run -q --unit taker perl -MIO::Socket::INET -e 'my $s = IO::Socket::INET->new(Listen => 1, ReuseAddr => 1, LocalAddr => $ARGV[0], LocalPort => 8301) or die $!; sleep 600' $address; for i in $(seq 100); do grep -q ':206D 00000000:0000 0A ' /proc/net/tcp && exit; sleep 0.2; done; exit 1");
     let ran = lab.run(&["up", "--yes"]).expect(1);
     assert!(ran.err.contains("address already in use"), "{}", ran.err);
     assert!(
