@@ -43,8 +43,8 @@ impl PackageManager {
 pub struct ServiceManager {
     /// The program.
     pub program: &'static str,
-    /// To start units at every boot; the units follow. It does not read units again: that costs a host a tenth of a second of CPU each time,
-    /// and comes as a step of its own, before this, where a unit was written.
+    /// To start units at every boot; the units follow. It reads units again by itself, and has to: without that (`--no-reload`) systemd
+    /// says of every unit that it is not what is on the disk, and the next plan would have something to do.
     pub enable: &'static [&'static str],
     /// Not to do that any more.
     pub disable: &'static [&'static str],
@@ -59,7 +59,7 @@ pub struct ServiceManager {
 /// systemd, the only row so far: `decide/checks.rs` refuses hosts that have another.
 pub const SERVICES: ServiceManager = ServiceManager {
     program: "systemctl",
-    enable: &["enable", "--no-reload"],
+    enable: &["enable"],
     disable: &["disable"],
     disable_now: &["disable", "--now"],
     stop: &["stop"],
