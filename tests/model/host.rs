@@ -125,7 +125,8 @@ impl Host {
                 .ok_or(format!("Unit file {name} does not exist"))?;
             let unit = self.unit(name);
             unit.enabled = on;
-            unit.seen.get_or_insert(seen);
+            // systemd reads units again after that.
+            unit.seen = Some(seen);
         }
         Ok(())
     }
@@ -646,7 +647,7 @@ impl Cluster {
                 host.mesh = Mesh::default();
                 Ok(())
             }
-            ["systemctl", "enable", "--no-reload", units @ ..] => host.enable(units, true),
+            ["systemctl", "enable", units @ ..] => host.enable(units, true),
             ["systemctl", "disable", units @ ..] => host.enable(units, false),
             ["useradd", .., user] => match host.users.insert((*user).to_owned()) {
                 true => Ok(()),

@@ -43,8 +43,9 @@ impl PackageManager {
 pub struct ServiceManager {
     /// The program.
     pub program: &'static str,
-    /// To start units at every boot; the units follow. It reads units again by itself, and has to: without that (`--no-reload`) systemd
-    /// says of every unit that it is not what is on the disk, and the next plan would have something to do.
+    /// To start units at every boot; the units follow. It reads units again by itself, so that nothing has to be read before, which costs a
+    /// host a tenth of a second of CPU each time. And it has to: without that (`--no-reload`) systemd says of every unit that it is not what is
+    /// on the disk, and the next plan would have something to do.
     pub enable: &'static [&'static str],
     /// Not to do that any more.
     pub disable: &'static [&'static str],

@@ -205,15 +205,14 @@ pub(super) fn put_with(
             },
         );
     };
-    if new_unit || unit.is_some_and(|unit| unit.needs_reload) {
+    if unit.is_none_or(|unit| unit.file_state != "enabled") {
+        run(steps, words.boot, SERVICES.argv(SERVICES.enable, &[UNIT]));
+    } else if new_unit || unit.is_some_and(|unit| unit.needs_reload) {
         run(
             steps,
             "let systemd read the unit",
             SERVICES.argv(SERVICES.reread, &[]),
         );
-    }
-    if unit.is_none_or(|unit| unit.file_state != "enabled") {
-        run(steps, words.boot, SERVICES.argv(SERVICES.enable, &[UNIT]));
     }
     let wrong: Vec<&String> = facts
         .links

@@ -219,13 +219,12 @@ impl Agent<'_> {
                 .unit(unit)
                 .is_some_and(|unit| unit.needs_reload)
         });
-        if self.reload_units {
-            let argv = SERVICES.argv(SERVICES.reread, &[]);
-            self.run("let systemd read the units", argv, steps);
-        }
         if unit.is_none_or(|unit| unit.file_state != "enabled") {
             let argv = SERVICES.argv(SERVICES.enable, &[UNIT, RECONCILE_UNIT]);
             self.run("start Consul and its helper at every boot", argv, steps);
+        } else if self.reload_units {
+            let argv = SERVICES.argv(SERVICES.reread, &[]);
+            self.run("let systemd read the units", argv, steps);
         }
     }
 

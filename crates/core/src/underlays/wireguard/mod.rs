@@ -298,14 +298,6 @@ fn put(
     let units = [files::FLOOR_UNIT, UNIT];
     let is_unit = |path: &String| path.starts_with("/etc/systemd/system/");
     let needs_reload = |unit: &&str| facts.unit(unit).is_some_and(|unit| unit.needs_reload);
-    if written.iter().any(is_unit) || units.iter().any(needs_reload) {
-        run(
-            host,
-            "let systemd read the units",
-            SERVICES.argv(SERVICES.reread, &[]),
-            steps,
-        );
-    }
     let is_off = |unit: &&&str| {
         facts
             .unit(unit)
@@ -317,6 +309,13 @@ fn put(
             host,
             "make the mesh at every boot, before the engine starts",
             SERVICES.argv(SERVICES.enable, &off),
+            steps,
+        );
+    } else if written.iter().any(is_unit) || units.iter().any(needs_reload) {
+        run(
+            host,
+            "let systemd read the units",
+            SERVICES.argv(SERVICES.reread, &[]),
             steps,
         );
     }
