@@ -7,6 +7,7 @@ pub mod clients;
 pub mod commands;
 pub mod dispatch;
 pub mod engine_api;
+pub mod engine_ask;
 pub mod error;
 pub mod event;
 pub mod global;

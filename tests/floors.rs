@@ -32,7 +32,14 @@ const DECIDING: &[&[&str]] = &[
 /// The rooms of the program, which stand on all of those.
 const ACTING: &[&[&str]] = &[
     &["event", "host", "logging", "secrets", "whoami"],
-    &["clients", "engine_api", "images", "lock", "probe"],
+    &[
+        "clients",
+        "engine_api",
+        "engine_ask",
+        "images",
+        "lock",
+        "probe",
+    ],
     &["programs"],
     &["apply", "lab", "verify"],
     &["error"],

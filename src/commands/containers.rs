@@ -1,14 +1,17 @@
-//! Containers on all hosts, for `ps`, `exec` and `logs`: one question a host, in one round trip.
+//! Containers on all hosts, for `ps`, `exec` and `logs`: one question a host, in one round trip. The engine is asked itself where it can be
+//! ([`crate::engine_ask`]), and else Docker's client, which also has the words for what is wrong.
 
 use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use super::listed::{Listed, Times};
 use super::{answer, give_up, select};
+use crate::engine_ask::{self, Question, in_query};
 use crate::error::{Error, Exit};
 use crate::event::{Event, Events};
 use crate::global::Global;
-use crate::host::{Command, Connector, HostError, Rights};
+use crate::host::{COMMAND_TIMEOUT, Command, Connector, HostError, Output, Rights};
 use crate::inventory::{HostName, HostSpec, Inventory};
 use crate::plan::Unreached;
 use crate::probe::FactsError;
@@ -56,25 +59,65 @@ pub struct Found {
     pub silent: Vec<Unreached>,
 }
 
-/// Asks hosts, all at once. Arguments are those of `docker ps`; the hosts that do not answer are told of.
-pub async fn list(hosts: &[&HostSpec], arguments: &[String], ui: Ui) -> Result<Found, Error> {
+/// Which containers are listed, and what of them.
+#[derive(Debug, Clone, Default)]
+pub struct Wanted {
+    /// Stopped ones as well.
+    pub all: bool,
+    /// Only those that fit, as `docker ps` takes it.
+    pub filter: Vec<String>,
+    /// Their sizes as well, which the engine finds by a look at all of their files.
+    pub size: bool,
+}
+
+impl Wanted {
+    /// For Docker's client.
+    fn command(&self) -> Command {
+        let argv = ["docker", "ps", "--no-trunc", "--format", FORMAT].map(str::to_owned);
+        let filters = self
+            .filter
+            .iter()
+            .flat_map(|filter| ["--filter".to_owned(), filter.clone()]);
+        let all = self.all.then(|| "--all".to_owned());
+        Command::new(argv.into_iter().chain(filters).chain(all))
+    }
+
+    /// For the engine. None for a filter that only Docker's client has words for.
+    fn question(&self) -> Option<Command> {
+        let mut filters: BTreeMap<String, BTreeMap<&str, bool>> = BTreeMap::new();
+        for filter in &self.filter {
+            let (name, value) = filter.split_once('=')?;
+            let values = filters.entry(name.trim().to_lowercase()).or_default();
+            values.insert(value.trim(), true);
+        }
+        let filters = serde_json::to_string(&filters).ok()?;
+        let path = format!(
+            "/containers/json?all={}&size={}&filters={}",
+            u8::from(self.all),
+            u8::from(self.size),
+            in_query(&filters)
+        );
+        let questions = [Question::get(path, COMMAND_TIMEOUT), Question::times()];
+        Some(engine_ask::command(&questions))
+    }
+}
+
+/// Asks hosts, all at once. The hosts that do not answer are told of.
+pub async fn list(hosts: &[&HostSpec], wanted: &Wanted, ui: Ui) -> Result<Found, Error> {
     let connector =
         Connector::new().map_err(|error| Error::failed("cannot prepare SSH").because(error))?;
     let progress = Progress::start(ui);
-    let argv = ["docker", "ps", "--no-trunc", "--format", FORMAT].map(str::to_owned);
-    let question =
-        Command::new(argv.into_iter().chain(arguments.iter().cloned())).rights(Rights::Engine);
     let each = hosts.iter().map(|spec| {
-        let (connector, question, events) = (&connector, &question, progress.events());
+        let (connector, events) = (&connector, progress.events());
         async move {
             events.emit(Event::Connecting(spec.name.clone()));
-            (*spec, ask(connector, spec, question, events).await)
+            (*spec, ask(connector, spec, wanted, events).await)
         }
     });
     let mut found = Found::default();
     for (spec, result) in futures_util::future::join_all(each).await {
         match result {
-            Ok(text) => found.containers.extend(read(&spec.name, &text)),
+            Ok(containers) => found.containers.extend(containers),
             Err(error) => {
                 found
                     .silent
@@ -89,15 +132,43 @@ pub async fn list(hosts: &[&HostSpec], arguments: &[String], ui: Ui) -> Result<F
 async fn ask(
     connector: &Connector,
     spec: &HostSpec,
-    question: &Command,
+    wanted: &Wanted,
     events: &Events,
-) -> Result<String, HostError> {
-    let (connection, output) = answer(connector, spec, question).await?;
+) -> Result<Vec<Container>, HostError> {
+    let client = wanted.command().rights(Rights::Engine);
+    let question = wanted.question().map(|own| own.rights(Rights::Engine));
+    let (connection, mut output) =
+        answer(connector, spec, question.as_ref().unwrap_or(&client)).await?;
+    if question.is_some() {
+        if let Some(containers) = told(&spec.name, &output) {
+            events.emit(Event::Gathered(spec.name.clone()));
+            return Ok(containers);
+        }
+        // An engine that has used up its time has nothing more to say to another.
+        if !engine_ask::has_run_out(&output) {
+            output = connection.run(&client).await?;
+        }
+    }
     events.emit(Event::Gathered(spec.name.clone()));
     match output.status {
-        0 => Ok(output.stdout_text()),
-        status => Err(connection.failure(question, status, &output)),
+        0 => Ok(read(&spec.name, &output.stdout_text())),
+        status => Err(connection.failure(&client, status, &output)),
     }
+}
+
+/// What the engine itself says. None if it does not, for whatever reason.
+fn told(host: &HostName, output: &Output) -> Option<Vec<Container>> {
+    let answers = engine_ask::read(output)?;
+    let [listed, times] = answers.as_slice() else {
+        return None;
+    };
+    let times = Times::parse(std::str::from_utf8(&times.body).ok()?)?;
+    let listed: Vec<Listed> = listed.json()?;
+    let containers = listed.iter().map(|listed| Container {
+        host: host.clone(),
+        fields: listed.fields(&times),
+    });
+    Some(by_name(containers.collect()))
 }
 
 fn read(host: &HostName, text: &str) -> Vec<Container> {
@@ -116,7 +187,10 @@ fn read(host: &HostName, text: &str) -> Vec<Container> {
             fields,
         })
     };
-    let mut containers: Vec<Container> = text.lines().filter_map(line).collect();
+    by_name(text.lines().filter_map(line).collect())
+}
+
+fn by_name(mut containers: Vec<Container>) -> Vec<Container> {
     containers.sort_by(|a, b| a.name().cmp(b.name()));
     containers
 }
@@ -128,7 +202,11 @@ pub async fn find<'a>(
     global: &Global,
     ui: Ui,
 ) -> Result<(&'a HostSpec, Container), Error> {
-    let found = list(&select(inventory, global)?, &["--all".to_owned()], ui).await?;
+    let wanted = Wanted {
+        all: true,
+        ..Wanted::default()
+    };
+    let found = list(&select(inventory, global)?, &wanted, ui).await?;
     let container = one(&found, name)?;
     let spec = super::host(inventory, container.host.as_str())?;
     if !found.silent.is_empty() {

@@ -19,6 +19,7 @@ pub mod init;
 pub mod inspect;
 pub mod ip;
 pub mod lab;
+mod listed;
 pub mod logs;
 pub mod ls;
 pub mod machine;

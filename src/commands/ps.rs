@@ -3,7 +3,7 @@
 use clap::Args;
 use serde_json::{Map, Value, json};
 
-use super::containers::{Container, ended, list};
+use super::containers::{Container, Wanted, ended, list};
 use super::{load, select};
 use crate::error::{Error, Exit};
 use crate::global::{Global, Output};
@@ -29,6 +29,9 @@ pub struct Ps {
 /// Digits of an id that are shown, as Docker's client does it.
 const SHORT_ID: usize = 12;
 
+/// The field of a template that needs the sizes.
+const SIZE: &str = ".Size";
+
 /// Runs it.
 pub async fn run(args: &Ps, global: &Global, ui: Ui) -> Result<Exit, Error> {
     let inventory = load(global)?;
@@ -38,15 +41,16 @@ pub async fn run(args: &Ps, global: &Global, ui: Ui) -> Result<Exit, Error> {
         .map(Template::parse)
         .transpose()
         .map_err(wrong)?;
-    let mut arguments: Vec<String> = args
-        .filter
-        .iter()
-        .flat_map(|filter| ["--filter".into(), filter.clone()])
-        .collect();
-    if args.all {
-        arguments.push("--all".to_owned());
-    }
-    let found = list(&select(&inventory, global)?, &arguments, ui).await?;
+    let wanted = Wanted {
+        all: args.all,
+        filter: args.filter.clone(),
+        // As Docker's client decides it.
+        size: args
+            .format
+            .as_deref()
+            .is_some_and(|text| text.contains(SIZE)),
+    };
+    let found = list(&select(&inventory, global)?, &wanted, ui).await?;
     match (template, global.output) {
         (Some(template), _) => {
             let documents: Vec<Value> = found.containers.iter().map(fields).collect();

@@ -5,6 +5,7 @@
 
 mod autopsy;
 mod bench;
+mod direct;
 mod forge;
 mod links;
 mod mesh;
@@ -22,6 +23,7 @@ use tokio::sync::watch;
 pub use autopsy::Reports;
 pub use bench::PAIR_TIME;
 
+use direct::Started;
 use peers::Missing;
 use runs::Running;
 use wire::Watch;
@@ -29,7 +31,7 @@ use wire::Watch;
 use crate::engine_api;
 use crate::event::{Event, Events};
 use crate::fabrics;
-use crate::host::{Command, Connection, HostError, Hosts};
+use crate::host::{Command, Connection, HostError, Hosts, Output};
 use crate::images::{self, Tar};
 use crate::inventory::{HostName, Inventory, container_name};
 use crate::labels::PROBE_PREFIX;
@@ -40,8 +42,15 @@ use crate::words::reason;
 const START: &str = concat!(
     include_str!("../../templates/verify/engine.sh"),
     include_str!("../../templates/verify/neighbours.sh"),
+    include_str!("../../templates/verify/probe-failed.sh"),
     include_str!("../../templates/verify/probe-start.sh")
 );
+const FAILED: &str = concat!(
+    include_str!("../../templates/verify/engine.sh"),
+    include_str!("../../templates/verify/probe-failed.sh"),
+    "words=$1\nfailed\n"
+);
+const SERVE: &str = include_str!("../../templates/verify/probe-serve.sh");
 const REMOVE: &str = concat!(
     include_str!("../../templates/verify/engine.sh"),
     include_str!("../../templates/verify/probe-remove.sh")
@@ -477,34 +486,27 @@ async fn start(
     let container = probe_name(&run.name, name);
     let nonce = uuid::Uuid::new_v4().simple().to_string();
     let image = &inventory.smoke.image;
-    let lifetime = with.lifetime.as_secs().to_string();
     // Nothing is published where nobody is to ask there.
-    let publish = with
-        .published
-        .get(name)
-        .map(|address| format!("{address}::80"))
-        .unwrap_or_default();
-    let mut args = vec![
-        inventory.cluster.as_str(),
-        &way.network,
+    let publish = with.published.get(name);
+    let wanted = direct::Wanted {
+        cluster: inventory.cluster.as_str(),
+        network: &way.network,
         image,
-        &container,
-        &lifetime,
-        &nonce,
-        &publish,
-    ];
-    args.extend(run.dead.iter().map(String::as_str));
-    let command = Command::script(START, args).timeout(START_TIMEOUT);
+        name: &container,
+        lifetime: with.lifetime,
+        nonce: &nonce,
+        publish: publish.map(IpAddr::to_string),
+        dead: &run.dead,
+    };
     let began = Instant::now();
     loop {
-        let output = host.run(&command).await.map_err(broken)?;
+        let (output, found) = attempt(host, &wanted).await.map_err(broken)?;
         match output.status {
             0 => {
-                let text = output.stdout_text();
-                let found = where_it_is(&text).ok_or_else(|| {
+                let found = found.ok_or_else(|| {
                     broken(format!(
                         "its engine does not tell the address of a container on the network: {}",
-                        reason(&text)
+                        reason(&output.stdout_text())
                     ))
                 })?;
                 let Located {
@@ -553,11 +555,47 @@ async fn start(
             }
             _ => {
                 // The engine may have made the container and failed to start it.
-                host.run(&removal(&container)).await.map_err(broken)?;
+                remove(host, &container).await.map_err(broken)?;
                 tokio::time::sleep(START_POLL).await;
             }
         }
     }
+}
+
+/// Tries to start one: its exit status and words are those of the script, whichever way it went.
+async fn attempt(
+    host: &Connection,
+    wanted: &direct::Wanted<'_>,
+) -> Result<(Output, Option<Located>), HostError> {
+    let output = match direct::start(host, wanted).await? {
+        Started::Runs(located) => return Ok((Output::default(), Some(located))),
+        // What its engine lacks is not in its words.
+        Started::Refused(words) => host.run(&Command::script(FAILED, [words])).await?,
+        Started::Said(output) => output,
+        Started::NoWay => {
+            let lifetime = wanted.lifetime.as_secs().to_string();
+            let publish = wanted
+                .publish
+                .as_ref()
+                .map(|address| format!("{address}::80"));
+            let publish = publish.unwrap_or_default();
+            let mut args = vec![
+                wanted.cluster,
+                wanted.network,
+                wanted.image,
+                wanted.name,
+                &lifetime,
+                wanted.nonce,
+                &publish,
+                SERVE,
+            ];
+            args.extend(wanted.dead.iter().map(String::as_str));
+            host.run(&Command::script(START, args).timeout(START_TIMEOUT))
+                .await?
+        }
+    };
+    let located = where_it_is(&output.stdout_text());
+    Ok((output, located))
 }
 
 /// Where a probe is, by the word of its host.
@@ -577,9 +615,6 @@ fn where_it_is(text: &str) -> Option<Located> {
     let mut words = text.split_whitespace();
     let address = words.next()?.parse().ok()?;
     let mac = words.next()?.to_owned();
-    let is_byte =
-        |byte: &str| byte.len() == 2 && byte.bytes().all(|digit| digit.is_ascii_hexdigit());
-    let is_mac = mac.split(':').count() == 6 && mac.split(':').all(is_byte);
     let mut count = || {
         words
             .next()
@@ -588,13 +623,19 @@ fn where_it_is(text: &str) -> Option<Located> {
     };
     let (refused, sources_refused) = (count(), count());
     let port = words.next().and_then(|port| port.parse().ok());
-    is_mac.then_some(Located {
+    is_mac(&mac).then_some(Located {
         address,
         mac,
         refused,
         sources_refused,
         port,
     })
+}
+
+fn is_mac(text: &str) -> bool {
+    let is_byte =
+        |byte: &str| byte.len() == 2 && byte.bytes().all(|digit| digit.is_ascii_hexdigit());
+    text.split(':').count() == 6 && text.split(':').all(is_byte)
 }
 
 fn patience(words: &str) -> Duration {
@@ -712,15 +753,12 @@ async fn ask(
     targets: &[&Probe],
     patience: &Patience,
 ) -> Result<BTreeMap<String, String>, HostError> {
-    let mut argv: Vec<String> = ["docker", "exec", "-i", &own.container, "sh", "-s", "--"]
-        .map(str::to_owned)
-        .to_vec();
     let workers = u64::try_from(AT_A_TIME.min(targets.len())).unwrap_or(1);
-    argv.extend(
-        [patience.answer, patience.learn, PAIR_LEAST, workers].map(|number| number.to_string()),
-    );
+    let mut arguments: Vec<String> = [patience.answer, patience.learn, PAIR_LEAST, workers]
+        .map(|number| number.to_string())
+        .to_vec();
     for probe in targets {
-        argv.extend([
+        arguments.extend([
             probe.container.clone(),
             probe.nonce.clone(),
             probe.target.clone(),
@@ -729,9 +767,15 @@ async fn ask(
     }
     let limit = ask_limit(targets.len())
         + Duration::from_secs(patience.learn.saturating_sub(LEARN_DEADLINE));
-    let text = host
-        .check(&Command::new(argv).stdin(PROBE).timeout(limit))
-        .await?;
+    let text = match direct::exec(host, &own.container, PROBE, &arguments, limit).await? {
+        Some(text) => text,
+        None => {
+            let argv = ["docker", "exec", "-i", &own.container, "sh", "-s", "--"];
+            let argv = argv.map(str::to_owned).into_iter().chain(arguments);
+            host.check(&Command::new(argv).stdin(PROBE).timeout(limit))
+                .await?
+        }
+    };
     Ok(text
         .lines()
         .filter_map(|line| line.split_once(' '))
@@ -739,14 +783,20 @@ async fn ask(
         .collect())
 }
 
-fn removal(container: &str) -> Command {
-    Command::script(REMOVE, [container]).timeout(REMOVE_TIMEOUT)
+async fn remove(host: &Connection, container: &str) -> Result<Output, HostError> {
+    match direct::remove(host, container, REMOVE_TIMEOUT).await? {
+        Some(output) => Ok(output),
+        None => {
+            let script = Command::script(REMOVE, [container]).timeout(REMOVE_TIMEOUT);
+            host.run(&script).await
+        }
+    }
 }
 
 async fn remove_all(hosts: &Hosts, run: &str, events: &Events) {
     let removals = hosts.iter().map(|(name, host)| async move {
         // By name, whether the start of it is known to have worked or not.
-        match host.run(&removal(&probe_name(run, name))).await {
+        match remove(host, &probe_name(run, name)).await {
             Ok(output) if output.status == 0 || output.stderr_text().contains("No such container") => {}
             Ok(output) => {
                 let words = output.stderr_text();

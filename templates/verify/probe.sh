@@ -13,13 +13,15 @@ case $(date +%N) in [0-9]*) now() { at=$(date +%s%N); } ;;
 # The engine's client puts the proxies of its configuration into every container, and busybox's wget knows no exceptions.
 unset http_proxy HTTP_PROXY https_proxy HTTPS_PROXY all_proxy ALL_PROXY
 # GNU wget tries twenty times and says nothing when quiet; busybox's has neither habit nor option.
-if wget --help 2>&1 | grep -q -- --tries; then how='-nv -t 1'; else how=-q; fi
+case $(wget --help 2>&1) in *--tries*) how='-nv -t 1' ;; *) how=-q ;; esac
+# In memory, which every engine gives a container: a file of its own file system is many times the work, two a pair.
+temp=/tmp; if [ -w /dev/shm ]; then temp=/dev/shm; fi
 # In a shell of their own in any case, which they may become.
-get() { exec wget $how -T 3 -O - "http://$1/$2" 2>"/tmp/probe.$3"; }
+get() { exec wget $how -T 3 -O - "http://$1/$2" 2>"$temp/probe.$3"; }
 # A body larger than any Ethernet frame, jumbo frames included. The target answers when it has all of it. As an argument: busybox's wget
 # had no --post-file before 1.32.
-body=$(head -c 20000 /dev/zero | tr '\0' x)
-put() { exec wget $how -T 3 -O - --post-data="$body" "http://$1/upload" 2>"/tmp/probe.$2"; }
+body=$(printf %020000d 0)
+put() { exec wget $how -T 3 -O - --post-data="$body" "http://$1/upload" 2>"$temp/probe.$2"; }
 probe() {
     name=$1 nonce=$2 target=$3 address=$4
     uptime
@@ -37,13 +39,13 @@ probe() {
             esac
             if [ $down = ok ]; then
                 [ "$(put "$target" "$name")" = "$nonce" ] && { echo "$name ok $(( (end - begin) / 1000 ))"; return; }
-                layer=upload answer="the long body got no answer: $(cat "/tmp/probe.$name")"
+                layer=upload answer="the long body got no answer: $(cat "$temp/probe.$name")"
             else
                 layer=large answer="the short answer arrived, the long one did not: $(echo "$large" | head -c 100)"
             fi
             by=ok
         else
-            layer=http answer=$(cat "/tmp/probe.$name")
+            layer=http answer=$(cat "$temp/probe.$name")
             case $answer in *"bad address"*|*"unable to resolve"*|*"Name or service"*|*"Temporary failure"*|*"Name does not resolve"*) layer=name ;; esac
             by=no
             # Only names are behind the engines' news of each other.
