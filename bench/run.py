@@ -424,6 +424,8 @@ def first_up():
         for way in took if number <= SELDOM else ["ours"]:
             lab = Lab("bench-first", 10, "--os", "debian-13")
             try:
+                # Three managers, as in the script: ten hosts get five of their own accord, and managers join one after the other.
+                lab.file.write_text("swarm: {managers: 3}\n" + lab.file.read_text())
                 # As for a person: the engines have been up for a while, and the connections are cold.
                 lab.everywhere("until docker info >/dev/null 2>&1; do sleep 0.2; done")
                 disconnect()
