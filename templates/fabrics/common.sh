@@ -102,10 +102,13 @@ read_rules() {
 # One rule of ours: table, then the rule as iptables-save prints it, up to its target.
 rule() { wanted="$wanted$1 -A $2 -m comment --comment $MARK -j $3$NL"; }
 
+# Whether there can be rules about this family. Asked only where something is to be done: to ask makes the table where there is none.
+can_have_rules() { [ -z "$v" ] || ip6tables -w -S INPUT > /dev/null 2>&1; }
+
 # Makes our rules those in `wanted`, at the top of their chains and in that order, in one go for each table: no packet meets half of them.
 put_rules() {
     read_rules
-    [ "$ours" != "$wanted" ] || return 0
+    [ "$ours" != "$wanted" ] && can_have_rules || return 0
     make_chain "$FOR_USER"
     make_chain "$GUARD"
     for table in filter nat raw mangle; do put_table "$table"; done
@@ -153,7 +156,7 @@ drop_chain() {
 # Says which rules differ from those in `wanted`.
 check_rules() {
     read_rules
-    [ "$ours" != "$wanted" ] || return 0
+    [ "$ours" != "$wanted" ] && can_have_rules || return 0
     found=$failed failed=0
     each_not_in rule_missing "$wanted" "$ours"
     each_not_in rule_left "$ours" "$wanted"

@@ -56,25 +56,18 @@ in_each_family() {
     "$1"
 }
 
-# Whether there can be rules about a family. Asked only where something is to be done: to ask makes the table where there is none.
-can_have_rules() { [ -z "$v" ] || ip6tables -w -S INPUT > /dev/null 2>&1; }
-
 put() {
     want_rules
-    read_rules
-    [ "$ours" = "$wanted" ] || ! can_have_rules || put_rules
+    put_rules
 }
 
 compare() {
     want_rules
-    read_rules
-    [ "$ours" = "$wanted" ] || ! can_have_rules || check_rules
+    check_rules
 }
 
-drop() { ! can_have_rules || drop_rules; }
-
 up() { in_each_family put; }
-down() { in_each_family drop; }
+down() { in_each_family drop_rules; }
 check() { in_each_family compare; }
 
 main "$@"
