@@ -10,10 +10,7 @@ use serde_json::{Value, json};
 use super::{Located, SERVE, START_TIMEOUT, is_mac};
 use crate::engine_ask::{self, Answer, PROMPT, Question, in_query};
 use crate::host::{Connection, HostError, Output};
-use crate::labels::{PROBE_LABEL, PROBE_PREFIX};
-
-/// The label with the time at which a probe is a leftover, in seconds since 1970 by its host's clock. As in `probe-start.sh`.
-const EXPIRES_LABEL: &str = "docker-cluster.expires";
+use crate::labels::{EXPIRES_LABEL, PROBE_LABEL, PROBE_PREFIX};
 
 /// The port of a probe, as the engine writes it.
 const PORT: &str = "80/tcp";

@@ -2,8 +2,9 @@
 # answers take, and Perl a tenth of that, as long as it loads no module: Socket alone costs as much as all the rest.
 # Argument: MOST bytes that are kept of an answer.
 # On standard input, again and again: "METHOD PATH SECONDS BODY_BYTES\n" and the body, in JSON. {Id} in a path is the id that the last answer
-# with one has told, and {Now+SECONDS} in a body a time by this host's clock. Two methods are for what belongs to an answer and the engine does not know: FILE, a file of this host, and TIMES, "NOW\n" and
-# then "SECONDS OFFSET ZONE\n" for each container of the answer before, the time at which it was made as this host's clocks show it.
+# with one has told, and {Now+SECONDS} in a body a time by this host's clock. Two methods are for what belongs to an answer and the engine
+# does not know: FILE, a file of this host, and TIMES, "NOW\n" and then "SECONDS OFFSET ZONE\n" for each container of the answer before, the
+# time at which it was made as this host's clocks show it.
 # On standard output, for each: "STATUS BYTES\n" and the answer, which is a stream to its end where the engine gives one. The first that is none
 # of 2xx is the last; 0, with words, is an engine that does not answer in time, or not to the end.
 # Exit status 75: the engine cannot be asked in this way, and has not been asked anything.

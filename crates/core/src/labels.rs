@@ -3,6 +3,10 @@
 /// Label of every probe container; its value is the cluster.
 pub const PROBE_LABEL: &str = "docker-cluster.probe";
 
+/// Label with the time at which a probe is a leftover, in seconds since 1970 by its host's clock; `templates/verify/probe-start.sh` has it
+/// as well.
+pub const EXPIRES_LABEL: &str = "docker-cluster.expires";
+
 /// Label of the container that keeps a network open; its value is the cluster.
 pub const KEEPER_LABEL: &str = "docker-cluster.keeper";
 
