@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 
+use crate::proof::causes::UNEXPLAINED;
 use crate::proof::{Matrix, Pair, Verdict};
 
 /// The report, in the schema that Jenkins and GitLab accept.
@@ -39,7 +40,7 @@ fn of_pair(matrix: &Matrix, pair: &Pair) -> TestCase {
         None => TestCaseStatus::success(),
         Some(cause) => {
             let verdict = matrix.verdicts.iter().find(of_this);
-            let kind = verdict.map_or("unexplained", |verdict| verdict.cause);
+            let kind = verdict.map_or(UNEXPLAINED, |verdict| verdict.cause);
             failure(kind, cause, verdict)
         }
     };

@@ -222,9 +222,8 @@ pub async fn verify(
                 waited: Duration::ZERO,
             };
             private = explain(&below, all, &mut matrix, &mut reports, events).await;
-            let learning = matrix.may_heal();
-            if !learning.is_empty() {
-                wait_for_news(&mut below, &learning, &mut matrix, events).await;
+            if let Some((pairs, again)) = worth_asking_again(&matrix) {
+                ask_again(&mut below, &pairs, again, &mut matrix, events).await;
                 matrix.verdicts.clear();
                 if all || !matrix.ok() || !ill.is_empty() {
                     explain(&below, all, &mut matrix, &mut reports, events).await;
@@ -241,7 +240,7 @@ pub async fn verify(
                 "not-encrypted",
                 encryption.findings(&matrix.network, !told.sealed),
             );
-            matrix.notes = causes::flaws(&told.versions);
+            matrix.notes.extend(causes::flaws(&told.versions));
             matrix.encryption = Some(encryption);
         }
         if let Some(wire) = wire {
@@ -344,6 +343,12 @@ async fn explain(
         }
     }
     matrix.judge(&known, all);
+    if all {
+        // A pair that works has no verdict to say it in. A second look says the same.
+        let unseen = known.not_looked_at();
+        matrix.notes.retain(|note| !unseen.contains(note));
+        matrix.notes.extend(unseen);
+    }
     let stale = causes::stale_endpoints(&known);
     // Who was not asked may have the container.
     if !stale.is_empty()
@@ -369,10 +374,51 @@ fn probe_name(run: &str, host: &HostName) -> String {
     container_name(&format!("{PROBE_PREFIX}{run}"), host)
 }
 
-/// Asks those pairs once more, for as long as engines take to tell each other what they have missed.
-async fn wait_for_news(
+/// Why pairs are asked once more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Again {
+    /// Their engines have yet to tell each other something.
+    News,
+    /// They failed, and nothing was found below them: what it was may be over, on hosts that have much to do.
+    Unexplained,
+}
+
+impl Again {
+    fn patience(self) -> Patience {
+        match self {
+            Self::News => Patience {
+                answer: NEWS_DEADLINE,
+                learn: NEWS_DEADLINE,
+            },
+            Self::Unexplained => Patience::default(),
+        }
+    }
+
+    fn why(self) -> String {
+        match self {
+            Self::News => {
+                let limit = humantime::format_duration(Duration::from_secs(NEWS_DEADLINE));
+                format!("the engines still learn of each other, up to {limit}")
+            }
+            Self::Unexplained => "ask once more: nothing is wrong below".to_owned(),
+        }
+    }
+}
+
+fn worth_asking_again(matrix: &Matrix) -> Option<(Vec<Direction>, Again)> {
+    [
+        (matrix.may_heal(), Again::News),
+        (matrix.unexplained(), Again::Unexplained),
+    ]
+    .into_iter()
+    .find(|(pairs, _)| !pairs.is_empty())
+}
+
+/// Asks those pairs once more.
+async fn ask_again(
     below: &mut Below<'_>,
     pairs: &[Direction],
+    again: Again,
     matrix: &mut Matrix,
     events: &Events,
 ) {
@@ -388,36 +434,30 @@ async fn wait_for_news(
     let asks = by_source
         .into_iter()
         .filter_map(|(from, targets)| Some((from, targets, hosts.get(from)?, probes.get(from)?)));
-    let limit = &humantime::format_duration(Duration::from_secs(NEWS_DEADLINE)).to_string();
+    let patience = &again.patience();
     let asks = asks.map(|(from, targets, host, own)| async move {
-        let why = format!("the engines still learn of each other, up to {limit}");
         events.emit(Event::StepStarted {
             host: from.clone(),
-            why,
+            why: again.why(),
         });
-        (
-            from,
-            ask(
-                host,
-                own,
-                &targets,
-                &Patience {
-                    answer: NEWS_DEADLINE,
-                    learn: NEWS_DEADLINE,
-                },
-            )
-            .await,
-        )
+        (from, ask(host, own, &targets, patience).await)
     });
     for (from, answers) in on_each(asks).await {
         // Who cannot be asked any more has nothing new to say.
         let Ok(answers) = answers else { continue };
         for pair in matrix.pairs.iter_mut().filter(|pair| pair.from == *from) {
-            if let Some(line) = probes
+            let Some(line) = probes
                 .get(&pair.to)
                 .and_then(|probe| answers.get(&probe.container))
-            {
-                *pair = Pair::new(&pair.from, &pair.to, read(&pair.to, Some(line)));
+            else {
+                continue;
+            };
+            *pair = Pair::new(&pair.from, &pair.to, read(&pair.to, Some(line)));
+            if pair.ok && again == Again::Unexplained {
+                matrix.notes.push(format!(
+                    "{} -> {}: no answer in {PAIR_DEADLINE} s, and one when asked again; nothing was wrong below",
+                    pair.from, pair.to
+                ));
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::harness::{Lab, docker};
+use super::harness::{Lab, docker, shown};
 
 /// Everything of a host that packets meet, except what is another at each boot: numbers of interfaces, MAC addresses, the ports of the
 /// machine's own resolver, and what systemd remembers of it.
@@ -190,7 +190,8 @@ fn drift_is_named_and_mended(lab: &Lab, file: &Path) {
         .collect();
     assert!(
         causes.contains(&"network-missing") && causes.contains(&"route-missing"),
-        "{document:#}"
+        "{}",
+        shown(&document)
     );
     let plan = lab.run_with(file, &["plan", "--exit-code"]).expect(3).out;
     assert!(

@@ -97,6 +97,28 @@ pub fn swarm_image(part: &str) -> Option<String> {
     ))
 }
 
+/// What `verify` said, in few lines: reports of failed tests are cut, and causes come after all pairs in the document.
+pub fn shown(document: &Value) -> String {
+    let list = |key: &str| document[key].as_array().cloned().unwrap_or_default();
+    let verdicts = list("verdicts").into_iter().map(|verdict| {
+        format!(
+            "{} {} {}: {} {}",
+            verdict["cause"],
+            verdict["hosts"],
+            verdict["pairs"],
+            verdict["what"],
+            verdict["observed"]
+        )
+    });
+    let pairs = list("pairs")
+        .into_iter()
+        .filter(|pair| pair["ok"] != true)
+        .map(|pair| format!("{} -> {}: {}", pair["from"], pair["to"], pair["cause"]));
+    let notes = list("notes").into_iter().map(|note| note.to_string());
+    let all: Vec<String> = verdicts.chain(pairs).chain(notes).collect();
+    format!("{}\n{}\n{document}", all.join("\n"), document["states"])
+}
+
 /// Says past the capture of a test's output that a part of it did not run.
 pub fn skipped(why: &str) {
     let _ = writeln!(std::io::stderr(), "skipped: {why}");

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use super::harness::{Lab, docker};
+use super::harness::{Lab, docker, shown};
 
 /// What must be said.
 struct Expected<'a> {
@@ -64,19 +64,21 @@ fn said_of(lab: &Lab, file: &Path, arguments: &[&str], expected: &Expected<'_>) 
     all.extend(arguments);
     let document = lab.run_with(file, &all).expect(4).json();
     let verdicts = document["verdicts"].as_array().unwrap();
-    assert_eq!(verdicts.len(), 1, "{verdicts:#?}");
+    assert_eq!(verdicts.len(), 1, "{}", shown(&document));
     let verdict = &verdicts[0];
-    assert_eq!(verdict["cause"], expected.cause, "{verdict:#}");
+    assert_eq!(verdict["cause"], expected.cause, "{}", shown(&document));
     let hosts: Vec<String> = expected.hosts.iter().map(|host| lab.host(*host)).collect();
     assert_eq!(
         verdict["hosts"],
         serde_json::to_value(hosts).unwrap(),
-        "{verdict:#}"
+        "{}",
+        shown(&document)
     );
     assert_eq!(
         directions(&verdict["links"], lab),
         expected.links,
-        "{verdict:#}"
+        "{}",
+        shown(&document)
     );
     let mut wanted = expected.broken.to_vec();
     wanted.sort_unstable();
@@ -87,12 +89,17 @@ fn said_of(lab: &Lab, file: &Path, arguments: &[&str], expected: &Expected<'_>) 
         .filter(|pair| pair["ok"] == false)
         .cloned()
         .collect();
-    assert_eq!(directions(&broken, lab), wanted, "{document:#}");
+    assert_eq!(directions(&broken, lab), wanted, "{}", shown(&document));
     assert!(
         verdict["what"].as_str().unwrap().contains(expected.words),
-        "{verdict:#}"
+        "{}",
+        shown(&document)
     );
-    assert!(!verdict["fix"].as_str().unwrap().is_empty(), "{verdict:#}");
+    assert!(
+        !verdict["fix"].as_str().unwrap().is_empty(),
+        "{}",
+        shown(&document)
+    );
     document
 }
 
@@ -459,22 +466,25 @@ fn sooner_or_later(lab: &Lab, cause: &str, hosts: &[usize], words: &str) -> Valu
         .expect(4)
         .json();
     let verdicts = document["verdicts"].as_array().unwrap();
-    assert_eq!(verdicts[0]["cause"], cause, "{document:#}");
+    assert_eq!(verdicts[0]["cause"], cause, "{}", shown(&document));
     let hosts: Vec<String> = hosts.iter().map(|host| lab.host(*host)).collect();
     assert_eq!(
         verdicts[0]["hosts"],
         serde_json::to_value(&hosts).unwrap(),
-        "{document:#}"
+        "{}",
+        shown(&document)
     );
     assert!(
         verdicts[0]["what"].as_str().unwrap().contains(words),
-        "{document:#}"
+        "{}",
+        shown(&document)
     );
     assert!(
         verdicts[1..]
             .iter()
             .all(|verdict| verdict["cause"] == "neighbours"),
-        "{document:#}"
+        "{}",
+        shown(&document)
     );
     verdicts[0].clone()
 }

@@ -90,7 +90,8 @@ impl std::fmt::Debug for Cause {
 
 /// What the order of the table begins with, whatever the fabric: hosts that can have no part in anything.
 const FIRST: &[Cause] = &[
-    Cause::of_now("host-unreachable", host_unreachable),
+    // Also of pairs that work: what could not be asked was not found to be well.
+    Cause::latent("host-unreachable", host_unreachable),
     Cause::of_now("not-finished", not_finished),
     Cause::of_now("engine-down", engine_down),
     Cause::latent("duplicate-hostname", duplicate_hostname),
@@ -141,8 +142,10 @@ pub const UNDER_ALL: &[Cause] = &[
     Cause::of_now("rp-filter", addresses::of_containers),
 ];
 
-/// What is left when no row speaks.
-const LAST: &[Cause] = &[Cause::of_now("unexplained", unexplained)];
+/// The name of what is left when no row speaks.
+pub const UNEXPLAINED: &str = "unexplained";
+
+const LAST: &[Cause] = &[Cause::of_now(UNEXPLAINED, unexplained)];
 
 /// The table of a fabric whose own rows these are, over an underlay with those. Its order matters: the first that speaks is the verdict.
 pub fn table(

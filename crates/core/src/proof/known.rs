@@ -335,3 +335,19 @@ pub struct Known {
     /// How long the engines were given to learn of each other, beyond what every pair is given.
     pub waited: Duration,
 }
+
+impl Known {
+    /// The hosts between which and the others nobody looked, and why.
+    #[must_use]
+    pub fn not_looked_at(&self) -> Vec<String> {
+        let failed = self
+            .hosts
+            .iter()
+            .filter_map(|(name, view)| Some((name, view.agent_failed.as_ref()?)));
+        failed
+            .map(|(name, why)| {
+                format!("{name}: the ways between it and the others could not be looked at: {why}")
+            })
+            .collect()
+    }
+}

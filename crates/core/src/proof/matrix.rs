@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::causes::{About, Case, Finding, explain};
+use super::causes::{About, Case, Finding, UNEXPLAINED, explain};
 use super::encryption::Encryption;
 use super::figures::Measurement;
 use super::forgery::Forgery;
@@ -425,6 +425,17 @@ impl Matrix {
             .collect()
     }
 
+    /// The pairs that fail although nothing below them does, as far as was seen.
+    pub fn unexplained(&self) -> Vec<Direction> {
+        let verdicts = self
+            .verdicts
+            .iter()
+            .filter(|verdict| verdict.cause == UNEXPLAINED);
+        verdicts
+            .flat_map(|verdict| verdict.pairs.iter().cloned())
+            .collect()
+    }
+
     /// The hosts whose containers resolve at least one of the others' names.
     pub fn resolving(&self) -> BTreeSet<HostName> {
         let resolves = |pair: &&Pair| match &pair.failure {
@@ -606,6 +617,16 @@ mod tests {
         assert!(!matrix.ok());
         assert_eq!(matrix.to_json()["pairs"][3]["latency_ms"], 1.0);
         assert_eq!(matrix.to_json()["verdicts"][0]["cause"], "unexplained");
+        let unexplained: Vec<_> = matrix.pairs[..3]
+            .iter()
+            .map(|pair| (&pair.from, &pair.to))
+            .collect();
+        let mut told = matrix.unexplained();
+        told.sort_by_key(|of| (of.from.clone(), of.to.clone()));
+        assert_eq!(
+            told.iter().map(|of| (&of.from, &of.to)).collect::<Vec<_>>(),
+            unexplained
+        );
     }
 
     #[test]

@@ -585,6 +585,26 @@ fn mac(number: u8) -> String {
 }
 
 #[test]
+fn a_host_that_could_not_be_asked_is_told_of_pairs_that_work_too() {
+    let mut known = all_well();
+    assert_eq!(verdict(&known, None), None);
+    b(&mut known).ill = Some(Ill::Unreached {
+        error: "the connection was lost".into(),
+        hint: String::new(),
+    });
+    let (id, finding) = verdict(&known, None).unwrap();
+    assert_eq!((id, &finding.about), ("host-unreachable", &about("b")));
+
+    let mut known = all_well();
+    assert_eq!(known.not_looked_at(), Vec::<String>::new());
+    b(&mut known).agent_failed = Some("the agent ended early".into());
+    assert_eq!(
+        known.not_looked_at(),
+        ["b: the ways between it and the others could not be looked at: the agent ended early"]
+    );
+}
+
+#[test]
 fn the_engine_that_is_wrong_about_the_other_is_named() {
     let mut known = all_heard();
     let (id, right) = verdict(&known, Some(&no_answer())).unwrap();
