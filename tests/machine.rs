@@ -584,31 +584,44 @@ fn what_cannot_be_created_is_refused_and_not_kept() {
             .contains("the driver \"virtualbox\""),
         "docker-machine's default"
     );
-    for (words, sentence) in [
+    let port = format!("--generic-ssh-port={}", called.sshd.port);
+    let taken = format!(
+        "Docker machine \"dev\" is this host already: ssh finds it at 127.0.0.1, port {}\n",
+        called.sshd.port
+    );
+    for (code, words, sentence) in [
         (
+            1,
             &["dev", address][..],
             "Docker machine \"dev\" already exists\n",
         ),
         (
+            1,
             &["new"],
             "generic driver requires the --generic-ip-address option",
         ),
         (
+            1,
             &["../new", address],
             "Error creating machine: Invalid hostname specified.",
         ),
-        (&[address], "Error: No machine name specified"),
+        (1, &[address], "Error: No machine name specified"),
+        (3, &["new", address, &port], &taken),
         (
+            3,
             &["new", address, "--swarm", "--swarm-discovery=token://x"],
             "not there any more",
         ),
-        (&["new", address, "--swarm-master"], "--swarm-discovery"),
+        (3, &["new", address, "--swarm"], "--swarm-discovery"),
+        (3, &["new", address, "--swarm-master"], "--swarm-discovery"),
         (
+            3,
             &["new", address, "--engine-opt=max-concurrent-downloads=many"],
             "the engine wants a whole number",
         ),
-        (&["new", address, "--engine-env=A=B"], "drop-in"),
+        (3, &["new", address, "--engine-env=A=B"], "drop-in"),
         (
+            1,
             &[
                 "new",
                 "-generic-ip-address",
@@ -618,7 +631,7 @@ fn what_cannot_be_created_is_refused_and_not_kept() {
             "127.0.0.1",
         ),
     ] {
-        let said = called.fails(1, &[&["create", "--driver=generic"], words].concat());
+        let said = called.fails(code, &[&["create", "--driver=generic"], words].concat());
         assert!(said.contains(sentence), "{words:?}: {said}");
     }
     let key = called.fails(

@@ -9,6 +9,7 @@ use etcetera::BaseStrategy;
 use serde_json::Value;
 
 use super::authority::{Authority, TlsFiles};
+use crate::commands::ssh_config::SSH_PORT;
 use crate::commands::{load, private};
 use crate::error::Error;
 use crate::global::{Global, Output};
@@ -209,16 +210,42 @@ impl Machines {
     /// Whether a machine could be added: the inventory of all would be one.
     pub fn check(&self, name: &str, text: &str) -> Result<(), Error> {
         let wrong = |error| Error::Inventory(Box::new(error));
-        self.check_text(name, text)?;
+        let new = self.check_text(name, text)?;
+        self.check_is_new(&new)?;
         let all = self.composed(Some(text))?.unwrap_or_default();
         Inventory::parse(&all, &self.all.file.display().to_string())
             .map(drop)
             .map_err(wrong)
     }
 
-    fn check_text(&self, name: &str, text: &str) -> Result<(), Error> {
+    /// A host is one machine: its engine has one set of options.
+    fn check_is_new(&self, new: &Inventory) -> Result<(), Error> {
+        let known = self.inventory()?.map(|all| all.hosts).unwrap_or_default();
+        let target = |host: &HostSpec| {
+            let port = host.ssh.port.unwrap_or(SSH_PORT);
+            (host.ssh.address.to_ascii_lowercase(), port)
+        };
+        let same = new.hosts.iter().find_map(|host| {
+            let same = known.iter().find(|other| target(other) == target(host));
+            Some((host, same?))
+        });
+        match same {
+            None => Ok(()),
+            Some((host, other)) => Err(Error::failed(format!(
+                "Docker machine \"{}\" is this host already: ssh finds it at {}, port {}",
+                other.name,
+                host.ssh.address,
+                host.ssh.port.unwrap_or(SSH_PORT)
+            ))
+            .hint(format!(
+                "use it by that name, or let `docker-machine rm {}` forget it first",
+                other.name
+            ))),
+        }
+    }
+
+    fn check_text(&self, name: &str, text: &str) -> Result<Inventory, Error> {
         Inventory::parse(text, &self.file_of(name).display().to_string())
-            .map(drop)
             .map_err(|error| Error::Inventory(Box::new(error)))
     }
 
