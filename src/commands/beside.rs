@@ -2,7 +2,7 @@
 //! not let through.
 
 use std::fs::File;
-use std::io::Write;
+use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
@@ -69,7 +69,7 @@ pub fn beside(ssh: &mut Command, spoken: &Spoken, refused: &str) -> Result<Exit,
                 match retries.pause_after(&String::from_utf8_lossy(&words)) {
                     Some(pause) => std::thread::sleep(pause),
                     None => {
-                        let _ = std::io::stderr().write_all(&words);
+                        let _ = io::stderr().write_all(&words);
                         std::process::exit(code)
                     }
                 }
@@ -91,18 +91,18 @@ struct Heard {
     words: Vec<u8>,
 }
 
-fn hear(ssh: &mut Command, spoken: &Spoken) -> std::io::Result<Heard> {
+fn hear(ssh: &mut Command, spoken: &Spoken) -> io::Result<Heard> {
     let mut child = ssh.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
     let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
-        return Err(std::io::Error::other("its output cannot be heard"));
+        return Err(io::Error::other("its output cannot be heard"));
     };
-    // Files, not Rust's own handles, which keep back what does not end in a line feed; and between pipes the kernel moves the bytes.
-    let out = File::from(std::io::stdout().as_fd().try_clone_to_owned()?);
-    let err = File::from(std::io::stderr().as_fd().try_clone_to_owned()?);
+    // Files, not Rust's own handles, which keep back what does not end in a line feed.
+    let out = File::from(io::stdout().as_fd().try_clone_to_owned()?);
+    let err = File::from(io::stderr().as_fd().try_clone_to_owned()?);
     let (heard, words) = std::thread::scope(|scope| {
         // What ssh itself says is kept back as well: that a session was refused, and that it therefore makes a connection of its own.
-        let errors = scope.spawn(move || copy_framed(stderr, err, |bytes| spoken.begins(bytes)));
-        let heard = copy_framed(stdout, out, |bytes| spoken.begins(bytes));
+        let errors = scope.spawn(move || let_through(stderr, err, |bytes| spoken.begins(bytes)));
+        let heard = let_through(stdout, out, |bytes| spoken.begins(bytes));
         (heard, errors.join())
     });
     let status = child.wait()?;
@@ -118,4 +118,65 @@ fn hear(ssh: &mut Command, spoken: &Spoken) -> std::io::Result<Heard> {
             .and_then(Result::err)
             .unwrap_or_default(),
     })
+}
+
+/// Copies what is the command's. Between pipes the kernel moves the bytes, which it must not do into a file: it takes the place where it
+/// writes from before it waits, so that of two streams in one file (`2>&1`) each wrote over the other, and over what came later.
+fn let_through(
+    from: impl Read,
+    to: File,
+    begins: impl Fn(&[u8]) -> Option<usize>,
+) -> io::Result<Result<(), Vec<u8>>> {
+    match to.metadata()?.is_file() {
+        true => copy_framed(from, Written(to), begins),
+        false => copy_framed(from, to, begins),
+    }
+}
+
+/// A file that is written to: the kernel does not know it behind this type.
+struct Written(File);
+
+impl Write for Written {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn two_streams_in_one_file_do_not_write_over_each_other() {
+        let path = tempfile::NamedTempFile::new().unwrap();
+        let file = File::create(path.path()).unwrap();
+        let begins = |bytes: &[u8]| bytes.starts_with(b">").then_some(1);
+        let (from_out, mut out) = io::pipe().unwrap();
+        let (from_err, mut err) = io::pipe().unwrap();
+        std::thread::scope(|scope| {
+            for from in [from_out, from_err] {
+                let to = file.try_clone().unwrap();
+                scope.spawn(move || let_through(from, to, begins).unwrap().unwrap());
+            }
+            // Time for the one that has nothing to say to wait for it.
+            let mut say = |out: &mut dyn Write, text: &str| {
+                out.write_all(text.as_bytes()).unwrap();
+                std::thread::sleep(Duration::from_millis(50));
+            };
+            say(&mut err, ">");
+            say(&mut out, ">one\n");
+            say(&mut err, "two\n");
+            say(&mut out, "three\n");
+            drop((out, err));
+        });
+        (&file).write_all(b"later\n").unwrap();
+        let text = std::fs::read_to_string(path.path()).unwrap();
+        assert_eq!(text, "one\ntwo\nthree\nlater\n");
+    }
 }
