@@ -293,6 +293,18 @@ fn a_command_runs_on_many_hosts() {
         assert_eq!(two.run(&on("ssh")).1, "Welcome-l-x-", "{dashes:?}");
         assert_eq!(two.run(&on("run-on")).1, "a | -l-x-\n", "{dashes:?}");
     }
+    // What is not there is said as a shell says it.
+    let (code, _, err) = two.run(&["run-on", "a", "--", "no-such-command"]);
+    assert!(
+        code == Some(1)
+            && err.starts_with("a | no-such-command: not found\n✗ a: exit status 127\n"),
+        "{err}"
+    );
+    let (code, _, err) = two.run(&["ssh", "a", "no-such-command"]);
+    assert!(
+        code == Some(127) && err.ends_with("no-such-command: not found\n"),
+        "{err}"
+    );
     let (code, _, err) = two.run(&["run-on", "c", "--", "true"]);
     assert!(
         code == Some(2) && err.contains("no host is called `c`; there are a, b"),

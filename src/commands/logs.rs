@@ -25,6 +25,18 @@ const USUAL_LINES: &str = "200";
 /// Ends what follows when nobody listens any more.
 const FOLLOW: &str = include_str!("../../templates/follow.sh");
 
+/// Ends with [`UNKNOWN`] if a host neither has a unit (or one of a pattern), nor wrote down what it has said: one that is gone has said
+/// something. Its answer is one only where there is a systemd that answers.
+const IS_KNOWN: &str = r#"systemctl show --property=Version >/dev/null 2>&1 || exit 0
+for state in $(systemctl show --property=LoadState -- "$1" 2>/dev/null); do
+    [ "$state" = LoadState=not-found ] || exit 0
+done
+[ -n "$(journalctl --quiet --lines=1 --output=cat --unit "$1" 2>/dev/null)" ] || exit 3
+"#;
+
+/// As `systemctl status` ends for a unit that is not there.
+const UNKNOWN: i32 = 3;
+
 /// Arguments of `logs`.
 #[derive(Debug, Args)]
 pub struct Logs {
@@ -94,11 +106,25 @@ async fn of_units(args: &Logs, host: &HostSpec) -> Result<Exit, Error> {
     // What is wrong with the way in is told as everywhere, and the connection stays for the next command.
     let connector =
         Connector::new().map_err(|error| Error::failed("cannot prepare SSH").because(error))?;
-    connector.connect(host).await.map_err(|error| {
+    let connection = connector.connect(host).await.map_err(|error| {
         Error::failed(format!("{} cannot be asked", host.name))
             .because(&error)
             .hint(error.hint())
     })?;
+    if let Some(unit) = &args.unit {
+        let known = connection
+            .run(&Command::script(IS_KNOWN, [unit.as_str()]))
+            .await;
+        // A host that does not answer this is told of by what comes next.
+        if known.is_ok_and(|known| known.status == UNKNOWN) {
+            return Err(
+                Error::failed(format!("{} has no unit {unit}", host.name)).hint(format!(
+                    "`docker-cluster ssh {} systemctl list-unit-files` lists those it has",
+                    host.name
+                )),
+            );
+        }
+    }
     listen(args, host, argv, Rights::Root)
 }
 

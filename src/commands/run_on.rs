@@ -76,7 +76,7 @@ pub async fn run(args: &RunOn, global: &Global, ui: Ui) -> Result<Exit, Error> {
     } else {
         Rights::Login
     };
-    let command = Command::new(args.command.iter().cloned())
+    let command = Command::typed(args.command.iter().cloned())
         .rights(rights)
         .timeout(LONGEST_RUN);
     let widest = hosts

@@ -55,10 +55,20 @@ pub enum Rights {
     Engine,
 }
 
+/// Whose words a command is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Of {
+    /// This program's: what is not there is a fault that the step names.
+    Program,
+    /// A person's, who reads what a shell would say. It costs the start of one.
+    Person,
+}
+
 /// A command for a host.
 #[derive(Debug, Clone)]
 pub struct Command {
     argv: Vec<String>,
+    of: Of,
     stdin: Bytes,
     timeout: Duration,
     rights: Rights,
@@ -69,9 +79,18 @@ impl Command {
     pub fn new<S: Into<String>>(argv: impl IntoIterator<Item = S>) -> Self {
         Self {
             argv: argv.into_iter().map(Into::into).collect(),
+            of: Of::Program,
             stdin: Bytes::new(),
             timeout: COMMAND_TIMEOUT,
             rights: Rights::Root,
+        }
+    }
+
+    /// One that a person has typed.
+    pub fn typed(argv: impl IntoIterator<Item = String>) -> Self {
+        Self {
+            of: Of::Person,
+            ..Self::new(argv)
         }
     }
 
@@ -136,11 +155,14 @@ impl Command {
     /// The argv with its deadline: a dropped connection leaves the remote process running, so the remote end has one as well.
     fn limited(&self) -> Vec<String> {
         let seconds = self.timeout.as_secs().max(1).to_string();
-        ["timeout", "-k", "5", &seconds]
-            .map(String::from)
-            .into_iter()
-            .chain(self.argv.iter().cloned())
-            .collect()
+        let shell = ["/bin/sh", "-c", wire::AS_TYPED, "sh"];
+        let shell = match self.of {
+            Of::Program => &[][..],
+            Of::Person => &shell[..],
+        };
+        let words = ["timeout", "-k", "5", &seconds];
+        let words = words.iter().chain(shell).map(|word| (*word).to_owned());
+        words.chain(self.argv.iter().cloned()).collect()
     }
 }
 

@@ -21,8 +21,8 @@ const MAX_WORDS: (usize, usize) = (4, 200);
 /// In how many of a host's last bytes its last words are looked for.
 const LAST_WORDS: usize = 16 << 10;
 
-/// Decodes its only argument and runs it. Nothing in it is special between single quotes, in any shell.
-const BOOT: &str = r#"PATH=$PATH:/usr/local/bin:/usr/bin:/bin:/snap/bin; eval "$(printf %b "$0")""#;
+/// Decodes its argument and runs it. Nothing in it is special between single quotes, in any shell.
+const BOOT: &str = r#"PATH=$PATH:/usr/local/bin:/usr/bin:/bin:/snap/bin; eval "$(printf %b "$1")""#;
 
 /// What a command finds in its environment, and nothing else: what somebody exports at login is for people, and must not send
 /// Docker's client to another engine, Perl to other modules, or words into another language. Proxies stay, for package managers:
@@ -57,6 +57,10 @@ const SAY_BEGIN: &str = r#"printf '%s%s.begin' "$one" "$two"; printf '%s%s.begin
 /// The same where both streams are one.
 const SAY_BEGIN_ONCE: &str = r#"printf '%s%s.begin' "$one" "$two"
 "#;
+
+/// Runs a command that a person has typed, or says that it is not there as a shell says it.
+pub(super) const AS_TYPED: &str = r#"if command -v "$1" >/dev/null 2>&1; then exec "$@"; fi
+printf '%s: not found\n' "$1" >&2; exit 127"#;
 
 /// Runs `run` as root.
 const THROUGH_SUDO: &str = r#"exec sudo -n -- /bin/sh -c "$run" docker-cluster "$@""#;
@@ -224,7 +228,8 @@ pub(super) fn refused(spec: &SshSpec, heard: Heard, command: &str) -> HostError 
 
 /// The line that runs an argv with what a person's login gives it, for `docker-cluster ssh`.
 pub(crate) fn for_a_person(argv: &[String]) -> Result<String, HostError> {
-    line(&format!("exec {}", quote(argv, argv)?), || argv.join(" "))
+    let text = format!("set -- {}\n{AS_TYPED}", quote(argv, argv)?);
+    line(&text, || argv.join(" "))
 }
 
 /// Becomes root in the way that is asked for: `direct` is for who is root already, and ends the shell as the other one does. Who
@@ -260,7 +265,8 @@ fn quote(words: &[String], shown: &[String]) -> Result<String, HostError> {
 }
 
 fn line(text: &str, shown: impl Fn() -> String) -> Result<String, HostError> {
-    let line = format!("exec /bin/sh -c '{BOOT}' '{}'", encode(text));
+    // What that shell says of an error begins with its name: `sh`, and not the text.
+    let line = format!("exec /bin/sh -c '{BOOT}' sh '{}'", encode(text));
     if line.len() > MAX_LINE {
         return Err(HostError::TooLong {
             command: shown(),

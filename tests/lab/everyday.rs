@@ -164,6 +164,11 @@ fn containers_are_used_by_name(lab: &Lab, a: &str, b: &str) {
     assert!(out.contains("dockerd"), "{out}");
     let out = lab.run(&["logs", b, "docker", "-n", "1"]).expect(0).out;
     assert!(out.contains("docker") && out.lines().count() == 1, "{out}");
+    let err = lab.run(&["logs", b, "nope.service"]).expect(1).err;
+    assert!(
+        err.contains(&format!("{b} has no unit nope.service")),
+        "{err}"
+    );
 }
 
 /// What is followed ends on its host when nobody listens any more, also where it has nothing to say.
