@@ -159,7 +159,7 @@ fn an_installation_is_whole() {
     );
     let home = tempfile::tempdir().unwrap();
     let mut by_default = script("install", built.path());
-    for name in ["DESTDIR", "PREFIX", "PLUGINS"] {
+    for name in ["DESTDIR", "PREFIX", "PLUGINS", "DOCKER_CONFIG"] {
         by_default.env_remove(name);
     }
     let said = quiet(
@@ -168,9 +168,24 @@ fn an_installation_is_whole() {
             .env("DOCKER_MACHINE", "yes"),
     );
     assert!(
-        said.contains("Installed docker-cluster") && said.contains("not in your PATH"),
+        said.contains("Installed docker-cluster")
+            && said.contains("not in your PATH; `docker cluster` works all the same"),
         "{said}"
     );
+    // Docker's client looks for plugins in some folders only.
+    let elsewhere = home.path().join("elsewhere");
+    let said = quiet(by_default.env("PLUGINS", &elsewhere));
+    assert!(
+        said.contains("does not look for plugins in") && !said.contains("works all the same"),
+        "{said}"
+    );
+    std::fs::write(
+        home.path().join(".docker/config.json"),
+        format!("{{\n\"cliPluginsExtraDirs\": [\n{elsewhere:?}\n]}}\n"),
+    )
+    .unwrap();
+    let said = quiet(&mut by_default);
+    assert!(said.contains("works all the same"), "{said}");
     let called = quiet(Command::new(home.path().join(".local/bin/docker-machine")).arg("version"));
     assert!(called.starts_with("docker-machine version "), "{called}");
     assert!(
