@@ -165,7 +165,7 @@ mod tests {
                 scope.spawn(move || let_through(from, to, begins).unwrap().unwrap());
             }
             // Time for the one that has nothing to say to wait for it.
-            let mut say = |out: &mut dyn Write, text: &str| {
+            let say = |out: &mut dyn Write, text: &str| {
                 out.write_all(text.as_bytes()).unwrap();
                 std::thread::sleep(Duration::from_millis(50));
             };
