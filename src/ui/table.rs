@@ -1,16 +1,15 @@
 //! Plain tables without borders: they survive narrow terminals, pipes and `awk`.
 
-use comfy_table::{Attribute, Cell, Color, ContentArrangement, Table, presets};
+use comfy_table::{
+    Attribute, Cell, Color, ColumnConstraint, ContentArrangement, Table, Width, presets,
+};
+use console::measure_text_width;
 use owo_colors::{OwoColorize, Style};
 
 use crate::inventory::Colour;
 
 /// Spaces between two columns.
 const COLUMN_GAP: u16 = 2;
-
-/// Terminals of fewer columns than this get a list where a table does not fit: with cells broken after every few letters nobody can
-/// read it.
-const NARROW: usize = 60;
 
 /// How a cell looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,7 +24,8 @@ pub enum Tone {
     Dim,
 }
 
-/// A table with a header. Rows are cells with their tone; `width` is the terminal's, in columns.
+/// A table with a header. Rows are cells with their tone; `width` is the terminal's, in columns. Where it does not fit with its words
+/// whole, it is a list: names and numbers that are broken in the middle nobody can read, or copy.
 #[must_use]
 pub fn table(
     header: &[&str],
@@ -33,7 +33,8 @@ pub fn table(
     colour: Colour,
     width: usize,
 ) -> String {
-    if width < NARROW && needed(header, &rows) > width {
+    let least = least_widths(header, &rows);
+    if least.iter().map(|least| usize::from(*least)).sum::<usize>() > width {
         return list(header, &rows, colour);
     }
     let mut table = Table::new();
@@ -62,8 +63,10 @@ pub fn table(
     } else {
         table.force_no_tty();
     }
-    for column in table.column_iter_mut() {
-        column.set_padding((0, COLUMN_GAP));
+    for (column, least) in table.column_iter_mut().zip(least) {
+        column
+            .set_padding((0, COLUMN_GAP))
+            .set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(least)));
     }
     let text: String = table
         .lines()
@@ -72,20 +75,21 @@ pub fn table(
     text
 }
 
-/// Columns that a table takes of which no cell is broken.
-fn needed(header: &[&str], rows: &[Vec<(String, Tone)>]) -> usize {
-    let widest = |at: usize, name: &str| {
-        let cells = rows
-            .iter()
-            .filter_map(|row| row.get(at))
-            .map(|(text, _)| text.chars().count());
-        cells.chain([name.chars().count()]).max().unwrap_or(0)
-    };
-    header
-        .iter()
-        .enumerate()
-        .map(|(at, name)| widest(at, name) + usize::from(COLUMN_GAP))
-        .sum()
+/// How wide each column is at least, with the gap behind it: its longest word stays whole.
+fn least_widths(header: &[&str], rows: &[Vec<(String, Tone)>]) -> Vec<u16> {
+    let longest = |text: &str| text.split_whitespace().map(measure_text_width).max();
+    let columns = header.iter().enumerate().map(|(at, name)| {
+        let cells = rows.iter().filter_map(|row| row.get(at));
+        let words = cells.filter_map(|(text, _)| longest(text));
+        words.chain(longest(name)).max().unwrap_or(0)
+    });
+    columns
+        .map(|longest| {
+            u16::try_from(longest)
+                .unwrap_or(u16::MAX)
+                .saturating_add(COLUMN_GAP)
+        })
+        .collect()
 }
 
 /// The same as a list: what the first column says, and below it a line for each of the others.
@@ -133,25 +137,32 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_torn_apart_in_a_narrow_terminal() {
+    fn no_word_is_torn_apart() {
         for width in 0..300 {
             let text = shown(width);
-            if width < NARROW {
-                assert!(
-                    text.contains("  engine: 20.10.5+dfsg1\n") && text.contains("\n  state: up\n"),
-                    "{width}: {text}"
-                );
-                assert!(
-                    text.starts_with("db-1\n  address: 10.0.0.11\n"),
-                    "{width}: {text}"
-                );
-            } else {
-                assert!(
-                    text.lines().all(|line| line.chars().count() <= width),
-                    "{width}: {text}"
-                );
+            for word in [
+                "a-very-long-name.of.a.host.example.org",
+                "20.10.5+dfsg1",
+                "5.10.0-30-amd64",
+                "kernel",
+            ] {
+                assert!(text.contains(word), "{width}: {text}");
             }
+            let is_list = text.starts_with("db-1\n  address: 10.0.0.11\n");
+            let is_table =
+                text.lines().count() == 3 && text.lines().all(|line| line.chars().count() <= width);
+            assert!(is_list != is_table, "{width}: {text}");
         }
+        let sentences = |width| {
+            let cells = ["a", "some words that may be on several lines"];
+            let cells = cells.map(|text| (text.to_owned(), Tone::Plain)).to_vec();
+            table(&["host", "what"], vec![cells], Colour::Off, width)
+        };
+        assert!(
+            sentences(20).starts_with("host  what\na     some words\n"),
+            "{}",
+            sentences(20)
+        );
         let header = ["a", "b"];
         let small = table(
             &header,
