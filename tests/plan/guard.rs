@@ -413,6 +413,60 @@ fn who_joins_by_hand_is_let_in_where_the_inventory_says_it() {
     }
 }
 
+#[test]
+fn nobody_is_let_in_from_where_nothing_comes() {
+    let parsed = |allowed: &str| {
+        let text = format!("network:\n  guard_allow:\n    - '{allowed}'\nhosts: [u, v]\n");
+        Inventory::parse(&text, "cluster.yaml")
+    };
+    let host = "write the address that they have on the network, such as 192.0.2.7";
+    let everybody = "name the network that they send from, or say `guard: false` for everybody";
+    for (allowed, what, help) in [
+        (
+            "127.0.0.1",
+            "127.0.0.1/32 is each host's own loopback",
+            host,
+        ),
+        ("127.0.0.0/8", "each host's own loopback", host),
+        ("::1", "each host's own loopback", host),
+        ("224.0.0.5", "for multicast", host),
+        ("224.0.0.0/3", "for multicast", host),
+        ("ff02::1", "for multicast", host),
+        ("0.0.0.0", "0.0.0.0/32 is no address of a host", everybody),
+        ("0.0.0.0/8", "no address of a host", everybody),
+        ("::", "::/128 is no address of a host", everybody),
+        ("::1.2.3.4", "no address of a host", host),
+        ("255.255.255.255", "reserved", host),
+        (
+            "::ffff:1.2.3.4",
+            "IPv4 in the letters of IPv6",
+            "write `1.2.3.4`",
+        ),
+        (
+            "::ffff:1.2.3.0/120",
+            "IPv4 in the letters of IPv6",
+            "write `1.2.3.0/24`",
+        ),
+    ] {
+        let error = parsed(allowed).expect_err(allowed);
+        let [flaw] = &error.flaws[..] else {
+            panic!("{error}");
+        };
+        assert!(flaw.message.contains(what), "{allowed}: {}", flaw.message);
+        assert_eq!((flaw.line, flaw.help.as_str()), (3, help), "{allowed}");
+    }
+    // Those in which there are others as well, and those that only look like them.
+    for allowed in [
+        "128.0.0.0/1",
+        "0.0.0.0/1",
+        "fe80::1",
+        "2001:db8::ffff:1.2.3.4",
+        "100.64.0.0/10",
+    ] {
+        assert!(parsed(allowed).is_ok(), "{allowed}");
+    }
+}
+
 /// The managers' port is closed, so that a host that gets no guard of its own joins when they have let it in, and not before.
 #[test]
 fn nobody_joins_before_the_managers_let_it_in() {

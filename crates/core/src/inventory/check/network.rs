@@ -162,7 +162,10 @@ impl Checker<'_> {
                     ),
                     "write the address alone, or the network",
                 ),
-                Some(net) => all.push(net),
+                Some(net) => match sends_nothing(&net) {
+                    Some((message, help)) => self.wrong(allowed, message, help),
+                    None => all.push(net),
+                },
                 None => self.wrong(
                     allowed,
                     format!("`{text}` is neither an address nor a network"),
@@ -549,6 +552,40 @@ impl Checker<'_> {
             password,
         })
     }
+}
+
+/// Length of the prefixes below which IPv6 writes IPv4, such as `::ffff:0:0/96` (RFC 4291).
+const OF_IPV4: u8 = 96;
+
+/// Why no packet between hosts comes from any address of a network (RFC 6890), and what to write instead.
+fn sends_nothing(net: &IpNet) -> Option<(String, String)> {
+    if let IpAddr::V6(ip) = net.addr()
+        && let (Some(ip), Some(bits)) = (ip.to_ipv4_mapped(), net.prefix_len().checked_sub(OF_IPV4))
+    {
+        let message = format!(
+            "{net} is IPv4 in the letters of IPv6: packets of it are IPv4, which no rule about IPv6 is for"
+        );
+        let plain = match bits {
+            32 => ip.to_string(),
+            _ => format!("{ip}/{bits}"),
+        };
+        return Some((message, format!("write `{plain}`")));
+    }
+    // A network that only begins with such addresses has others in it as well.
+    let what = match (net.addr(), net.prefix_len()) {
+        (ip, _) if ip.is_loopback() => "each host's own loopback",
+        (ip, _) if ip.is_multicast() => "for multicast",
+        (IpAddr::V4(ip), 8..) if ip.octets()[0] == 0 => "no address of a host",
+        (IpAddr::V4(ip), _) if ip.octets()[0] >= 240 => "reserved",
+        (IpAddr::V6(ip), OF_IPV4..) if ip.to_ipv4().is_some() => "no address of a host",
+        _ => return None,
+    };
+    let help = match net.addr().is_unspecified() {
+        true => "name the network that they send from, or say `guard: false` for everybody",
+        false => "write the address that they have on the network, such as 192.0.2.7",
+    };
+    let message = format!("{net} is {what}: nothing comes from there");
+    Some((message, help.to_owned()))
 }
 
 /// A subnet that holds none of the hosts' addresses, to propose.
