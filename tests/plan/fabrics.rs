@@ -104,7 +104,8 @@ fn parts_that_cannot_be_are_refused() {
     assert!(
         found
             .iter()
-            .any(|what| what.contains("those of the fabric vxlan, and the inventory wants routed")),
+            .any(|what| what
+                .contains("those of the fabric vxlan, beside which there cannot be routed")),
         "{found:?}"
     );
     assert!(
@@ -165,5 +166,61 @@ fn what_fits_is_advised_first_and_what_does_not_says_why() {
             (vxlan.mtu, vxlan.line.as_str()),
             (1450, "network: {fabric: vxlan}")
         );
+    }
+}
+
+#[test]
+fn what_is_advised_of_a_cluster_that_is_there_is_what_its_plan_says() {
+    let guarded = "it has an overlay, whose ports are guarded, beside which there cannot be ";
+    let routed = "its links to the other hosts are those of the fabric routed, beside which there cannot be ";
+    for (config, there, settings, beginning, keep) in [
+        (
+            "# fabric routed\nown 10.90.0.0/24\n",
+            FabricKind::Routed,
+            "",
+            routed,
+            "routed",
+        ),
+        (
+            "# fabric guard\n",
+            FabricKind::Swarm,
+            "network: {fabric: nat}\n",
+            guarded,
+            "auto",
+        ),
+    ] {
+        let hosts = [linked(debian("13", "a", 11), config), debian("13", "b", 12)];
+        let inventory = inventory(&hosts, settings);
+        let facts: Vec<_> = hosts.iter().map(Fake::facts).collect();
+        let all = advise(&World::new(&inventory, &facts, Vec::new()));
+        let plan = plan_for(&hosts, settings);
+        let [of_plan] = &plan.problems[..] else {
+            panic!("{:?}", plan.problems);
+        };
+        assert!(
+            of_plan
+                .fix
+                .contains(&format!("`network: {{fabric: {keep}}}`")),
+            "{}",
+            of_plan.fix
+        );
+        for advice in &all {
+            let said = advice
+                .problems
+                .iter()
+                .find(|one| one.what.starts_with(beginning));
+            match advice.fabric {
+                fabric if fabric == there => assert!(advice.fits(), "{:?}", advice.problems),
+                FabricKind::Overlay if there == FabricKind::Swarm => assert_eq!(said, None),
+                fabric => assert_eq!(said.unwrap().what, format!("{beginning}{fabric}")),
+            }
+            if advice.fabric == plan.fabric {
+                assert_eq!(&advice.problems[0], of_plan);
+            }
+            // The inventory wants nothing of what it is only asked about.
+            let wants =
+                |one: &docker_cluster::plan::Problem| one.what.contains("the inventory wants");
+            assert!(!advice.problems.iter().any(wants), "{:?}", advice.problems);
+        }
     }
 }

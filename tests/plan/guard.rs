@@ -279,8 +279,9 @@ fn another_fabric_is_refused_while_the_guard_is_there() {
     let hosts = with_guards(&in_a_swarm(three("13"), &[]), "");
     let found = problems(&plan_for(&hosts, "network: {fabric: vxlan}\n"));
     assert!(
-        found.iter().any(|what| what
-            .contains("the ports of its overlay are guarded, which is another fabric than the inventory wants: vxlan")),
+        found.iter().any(|what| what.contains(
+            "it has an overlay, whose ports are guarded, beside which there cannot be vxlan"
+        )),
         "{found:?}"
     );
 }

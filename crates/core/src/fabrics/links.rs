@@ -59,19 +59,26 @@ pub(crate) fn of_another(host: &HostWorld<'_>, wanted: FabricKind) -> Option<Pro
         FabricKind::Overlay | FabricKind::Swarm | FabricKind::Auto if is_guarded => true,
         _ => of == wanted.to_string(),
     };
-    let what = match is_guarded {
-        true => format!(
-            "the ports of its overlay are guarded, which is another fabric than the inventory wants: {wanted}"
+    // Whether the inventory names the other fabric, leaves it to `auto` or is only asked what would be, is all the same.
+    let (what, keep) = match is_guarded {
+        true => (
+            "it has an overlay, whose ports are guarded".to_owned(),
+            "auto",
         ),
-        false => format!(
-            "its links to the other hosts are those of the fabric {of}, and the inventory wants {wanted}"
+        false => (
+            format!("its links to the other hosts are those of the fabric {of}"),
+            of,
         ),
+    };
+    let wanted = match wanted {
+        FabricKind::Auto => "an overlay".to_owned(),
+        named => named.to_string(),
     };
     (!fits).then(|| {
         Problem::on(
             host.name(),
-            what,
-            "take the cluster down first (`docker-cluster down`), then bring it up with the other fabric; containers are named before anything goes",
+            format!("{what}, beside which there cannot be {wanted}"),
+            format!("keep it with `network: {{fabric: {keep}}}`; or take the cluster down first (`docker-cluster down`), then bring it up with the other fabric; containers are named before anything goes"),
         )
     })
 }
