@@ -164,6 +164,36 @@ fn a_store_without_tls_is_told_once() {
 }
 
 #[test]
+fn the_port_that_managers_open_is_told_where_it_opens() {
+    let opens = |hosts: &[Fake], settings: &str| {
+        let notes = plan_for(hosts, settings).notes;
+        notes.into_iter().find(|note| note.contains("Swarm there"))
+    };
+    let bare = [debian("11", "a", 11), debian("11", "b", 12)];
+    let beyond = "who has a certificate of the cluster asks the manager of Swarm there, and is root on every host";
+    assert_eq!(
+        opens(&bare, BY_ITSELF),
+        Some(format!(
+            "TCP port 3376 opens, with TLS: a on 10.0.0.11; {beyond}"
+        ))
+    );
+    let elsewhere = BY_ITSELF
+        .replace("api: tls", "api: tls, address: 0.0.0.0")
+        .replace("mode: standalone", "mode: standalone, port: 4000");
+    assert_eq!(
+        opens(&bare, &elsewhere),
+        Some(format!(
+            "TCP port 4000 opens, with TLS: a on all its addresses; {beyond}"
+        ))
+    );
+    // One that gets another certificate listens already.
+    let listening = Listening::new();
+    let first = plan_for(&[listening.on(debian("11", "a", 11))], BY_ITSELF);
+    let host = made(&listening, &Listening::new(), &first);
+    assert_eq!(opens(&[host], BY_ITSELF), None);
+}
+
+#[test]
 fn newer_engines_are_shown_the_way_to_swarm_mode() {
     let settings = OVER_A_STORE.replace("fabric: overlay", "fabric: auto");
     let plan = plan_for(

@@ -26,12 +26,10 @@ pub fn plan(world: &World<'_>) -> Plan {
     if let Some(fabric) = fabrics::fabric(FabricKind::Nat).filter(|_| problems.is_empty()) {
         engines::install_steps(world, &mut steps);
         options::of_inventory(world, &mut steps, &mut notes);
-        let mut of_swarm = Vec::new();
-        standalone::steps(world, &mut steps, &mut of_swarm);
+        let of_swarm = standalone::steps(world, &mut steps, &mut notes);
         // One sentence for one store.
-        if told.is_none() || store(world) != discovery(world) {
-            notes.extend(of_swarm);
-        }
+        let is_told = told.is_some() && store(world) == discovery(world);
+        notes.extend(of_swarm.filter(|_| !is_told));
         for (host, mut lines) in down::additions(world, fabric, &steps) {
             // The image for verifications does not come, so `down` must not take it for ours.
             lines.retain(|line| !line.starts_with(down::IMAGE));

@@ -54,7 +54,8 @@ pub fn up(world: &World<'_>) -> Plan {
             fabric.steps(world, &mut steps, &mut notes);
             // Over the classic overlay it is a part of that.
             if kind != FabricKind::Overlay {
-                standalone::steps(world, &mut steps, &mut notes);
+                let of_swarm = standalone::steps(world, &mut steps, &mut notes);
+                notes.extend(of_swarm);
             }
             for (host, lines) in down::additions(world, fabric, &steps) {
                 let why = "write down what is added here, so that `down` can take it away";

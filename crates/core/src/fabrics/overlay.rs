@@ -145,7 +145,8 @@ impl Fabric for Overlay {
         set_options(world, steps, notes);
         network(world, steps);
         keeper::keep(world, steps, &[], |_| true);
-        standalone::steps(world, steps, notes);
+        let of_swarm = standalone::steps(world, steps, notes);
+        notes.extend(of_swarm);
         // Where nothing is to be done the packets find their way already.
         if steps.next_id() > 0 {
             firewall::notes(

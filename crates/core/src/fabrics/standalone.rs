@@ -273,8 +273,10 @@ fn container(
     }
 }
 
-/// What is missing of it, and what is left of it where it is not wanted any more.
-pub fn steps(world: &World<'_>, steps: &mut Steps, notes: &mut Vec<String>) {
+/// What is missing of it, and what is left of it where it is not wanted any more. Returns what is to be said of where its hosts find each
+/// other.
+#[must_use]
+pub fn steps(world: &World<'_>, steps: &mut Steps, notes: &mut Vec<String>) -> Option<String> {
     let before = steps.next_id();
     for host in &world.hosts {
         let Some(spec) = wanted(world) else {
@@ -296,19 +298,38 @@ pub fn steps(world: &World<'_>, steps: &mut Steps, notes: &mut Vec<String>) {
             take_off(host, &[MANAGER], steps);
         }
     }
-    if let Some(spec) = wanted(world).filter(|_| steps.next_id() > before) {
-        ready(world, spec, &managers(world), steps);
-        plainly(spec, notes);
+    let spec = wanted(world).filter(|_| steps.next_id() > before)?;
+    ready(world, spec, &managers(world), steps);
+    opened(world, spec, steps, notes);
+    plainly(spec)
+}
+
+/// The port that managers are about to listen on, and who may ask there. One that is made anew where one listens already opens nothing.
+fn opened(world: &World<'_>, spec: &StandaloneSpec, steps: &Steps, notes: &mut Vec<String>) {
+    let begins = |host: &HostWorld<'_>| {
+        let listens = host.facts.tcp.iter().any(|(_, port)| *port == spec.port);
+        let runs = |action: &Action| matches!(action, Action::Engine(EngineCall::RunContainer(new)) if new.name == MANAGER);
+        !listens && steps.of(host.name()).any(|step| runs(&step.action))
+    };
+    let hosts = world.hosts.iter().filter(|host| begins(host));
+    let opened: Vec<String> = hosts
+        .filter_map(|host| Some(api::opens(host, host.spec.api.as_ref()?)))
+        .collect();
+    if !opened.is_empty() {
+        notes.push(format!(
+            "TCP port {} opens, with TLS: {}; who has a certificate of the cluster asks the manager of Swarm there, and is root on every host",
+            spec.port,
+            opened.join(", ")
+        ));
     }
 }
 
 /// Without certificates everybody on the way may say which hosts there are, and so where containers run.
-fn plainly(spec: &StandaloneSpec, notes: &mut Vec<String>) {
-    if let Some(url) = &spec.discovery {
-        notes.push(format!(
-            "managers and agents of Swarm find each other in {url} without TLS: who can write there decides which hosts containers run on"
-        ));
-    }
+fn plainly(spec: &StandaloneSpec) -> Option<String> {
+    let url = spec.discovery.as_ref()?;
+    Some(format!(
+        "managers and agents of Swarm find each other in {url} without TLS: who can write there decides which hosts containers run on"
+    ))
 }
 
 fn image(world: &World<'_>, host: &HostWorld<'_>, spec: &StandaloneSpec, steps: &mut Steps) {

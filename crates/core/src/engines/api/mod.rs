@@ -306,6 +306,16 @@ pub fn reread_after(paths: &[String]) -> Option<Action> {
     units.then(|| reread().1)
 }
 
+/// Where a host begins to listen, for a note.
+#[must_use]
+pub fn opens(host: &HostWorld<'_>, api: &ApiSpec) -> String {
+    let on = match api.is_everywhere() {
+        true => "all its addresses".to_owned(),
+        false => address(host, api).to_string(),
+    };
+    format!("{} on {on}", host.name())
+}
+
 /// What a person should know of engines that are about to listen.
 pub fn notes(world: &World<'_>, notes: &mut Vec<String>) {
     let mut opened: Vec<String> = Vec::new();
@@ -313,11 +323,7 @@ pub fn notes(world: &World<'_>, notes: &mut Vec<String>) {
         let Some(api) = wanted(host).filter(|_| host.facts.record(DROP_IN).is_none()) else {
             continue;
         };
-        let on = match api.is_everywhere() {
-            true => "all its addresses".to_owned(),
-            false => address(host, api).to_string(),
-        };
-        opened.push(format!("{} on {on}", host.name()));
+        opened.push(opens(host, api));
     }
     if let Some(left) = ca_left(world).filter(|left| *left < DAYS * DAY / 3) {
         notes.push(format!(
