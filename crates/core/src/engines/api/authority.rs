@@ -158,25 +158,13 @@ pub fn secrets(world: &World<'_>, steps: &mut Steps) -> Option<StepId> {
     if lacking.is_empty() && !signs(world) {
         return None;
     }
-    if let Some(own) = &world.inventory.engine.ca {
-        return own_secrets(world, own, steps);
-    }
-    let (from, why, at) = match holder(world) {
-        Some(host) => (
-            SecretsFrom::FetchEngines,
-            "read the CA of the engines, which it keeps",
-            host.name(),
-        ),
-        None => (
-            SecretsFrom::MintEngines,
-            "make a CA for the engines that listen on the network",
-            keepers_here(world).into_iter().next()?,
-        ),
-    };
-    let born = steps.add(at, Stage::Options, why, Action::Secrets(from));
-    let first = match from {
-        SecretsFrom::MintEngines => keep(at, &[], steps),
-        _ => born,
+    let (at, first) = match read(world, steps) {
+        Some(there) => there,
+        None => {
+            let at = keepers_here(world).into_iter().next()?;
+            let why = "make a CA for the engines that listen on the network";
+            (at, mint(at, why, steps))
+        }
     };
     for host in lacking.into_iter().filter(|host| host.name() != at) {
         keep(host.name(), &[first], steps);
@@ -184,15 +172,34 @@ pub fn secrets(world: &World<'_>, steps: &mut Steps) -> Option<StepId> {
     Some(first)
 }
 
-/// Reads the CA that is on this machine. It is a step of a host whose engine listens, since every step is one of a host.
-fn own_secrets(world: &World<'_>, own: &OwnCa, steps: &mut Steps) -> Option<StepId> {
-    let host = world.hosts.iter().find(|host| wanted(host).is_some())?;
-    let why = "read the CA of the engines, which is on this machine";
-    let action = Action::OwnCa {
-        cert: own.cert.clone(),
-        key: own.key.clone(),
+/// Reads the CA that is there already: that of the person's own on this machine, or the one that a host keeps. Returns the host whose
+/// step that is, and the step.
+fn read<'a>(world: &'a World<'_>, steps: &mut Steps) -> Option<(&'a HostName, StepId)> {
+    let (host, why, action) = match &world.inventory.engine.ca {
+        // Every step is one of a host.
+        Some(OwnCa { cert, key, .. }) => (
+            world.hosts.iter().find(|host| wanted(host).is_some())?,
+            "read the CA of the engines, which is on this machine",
+            Action::OwnCa {
+                cert: cert.clone(),
+                key: key.clone(),
+            },
+        ),
+        None => (
+            holder(world)?,
+            "read the CA of the engines, which it keeps",
+            Action::Secrets(SecretsFrom::FetchEngines),
+        ),
     };
-    Some(steps.add(host.name(), Stage::Options, why, action))
+    let id = steps.add(host.name(), Stage::Options, why, action);
+    Some((host.name(), id))
+}
+
+/// Makes a CA, and keeps it on a host. Returns the step after which it is there.
+fn mint(at: &HostName, why: &str, steps: &mut Steps) -> StepId {
+    let mint = Action::Secrets(SecretsFrom::MintEngines);
+    steps.add(at, Stage::Options, why, mint);
+    keep(at, &[], steps)
 }
 
 /// Takes the key of an earlier CA off hosts, once the person has one: it is good for nothing any more.
@@ -215,13 +222,7 @@ pub fn at_hand(world: &World<'_>, steps: &mut Steps) -> Option<StepId> {
     if let Some(id) = steps.filling(Slot::EnginesBundle) {
         return Some(id);
     }
-    if let Some(own) = &world.inventory.engine.ca {
-        return own_secrets(world, own, steps);
-    }
-    let host = holder(world)?;
-    let why = "read the CA of the engines, which it keeps";
-    let action = Action::Secrets(SecretsFrom::FetchEngines);
-    Some(steps.add(host.name(), Stage::Options, why, action))
+    read(world, steps).map(|(_, id)| id)
 }
 
 pub(super) fn bundle_of<'a>(world: &'a World<'_>) -> Option<&'a str> {
@@ -255,16 +256,13 @@ fn keep(host: &HostName, after: &[StepId], steps: &mut Steps) -> StepId {
 /// Makes a new CA, and keeps it on the hosts that may have it; reads the one of the person, if there is one. Returns the step after which
 /// it is at hand.
 pub fn new_secrets(world: &World<'_>, steps: &mut Steps) -> Option<StepId> {
-    if let Some(own) = &world.inventory.engine.ca {
+    if world.inventory.engine.ca.is_some() {
         forget_kept(world, steps);
-        return own_secrets(world, own, steps);
+        return read(world, steps).map(|(_, id)| id);
     }
     let keepers = keepers_here(world);
     let first = *keepers.first()?;
-    let why = "make a new CA for the engines";
-    let mint = Action::Secrets(SecretsFrom::MintEngines);
-    steps.add(first, Stage::Options, why, mint);
-    let kept = keep(first, &[], steps);
+    let kept = mint(first, "make a new CA for the engines", steps);
     for name in keepers.into_iter().skip(1) {
         keep(name, &[kept], steps);
     }
