@@ -10,6 +10,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 
 use crate::checksum::sha256_hex;
+use crate::files;
 use crate::host::{Command, Connection};
 use crate::words::reason;
 
@@ -37,7 +38,7 @@ impl<'a> Tar<'a> {
 /// already stays as it is.
 async fn packed(tar: Tar<'_>) -> std::io::Result<Bytes> {
     let Tar { path, sha256 } = tar;
-    let tar = tokio::fs::read(path).await?;
+    let tar = files::read_aside(path).await?;
     if let Some(wanted) = sha256 {
         let found = sha256_hex(&tar);
         if found != wanted {

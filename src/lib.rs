@@ -10,6 +10,7 @@ pub mod engine_api;
 pub mod engine_ask;
 pub mod error;
 pub mod event;
+pub mod files;
 pub mod global;
 pub mod host;
 pub mod images;

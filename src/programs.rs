@@ -1,13 +1,14 @@
 //! Getting a program on this machine, to push it: from a file or a URL, never without its checksum.
 
 use std::io::{Cursor, Read};
-
+use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
 
 use crate::checksum::sha256_hex;
 use crate::clients::http::{body, chain};
+use crate::files;
 
 /// Largest program accepted, in bytes. Consul's is about 170 MB today.
 const MAX_PROGRAM: usize = 512 << 20;
@@ -20,7 +21,7 @@ pub async fn fetch(source: &str, sha256: &str) -> Result<Bytes, String> {
     let bytes = if source.starts_with("https://") || source.starts_with("http://") {
         download(source, MAX_PROGRAM).await?
     } else {
-        tokio::fs::read(source)
+        files::read_aside(Path::new(source))
             .await
             .map_err(|error| format!("cannot read {source}: {error}"))?
     };

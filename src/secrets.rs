@@ -4,10 +4,7 @@ pub mod engines;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::fs::File;
-use std::io::{self, Read as _};
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
 use std::sync::RwLock;
 
 use base64::Engine as _;
@@ -18,7 +15,7 @@ use rcgen::{
 use serde::{Deserialize, Serialize};
 use time::{Duration, OffsetDateTime};
 
-use crate::inventory::BgpSpec;
+use crate::inventory::{BgpSpec, NamedFile};
 use crate::plan::{Authority, Content, Piece, Slot};
 use crate::secret;
 use crate::stores::consul::certificates::CA_DAYS;
@@ -29,9 +26,6 @@ pub use engines::EnginesCa;
 
 /// Length of a gossip key, in bytes: Consul takes 16, 24 or 32.
 const GOSSIP_BYTES: usize = 32;
-
-/// The most that is read from a file with a password, a key or certificates, in bytes: a bundle of all public CAs has a quarter of it.
-const SMALL_FILE: u64 = 1 << 20;
 
 /// Certificates begin this long before now, in minutes: clocks of hosts may be a little behind.
 const BACKDATE_MINUTES: i64 = 5;
@@ -65,10 +59,10 @@ pub enum SecretsError {
     )]
     Strange(&'static str),
     /// A CA of the person's own, here.
-    #[error("the CA of the engines in {} cannot be used: {why}", .file.display())]
+    #[error("the CA of the engines in {file} cannot be used: {why}")]
     Own {
         /// The file that is wrong.
-        file: PathBuf,
+        file: NamedFile,
         /// Why.
         why: String,
     },
@@ -78,16 +72,6 @@ pub enum SecretsError {
     /// A slot was used before it was filled: a defect of the plan.
     #[error("the slot {0:?} is not filled yet")]
     Empty(Slot),
-}
-
-/// Reads a file that is small: one that does not end, such as `/dev/zero`, would take all memory of this machine.
-pub fn small_file(path: &Path) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    let mut file = File::open(path)?.take(SMALL_FILE + 1);
-    match file.read_to_end(&mut bytes)? as u64 > SMALL_FILE {
-        true => Err(io::Error::other("it is too large for what is to be in it")),
-        false => Ok(bytes),
-    }
 }
 
 impl StoreBundle {
@@ -406,13 +390,6 @@ impl Slots {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_file_that_does_not_end_takes_no_memory() {
-        let told = small_file(Path::new("/dev/zero")).unwrap_err().to_string();
-        assert_eq!(told, "it is too large for what is to be in it");
-        assert!(small_file(Path::new("/dev/null")).unwrap().is_empty());
-    }
 
     #[test]
     fn secrets_do_not_show_in_debug_output() {

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use assert_cmd::assert::OutputAssertExt;
 
@@ -54,6 +55,40 @@ fn with_inventory(text: &str, arguments: &[&str]) -> Ran {
 fn help_is_as_it_was() {
     insta::assert_snapshot!(run(&["--help"]).out);
     insta::assert_snapshot!(run(&["lab", "up", "--help"]).out);
+}
+
+/// How long a command without hosts may take on a busy machine.
+const AT_ONCE: Duration = Duration::from_secs(60);
+
+#[test]
+fn no_command_waits_for_a_file_that_is_no_regular_one() {
+    let home = tempfile::tempdir().unwrap();
+    let made = Command::new("mkfifo")
+        .arg(home.path().join("fifo"))
+        .status();
+    assert!(made.unwrap().success());
+    let said = |settings: &str, arguments: &[&str]| {
+        let text = format!("cluster: c\n{settings}\nhosts: ['127.0.0.1:1']\n");
+        std::fs::write(home.path().join("cluster.yaml"), text).unwrap();
+        let mut ran = assert_cmd::Command::from_std(program(home.path()));
+        let output = ran.args(arguments).timeout(AT_ONCE).output().unwrap();
+        (
+            output.status.code(),
+            String::from_utf8(output.stdout).unwrap(),
+        )
+    };
+    // Who only asks what is written is not kept from it.
+    let of_bgp = "network: {fabric: bgp, bgp: {password_file: fifo}}";
+    for settings in [of_bgp, "engine: {api: tls, ca: fifo, ca_key: fifo}"] {
+        assert_eq!(
+            said(settings, &["inspect", "127.0.0.1"]).0,
+            Some(0),
+            "{settings}"
+        );
+    }
+    let (_, told) = said(of_bgp, &["plan"]);
+    let words = "the password in fifo (cluster.yaml:2) cannot be used: it is a FIFO, and only a regular file is read";
+    assert!(told.contains(words), "{told}");
 }
 
 #[test]

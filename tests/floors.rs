@@ -31,6 +31,7 @@ const DECIDING: &[&[&str]] = &[
 
 /// The rooms of the program, which stand on all of those.
 const ACTING: &[&[&str]] = &[
+    &["files"],
     &["event", "host", "logging", "secrets", "whoami"],
     &[
         "clients",

@@ -664,6 +664,6 @@ fn a_ca_of_ones_own_is_two_files_and_for_tls() {
         .engine
         .ca;
     let own = own.unwrap();
-    assert_eq!(own.cert, std::path::Path::new("/x/c/ca.pem"));
-    assert_eq!(own.key, std::path::Path::new("/home/ada/key.pem"));
+    assert_eq!(own.cert.to_string(), "/x/c/ca.pem (/x/cluster.yaml:1)");
+    assert_eq!(own.key.to_string(), "/home/ada/key.pem (/x/cluster.yaml:1)");
 }

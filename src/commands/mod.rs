@@ -50,6 +50,7 @@ use tokio::sync::watch;
 use crate::error::{Error, Exit};
 use crate::event::{Event, Events};
 use crate::facts::{Facts, Scope};
+use crate::files;
 use crate::global::Global;
 use crate::host::{
     Command as RemoteCommand, Connection, Connector, HostError, Hosts, Liveness, Output,
@@ -58,7 +59,7 @@ use crate::inventory::{DEFAULT_FILE, Filter, HostName, HostSpec, Inventory, deco
 use crate::plan::Unreached;
 use crate::probe::{self, FactsError};
 use crate::proof::Ill;
-use crate::secrets::{self, EnginesCa};
+use crate::secrets::EnginesCa;
 use crate::ui::{Progress, Ui};
 
 /// Reads the inventory.
@@ -92,15 +93,18 @@ fn complete(inventory: Inventory) -> Inventory {
     };
     if let Some(own) = &mut inventory.engine.ca {
         // One that cannot be used is a problem of plans, and none for who only asks where an engine is.
-        let cert = secrets::small_file(&own.cert).map(String::from_utf8);
-        own.text = cert.ok().and_then(Result::ok).unwrap_or_default();
-        let usable = EnginesCa::read(&own.cert, &own.key);
+        let cert = EnginesCa::own_text(&own.cert);
+        own.text = cert.as_ref().cloned().unwrap_or_default();
+        let usable = cert.and_then(|cert| EnginesCa::with_key(&own.cert, cert, &own.key));
         own.flaw = usable.err().map(|error| error.to_string());
+        own.key.everybody_reads = files::everybody_reads(&own.key.path);
     }
     // One that cannot be read is a problem of a plan; what needs no password goes on without.
-    for file in inventory.network.bgp.passwords_mut() {
-        let read = secrets::small_file(&file.path).map_err(|error| error.to_string());
-        file.take(read);
+    for password in inventory.network.bgp.passwords_mut() {
+        let path = &password.file.path;
+        let read = files::read_small(path).map_err(|error| error.to_string());
+        password.file.everybody_reads = files::everybody_reads(path);
+        password.take(read);
     }
     inventory
 }

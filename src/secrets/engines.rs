@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::net::IpAddr;
-use std::path::Path;
 
 use base64::Engine as _;
 use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, KeyPair, SerialNumber};
@@ -10,9 +9,10 @@ use x509_parser::pem::{Pem, parse_x509_pem};
 
 use super::{
     SERVES_AND_ASKS, Secret, SecretsError, is_one_certificate, name, new_ca, random, server, sign,
-    small_file,
 };
 use crate::checksum::sha256_hex;
+use crate::files;
+use crate::inventory::NamedFile;
 
 /// Length of a serial number, in bytes: enough that no two are alike (RFC 5280 allows 20).
 const SERIAL_BYTES: usize = 16;
@@ -97,16 +97,19 @@ impl EnginesCa {
     }
 
     /// Reads one of a person's own, in two files. Its key may be in the frame that docker-machine and OpenSSL used (`RSA PRIVATE KEY`).
-    pub fn read(cert: &Path, key: &Path) -> Result<Self, SecretsError> {
-        let wrong = |file: &Path, why: String| SecretsError::Own {
-            file: file.to_owned(),
-            why,
-        };
-        let text = |file: &Path| {
-            let read = small_file(file).map_err(|error| wrong(file, error.to_string()))?;
-            String::from_utf8(read).map_err(|_| wrong(file, "it is not in PEM".to_owned()))
-        };
-        let (own, own_key) = (text(cert)?, text(key)?);
+    pub fn read(cert: &NamedFile, key: &NamedFile) -> Result<Self, SecretsError> {
+        Self::with_key(cert, Self::own_text(cert)?, key)
+    }
+
+    /// What is in one of the two files.
+    pub fn own_text(file: &NamedFile) -> Result<String, SecretsError> {
+        let read = files::read_small(&file.path).map_err(|error| wrong(file, error.to_string()))?;
+        String::from_utf8(read).map_err(|_| wrong(file, "it is not in PEM".to_owned()))
+    }
+
+    /// The CA whose certificate has been read already.
+    pub fn with_key(cert: &NamedFile, own: String, key: &NamedFile) -> Result<Self, SecretsError> {
+        let own_key = Self::own_text(key)?;
         let own_key = framed(&own_key).map_err(|why| wrong(key, why))?;
         let pair = KeyPair::from_pem(&own_key).map_err(|error| wrong(key, error.to_string()))?;
         if !is_one_certificate(&own) {
@@ -204,6 +207,14 @@ impl EnginesCa {
     }
 }
 
+/// A file of a person's own CA that cannot be used.
+fn wrong(file: &NamedFile, why: String) -> SecretsError {
+    SecretsError::Own {
+        file: file.clone(),
+        why,
+    }
+}
+
 /// How to get a key that can be read here.
 const PLAIN_KEY: &str =
     "`openssl pkcs8 -topk8 -nocrypt` makes a PRIVATE KEY without a passphrase of it";
@@ -288,6 +299,8 @@ pub fn fingerprint(cert: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
     use crate::x509;
 
@@ -361,12 +374,13 @@ mod tests {
     #[test]
     fn a_ca_that_docker_machine_has_left_signs() {
         let folder = tempfile::tempdir().unwrap();
-        let [cert, key] = ["ca.pem", "ca-key.pem"].map(|name| folder.path().join(name));
+        let files = ["ca.pem", "ca-key.pem"].map(|name| folder.path().join(name));
+        let [cert, key] = files.map(NamedFile::from);
         let theirs = as_docker_machine_made_it(folder.path());
         let [their_cert, their_key] = theirs.each_ref().map(String::as_str);
         let read = |texts: [&str; 2]| {
-            std::fs::write(&cert, texts[0]).unwrap();
-            std::fs::write(&key, texts[1]).unwrap();
+            std::fs::write(&cert.path, texts[0]).unwrap();
+            std::fs::write(&key.path, texts[1]).unwrap();
             EnginesCa::read(&cert, &key)
         };
         let said = |key: &str| format!("{}", read([their_cert, key]).err().unwrap());
@@ -391,7 +405,7 @@ mod tests {
         assert!(said([their_cert, "x"]).contains("not one key in PEM"));
         let old = "-----BEGIN EC PRIVATE KEY-----\nMAA=\n-----END EC PRIVATE KEY-----\n";
         assert!(said([their_cert, old]).contains("openssl pkcs8 -topk8"));
-        std::fs::remove_file(&key).unwrap();
+        std::fs::remove_file(&key.path).unwrap();
         let said = EnginesCa::read(&cert, &key).unwrap_err().to_string();
         assert!(said.contains("ca-key.pem cannot be used"), "{said}");
     }

@@ -391,7 +391,7 @@ fn no_bird_reads_another_password_before_all_have_it() {
 fn a_password_that_cannot_be_used_is_a_problem() {
     let long = "s3same".repeat(14);
     let found = |read| problems(&with_password(&three("13"), SIGNED, read));
-    let beginning = "the password in bgp.password cannot be used: ";
+    let beginning = "the password in bgp.password (cluster.yaml:1) cannot be used: ";
     assert_eq!(
         found(Err("No such file or directory (os error 2)")),
         [format!("{beginning}No such file or directory (os error 2)")]
@@ -409,4 +409,35 @@ fn a_password_that_cannot_be_used_is_a_problem() {
         assert_eq!(found(Ok(text)), std::slice::from_ref(&unfit), "{text}");
     }
     assert!(found(Ok("s3same\r\n")).is_empty());
+    assert_eq!(
+        found(Ok("   \n")),
+        [format!("{beginning}there is nothing but spaces in it")]
+    );
+    let two = "network:\n  fabric: bgp\n  bgp:\n    routers:\n      - {address: 10.0.0.1, as: 65001}\n      - address: 10.0.0.2\n        as: 65002\n        password_file: two\n";
+    let plan = with_password(&three("13"), two, Err("it is a FIFO"));
+    assert_eq!(
+        problems(&plan),
+        ["the password in two (cluster.yaml:8) cannot be used: it is a FIFO"]
+    );
+}
+
+#[test]
+fn a_password_that_everybody_can_read_is_told() {
+    let told = |everybody_reads| {
+        let mut inventory = signed(&three("13"), SIGNED, Ok("s3same"));
+        for password in inventory.network.bgp.passwords_mut() {
+            password.file.everybody_reads = everybody_reads;
+        }
+        let plan = plan_with(&inventory, &three("13"));
+        plan.notes
+            .into_iter()
+            .find(|note| note.contains("a secret"))
+    };
+    assert_eq!(told(false), None);
+    assert_eq!(
+        told(true).as_deref(),
+        Some(
+            "everybody on this machine can read bgp.password (cluster.yaml:1), which is a secret: `chmod o= bgp.password`"
+        )
+    );
 }

@@ -186,7 +186,7 @@ fn a_ca_of_the_persons_own_that_cannot_be_read_is_told() {
     let plan = decided(&inventory(&hosts, OF_SWARM), &hosts, machine::plan);
     let said = only_problem(&plan);
     assert!(
-        said.contains("ca.pem, the CA of the engines, is no certificate"),
+        said.contains("ca.pem (cluster.yaml:2), the CA of the engines, is no certificate"),
         "{said}"
     );
 }

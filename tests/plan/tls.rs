@@ -336,6 +336,18 @@ fn a_ca_of_the_persons_own_takes_the_place_of_the_one_on_hosts() {
         "where its key is, and not what: {text}"
     );
     assert!(!text.contains("PRIVATE KEY"));
+    let told = |plan: &Plan| {
+        plan.notes
+            .iter()
+            .any(|note| note.contains("can read c/ca-key.pem (cluster.yaml:"))
+    };
+    assert!(!told(&plan));
+    inventory.engine.ca.as_mut().unwrap().key.everybody_reads = true;
+    assert!(told(&decided(
+        &inventory,
+        &hosts,
+        docker_cluster::decide::up
+    )));
     let kept = |why: &&str| why.contains("keep the engines' CA");
     assert_eq!(
         of("b").iter().find(|why| kept(why)),

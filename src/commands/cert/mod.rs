@@ -143,7 +143,7 @@ fn check_ours(inventory: &Inventory) -> Result<(), Error> {
         None => Ok(()),
         Some(own) => Err(Error::failed(format!(
             "the CA of the engines is your own, in {}: docker-cluster does not replace it",
-            own.cert.display()
+            own.cert
         ))
         .hint("put another in its place, and `docker-cluster up` gives every engine a certificate of that one: all of the old one end with it")),
     }

@@ -10,6 +10,7 @@ use super::certificates::DAYS;
 use crate::commands::cert::kept;
 use crate::commands::private;
 use crate::error::Error;
+use crate::inventory::NamedFile;
 use crate::secrets::EnginesCa;
 use crate::secrets::engines::Issued;
 use crate::ui::Ui;
@@ -125,7 +126,8 @@ impl Authority {
     /// The CA; one is made if there is none.
     pub fn ca(&self, ui: Ui) -> Result<EnginesCa, Error> {
         if self.ca.is_there()? {
-            return EnginesCa::read(&self.ca.cert, &self.ca.key)
+            let [cert, key] = self.files().map(|path| NamedFile::from(path.to_owned()));
+            return EnginesCa::read(&cert, &key)
                 .map_err(|error| Error::failed("there is no CA to go by").because(error));
         }
         self.new_ca(ui)

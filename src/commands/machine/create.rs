@@ -335,7 +335,7 @@ mod tests {
         assert!(api.is_everywhere() && api.names == ["docker.example.com"]);
         assert_eq!(api.url(), "tcp://10.90.0.4:2376");
         let ca = inventory.engine.ca.as_ref().unwrap();
-        assert_eq!(ca.key, std::path::Path::new("/k/ca-key.pem"));
+        assert_eq!(ca.key.path, std::path::Path::new("/k/ca-key.pem"));
         assert_eq!(
             json!(inventory.engine.options),
             json!({"log-driver": "journald", "labels": ["disk=ssd"]})

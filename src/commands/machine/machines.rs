@@ -64,7 +64,7 @@ impl Machines {
 
     /// Whether an inventory names the CA of all machines.
     pub fn is_the_ca(&self, own: &OwnCa) -> bool {
-        plain(&own.cert) == plain(self.authority.files()[0])
+        plain(&own.cert.path) == plain(self.authority.files()[0])
     }
 
     /// Makes the CA of all machines, if there is none, or in its place.
@@ -440,7 +440,11 @@ mod tests {
             let text = with_ca(&format!("{HEAD}{engine}{host}"), &files).unwrap();
             let inventory = Inventory::parse(&text, "/s/machines/a.yaml").unwrap();
             let ca = inventory.engine.ca.unwrap();
-            assert_eq!(ca.cert, Path::new("/s/machines/../certs/ca.pem"), "{text}");
+            assert_eq!(
+                ca.cert.path,
+                Path::new("/s/machines/../certs/ca.pem"),
+                "{text}"
+            );
             assert_eq!(text.contains("# Mine."), engine.contains("# Mine."));
             assert_eq!(with_ca(&text, &files), None, "it has one");
             let (_, all) = host_of(&text, Path::new("a.yaml")).unwrap();

@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 
 use crate::checksum::sha256_hex;
 use crate::error::Error;
+use crate::files;
 use crate::inventory::SWARM_PORT;
 
 /// The flags.
@@ -100,7 +101,7 @@ impl Swarm {
         if let Some(tar) = &self.swarm_image_tar {
             let unreadable =
                 |error| Error::failed(format!("cannot read {}", tar.display())).because(error);
-            let bytes = std::fs::read(tar).map_err(unreadable)?;
+            let bytes = files::read(tar).map_err(unreadable)?;
             let path = std::path::absolute(tar).map_err(unreadable)?;
             add("tar", json!(path.display().to_string()), true);
             add("sha256", json!(sha256_hex(&bytes)), true);

@@ -139,6 +139,8 @@ impl Fabric for Bgp {
         for host in changed {
             wait_for_routes(world, host, &shares, &all, steps);
         }
+        let passwords = world.inventory.network.bgp.passwords();
+        notes.extend(passwords.filter_map(|(_, password)| password.file.note()));
         links::say_names(world, steps, notes);
     }
 
@@ -551,10 +553,7 @@ fn of_passwords(world: &World<'_>) -> Vec<Problem> {
     wrong
         .map(|(file, why)| {
             Problem::of_all(
-                format!(
-                    "the password in {} cannot be used: {why}",
-                    file.path.display()
-                ),
+                format!("the password in {} cannot be used: {why}", file.file),
                 "write it into that file, or correct `password_file` under `network.bgp`",
             )
         })

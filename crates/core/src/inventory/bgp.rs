@@ -1,9 +1,8 @@
 //! `network.bgp`: who announces the hosts' subnets to whom, and with which passwords.
 
 use std::net::Ipv4Addr;
-use std::path::PathBuf;
 
-use super::HostName;
+use super::{HostName, NamedFile};
 use crate::secret::Secret;
 
 /// Who announces the hosts' subnets to whom.
@@ -43,11 +42,11 @@ impl BgpSpec {
     }
 }
 
-/// A file on this machine that holds a password: there is no secret in an inventory.
+/// A file on this machine that holds a password.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PasswordFile {
     /// Where.
-    pub path: PathBuf,
+    pub file: NamedFile,
     /// The password, or why there is none.
     pub content: Result<Secret, String>,
 }
@@ -57,9 +56,9 @@ const MAX_PASSWORD: usize = 80;
 
 impl PasswordFile {
     /// One that nobody has read yet.
-    pub(super) fn at(path: PathBuf) -> Self {
+    pub(super) fn at(file: NamedFile) -> Self {
         let content = Err("nobody has read it".to_owned());
-        Self { path, content }
+        Self { file, content }
     }
 
     /// Takes what has been read: one line, which can stand between quotes in a file of BIRD's.
@@ -68,12 +67,15 @@ impl PasswordFile {
             let text = String::from_utf8(bytes).unwrap_or_default();
             let line = text.trim_end_matches(['\n', '\r']);
             let is_fit = |c: char| (c.is_ascii_graphic() || c == ' ') && c != '"';
-            match (1..=MAX_PASSWORD).contains(&line.len()) && line.chars().all(is_fit) {
-                true => Ok(Secret::new(line.to_owned())),
-                false => Err(format!(
+            if !(1..=MAX_PASSWORD).contains(&line.len()) || !line.chars().all(is_fit) {
+                return Err(format!(
                     "it must be one line of 1 to {MAX_PASSWORD} characters of ASCII without quotes"
-                )),
+                ));
             }
+            if line.trim().is_empty() {
+                return Err("there is nothing but spaces in it".to_owned());
+            }
+            Ok(Secret::new(line.to_owned()))
         });
     }
 }

@@ -14,13 +14,13 @@ use std::time::Duration;
 use ipnet::IpNet;
 use serde_saphyr::{Location, Spanned};
 
-use super::error::{Flaw, InventoryError, range_of};
+use super::error::{Flaw, InventoryError, line_of, range_of};
 use super::raw::{Become, RawHost, RawHostMap, RawInventory, RawServers, RawSsh};
 use super::underlay::{Endpoint, endpoint};
 use super::{
     ClusterName, DEFAULT_CONNECT_TIMEOUT, DEFAULT_KERNEL_MINIMUM, DEFAULT_PERSIST,
-    DEFAULT_SMOKE_IMAGE, HostName, HostSpec, Inventory, Members, NetworkSpec, PrivateAddress,
-    SmokeSpec, SshSpec, SwarmKind, SwarmSpec, Tag, resolve_path,
+    DEFAULT_SMOKE_IMAGE, HostName, HostSpec, Inventory, Members, NamedFile, NetworkSpec,
+    PrivateAddress, SmokeSpec, SshSpec, SwarmKind, SwarmSpec, Tag, resolve_path,
 };
 
 /// Largest inventory read, in bytes. A thousand hosts with every setting take less than half of it; beyond is a mistake
@@ -150,6 +150,13 @@ pub(super) struct Checker<'a> {
 impl Checker<'_> {
     fn at(&self, location: &Location) -> Range<usize> {
         range_of(self.source, location)
+    }
+
+    /// The file on this machine that is named here.
+    pub(super) fn file(&self, named: &Spanned<String>) -> NamedFile {
+        let line = line_of(self.source, self.at(&named.referenced).start);
+        let path = resolve_path(&named.value, self.file);
+        NamedFile::at(path, format!("{}:{line}", self.file))
     }
 
     pub(super) fn wrong<T>(

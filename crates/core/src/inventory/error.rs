@@ -142,7 +142,7 @@ fn floor_char_boundary(source: &str, mut at: usize) -> usize {
     at
 }
 
-fn line_of(source: &str, offset: usize) -> usize {
+pub(super) fn line_of(source: &str, offset: usize) -> usize {
     source.as_bytes()[..offset.min(source.len())]
         .iter()
         .filter(|byte| **byte == b'\n')

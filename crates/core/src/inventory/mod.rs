@@ -6,6 +6,7 @@ mod bgp;
 mod check;
 mod encoding;
 mod error;
+mod file;
 mod filter;
 pub mod raw;
 mod standalone;
@@ -23,6 +24,7 @@ pub use bgp::{BgpSpec, PassedOn, PasswordFile, RouterSpec};
 pub use check::{VXLAN_OVERHEAD, overlap};
 pub use encoding::{NotText, decode};
 pub use error::{Colour, Flaw, InventoryError};
+pub use file::NamedFile;
 pub use filter::Filter;
 pub use raw::{Become, BridgeKind, FabricKind, HostKeyPolicy, InstallPolicy, StoreKind};
 pub use standalone::{
@@ -221,9 +223,9 @@ pub struct EngineSpec {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OwnCa {
     /// The file of its certificate.
-    pub cert: PathBuf,
+    pub cert: NamedFile,
     /// The file of its key.
-    pub key: PathBuf,
+    pub key: NamedFile,
     /// Its certificate in PEM, once it is read; empty if it cannot be.
     pub text: String,
     /// Why nothing can be signed with it, as a sentence.
@@ -435,12 +437,19 @@ impl Inventory {
         let swarm = self.swarm.standalone.as_mut();
         let optional = optional.chain(swarm.and_then(|swarm| Some(&mut swarm.tar.as_mut()?.path)));
         let ca = self.engine.ca.as_mut();
-        let optional = optional.chain(ca.into_iter().flat_map(|ca| [&mut ca.cert, &mut ca.key]));
+        let optional = optional.chain(
+            ca.into_iter()
+                .flat_map(|ca| [&mut ca.cert.path, &mut ca.key.path]),
+        );
         let program = match &mut self.store.source {
             ProgramSource::Path { path, .. } => Some(path),
             ProgramSource::Package | ProgramSource::Url { .. } => None,
         };
-        let passwords = self.network.bgp.passwords_mut().map(|file| &mut file.path);
+        let passwords = self
+            .network
+            .bgp
+            .passwords_mut()
+            .map(|password| &mut password.file.path);
         for path in optional.chain(program).chain(passwords) {
             if let Ok(rest) = path.strip_prefix("~") {
                 *path = home.join(rest);

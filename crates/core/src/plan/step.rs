@@ -11,7 +11,7 @@ use serde::{Serialize, Serializer};
 use crate::checksum::sha256_hex;
 use crate::daemon_json::Options;
 use crate::facts::Facts;
-use crate::inventory::HostName;
+use crate::inventory::{HostName, NamedFile};
 use crate::platform::PackageManager;
 use crate::record::Record;
 
@@ -171,9 +171,9 @@ pub enum Action {
     /// Reads the CA of the engines where a person keeps one of their own: files of this machine.
     OwnCa {
         /// The file of its certificate.
-        cert: PathBuf,
+        cert: NamedFile,
         /// The file of its key.
-        key: PathBuf,
+        key: NamedFile,
     },
     /// Issues a certificate, and puts it and its key in place.
     IssueCertificate {

@@ -108,7 +108,7 @@ pub(super) fn problem(world: &World<'_>) -> Option<Problem> {
 /// What is wrong with a CA of the person's own.
 fn own_problem(world: &World<'_>, own: &OwnCa) -> Option<Problem> {
     let host = world.hosts.iter().find(|host| wanted(host).is_some())?;
-    let file = own.cert.display();
+    let file = &own.cert;
     let help = "name the files of a CA as `engine: {ca: FILE, ca_key: FILE}`, or leave them out: then docker-cluster makes one";
     match x509::expiry(&own.text) {
         None => {

@@ -325,6 +325,8 @@ pub fn notes(world: &World<'_>, notes: &mut Vec<String>) {
         };
         opened.push(opens(host, api));
     }
+    let own = world.inventory.engine.ca.as_ref();
+    notes.extend(own.and_then(|own| own.key.note()));
     if let Some(left) = ca_left(world).filter(|left| *left < DAYS * DAY / 3) {
         notes.push(format!(
             "the CA of the engines expires in {} days, and all certificates with it: {}",

@@ -3,7 +3,7 @@
 use ipnet::IpNet;
 use serde_saphyr::Spanned;
 
-use super::{Checker, OWNED_OPTIONS, overlap, resolve_path};
+use super::{Checker, OWNED_OPTIONS, overlap};
 use crate::daemon_json::{self, OptionKind};
 use crate::inventory::raw::{BridgeKind, FabricKind, InstallPolicy, RawInventory, RawValue};
 use crate::inventory::{EngineSpec, NetworkSpec, OwnCa};
@@ -88,8 +88,8 @@ impl Checker<'_> {
         match (&raw.engine.ca, &raw.engine.ca_key) {
             (None, None) => None,
             (Some(cert), Some(key)) => Some(OwnCa {
-                cert: resolve_path(&cert.value, self.file),
-                key: resolve_path(&key.value, self.file),
+                cert: self.file(cert),
+                key: self.file(key),
                 text: String::new(),
                 flaw: None,
             }),

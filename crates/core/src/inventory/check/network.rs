@@ -14,7 +14,7 @@ use crate::inventory::raw::{
 };
 use crate::inventory::{
     BgpSpec, ClusterName, DEFAULT_AS, DEFAULT_HOST_PREFIX, DEFAULT_SUBNET, DEFAULT_VXLAN, HostName,
-    LanSpec, NetworkName, NetworkSpec, PassedOn, PasswordFile, RouterSpec, VxlanSpec, resolve_path,
+    LanSpec, NetworkName, NetworkSpec, PassedOn, PasswordFile, RouterSpec, VxlanSpec,
 };
 
 impl Checker<'_> {
@@ -525,11 +525,11 @@ impl Checker<'_> {
                 return None;
             }
             let password = router.value.password_file.as_ref();
+            let password = password.map(|named| PasswordFile::at(self.file(named)));
             routers.push(RouterSpec {
                 address,
                 number: router.value.number,
-                password: password
-                    .map(|path| PasswordFile::at(resolve_path(&path.value, self.file))),
+                password,
             });
         }
         let by = match (reflectors.is_empty(), routers.is_empty()) {
@@ -545,7 +545,7 @@ impl Checker<'_> {
             }
         };
         let password = raw.password_file.as_ref();
-        let password = password.map(|path| PasswordFile::at(resolve_path(&path.value, self.file)));
+        let password = password.map(|named| PasswordFile::at(self.file(named)));
         Some(BgpSpec {
             number,
             by,
