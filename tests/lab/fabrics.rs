@@ -134,7 +134,7 @@ fn another_fabric_is_refused(lab: &Lab, story: &Story) {
     let said = format!("{}{}", ran.out, ran.err);
     assert!(
         said.contains(&format!(
-            "those of the fabric {}, and the inventory wants {other}",
+            "those of the fabric {}, beside which there cannot be {other}",
             story.fabric
         )),
         "{said}"
